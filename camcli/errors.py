@@ -1,0 +1,128 @@
+"""Every error `cam` raises on purpose, and the exit code it ends with.
+
+    CamError                         exit 1
+    ├── UsageError                   exit 2   wrong flag, file or name; found before any image is explained
+    │   ├── ConfigError              a flag, a value, a TOML key
+    │   ├── SourceError              an --image-path that cannot be read, no input at all
+    │   ├── ModelError               unknown model, weights not at hand, unusable output
+    │   │   └── CheckpointError      a checkpoint that is damaged, unsafe or does not fit
+    │   ├── LayerError               unknown or unsuitable target layer
+    │   ├── MethodError              unknown method or option, or one that the model does not allow
+    │   ├── TargetError              unknown class, ambiguous class name
+    │   ├── DeviceError              the device asked for is not there
+    │   └── ResumeError              the run folder belongs to another configuration
+    ├── OutputError                  exit 1   the run folder cannot be written (disk full, permissions)
+    │   └── LockedError              another process is writing the run folder
+    └── ImageError                   exit 3   one image that cannot be explained; becomes a failed item of the index
+
+A message names the file, layer, flag or key, and says what to do next. The command line prints it as it stands,
+without a traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import get_args, Literal
+
+ErrorKind = Literal[
+    "missing",  # the file is not there (any more)
+    "unreadable",  # no permission, an I/O error, not a regular file
+    "empty",  # zero bytes
+    "not-an-image",  # no decoder recognises the content
+    "truncated",  # the content ends too early; --allow-truncated explains it
+    "corrupt",  # a decoder recognises the content and fails on it
+    "too-large",  # more pixels than --max-pixels
+    "unsupported",  # a valid image of a kind that cannot be converted to RGB
+    "changed",  # the file changed while it was being read
+    "target",  # the image's own label or target names no class of the model
+    "out-of-memory",  # decoding or explaining this image alone does not fit into memory
+    "worker-died",  # a worker was lost on this image twice
+    "internal",  # an unexpected exception around this one image
+]
+"""Values of ``items[].error.kind`` in the index. The list only ever grows."""
+
+ERROR_KINDS: tuple[str, ...] = get_args(ErrorKind)
+
+
+class CamError(Exception):
+    """Base of all errors that `cam` reports to people."""
+
+    exit_code = 1
+
+
+class UsageError(CamError):
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    pass
+
+
+class SourceError(UsageError):
+    pass
+
+
+class ModelError(UsageError):
+    pass
+
+
+class CheckpointError(ModelError):
+    pass
+
+
+class LayerError(UsageError):
+    pass
+
+
+class MethodError(UsageError):
+    pass
+
+
+class TargetError(UsageError):
+    pass
+
+
+class DeviceError(UsageError):
+    pass
+
+
+class ResumeError(UsageError):
+    pass
+
+
+class OutputError(CamError):
+    exit_code = 1
+
+
+class LockedError(OutputError):
+    pass
+
+
+class ImageError(CamError):
+    """One image could not be explained; the run goes on and ends with exit code 3.
+
+    Attributes:
+        kind: one of :data:`ERROR_KINDS`.
+        message: one line for people, without the kind.
+    """
+
+    exit_code = 3
+
+    def __init__(self, kind: ErrorKind, message: str) -> None:
+        super().__init__(message)
+        self.kind: ErrorKind = kind
+        self.message = message
+
+
+def near_misses(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """The names most like a mistyped one, best first, ignoring case."""
+    by_folded = {k.casefold(): k for k in known}
+    found = difflib.get_close_matches(name.casefold(), by_folded, n=count, cutoff=0.55)
+    return [by_folded[f] for f in found]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`` Did you mean a, b?``, or the empty string where nothing is alike."""
+    found = near_misses(name, known)
+    return f" Did you mean {', '.join(found)}?" if found else ""
