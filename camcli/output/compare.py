@@ -1,0 +1,78 @@
+"""What differs between the run that a folder holds and the run that is asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from camcli.output.jsontext import strict_json
+
+_SECTIONS = ("config", "model", "layers", "methods")
+
+# Settings that decide neither maps nor pictures, and are not worth a line.
+_WITHOUT_EFFECT = frozenset(
+    f"config.{name}"
+    for name in (
+        "workers", "resume", "retry_failed", "overwrite", "durable", "csv", "limit", "config", "fail_fast", "dry_run",
+        "quiet", "verbose", "json", "output_dir", "device", "use_cuda", "shard", "engine",
+    )
+)  # fmt: skip
+
+_LONGEST_VALUE = 72
+
+
+def is_same_run(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+    """Whether a run folder can be continued: the same fingerprints, and the same list of sources."""
+    before, now = _plain(recorded), _plain(asked)
+    return _identity(before) == _identity(now)
+
+
+def differences(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """One line for each setting that differs, ``config.method: "gradcam" → "layercam"``; at least one.
+
+    Meant for headers for which :func:`is_same_run` is False.
+    """
+    changed = _changed(recorded, asked, _SECTIONS)
+    if not changed:  # equal settings, but not what was made of them: the code of a factory, the version of a library
+        changed = _changed(recorded, asked, ("fingerprint", "render_fingerprint", "environment"))
+    return [f"{key}: {_shown(before)} → {_shown(now)}" for key, (before, now) in changed.items()]
+
+
+def _changed(
+    recorded: Mapping[str, Any], asked: Mapping[str, Any], sections: tuple[str, ...]
+) -> dict[str, tuple[Any, Any]]:
+    before, now = dict(_flat(_plain(recorded), sections)), dict(_flat(_plain(asked), sections))
+    keys = [key for key in before | now if key not in _WITHOUT_EFFECT]
+    return {key: (before.get(key), now.get(key)) for key in keys if before.get(key) != now.get(key)}
+
+
+def _identity(header: Mapping[str, Any]) -> tuple[Any, ...]:
+    sources = (header.get("config") or {}).get("image_path")
+    return header.get("fingerprint"), header.get("render_fingerprint"), sources
+
+
+def _plain(header: Mapping[str, Any]) -> dict[str, Any]:
+    """A header as it is after writing and reading: lists for tuples, text for paths."""
+    return dict(json.loads(strict_json(dict(header))))
+
+
+def _flat(header: Mapping[str, Any], sections: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    for section in sections:
+        yield from _flat_below(section, header.get(section))
+
+
+def _flat_below(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, part in value.items():
+            yield from _flat_below(f"{name}.{key}", part)
+    elif isinstance(value, list) and any(isinstance(part, Mapping) for part in value):
+        for index, part in enumerate(value):
+            yield from _flat_below(f"{name}[{index}]", part)
+    else:
+        yield name, value
+
+
+def _shown(value: Any) -> str:
+    text = strict_json(value).decode()
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"

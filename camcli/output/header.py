@@ -1,0 +1,99 @@
+"""The top-level fields of the index: the journal's first line, and all of ``index.json`` but its items."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from camcli.errors import ResumeError
+from camcli.output.atomic import naming_os_errors
+
+JOURNAL_NAME = "index.jsonl"
+INDEX_NAME = "index.json"
+SCHEMA = "camcli.index/1"
+
+HEADER_KEYS = (
+    "schema", "status", "camcli", "started", "finished", "command", "config", "fingerprint", "render_fingerprint",
+    "model", "layers", "methods", "environment", "counts", "timing",
+)  # fmt: skip
+"""The top-level keys of the index before ``items``, in their order."""
+
+ITEMS_BEGIN = b'"items": ['
+"""The line of ``index.json`` after which every line is an item."""
+
+_OURS = b'{"schema": "camcli.index/'
+_LONGEST_LINE = 1 << 26
+
+
+def header_fields(header: Mapping[str, Any], **changed: Any) -> dict[str, Any]:
+    """The top-level fields of the index without ``items``, complete and in their order; unknown ones come last."""
+    fields = {**header, "schema": SCHEMA, **changed}
+    fields.pop("items", None)
+    return {key: fields.get(key) for key in HEADER_KEYS} | fields
+
+
+def journal_header(header: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields as they stand in a journal: of a run that has not ended."""
+    return header_fields(header, status="running", finished=None, counts=None, timing=None)
+
+
+def read_header(run_dir: str | Path) -> dict[str, Any] | None:
+    """The recorded header of a run folder, or None where no run has begun in it.
+
+    It is the journal's; where that is lost, the one of ``index.json``.
+
+    Raises:
+        ResumeError: the folder has an ``index.jsonl`` or ``index.json`` that this version of cam did not write.
+        OutputError: the folder cannot be read.
+    """
+    return read_journal_header(run_dir) or _read_index_header(Path(run_dir) / INDEX_NAME)
+
+
+def read_journal_header(run_dir: str | Path) -> dict[str, Any] | None:
+    """The header line of a run folder's journal, or None where there is none that is whole; raises as read_header."""
+    path = Path(run_dir) / JOURNAL_NAME
+    with naming_os_errors(path):
+        try:
+            with path.open("rb") as file:
+                line = file.readline(_LONGEST_LINE)
+        except FileNotFoundError:
+            return None
+    if not line.strip(b"\0"):  # made, but not written to the disk before a power failure
+        return None
+    if not line.endswith(b"\n") and (line.startswith(_OURS) or _OURS.startswith(line)):
+        return None  # torn
+    return _checked(line, path)
+
+
+def _read_index_header(path: Path) -> dict[str, Any] | None:
+    lines = []
+    with naming_os_errors(path):
+        try:
+            with path.open("rb") as file:
+                while (line := file.readline(_LONGEST_LINE)) and not line.startswith(ITEMS_BEGIN):
+                    lines.append(line)
+                    if len(lines) > _MOST_LINES:
+                        break
+        except FileNotFoundError:
+            return None
+    return _checked(b"".join(lines).rstrip().removesuffix(b",") + b"}", path)
+
+
+_MOST_LINES = 1000  # far more top-level fields than there will ever be; a foreign index.json may have millions
+
+
+def _checked(text: bytes, path: Path) -> dict[str, Any]:
+    try:
+        header = json.loads(text)
+    except ValueError:
+        header = None
+    written_by_cam = isinstance(header, dict) and str(header.get("schema")).startswith("camcli.index/")
+    if not isinstance(header, dict) or not written_by_cam:
+        raise ResumeError(f"{path} was not written by cam. Choose another --output-dir, or move that file away.")
+    if header["schema"] != SCHEMA:
+        raise ResumeError(
+            f"{path} follows {header['schema']}; this version of cam knows {SCHEMA}. Choose another --output-dir."
+        )
+    return header

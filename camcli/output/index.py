@@ -1,0 +1,137 @@
+"""``index.json``: the whole run as one document, copied line by line from the journal and put in place at once."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from camcli.errors import OutputError
+from camcli.output.atomic import write_atomically
+from camcli.output.header import INDEX_NAME, ITEMS_BEGIN, header_fields
+from camcli.output.journal import Journal
+from camcli.output.jsontext import strict_json
+from camcli.output.rows import parsed
+
+Status = Literal["complete", "interrupted", "aborted"]
+
+
+@dataclass
+class Counts:
+    """The ``counts`` of the index, added up item by item."""
+
+    images: int = 0
+    ok: int = 0
+    failed: int = 0
+    maps: int = 0
+    degenerate_maps: int = 0  # of a status other than "ok"
+    labelled: int = 0
+    correct: int = 0
+    passed_over: int = 0  # files in folders without the extension of an image; the sources know it, no item does
+
+    def add(self, item: Mapping[str, Any]) -> None:
+        """Count one item of the index."""
+        self.images += 1
+        self.ok += item["status"] == "ok"
+        self.failed += item["status"] == "failed"
+        self.maps += len(item["maps"])
+        self.degenerate_maps += sum(one["status"] != "ok" for one in item["maps"])
+        self.labelled += item["label"] is not None
+        self.correct += item["correct"] is True
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended.
+
+    Attributes:
+        status: whether all inputs are in the index, or what kept them out.
+        finished: the time of the end, ISO 8601 in UTC.
+        timing: ``seconds``, ``images_per_second`` and ``stages`` (busy seconds of each stage).
+    """
+
+    status: Status
+    finished: str
+    timing: Mapping[str, Any]
+
+
+def write_index(
+    run_dir: str | Path,
+    header: Mapping[str, Any],
+    journal: Journal,
+    order: Iterable[int],
+    ending: Ending,
+    *,
+    counts: Counts | None = None,
+) -> Counts:
+    """Write ``index.json``: as a stream, so that its size does not matter, and atomically.
+
+    Args:
+        run_dir: the run folder.
+        header: the top-level fields; those of the ending and the counts are filled in here.
+        journal: where the rows are.
+        order: the offsets of the items' rows, in input order.
+        ending: how the run ended.
+        counts: the counts of exactly these items, where they are known; otherwise they are made here, by reading
+            the rows once more (``passed_over`` is then the header's, or 0).
+
+    Returns:
+        The counts that were written.
+
+    Raises:
+        OutputError: the system refused, or a row is damaged; an ``index.json`` that was there is as it was before.
+        ValueError: a number of the header is not finite.
+    """
+    offsets = array("q", order)  # 8 bytes an item; the order may be a generator and is needed twice
+    if counts is None:
+        passed_over = (header.get("counts") or {}).get("passed_over", 0)
+        counts = _counted(journal, offsets, passed_over)
+    top = header_fields(
+        header, status=ending.status, finished=ending.finished, counts=asdict(counts), timing=dict(ending.timing)
+    )
+    write_atomically(Path(run_dir) / INDEX_NAME, _document(top, journal, offsets), durable=journal.durable)
+    return counts
+
+
+def _document(top: Mapping[str, Any], journal: Journal, offsets: Iterable[int]) -> Iterator[bytes]:
+    """One top-level field a line, then one item a line: readable, and easy to compare."""
+    before = b"{"
+    for key, value in top.items():
+        yield before + b"\n" + strict_json(key) + b": " + strict_json(value)
+        before = b","
+    yield b",\n" + ITEMS_BEGIN
+    before = b"\n"
+    for offset in offsets:
+        yield before + _row(journal, offset)
+        before = b",\n"
+    yield b"\n]}\n"
+
+
+def _row(journal: Journal, offset: int) -> bytes:
+    line = journal.read_at(offset)
+    if not (line.startswith(b"{") and line.endswith(b"}")):
+        raise _damaged(offset)
+    return line
+
+
+def _counted(journal: Journal, offsets: Iterable[int], passed_over: int) -> Counts:
+    counts = Counts(passed_over=passed_over)
+    for offset in offsets:
+        item = parsed(journal.read_at(offset))
+        if item is None:
+            raise _damaged(offset)
+        counts.add(item)
+    return counts
+
+
+def _damaged(offset: int) -> OutputError:
+    return OutputError(
+        f"the journal has no whole line at byte {offset}; something else wrote to it. Repeat the same command: "
+        "what is damaged is made again."
+    )
+
+
+COUNT_KEYS = tuple(field.name for field in fields(Counts))
+"""The keys of ``counts``, in their order."""

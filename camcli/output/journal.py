@@ -1,0 +1,208 @@
+"""The journal of a run, ``index.jsonl``: a header line, then one line per finished image, appended as the run goes.
+
+What is promised: when :meth:`Journal.append` has returned, the line is with the operating system, and the death of the
+process, however it dies, loses nothing. A power failure or a crash of the system may lose what the system had not yet
+written, normally the last seconds, because nothing waits for the disk per image; a durable journal (``--durable``)
+waits, and loses nothing that was appended. In both cases a line that is only partly there is cut off before anything
+is appended, and the image it stood for is made again. For one image the last line wins.
+
+Only a hash and an offset are held per image; a row is read from the file when it is asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from camcli.output.atomic import PORTABLE_FLAGS, naming_os_errors, write_atomically, write_fully
+from camcli.output.header import JOURNAL_NAME, journal_header, read_journal_header
+from camcli.output.jsontext import strict_json
+from camcli.output.offsets import OffsetTable
+from camcli.output.rows import Row, is_named, key_of, key_of_line, names_of, parsed
+
+_READ_AT_ONCE = 1 << 14
+
+
+class Journal:
+    """An open journal. :meth:`append`, :meth:`find` and :meth:`read_at` may be called from several threads.
+
+    Attributes:
+        header: the header line, parsed.
+        durable: whether every append waits for the disk.
+    """
+
+    def __init__(self, path: Path, header: dict[str, Any], durable: bool) -> None:
+        self.header = header
+        self.durable = durable
+        self._path = path
+        self._lock = threading.Lock()
+        self._table = OffsetTable()
+        self._lines = 0  # rows in the file, those that are superseded or damaged among them
+        self._end = 0  # bytes in the file
+        self._descriptor = -1
+        self._open()
+
+    @classmethod
+    def open(cls, run_dir: str | Path, header: Mapping[str, Any], *, durable: bool = False) -> Self:
+        """Continue the journal of a run folder, its torn tail cut off, or begin one with the given header.
+
+        Args:
+            run_dir: the run folder, which exists.
+            header: the top-level fields of the index; used only for a new journal.
+            durable: wait for the disk with every line.
+
+        Raises:
+            ResumeError: there is an ``index.jsonl`` that is not a journal of ours.
+            OutputError: the system refused; the message names the file.
+        """
+        path = Path(run_dir) / JOURNAL_NAME
+        found = read_journal_header(run_dir)
+        if found is None:
+            line = strict_json(journal_header(header)) + b"\n"
+            write_atomically(path, [line], durable=durable)
+            found = json.loads(line)
+        return cls(path, found, durable)
+
+    def append(self, item: Mapping[str, Any]) -> int:
+        """Add the row of one image, after all its artefacts are in place.
+
+        Args:
+            item: the image's item of the index, with the true names under ``image`` and ``source``.
+
+        Returns:
+            The offset of its line.
+
+        Raises:
+            ValueError: a number of the item is not finite; nothing was written.
+            OutputError: the system refused; the journal is as it was before.
+        """
+        names = names_of(item)
+        line = strict_json(names | {key: value for key, value in item.items() if key not in names}) + b"\n"
+        with self._lock, naming_os_errors(self._path):
+            offset = self._end
+            try:
+                os.lseek(self._descriptor, offset, os.SEEK_SET)
+                write_fully(self._descriptor, line)
+                if self.durable:
+                    os.fsync(self._descriptor)
+            except BaseException:
+                # Where even this fails, the next line is written over the torn one, or the next open cuts it.
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._descriptor, offset)
+                raise
+            self._end = offset + len(line)
+            self._table[key_of(names)] = offset
+            self._lines += 1
+        return offset
+
+    def find(self, source: str, image: str) -> Row | None:
+        """The row of an image by its true name, or None where it has none that can be read.
+
+        Raises OutputError where the journal cannot be read.
+        """
+        names = names_of({"image": image, "source": source})
+        with self._lock:
+            offset = self._table.get(key_of(names))
+        if offset is None:
+            return None
+        item = parsed(self.read_at(offset))
+        # A line that was damaged after it was written counts as missing; so does another key of equal hash.
+        return Row(offset, item) if item is not None and is_named(item, names) else None
+
+    def read_at(self, offset: int) -> bytes:
+        """The line that begins at an offset, without its newline. Raises OutputError where it cannot be read."""
+        with self._lock, naming_os_errors(self._path):
+            return self._read_line(offset)
+
+    def compact(self, order: Iterable[int]) -> array[int]:
+        """Rewrite the journal: the given rows in the given order, then those of other images, and nothing twice.
+
+        Afterwards the journal of a run that was killed and continued equals that of one that was not. Nothing is
+        written where that is so already.
+
+        Args:
+            order: offsets of rows, none twice.
+
+        Returns:
+            The new offsets of the same rows, in the same order; all older offsets are void.
+
+        Raises:
+            OutputError: the system refused; the file is as it was before, or wholly rewritten and the journal closed.
+        """
+        wanted = np.fromiter(order, np.int64)
+        with self._lock:
+            others = np.setdiff1d(self._table.offsets(), wanted)
+        rows = np.concatenate([wanted, others])
+        if len(rows) == self._lines and bool(np.all(rows[1:] > rows[:-1])):
+            return array("q", wanted.tobytes())
+        offsets = array("q")
+        write_atomically(self._path, self._copy(rows, offsets), durable=self.durable)
+        self.close()
+        self._open()
+        return offsets[: len(wanted)]
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing. Raises OutputError where the system only now reports a fault."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            with naming_os_errors(self._path):
+                os.close(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open(self) -> None:
+        """Open the file, learn where its rows stand, and cut off what does not end in a whole row."""
+        with naming_os_errors(self._path):
+            self._descriptor = os.open(self._path, os.O_RDWR | PORTABLE_FLAGS)
+            try:
+                self._scan()
+                if os.fstat(self._descriptor).st_size > self._end:
+                    os.ftruncate(self._descriptor, self._end)
+            except BaseException:
+                self.close()
+                raise
+
+    def _scan(self) -> None:
+        self._table, self._lines = OffsetTable(), 0
+        with self._path.open("rb") as file:
+            offset = self._end = len(file.readline())
+            for number, line in enumerate(file, 1):
+                key = key_of_line(line)
+                if key is not None:
+                    self._table[key] = offset
+                    self._end, self._lines = offset + len(line), number
+                # A damaged line between whole ones stays, and stands for nothing: its image is made again.
+                offset += len(line)
+
+    def _read_line(self, offset: int) -> bytes:
+        os.lseek(self._descriptor, offset, os.SEEK_SET)
+        data = b""
+        while (end := data.find(b"\n")) < 0:
+            more = os.read(self._descriptor, max(_READ_AT_ONCE, len(data)))
+            if not more:
+                return data
+            data += more
+        return data[:end]
+
+    def _copy(self, rows: Iterable[int], offsets: array[int]) -> Iterator[bytes]:
+        """The lines of a compacted journal; appends to `offsets` where each row will stand."""
+        header = self.read_at(0) + b"\n"
+        yield header
+        place = len(header)
+        for row in rows:
+            line = self.read_at(int(row)) + b"\n"
+            offsets.append(place)
+            place += len(line)
+            yield line

@@ -1,0 +1,112 @@
+"""One process at a time writes a run folder.
+
+The lock is the system's (``flock``) on a file of the folder, so that it ends with the process that holds it, however
+that dies. The file says who holds it, for the message to the second one, and is removed at the end, so that the
+folder of a finished run holds nothing but the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Self
+
+from camcli.errors import LockedError
+from camcli.output.atomic import PORTABLE_FLAGS, naming_os_errors, write_fully
+from camcli.output.jsontext import printable
+
+if sys.platform != "win32":
+    import fcntl
+
+LOCK_NAME = ".cam.lock"
+
+_ATTEMPTS = 100
+_UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
+
+
+class RunLock:
+    """The lock of a run folder, held from its making until :meth:`release` or the end of the process.
+
+    Attributes:
+        exclusive: False where the file system has no locks (some network file systems): then nothing keeps a second
+            process out, and the caller should say so.
+
+    Raises:
+        LockedError: another process (or this one, a second time) holds it; the message names the folder and its pid.
+        OutputError: the lock file cannot be made.
+    """
+
+    def __init__(self, run_dir: str | Path) -> None:
+        self._path = Path(run_dir) / LOCK_NAME
+        self.exclusive = True
+        self._descriptor = -1
+        with naming_os_errors(self._path):
+            for _ in range(_ATTEMPTS):
+                if self._try():
+                    return
+        raise self._locked()
+
+    def release(self) -> None:
+        """Give the folder free; a second call does nothing."""
+        if self._descriptor < 0:
+            return
+        # Removed while it is held, so that nobody can lock a file that is about to go. Where it cannot be removed it
+        # stays, and means nothing: only the system's lock counts.
+        with contextlib.suppress(OSError):
+            self._path.unlink()
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def _try(self) -> bool:
+        """One attempt; False where the file was removed by its last holder between our opening and locking it."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | PORTABLE_FLAGS, 0o666)
+        try:
+            self.exclusive = self._flock(descriptor)
+            if not self._is_in_place(descriptor):
+                os.close(descriptor)
+                return False
+            os.ftruncate(descriptor, 0)
+            write_fully(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode())
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+        return True
+
+    def _flock(self, descriptor: int) -> bool:
+        if sys.platform == "win32":
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise self._locked() from None
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+            return False
+        return True
+
+    def _is_in_place(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), os.stat(self._path))
+        except FileNotFoundError:
+            return False
+
+    def _locked(self) -> LockedError:
+        try:
+            pid, _, host = self._path.read_text("utf-8", "replace").strip().partition(" ")
+        except OSError:  # it was removed this moment: the holder ends
+            pid = host = ""
+        holder = f"process {pid} on {host}" if pid else "another process"
+        message = f"{self._path.parent} is being written by {holder}. Wait until that ends, or choose another"
+        return LockedError(printable(f"{message} --output-dir."))

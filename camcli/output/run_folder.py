@@ -1,0 +1,142 @@
+"""A run folder, opened for writing: begun, continued, or overwritten."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from camcli.errors import ResumeError
+from camcli.output.artefacts import ArtefactWriter
+from camcli.output.atomic import is_temporary, naming_os_errors, sweep_temporaries
+from camcli.output.compare import differences, is_same_run
+from camcli.output.header import INDEX_NAME, JOURNAL_NAME, read_header
+from camcli.output.journal import Journal
+from camcli.output.lock import RunLock
+from camcli.output.names import EXTENSIONS, FOLDERS
+
+_MOST_DIFFERENCES = 12
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder that this process may write; a context manager that gives it free.
+
+    Attributes:
+        path: the folder.
+        journal: its rows, by source and image.
+        writer: writes artefacts into it.
+        resumed: whether a run that was begun before is continued.
+        notes: what a person should know (no lock on this file system).
+    """
+
+    path: Path
+    journal: Journal
+    writer: ArtefactWriter
+    resumed: bool
+    notes: tuple[str, ...]
+    lock: RunLock
+
+    def close(self) -> None:
+        """Close the journal and give the folder free; a second call does nothing."""
+        self.journal.close()
+        self.lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_run(
+    run_dir: str | Path,
+    header: Mapping[str, Any],
+    *,
+    resume: bool = True,
+    overwrite: bool = False,
+    durable: bool = False,
+) -> RunFolder:
+    """Open a run folder for writing, and keep other processes out until it is closed.
+
+    A folder without a run (new, empty, or with files of other origin, which stay) begins one. A folder with a run of
+    the same fingerprints and sources is continued; what a process that died left half-written is removed.
+
+    Args:
+        run_dir: the folder; made where it is not there.
+        header: the top-level fields of the index of the run that is asked for.
+        resume: continue what is there; without it a folder that holds a run is refused.
+        overwrite: remove what a run wrote (index, journal, artefacts; no other files) and begin anew.
+        durable: wait for the disk with every file and line.
+
+    Raises:
+        ResumeError: the folder holds a run that cannot be continued; the message says what differs.
+        LockedError: another process is writing the folder.
+        OutputError: the system refused; the message names the path.
+    """
+    path = Path(run_dir)
+    with naming_os_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+    lock = RunLock(path)
+    try:
+        recorded = read_header(path)
+        if recorded is not None and overwrite:
+            _remove_run(path)
+            recorded = None
+        if recorded is not None:
+            _check_resumable(path, recorded, header, resume)
+            sweep_temporaries(path, FOLDERS.values())
+        journal = Journal.open(path, header, durable=durable)
+    except BaseException:
+        lock.release()
+        raise
+    notes = () if lock.exclusive else (f"{path} is on a file system without locks: start only one process on it",)
+    return RunFolder(path, journal, ArtefactWriter(path, durable), recorded is not None, notes, lock)
+
+
+def _check_resumable(path: Path, recorded: Mapping[str, Any], asked: Mapping[str, Any], resume: bool) -> None:
+    way_out = "Choose another --output-dir, or replace what is there with --overwrite."
+    if not resume:
+        raise ResumeError(f"{path} holds a run already, and --no-resume forbids to continue it. {way_out}")
+    if is_same_run(recorded, asked):
+        return
+    lines = differences(recorded, asked)
+    if len(lines) > _MOST_DIFFERENCES:
+        lines[_MOST_DIFFERENCES:] = [f"and {len(lines) - _MOST_DIFFERENCES} more"]
+    listed = "".join(f"\n  {line}" for line in lines)
+    raise ResumeError(f"{path} holds a run of another configuration (there → asked for):{listed}\n{way_out}")
+
+
+def _remove_run(path: Path) -> None:
+    """Remove what a run wrote. The journal goes last: as long as it is there, the folder is known as a run's."""
+    with naming_os_errors(path):
+        (path / INDEX_NAME).unlink(missing_ok=True)
+    sweep_temporaries(path, ())
+    for folder in (path / name for name in FOLDERS.values()):
+        if not folder.is_symlink():  # where the user's link leads to, more may lie than this run's files
+            with naming_os_errors(folder):
+                _remove_artefacts(folder)
+    with naming_os_errors(path):
+        (path / JOURNAL_NAME).unlink(missing_ok=True)
+
+
+def _remove_artefacts(folder: str | Path) -> None:
+    """Remove the artefacts below a folder, and the folders that this leaves empty; anything else stays."""
+    for entry in _entries(folder):
+        if entry.is_dir(follow_symlinks=False):
+            _remove_artefacts(entry.path)
+        elif entry.name.endswith(tuple(f".{ending}" for ending in EXTENSIONS)) or is_temporary(entry.name):
+            os.unlink(entry.path)
+    with contextlib.suppress(OSError):  # not empty: it holds files that are not ours
+        os.rmdir(folder)
+
+
+def _entries(folder: str | Path) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except (FileNotFoundError, NotADirectoryError):
+        return

@@ -1,0 +1,90 @@
+"""Faults for real: system calls that fail, a disk that is full."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+_CALLS = ("open", "write", "fsync", "replace", "mkdir", "ftruncate", "lseek", "fstat", "unlink", "close")
+
+
+@contextmanager
+def fail_at(number: int, code: int) -> Iterator[list[str]]:
+    """Let the system call of that number (from 0, of those that concern the disk) fail; yields its name once it did.
+
+    Only the one call fails: what is done about the failure meets a disk that works again, or not, as it comes.
+    """
+    count = 0
+    failed: list[str] = []
+
+    def failing(name: str, true: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count - 1 != number:
+                return true(*args, **kwargs)
+            failed.append(name)
+            if name == "close":
+                true(*args, **kwargs)  # a close that reports an error has closed all the same
+            if name == "write":
+                true(args[0], args[1][: len(args[1]) // 2])
+            raise OSError(code, os.strerror(code))
+
+        return call
+
+    with _every_call(failing):
+        yield failed
+
+
+@contextmanager
+def _every_call(failing: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
+    patches = [mock.patch.object(os, name, failing(name, getattr(os, name))) for name in _CALLS]
+    for patch in patches:
+        patch.start()
+    try:
+        yield
+    finally:
+        for patch in patches:
+            patch.stop()
+
+
+def _can_mount() -> bool:
+    return (
+        os.name == "posix"
+        and os.geteuid() == 0
+        and subprocess.run(["mount", "-V"], capture_output=True).returncode == 0
+    )
+
+
+needs_tmpfs = pytest.mark.skipif(not _can_mount(), reason="mounting a small disk needs root")
+
+
+@contextmanager
+def small_disk(folder: Path, size: str, *options: str) -> Iterator[None]:
+    """A disk of that size at a folder; skips the test where the system does not let us mount one."""
+    mounting = ["mount", "-t", "tmpfs", "-o", ",".join([f"size={size}", *options]), "tmpfs", str(folder)]
+    mounted = subprocess.run(mounting, capture_output=True, text=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"no small disk: {mounted.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True, capture_output=True)
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its content, by its relative path; links are not followed."""
+    found = {}
+    for root, _, names in os.walk(folder):
+        for name in names:
+            path = Path(root, name)
+            if not path.is_symlink():
+                found[path.relative_to(folder).as_posix()] = path.read_bytes()
+    return found

@@ -1,0 +1,332 @@
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from camcli.errors import OutputError, ResumeError
+from camcli.output.journal import Journal
+from camcli.output.jsontext import true_name
+
+from .examples import header, item
+from .faults import fail_at, files_below
+
+STRANGE = [
+    "a b.jpg",
+    'it\'s "x".jpg',
+    "two\nlines.jpg",
+    "🐈.jpg",
+    "back\\slash.jpg",
+    "caf\udce9.jpg",
+    "\u2028.jpg",
+    "\x00.jpg",
+]
+
+
+def open_journal(run: Path, **options: bool) -> Journal:
+    return Journal.open(run, header(), **options)
+
+
+def lines(run: Path) -> list[bytes]:
+    return (run / "index.jsonl").read_bytes().splitlines(keepends=True)
+
+
+def test_a_new_journal_is_a_header_line_of_a_running_run(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        assert journal.header == header()
+    (line,) = lines(tmp_path)
+    assert json.loads(line) == header()
+    assert list(json.loads(line)) == list(header())
+    assert json.loads(line)["status"] == "running"
+
+
+def test_finds_what_was_appended_now_and_after_reopening(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        offset = journal.append(item("a.jpg", width=1))
+        assert journal.find("photos", "a.jpg") is not None
+    with open_journal(tmp_path) as journal:
+        row = journal.find("photos", "a.jpg")
+        assert row is not None
+        assert (row.offset, row.item) == (offset, item("a.jpg", width=1))
+        assert json.loads(journal.read_at(offset)) == row.item
+        assert journal.find("photos", "b.jpg") is None
+        assert journal.find("other", "a.jpg") is None
+
+
+def test_the_last_line_wins(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        for width in (1, 2):
+            journal.append(item(width=width))
+        row = journal.find("photos", "a/x.jpg")
+        assert row is not None
+        assert row.item["width"] == 2
+    with open_journal(tmp_path) as journal:
+        row = journal.find("photos", "a/x.jpg")
+        assert row is not None
+        assert row.item["width"] == 2
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_names_of_all_kinds_are_found_by_their_true_name(name: str, tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        journal.append(item(name, source=f"dir/{name}"))
+        journal.append(item("other.jpg"))
+    with open_journal(tmp_path) as journal:
+        row = journal.find(f"dir/{name}", name)
+        assert row is not None
+        assert true_name(row.item) == name
+        assert true_name(row.item, "source") == f"dir/{name}"
+    assert len(lines(tmp_path)) == 3
+    lines(tmp_path)[1].decode("utf-8")
+
+
+def test_names_that_are_not_utf8_carry_their_bytes(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        for name in ("\udce9.jpg", "\udce8.jpg"):
+            journal.append(item(name))
+        rows = [journal.find("photos", name) for name in ("\udce9.jpg", "\udce8.jpg", "\ufffd.jpg")]
+    assert rows[0] is not None
+    assert rows[1] is not None
+    assert (rows[0].item["image"], rows[0].item["image_b64"]) == ("\ufffd.jpg", "6S5qcGc=")
+    assert rows[1].item["image_b64"] == "6C5qcGc="
+    assert rows[2] is None
+
+
+def test_a_row_read_back_can_be_appended_again(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        journal.append(item("\udce9.jpg"))
+        row = journal.find("photos", "\udce9.jpg")
+        assert row is not None
+        journal.append({**row.item, "width": 3})
+        again = journal.find("photos", "\udce9.jpg")
+        assert again is not None
+        assert again.item["width"] == 3
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_that_is_not_finite_is_refused_and_nothing_written(number: float, tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        before = files_below(tmp_path)
+        bad = item()
+        bad["maps"][0]["raw"]["min"] = number
+        with pytest.raises(ValueError, match=r"maps\[0\]\.raw\.min is -?(nan|inf), which JSON cannot hold"):
+            journal.append(bad)
+        assert files_below(tmp_path) == before
+        assert journal.find("photos", "a/x.jpg") is None
+
+
+def test_a_tail_torn_at_any_byte_is_cut_off(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        for number in range(2):
+            journal.append(item(f"{number}.jpg", notes=["é\n🐈"]))
+        last = journal.append(item("last.jpg", notes=["é\n🐈"]))
+    whole = (tmp_path / "index.jsonl").read_bytes()
+    for end in range(last, len(whole)):
+        (tmp_path / "index.jsonl").write_bytes(whole[:end])
+        with open_journal(tmp_path) as journal:
+            assert journal.find("photos", "last.jpg") is None
+            assert journal.find("photos", "1.jpg") is not None
+            assert (tmp_path / "index.jsonl").read_bytes() == whole[:last]
+            journal.append(item("last.jpg", notes=["é\n🐈"]))
+        assert (tmp_path / "index.jsonl").read_bytes() == whole
+
+
+def test_a_torn_header_begins_anew(tmp_path: Path) -> None:
+    open_journal(tmp_path).close()
+    whole = (tmp_path / "index.jsonl").read_bytes()
+    for end in (0, 1, 20, 40, len(whole) - 1):
+        (tmp_path / "index.jsonl").write_bytes(whole[:end])
+        open_journal(tmp_path).close()
+        assert (tmp_path / "index.jsonl").read_bytes() == whole
+
+
+@pytest.mark.parametrize("damage", [b"\0" * 500, b"\0\n\0\n", b"{\n", b'{"image": "x"}\n', b"[1]\n", b"{}}\n"])
+def test_damage_at_the_end_is_cut_and_in_the_middle_ignored(damage: bytes, tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        journal.append(item("a.jpg"))
+    whole = (tmp_path / "index.jsonl").read_bytes()
+    (tmp_path / "index.jsonl").write_bytes(whole + damage)
+    with open_journal(tmp_path) as journal:
+        assert journal.find("photos", "a.jpg") is not None
+    assert (tmp_path / "index.jsonl").read_bytes() == whole
+    (tmp_path / "index.jsonl").write_bytes(
+        whole + damage.rstrip(b"\n") + b"\n" + lines(tmp_path)[1].replace(b"a.jpg", b"b.jpg")
+    )
+    with open_journal(tmp_path) as journal:
+        assert journal.find("photos", "a.jpg") is not None
+        assert journal.find("photos", "b.jpg") is not None
+
+
+def test_a_row_damaged_inside_counts_as_missing(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        journal.append(item("a.jpg"))
+    path = tmp_path / "index.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"sha256": "4', b'"sha256": \0\0'))
+    with open_journal(tmp_path) as journal:
+        assert journal.find("photos", "a.jpg") is None
+
+
+@pytest.mark.parametrize("content", [b"my notes\n", b'{"schema": "other/1"}\n', b"[]\n", b"my notes", b"\xff\n"])
+def test_a_file_of_another_origin_is_refused_and_kept(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "index.jsonl").write_bytes(content)
+    with pytest.raises(ResumeError, match=r"index\.jsonl was not written by cam"):
+        open_journal(tmp_path)
+    assert files_below(tmp_path) == {"index.jsonl": content}
+
+
+def test_a_journal_of_a_later_schema_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "index.jsonl").write_text('{"schema": "camcli.index/2"}\n')
+    with pytest.raises(ResumeError, match=r"follows camcli\.index/2; this version of cam knows camcli\.index/1"):
+        open_journal(tmp_path)
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_fault_at_any_system_call_loses_no_earlier_row(durable: bool, tmp_path: Path) -> None:
+    for number in range(30):
+        run = tmp_path / str(number)
+        run.mkdir()
+        with open_journal(run, durable=durable) as journal:
+            journal.append(item("a.jpg"))
+            whole = (run / "index.jsonl").read_bytes()
+            with fail_at(number, errno.ENOSPC) as failed:
+                try:
+                    journal.append(item("b.jpg"))
+                except OutputError as error:
+                    message = str(error)
+                else:
+                    message = ""
+            if not failed:
+                assert number >= 2
+                return
+            assert "index.jsonl: No space left on device" in message
+            assert (run / "index.jsonl").read_bytes() == whole
+            assert journal.find("photos", "b.jpg") is None
+            journal.append(item("c.jpg"))
+        with open_journal(run) as journal:
+            assert [journal.find("photos", name) is not None for name in ("a.jpg", "b.jpg", "c.jpg")] == [
+                True,
+                False,
+                True,
+            ]
+    pytest.fail("the append never ended")
+
+
+def test_a_real_limit_on_the_file_size_tears_no_line(tmp_path: Path) -> None:
+    """The kernel itself writes a part of a line, then refuses the rest."""
+    code = (
+        "import resource, signal, sys; from camcli.output.journal import Journal\n"
+        "from camcli.errors import OutputError\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "journal = Journal.open('.', {}); end = journal.append({'image': 'a', 'source': 's'})\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (end + 200, -1))\n"
+        "try: journal.append({'image': 'b', 'source': 's', 'notes': ['x' * 1000]})\n"
+        "except OutputError as error: sys.exit(str(error))"
+    )
+    ended = run_python(code, tmp_path)
+    assert "index.jsonl: File too large" in ended.stderr
+    assert [line[:13] for line in lines(tmp_path)[1:]] == [b'{"image": "a"']
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_kill_9_while_appending_loses_nothing_that_was_appended(attempt: int, tmp_path: Path) -> None:
+    """A process that reports each row after `append` returned is killed; every reported row is there."""
+    code = (
+        "import sys; from camcli.output.journal import Journal\n"
+        "journal = Journal.open('.', {}); number = 0\n"
+        "while True:\n"
+        "    journal.append({'image': f'{number}.jpg', 'source': 's', 'notes': ['x' * 100_000]})\n"
+        "    print(number, flush=True); number += 1"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, env=_environment())
+    assert process.stdout is not None
+    for _ in range(5 + attempt * 7):
+        process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    reported = 5 + attempt * 7 + len(process.stdout.read().splitlines())
+    process.wait()
+    process.stdout.close()
+    with Journal.open(tmp_path, {}) as journal:
+        assert all(journal.find("s", f"{number}.jpg") for number in range(reported))
+        journal.append({"image": "after.jpg", "source": "s"})
+    assert all(json.loads(line) for line in lines(tmp_path))
+
+
+def run_python(code: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, env=_environment())
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+def test_threads_may_append_and_find(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+
+        def work(name: int) -> None:
+            for number in range(50):
+                journal.append(item(f"{name}/{number}.jpg"))
+                assert journal.find("photos", f"{name}/{number}.jpg") is not None
+
+        threads = [threading.Thread(target=work, args=(name,)) for name in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        found = [journal.find("photos", f"{name}/{number}.jpg") for name in range(8) for number in range(50)]
+    assert None not in found
+    assert all(json.loads(line) for line in lines(tmp_path))
+
+
+class TestCompact:
+    def test_gives_the_bytes_of_an_uninterrupted_run(self, tmp_path: Path) -> None:
+        for name, numbers in (("straight", [0, 1, 2, 3]), ("crooked", [3, 1, 1, 0, 2, 1])):
+            (tmp_path / name).mkdir()
+            with open_journal(tmp_path / name) as journal:
+                offsets = {number: journal.append(item(f"{number}.jpg")) for number in numbers}
+                new = journal.compact(offsets[number] for number in range(4))
+                assert [json.loads(journal.read_at(offset))["image"] for offset in new] == [
+                    f"{n}.jpg" for n in range(4)
+                ]
+                assert journal.find("photos", "2.jpg") is not None
+                journal.append(item("later.jpg"))
+                assert journal.find("photos", "later.jpg") is not None
+        assert lines(tmp_path / "straight") == lines(tmp_path / "crooked")
+
+    def test_keeps_the_rows_of_images_that_are_not_in_this_run(self, tmp_path: Path) -> None:
+        with open_journal(tmp_path) as journal:
+            offsets = [journal.append(item(f"{number}.jpg")) for number in range(4)]
+            journal.compact([offsets[2]])
+        assert [json.loads(line)["image"] for line in lines(tmp_path)[1:]] == ["2.jpg", "0.jpg", "1.jpg", "3.jpg"]
+
+    def test_writes_nothing_where_nothing_changes(self, tmp_path: Path) -> None:
+        with open_journal(tmp_path) as journal:
+            offsets = [journal.append(item(f"{number}.jpg")) for number in range(3)]
+            before = (tmp_path / "index.jsonl").stat()
+            assert list(journal.compact(offsets)) == offsets
+        assert (tmp_path / "index.jsonl").stat().st_ino == before.st_ino
+
+    def test_a_fault_at_any_system_call_loses_no_row(self, tmp_path: Path) -> None:
+        names = [f"{number}.jpg" for number in range(3)]
+        for number in range(100):
+            run = tmp_path / str(number)
+            run.mkdir()
+            journal = open_journal(run)
+            offsets = [journal.append(item(name)) for name in names]
+            with fail_at(number, errno.ENOSPC) as failed:
+                try:
+                    journal.compact(reversed(offsets))
+                except OutputError as error:
+                    assert "index.jsonl" in str(error)  # noqa: PT017 - whether it raises depends on the number
+            journal.close()
+            with open_journal(run) as journal:
+                assert all(journal.find("photos", name) for name in names)
+            assert list(files_below(run)) == ["index.jsonl"]
+            if not failed:
+                assert number >= 10
+                return
+        pytest.fail("the rewriting never ended")
