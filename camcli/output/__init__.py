@@ -1,5 +1,46 @@
 """The run folder: artefacts that appear whole or not at all, the journal, the index, and the lock. Knows no model.
 
-``run_folder`` opens a folder and gives a journal and a writer; ``names`` says where an artefact lies; ``index`` and
-``table`` write the results from the journal at the end.
+:func:`open_run` opens a folder and gives a :class:`Journal` and an :class:`ArtefactWriter`; :func:`artefact_path`
+says where an artefact lies; :func:`write_index` and :func:`write_csv` write the results from the journal at the end.
 """
+
+from camcli.output.artefacts import ArtefactWriter, artefacts_intact
+from camcli.output.atomic import naming_os_errors, write_atomically
+from camcli.output.header import INDEX_NAME, JOURNAL_NAME, SCHEMA, read_header
+from camcli.output.index import Counts, Ending, Status, write_index
+from camcli.output.journal import Journal
+from camcli.output.jsontext import name_fields, printable, strict_json, true_name
+from camcli.output.lock import RunLock
+from camcli.output.names import EXTENSIONS, FOLDERS, artefact_path
+from camcli.output.rows import Row
+from camcli.output.run_folder import RunFolder, open_run
+from camcli.output.table import COLUMNS, write_csv
+
+__all__ = [
+    "COLUMNS",
+    "EXTENSIONS",
+    "FOLDERS",
+    "INDEX_NAME",
+    "JOURNAL_NAME",
+    "SCHEMA",
+    "ArtefactWriter",
+    "Counts",
+    "Ending",
+    "Journal",
+    "Row",
+    "RunFolder",
+    "RunLock",
+    "Status",
+    "artefact_path",
+    "artefacts_intact",
+    "name_fields",
+    "naming_os_errors",
+    "open_run",
+    "printable",
+    "read_header",
+    "strict_json",
+    "true_name",
+    "write_atomically",
+    "write_csv",
+    "write_index",
+]

@@ -133,11 +133,11 @@ def is_temporary(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def naming_os_errors(path: str | Path) -> Iterator[None]:
+def naming_os_errors(path: str | Path, action: str = "write") -> Iterator[None]:
     """Turn an OSError inside into an :class:`OutputError` that names the path and says what to do."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
         advice = _ADVICE.get(error.errno or 0, "Check the disk, then repeat the same command.")
-        raise OutputError(printable(f"cannot write {os.fspath(path)}: {reason}. {advice}")) from error
+        raise OutputError(printable(f"cannot {action} {os.fspath(path)}: {reason}. {advice}")) from error

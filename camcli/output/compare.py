@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from typing import Any
 
 from camcli.output.jsontext import strict_json
@@ -19,7 +20,8 @@ _WITHOUT_EFFECT = frozenset(
     )
 )  # fmt: skip
 
-_LONGEST_VALUE = 72
+_LONGEST_VALUE = 88
+_CONTEXT = 12
 
 
 def is_same_run(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
@@ -36,7 +38,7 @@ def differences(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> list[s
     changed = _changed(recorded, asked, _SECTIONS)
     if not changed:  # equal settings, but not what was made of them: the code of a factory, the version of a library
         changed = _changed(recorded, asked, ("fingerprint", "render_fingerprint", "environment"))
-    return [f"{key}: {_shown(before)} → {_shown(now)}" for key, (before, now) in changed.items()]
+    return [f"{key}: {_shown(*values)}" for key, values in changed.items()]
 
 
 def _changed(
@@ -73,6 +75,14 @@ def _flat_below(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def _shown(value: Any) -> str:
-    text = strict_json(value).decode()
-    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
+def _shown(before: Any, now: Any) -> str:
+    """``before → now``; of long values the part where they begin to differ."""
+    texts = [strict_json(value).decode() for value in (before, now)]
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(*texts, strict=False)))
+    start = same - _CONTEXT if same > _LONGEST_VALUE - _CONTEXT else 0
+    return " → ".join(_cut(text, start) for text in texts)
+
+
+def _cut(text: str, start: int) -> str:
+    part = text[start : start + _LONGEST_VALUE]
+    return ("…" if start else "") + part + ("…" if start + len(part) < len(text) else "")

@@ -54,7 +54,7 @@ def read_header(run_dir: str | Path) -> dict[str, Any] | None:
 def read_journal_header(run_dir: str | Path) -> dict[str, Any] | None:
     """The header line of a run folder's journal, or None where there is none that is whole; raises as read_header."""
     path = Path(run_dir) / JOURNAL_NAME
-    with naming_os_errors(path):
+    with naming_os_errors(path, "read"):
         try:
             with path.open("rb") as file:
                 line = file.readline(_LONGEST_LINE)
@@ -69,7 +69,7 @@ def read_journal_header(run_dir: str | Path) -> dict[str, Any] | None:
 
 def _read_index_header(path: Path) -> dict[str, Any] | None:
     lines = []
-    with naming_os_errors(path):
+    with naming_os_errors(path, "read"):
         try:
             with path.open("rb") as file:
                 while (line := file.readline(_LONGEST_LINE)) and not line.startswith(ITEMS_BEGIN):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -112,7 +112,7 @@ def _document(top: Mapping[str, Any], journal: Journal, offsets: Iterable[int]) 
 def _row(journal: Journal, offset: int) -> bytes:
     line = journal.read_at(offset)
     if not (line.startswith(b"{") and line.endswith(b"}")):
-        raise _damaged(offset)
+        raise damaged(offset)
     return line
 
 
@@ -121,17 +121,14 @@ def _counted(journal: Journal, offsets: Iterable[int], passed_over: int) -> Coun
     for offset in offsets:
         item = parsed(journal.read_at(offset))
         if item is None:
-            raise _damaged(offset)
+            raise damaged(offset)
         counts.add(item)
     return counts
 
 
-def _damaged(offset: int) -> OutputError:
+def damaged(offset: int) -> OutputError:
+    """The error of a row that is not there as it was appended."""
     return OutputError(
         f"the journal has no whole line at byte {offset}; something else wrote to it. Repeat the same command: "
         "what is damaged is made again."
     )
-
-
-COUNT_KEYS = tuple(field.name for field in fields(Counts))
-"""The keys of ``counts``, in their order."""

@@ -119,7 +119,7 @@ class Journal:
 
     def read_at(self, offset: int) -> bytes:
         """The line that begins at an offset, without its newline. Raises OutputError where it cannot be read."""
-        with self._lock, naming_os_errors(self._path):
+        with self._lock, naming_os_errors(self._path, "read"):
             return self._read_line(offset)
 
     def compact(self, order: Iterable[int]) -> array[int]:

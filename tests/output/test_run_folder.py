@@ -98,6 +98,16 @@ def test_layers_are_compared_by_their_fields(run: Path) -> None:
         open_run(run, asked)
 
 
+def test_of_long_values_the_part_that_differs_is_shown(run: Path) -> None:
+    asked = header(fingerprint="sha256:9")
+    asked["model"]["weights"] = "default" + "x" * 500
+    with open_run(run.parent / "long", asked):
+        pass
+    asked["model"]["weights"] = "default" + "x" * 500 + "y"
+    with pytest.raises(ResumeError, match=r'model\.weights: …x+" → …x+y"\n'):
+        open_run(run.parent / "long", {**asked, "fingerprint": "sha256:8"})
+
+
 def test_many_differences_are_not_all_listed(run: Path) -> None:
     asked = header(fingerprint="sha256:9")
     asked["config"] |= {f"option{number}": number for number in range(20)}
