@@ -1,1 +1,8 @@
+"""Target layers: dotted paths, how an activation is read, the proof that it is read rightly, the automatic choice."""
 
+from camcli.layers.layout import Layout, parse_layout
+from camcli.layers.paths import find_module
+from camcli.layers.resolve import Layer, resolve_layers
+from camcli.layers.structure import main_tensor, with_main_tensor
+
+__all__ = ["Layer", "Layout", "find_module", "main_tensor", "parse_layout", "resolve_layers", "with_main_tensor"]

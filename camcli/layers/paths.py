@@ -1,0 +1,87 @@
+"""Dotted layer paths as people type them, and the canonical name of the module they lead to.
+
+A path is a chain of child names; where a child is wanted by position, ``[-1]``, ``[2]`` or a bare ``-1`` counts among
+the children in the order of registration. ``layer4``, ``layer4.2``, ``features[-1]``, ``blocks[-1].norm1`` and
+``layers.-1.blocks.-1.norm1`` are all paths. The canonical path is the one ``named_modules()`` gives.
+"""
+
+from __future__ import annotations
+
+import re
+
+from torch import nn
+
+from camcli.errors import LayerError, did_you_mean
+
+_INDEX = re.compile(r"\[\s*(['\"]?)([^\]'\"]+)\1\s*\]")
+_WRAPPERS = ("module", "_orig_mod")  # the attribute behind which DataParallel, DDP and torch.compile keep the model
+
+
+def find_module(module: nn.Module, path: str) -> tuple[str, nn.Module]:
+    """The module a typed path leads to.
+
+    Args:
+        module: the root.
+        path: a path as described above; the wrappers of DataParallel and ``torch.compile`` may be left out.
+
+    Returns:
+        The canonical path and the module.
+
+    Raises:
+        LayerError: nothing is there; the message names what is, nearest first.
+    """
+    parts = split_path(path)
+    if not parts:
+        raise LayerError(f"--layer {path!r} names no module: give a path such as layer4 or blocks[-1].norm1, or auto.")
+    found, at = module, [""]
+    for part in parts:
+        child = _child(found, part)
+        while child is None and (inner := _unwrapped(found)) is not None:
+            found = inner
+            child = _child(found, part)
+        if child is None:
+            raise LayerError(_not_found(module, path, part, at[-1], found))
+        found = child
+        at.append(f"{at[-1]}.{part}" if at[-1] else part)
+    return _canonical(module, found), found
+
+
+def split_path(path: str) -> list[str]:
+    """``layers[-1].blocks.-1`` → ``['layers', '-1', 'blocks', '-1']``."""
+    return [part for part in _INDEX.sub(r".\2", path.strip()).split(".") if part]
+
+
+def _child(parent: nn.Module, part: str) -> nn.Module | None:
+    named = dict(parent.named_children())
+    if part in named:
+        return named[part]
+    if re.fullmatch(r"-?\d+", part):
+        children, index = list(named.values()), int(part)
+        if -len(children) <= index < len(children):
+            return children[index]
+    return None
+
+
+def _unwrapped(parent: nn.Module) -> nn.Module | None:
+    children = dict(parent.named_children())
+    if len(children) == 1 and (name := next(iter(children))) in _WRAPPERS:
+        return children[name]
+    return None
+
+
+def _canonical(root: nn.Module, wanted: nn.Module) -> str:
+    names: dict[int, str] = {id(module): name for name, module in root.named_modules()}
+    return names[id(wanted)]
+
+
+def _not_found(root: nn.Module, path: str, part: str, at: str, parent: nn.Module) -> str:
+    children = [name for name, _ in parent.named_children()]
+    where = f"{at!r} ({type(parent).__name__})" if at else f"the model ({type(parent).__name__})"
+    if not children:
+        has = "has no children"
+    else:
+        shown = children if len(children) <= 8 else [*children[:4], "…", *children[-3:]]
+        has = f"has {', '.join(shown)}"
+    names = [name for name, _ in root.named_modules() if name]
+    normal = ".".join(split_path(path))
+    return f"no layer {path!r}: {where} {has}, not {part!r}.{did_you_mean(normal, names)}"

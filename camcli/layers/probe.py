@@ -1,0 +1,204 @@
+"""What happens inside a model during one forward pass: which modules run, in which order, and what they return.
+
+One image goes through with the graph recorded from the input on (parameters ask for no gradient). From the graph
+follow the gradients of the class score at any output, and the *trunk*: the outputs that everything the score learns
+from the image passes through, so that nothing inside a residual branch belongs to it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+
+from camcli.layers.structure import main_tensor, with_main_tensor
+
+
+class InputShape(Protocol):
+    """The part of a model's preprocessing that is needed here."""
+
+    @property
+    def channels(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+
+
+class ProbedModel(Protocol):
+    """The part of a loaded model that is needed here."""
+
+    @property
+    def module(self) -> nn.Module: ...
+    @property
+    def preprocessing(self) -> Any: ...
+    def logits(self, output: Any) -> Tensor: ...
+
+
+@dataclass
+class Visit:
+    """What one module did in the recorded pass."""
+
+    path: str
+    module: nn.Module
+    order: int = -1  # position among the finished calls, from 0
+    started: int = -1  # position among the started calls
+    calls: int = 0
+    callers: list[str] = field(default_factory=list)
+    shape: tuple[int, ...] | None = None
+    edge: GradientEdge | None = None
+    children_run: list[str] = field(default_factory=list)  # paths of what it called directly, in order
+
+
+@dataclass
+class Record:
+    """The recorded pass.
+
+    Attributes:
+        visits: by canonical path, in the order in which the modules finished; those that never ran come last.
+        score: the scalar whose gradients are taken, None where the output depends on no recorded activation.
+        outputs: number of columns of the logits.
+        trunk: canonical paths of the modules whose output is part of the trunk.
+    """
+
+    visits: dict[str, Visit]
+    score: Tensor | None
+    outputs: int
+    trunk: frozenset[str]
+
+    def gradients(self, paths: Sequence[str]) -> list[Tensor | None]:
+        """Gradients of the score at the outputs of these modules, None where no path leads there."""
+        edges = [self.visits[path].edge for path in paths]
+        known = [edge for edge in edges if edge is not None]
+        if self.score is None or not known:
+            return [None] * len(paths)
+        found = iter(torch.autograd.grad(self.score, known, retain_graph=True, allow_unused=True))
+        return [next(found) if edge is not None else None for edge in edges]
+
+
+def record(model: ProbedModel, image: Tensor, score_of: Callable[[Any], Tensor]) -> Record:
+    """One pass of one image through the model.
+
+    Args:
+        model: its module in eval mode (see :func:`undisturbed`).
+        image: (1, C, H, W).
+        score_of: from the module's output to what is explained, (1, C).
+    """
+    visits = {path: Visit(path, module) for path, module in model.module.named_modules()}
+    seen = _watch(model.module, visits, image, leaves=frozenset())
+    scores = score_of(seen)
+    if not scores.requires_grad:
+        # The model detaches its trunk (no_grad inside forward): let the recorded outputs themselves be the leaves.
+        visits = {path: Visit(path, module) for path, module in model.module.named_modules()}
+        seen = _watch(model.module, visits, image, leaves=frozenset(visits))
+        scores = score_of(seen)
+    score = _mixed(scores) if scores.requires_grad else None
+    trunk = _trunk(score, visits.values()) if score is not None else frozenset()
+    ordered = sorted(visits.values(), key=lambda v: v.order if v.calls else len(visits))
+    return Record({v.path: v for v in ordered}, score, int(scores.shape[-1]), trunk)
+
+
+def _mixed(scores: Tensor) -> Tensor:
+    """All class scores in one scalar, weighted at random so that nothing cancels (probabilities sum to a constant)."""
+    weights = torch.randn(scores.shape, generator=torch.Generator().manual_seed(3))
+    return (scores.float() * weights.to(scores.device)).sum()
+
+
+def _watch(module: nn.Module, visits: dict[str, Visit], image: Tensor, leaves: frozenset[str]) -> Any:
+    stack: list[Visit] = []
+    clock = iter(range(1 << 40))
+
+    def enter(visit: Visit) -> Callable[..., None]:
+        def hook(_module: nn.Module, _args: Any, _kwargs: Any) -> None:
+            visit.calls += 1
+            visit.callers.append(stack[-1].path if stack else "")
+            if stack:
+                stack[-1].children_run.append(visit.path)
+            visit.started = next(clock)
+            stack.append(visit)
+
+        return hook
+
+    def leave(visit: Visit) -> Callable[..., Any]:
+        def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
+            stack.pop()
+            visit.order = next(clock)
+            tensor = main_tensor(output)
+            if tensor is None:
+                return None
+            visit.shape = tuple(tensor.shape)
+            if visit.path in leaves and not tensor.requires_grad and tensor.ndim >= 3 and stack:
+                leaf = tensor.detach().requires_grad_()
+                visit.edge = get_gradient_edge(leaf)
+                return with_main_tensor(output, leaf)
+            visit.edge = get_gradient_edge(tensor) if tensor.requires_grad else None
+            return None
+
+        return hook
+
+    with ExitStack() as hooks, torch.enable_grad():
+        for visit in visits.values():
+            hooks.callback(visit.module.register_forward_pre_hook(enter(visit), prepend=True, with_kwargs=True).remove)
+            hooks.callback(visit.module.register_forward_hook(leave(visit)).remove)
+        return module(image.detach().clone().requires_grad_(not leaves))
+
+
+def _trunk(score: Tensor, visits: Iterable[Visit]) -> frozenset[str]:
+    """Modules whose output every path of the graph from the score back to the input goes through.
+
+    Walking back in reverse order of creation, an operation lies on every path exactly when nothing else is waiting at
+    the moment when its turn comes.
+    """
+    paths: dict[int, list[str]] = {}
+    keep = []  # a node's Python object must live as long as its id is used
+    for visit in visits:
+        if visit.edge is not None and visit.edge.output_nr == 0 and visit.calls == 1:
+            paths.setdefault(id(visit.edge.node), []).append(visit.path)
+            keep.append(visit.edge.node)
+    root = score.grad_fn
+    assert root is not None
+    waiting = [(_turn(root), id(root), root)]
+    known = {id(root)}
+    trunk: set[str] = set()
+    while waiting:
+        _, _, node = heapq.heappop(waiting)
+        keep.append(node)
+        if not waiting:
+            trunk.update(paths.get(id(node), ()))
+        for before, _ in node.next_functions:
+            if before is not None and id(before) not in known and not _is_side_leaf(before, paths):
+                known.add(id(before))
+                heapq.heappush(waiting, (_turn(before), id(before), before))
+    return frozenset(trunk)
+
+
+def _turn(node: Any) -> int:
+    return 1 if node.name().endswith("AccumulateGrad") else -int(node._sequence_nr())  # leaves have no creation time
+
+
+def _is_side_leaf(node: Any, paths: dict[int, list[str]]) -> bool:
+    return node.name().endswith("AccumulateGrad") and id(node) not in paths
+
+
+@contextmanager
+def undisturbed(module: nn.Module) -> Iterator[None]:
+    """Eval mode and parameters without gradients inside; modes, requires_grad and buffers as before afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    wants = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
+    try:
+        module.eval()
+        for parameter, _ in wants:
+            parameter.requires_grad_(False)
+        with torch.compiler.set_stance("force_eager"):
+            yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+        for parameter, wanted in wants:
+            parameter.requires_grad_(wanted)

@@ -1,0 +1,170 @@
+"""The proof of a layout: perturb blocks of the image, look where the activation moves.
+
+Each reading of a shape predicts where on its grid the blocks lie. A layout holds when the movement agrees with its
+prediction, clearly better than with the predictions of all rivals: the other axis for the channels, other
+factorisations, other numbers of prefix tokens, tokens behind the grid, rows and columns exchanged, and the blocks of
+the other images.
+
+How far a position moves says as much about the network as about the block: some positions move for anything. So the
+movement is divided by the movement for an image replaced throughout, and centred over images and over positions,
+before it is correlated with the prediction.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from camcli.layers.layout import Layout, LayoutFlag
+from camcli.layers.perturb import Box, Movement
+from camcli.layers.readings import WIDTHS, Reading, readings
+
+Proof = Literal["proven", "refuted", "unproven"]
+
+AGREEMENT = 0.5  # correlation of movement and prediction below which nothing is proven
+LEAD = 0.04  # by which it must exceed every rival's
+_SHORTLIST = 8  # token sequences have hundreds of readings: the best by a quick correlation are looked at closely
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the perturbations say about an activation.
+
+    Attributes:
+        layout: the layout that agrees best; None where no layout fits the shape or the best one is refuted.
+        proof: whether it holds.
+        reason: one line where it is not proven.
+        agreement: its correlation with the movement, in [-1, 1].
+    """
+
+    layout: Layout | None
+    proof: Proof
+    reason: str | None = None
+    agreement: float = 0.0
+
+
+class Prover:
+    """Judges activations of one batch of perturbed images.
+
+    Args:
+        boxes: of each perturbed image, its blocks.
+        image: height and width of the input.
+    """
+
+    def __init__(self, boxes: tuple[tuple[Box, ...], ...], image: tuple[int, int]) -> None:
+        self._boxes = boxes
+        self._image = image
+        self._readings: dict[tuple[int, ...], list[Reading]] = {}
+        self._expected: dict[tuple[Reading, float], Tensor] = {}
+        self._quick: dict[tuple[int, ...], Tensor] = {}
+        self._orders = torch.tensor(list(itertools.permutations(range(len(boxes)))))
+
+    def verdict(self, movement: Movement, flag: LayoutFlag | None = None) -> Verdict:
+        """The layout of an activation, as far as it can be proven.
+
+        Args:
+            movement: of the activation.
+            flag: what the user says about it; only layouts that agree are considered.
+        """
+        flag = flag or LayoutFlag()
+        known = self.readings(movement.shape)
+        if not any(reading.layout is not None for reading in known):
+            return Verdict(None, "refuted", f"not spatial: no grid fits the shape {_shape(movement.shape)}")
+        fields = {axis: _relative(moved) for axis, moved in movement.by_axis.items()}
+        if any(not bool(field.isfinite().all()) for field in fields.values()):
+            return Verdict(None, "unproven", "its values are not finite for the probing images")
+        if all(not bool(field.any()) for field in fields.values()):
+            return Verdict(None, "refuted", "does not depend on the image")
+        ranked = self._ranked(movement.shape, known, fields)
+        chosen = next((entry for entry in ranked if _allowed(entry[2], flag)), None)
+        if chosen is None:
+            return self._disallowed(known, flag, movement.shape)
+        return _judged(chosen, ranked)
+
+    def readings(self, shape: tuple[int, ...]) -> list[Reading]:
+        """All readings of the shape (1, ...)."""
+        if shape not in self._readings:
+            self._readings[shape] = readings(shape, self._image)
+        return self._readings[shape]
+
+    def _ranked(
+        self, shape: tuple[int, ...], known: list[Reading], fields: dict[int, Tensor]
+    ) -> list[tuple[float, float, Reading]]:
+        """(agreement, the best agreement with the blocks of other images, reading), best first."""
+        if len(known) > _SHORTLIST:
+            scores = self._quick_templates(shape, known) @ _centred(fields[2]).flatten()
+            known = [known[int(i)] for i in scores.topk(_SHORTLIST).indices]
+        entries = [(*self._agreement(fields[reading.axis], reading), reading) for reading in known]
+        return sorted(entries, key=lambda entry: -entry[0])
+
+    def _agreement(self, field: Tensor, reading: Reading) -> tuple[float, float]:
+        used = _centred(field[:, reading.prefix : field.shape[1] - reading.suffix])
+        best, mixed = -1.0, -1.0
+        for width in WIDTHS:
+            expected = self._template(reading, width)
+            between = used @ expected.T / (used.norm() * expected.norm() + 1e-20)
+            by_order = between[torch.arange(len(between)), self._orders].sum(1)
+            if float(by_order[0]) > best:  # the first order is the identity
+                best, mixed = float(by_order[0]), float(by_order[1:].max())
+        return best, mixed
+
+    def _template(self, reading: Reading, width: float) -> Tensor:
+        if (reading, width) not in self._expected:
+            self._expected[reading, width] = _centred(reading.expected(self._boxes, width))
+        return self._expected[reading, width]
+
+    def _quick_templates(self, shape: tuple[int, ...], known: list[Reading]) -> Tensor:
+        if shape[:2] not in self._quick:
+            templates = torch.zeros(len(known), len(self._boxes), shape[1])
+            for template, reading in zip(templates, known, strict=True):
+                template[:, reading.prefix : shape[1] - reading.suffix] = self._template(reading, WIDTHS[1])
+            templates /= templates.flatten(1).norm(dim=1)[:, None, None] + 1e-20
+            self._quick[shape[:2]] = templates.flatten(1)
+        return self._quick[shape[:2]]
+
+    def _disallowed(self, known: list[Reading], flag: LayoutFlag, shape: tuple[int, ...]) -> Verdict:
+        for reading in known:
+            if reading.layout is not None and flag.allows(reading.layout):
+                return Verdict(reading.layout, "unproven", "as --layout says; the perturbations point elsewhere")
+        return Verdict(None, "refuted", f"its shape {_shape(shape)} does not allow what --layout says")
+
+
+def _judged(chosen: tuple[float, float, Reading], ranked: list[tuple[float, float, Reading]]) -> Verdict:
+    agreement, mixed, reading = chosen
+    rivals = [entry for entry in ranked if entry[2] != reading]
+    rival = rivals[0] if rivals else None
+    layout = reading.layout
+    if max(agreement, rival[0] if rival else -1.0) < AGREEMENT or agreement < mixed + LEAD / 2:
+        reason = f"moves elsewhere than the perturbed part of the image (agreement {agreement:.2f})"
+        return Verdict(layout, "refuted", reason, agreement)
+    if rival is not None and rival[0] > agreement:
+        return Verdict(layout, "refuted", f"reads as {rival[2]}, which is no layout --layout knows", agreement)
+    if agreement < AGREEMENT or (rival is not None and rival[0] > agreement - LEAD):
+        assert rival is not None
+        reason = f"{layout} ({agreement:.2f}) and {rival[2]} ({rival[0]:.2f}) agree about equally well"
+        return Verdict(layout, "unproven", reason, agreement)
+    return Verdict(layout, "proven", None, agreement)
+
+
+def _allowed(reading: Reading, flag: LayoutFlag) -> bool:
+    return reading.layout is not None and flag.allows(reading.layout)
+
+
+def _relative(moved: Tensor) -> Tensor:
+    """(K, positions): movement of each position relative to how far it moves when everything changes."""
+    flat = moved.flatten(1)
+    everything = flat[-1]
+    return flat[:-1] / (everything + 1e-3 * everything.max() + torch.finfo(torch.float32).tiny)
+
+
+def _centred(field: Tensor) -> Tensor:
+    field = field - field.mean(0, keepdim=True)
+    return field - field.mean(1, keepdim=True)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return f"({', '.join(map(str, ('N', *shape[1:])))})"

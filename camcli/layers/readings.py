@@ -1,0 +1,103 @@
+"""The ways in which an activation's shape can be read, and where each of them expects the perturbed blocks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from camcli.layers.layout import Layout, LayoutKind
+from camcli.layers.perturb import Box
+
+WIDTHS = (0.5, 1.0, 2.0)  # reach of a block in cells: one cell, up to the receptive fields of deep convolutions
+_MOST_PREFIX = 24
+_SKEW = 4.0  # a grid's aspect differs from the image's by no more than this factor
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A layout, or a rival that exists only to be beaten: columns first, or with tokens behind the grid.
+
+    Attributes:
+        kind, grid, prefix: as in :class:`~camcli.layers.layout.Layout`.
+        suffix: tokens behind the grid.
+        columns_first: whether the grid is stored column by column.
+    """
+
+    kind: LayoutKind
+    grid: tuple[int, int]
+    prefix: int = 0
+    suffix: int = 0
+    columns_first: bool = False
+
+    @property
+    def layout(self) -> Layout | None:
+        """The layout it stands for; None for a rival."""
+        return None if self.columns_first or self.suffix else Layout(self.kind, self.grid, self.prefix)
+
+    @property
+    def axis(self) -> int:
+        """The axis of the channels."""
+        return {"nchw": 1, "nhwc": 3, "tokens": 2}[self.kind]
+
+    def expected(self, boxes: tuple[tuple[Box, ...], ...], width: float) -> Tensor:
+        """How far each position should move for each image: (K, positions), prefix and suffix left out."""
+        height, columns = self.grid
+        maps = torch.stack([sum((_bump(box, height, columns, width) for box in of), torch.zeros(1)) for of in boxes])
+        return (maps.transpose(1, 2) if self.columns_first else maps).flatten(1)
+
+    def __str__(self) -> str:
+        if self.columns_first:
+            return f"{self.kind} {self.grid[0]}x{self.grid[1]} with rows and columns exchanged"
+        if self.suffix:
+            return f"{self.grid[0]}x{self.grid[1]} tokens with {self.prefix} before and {self.suffix} behind the grid"
+        return str(self.layout)
+
+
+def readings(shape: tuple[int, ...], image: tuple[int, int]) -> list[Reading]:
+    """All readings of an activation (N, ...) that an image of height × width admits, plain layouts first."""
+    found: list[Reading] = []
+    if len(shape) == 4:
+        for kind, first in (("nchw", 2), ("nhwc", 1)):
+            if _plausible(shape[first], shape[first + 1], image):
+                found.append(Reading(kind, (shape[first], shape[first + 1])))  # type: ignore[arg-type]
+            if _plausible(shape[first + 1], shape[first], image):
+                found.append(Reading(kind, (shape[first + 1], shape[first]), columns_first=True))  # type: ignore[arg-type]
+    elif len(shape) == 3:
+        for extra in range(min(_MOST_PREFIX, shape[1] // 2) + 1):
+            for grid in _grids(shape[1] - extra, image):
+                found.append(Reading("tokens", grid, extra))
+                found.append(Reading("tokens", grid, extra, columns_first=True))
+                found.extend(Reading("tokens", grid, extra - behind, behind) for behind in {1, extra} if extra)
+    return sorted(found, key=lambda reading: reading.layout is None)
+
+
+def _plausible(height: int, width: int, image: tuple[int, int]) -> bool:
+    if height * width < 2 or height > image[0] or width > image[1]:
+        return False
+    return abs(math.log((height / width) / (image[0] / image[1]))) <= math.log(_SKEW) + 1e-9
+
+
+def _grids(count: int, image: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    for height in range(1, count + 1):
+        if count % height == 0 and _plausible(height, count // height, image):
+            yield height, count // height
+
+
+def _bump(box: Box, height: int, columns: int, width: float) -> Tensor:
+    y0, y1, x0, x1 = box
+    return torch.outer(_reach(_covered(y0, y1, height), width), _reach(_covered(x0, x1, columns), width))
+
+
+def _covered(start: float, stop: float, cells: int) -> Tensor:
+    """The share of each of the cells that the interval [start, stop) of the unit interval covers."""
+    edges = torch.linspace(0, 1, cells + 1)
+    return (edges[1:].clamp(max=stop) - edges[:-1].clamp(min=start)).clamp(min=0) * cells
+
+
+def _reach(covered: Tensor, width: float) -> Tensor:
+    at = torch.arange(len(covered), dtype=torch.float32)
+    return torch.exp(-((at[:, None] - at[None]) ** 2) / (2 * width * width)) @ covered

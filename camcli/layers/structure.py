@@ -1,0 +1,54 @@
+"""The one tensor that matters in whatever a module returns: a tensor, or a tuple, list or dict that holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+
+def main_tensor(output: object) -> Tensor | None:
+    """The activation inside a module's output.
+
+    The first floating-point tensor with at least three dimensions, else the first floating-point tensor, depth first;
+    None where there is none.
+    """
+    tensors = [tensor for tensor in _tensors(output) if tensor.is_floating_point()]
+    return next((tensor for tensor in tensors if tensor.ndim >= 3), tensors[0] if tensors else None)
+
+
+def with_main_tensor(output: Any, replacement: Tensor) -> Any:
+    """The same structure with its :func:`main_tensor` replaced; the original structure is left alone.
+
+    Raises:
+        TypeError: an object that is neither tensor, tuple, list nor dict, or that holds no tensor.
+    """
+    wanted = main_tensor(output)
+    if wanted is None:
+        raise TypeError(f"no tensor in an output of type {type(output).__name__}")
+    return _replaced(output, wanted, replacement)
+
+
+def _tensors(output: object) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, Mapping):
+        for value in output.values():
+            yield from _tensors(value)
+    elif isinstance(output, Sequence) and not isinstance(output, str | bytes):
+        for value in output:
+            yield from _tensors(value)
+
+
+def _replaced(output: Any, wanted: Tensor, replacement: Tensor) -> Any:
+    if isinstance(output, Tensor):
+        return replacement if output is wanted else output
+    if isinstance(output, Mapping):
+        values = {key: _replaced(value, wanted, replacement) for key, value in output.items()}
+        return type(output)(**values) if hasattr(output, "to_tuple") else type(output)(values)  # type: ignore[call-arg]
+    if isinstance(output, tuple) and hasattr(output, "_fields"):
+        return type(output)(*(_replaced(value, wanted, replacement) for value in output))
+    if isinstance(output, tuple | list):
+        return type(output)(_replaced(value, wanted, replacement) for value in output)
+    return output
