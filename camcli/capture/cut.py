@@ -1,0 +1,178 @@
+"""One pass with the graph cut at the target layer.
+
+The parameters ask for no gradient, so the trunk runs as fast and as lean as inference. Where the first target layer
+returns, its activation is detached, made a leaf, and a clone of it goes on through the model; autograd then records
+the way from the layer to the score and nothing else. One ``torch.autograd.grad`` of all scores together gives the
+gradient of every image of the batch at once, since an image's score depends on its own activation only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from camcli.errors import LayerError
+from camcli.layers.structure import main_tensor, with_main_tensor
+
+FP16_SCALE = 1024.0
+"""Scores are multiplied by this before a backward pass in fp16, whose smallest step would swallow small gradients."""
+
+
+@dataclass(frozen=True)
+class Forward:
+    """How a module is run.
+
+    Attributes:
+        module: takes (N, C, H, W).
+        logits: from the module's output to (N, classes).
+        precision: ``fp32``, or ``bf16`` or ``fp16`` autocast. A module whose own parameters are in half precision
+            runs in that.
+    """
+
+    module: nn.Module
+    logits: Callable[[Any], Tensor]
+    precision: str = "fp32"
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Logits (N, classes) float32 of inputs (N, C, H, W) float32."""
+        own = next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
+        with self._autocast(inputs.device.type, own):
+            output = self.module(inputs.to(own) if own != torch.float32 else inputs)
+        return self.logits(output).float()
+
+    def _autocast(self, device: str, own: torch.dtype) -> Any:
+        if own != torch.float32:
+            return nullcontext()
+        if self.precision == "fp32":
+            return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
+        return torch.autocast(device, torch.bfloat16 if self.precision == "bf16" else torch.float16)
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What one pass left behind.
+
+    Attributes:
+        logits: (N, classes) float32, with the graph back to the layers.
+        activations: by layer path, as the layer returned them, detached.
+        nodes: the same tensors inside the graph.
+        scale: factor on the score in the backward pass.
+    """
+
+    logits: Tensor
+    activations: Mapping[str, Tensor]
+    nodes: Mapping[str, Tensor] = field(repr=False)
+    scale: float = 1.0
+
+    def gradients(self, scores: Tensor, paths: Sequence[str], *, again: bool = False) -> dict[str, Tensor]:
+        """∂ scores[i] / ∂ activation of image i, float32, in the shape of the activation.
+
+        Args:
+            scores: (N,), computed from :attr:`logits`.
+            paths: layers wanted.
+            again: keep the graph for another call.
+
+        Raises:
+            LayerError: the scores do not depend on one of the layers.
+        """
+        if not scores.requires_grad:
+            raise LayerError(_no_gradient(paths))
+        nodes = [self.nodes[path] for path in paths]
+        finite = self.scale == 1.0
+        weight = torch.full_like(scores, self.scale)
+        found = torch.autograd.grad(scores, nodes, weight, retain_graph=again or not finite, allow_unused=True)
+        missing = [path for path, gradient in zip(paths, found, strict=True) if gradient is None]
+        if missing:
+            raise LayerError(_no_gradient(missing))
+        if not finite and not all(bool(torch.isfinite(g).all()) for g in found):  # overflow: the plain score instead
+            found = torch.autograd.grad(scores, nodes, weight / self.scale, retain_graph=again)
+            return {path: gradient.float() for path, gradient in zip(paths, found, strict=True)}
+        return {path: gradient.float() / self.scale for path, gradient in zip(paths, found, strict=True)}
+
+
+def capture(forward: Forward, inputs: Tensor, paths: Sequence[str], *, gradients: bool = True) -> Captured:
+    """Run the module once and keep what it returns at some layers.
+
+    The module should be inside :func:`frozen`, else autograd records the trunk as well.
+
+    Args:
+        forward: how to run it.
+        inputs: (N, C, H, W) float32.
+        paths: canonical paths of the layers.
+        gradients: record the graph from the layers to the logits.
+
+    Raises:
+        LayerError: a layer does not run, runs more than once, returns no tensor, or is not there.
+    """
+    nodes: dict[str, Tensor] = {}
+    modules = dict(forward.module.named_modules())
+    with ExitStack() as stack:
+        for path in dict.fromkeys(paths):
+            if path not in modules:
+                raise LayerError(f"the model has no layer {path!r}. `cam layers` lists them.")
+            hook = _keep(path, nodes, gradients)
+            stack.callback(modules[path].register_forward_hook(hook).remove)
+        stack.enter_context(torch.set_grad_enabled(gradients))
+        logits = forward(inputs)
+    silent = [path for path in paths if path not in nodes]
+    if silent:
+        raise LayerError(f"layer {silent[0]!r} does not run in a forward pass. `cam layers` lists those that do.")
+    scale = FP16_SCALE if any(node.dtype == torch.float16 for node in nodes.values()) else 1.0
+    return Captured(logits, {path: node.detach() for path, node in nodes.items()}, nodes, scale)
+
+
+def _keep(path: str, nodes: dict[str, Tensor], gradients: bool) -> Callable[[nn.Module, Any, Any], Any]:
+    def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
+        if path in nodes:
+            raise LayerError(
+                f"layer {path!r} runs more than once in a forward pass, so it has no single activation. "
+                "Name a layer around or behind it; `cam layers` lists them."
+            )
+        tensor = main_tensor(output)
+        if tensor is None:
+            raise LayerError(f"layer {path!r} returns {type(output).__name__} without a tensor.")
+        # A clone goes on, so that an in-place operation behind the layer changes neither the activation nor its node.
+        if not gradients:
+            nodes[path] = tensor
+            return with_main_tensor(output, tensor.clone())
+        # Stays on until the caller's no_grad block ends, where the layer lies inside one: the tail must be recorded.
+        torch.set_grad_enabled(True)
+        with torch.inference_mode(False):
+            if not tensor.requires_grad:
+                plain = tensor.clone() if tensor.is_inference() else tensor.detach()
+                tensor = plain.requires_grad_()
+            nodes[path] = tensor
+            return with_main_tensor(output, tensor.clone())
+
+    return hook
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode and parameters that ask for no gradient inside; afterwards all flags as they were."""
+    training = [part for part in module.modules() if part.training]
+    wanting = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    try:
+        for part in training:
+            part.training = False
+        for parameter in wanting:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in wanting:
+            parameter.requires_grad_(True)
+        for part in training:
+            part.training = True
+
+
+def _no_gradient(paths: Sequence[str]) -> str:
+    return (
+        f"the class score has no gradient at layer {', '.join(paths)}: nothing on the way to the score uses it, or the "
+        "model detaches it. Take another layer (`cam layers --verify` shows which have one) or a method without "
+        "gradients (eigencam)."
+    )

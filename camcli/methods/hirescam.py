@@ -1,0 +1,15 @@
+"""HiResCAM: Draelos and Carin 2020, arXiv 2011.08891, eq. 4."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from camcli.methods.base import Pass
+
+
+def hirescam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
+    """M = Σ_k g_k ⊙ A_k. Returns (N, h, w) float32, signed."""
+    return p.weighted(p.g)

@@ -1,0 +1,18 @@
+"""Random weights: the baseline that a method has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from camcli.methods.base import Pass, generator
+
+
+def randomcam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
+    """w_k ~ U(−1, 1), seeded per image; M = Σ_k w_k A_k. Returns (N, h, w) float32, signed."""
+    channels = p.activations.shape[1]
+    weights = torch.stack([torch.rand(channels, generator=generator(seed)) * 2 - 1 for seed in p.seeds])
+    return p.weighted(weights.to(p.activations.device))
