@@ -110,4 +110,4 @@ def failed(image: str = "bad.jpg", kind: str = "corrupt", **changed: Any) -> dic
     empty: dict[str, Any] = dict.fromkeys(("width", "height", "format", "frames", "label", "correct", "view"))
     error = {"kind": kind, "message": "cannot be decoded"}
     lists: dict[str, Any] = {"notes": [], "predictions": [], "maps": [], "sizes": {}}
-    return item(image, **empty, **lists, status="failed", error=error, **changed)
+    return item(image, **{**empty, **lists, "status": "failed", "error": error, **changed})
