@@ -16,14 +16,9 @@ from camcli.layers.structure import main_tensor
 Box = tuple[float, float, float, float]
 """y0, y1, x0, x1 as shares of the image's height and width."""
 
-# Two blocks an image, (row, column) of their centres. Off-centre, near all four edges and without any symmetry: turned,
-# mirrored or transposed the set fits itself nowhere, and a row broken at the wrong column shows at the edges.
-CENTRES: tuple[tuple[tuple[float, float], ...], ...] = (
-    ((0.08, 0.22), (0.62, 0.93)),
-    ((0.33, 0.07), (0.90, 0.55)),
-    ((0.24, 0.68), (0.93, 0.12)),
-    ((0.52, 0.38), (0.10, 0.92)),
-)
+# (row, column) of the block's centre, one block an image. A pinwheel: each lies far from the others, so that even the
+# broad answers of deep convolutions tell them apart; none of its turns, mirror images or its transpose is itself.
+CENTRES: tuple[tuple[float, float], ...] = ((0.14, 0.30), (0.32, 0.86), (0.66, 0.13), (0.87, 0.62))
 BLOCK = 1 / 7  # side of a block as a share of the image's: one cell of the usual last map, 2x2 patches of a usual ViT
 _LIFT = 2.0  # blocks are brighter too, in deviations: a stem averages noise away, not brightness
 _MANY_PIXELS = 8 * 384 * 384  # pixels that go through the model at once
@@ -34,12 +29,12 @@ class Perturbation:
     """A batch to send through a model.
 
     Attributes:
-        images: (K + 2, C, H, W): the image as it is, K with two blocks replaced, one replaced throughout.
-        boxes: of each of the K images, its blocks.
+        images: (K + 2, C, H, W): the image as it is, K with a block replaced, one replaced throughout.
+        boxes: of each of the K images, its block.
     """
 
     images: Tensor
-    boxes: tuple[tuple[Box, ...], ...]
+    boxes: tuple[Box, ...]
 
 
 @dataclass(frozen=True)
@@ -69,15 +64,13 @@ def perturbation(channels: int, height: int, width: int) -> Perturbation:
     base, other = noise(2, channels, height, width, seed=1).unsqueeze(1)
     images, boxes = [base], []
     other = other + _LIFT
-    for centres in CENTRES:
-        image, shares = base.clone(), []
-        for row, column in centres:
-            y0, y1 = _interval(row, height)
-            x0, x1 = _interval(column, width)
-            image[:, :, y0:y1, x0:x1] = other[:, :, y0:y1, x0:x1]
-            shares.append((y0 / height, y1 / height, x0 / width, x1 / width))
+    for row, column in CENTRES:
+        y0, y1 = _interval(row, height)
+        x0, x1 = _interval(column, width)
+        image = base.clone()
+        image[:, :, y0:y1, x0:x1] = other[:, :, y0:y1, x0:x1]
         images.append(image)
-        boxes.append(tuple(shares))
+        boxes.append((y0 / height, y1 / height, x0 / width, x1 / width))
     return Perturbation(torch.cat([*images, other]), tuple(boxes))
 
 

@@ -25,8 +25,9 @@ from camcli.layers.readings import WIDTHS, Reading, readings
 
 Proof = Literal["proven", "refuted", "unproven"]
 
-AGREEMENT = 0.5  # correlation of movement and prediction below which nothing is proven
-LEAD = 0.04  # by which it must exceed every rival's
+AGREEMENT = 0.6  # correlation of movement and prediction below which nothing is proven
+LEAD = 0.04  # by which it must exceed every rival reading's
+MIXED = 0.1  # by which it must exceed the best with the blocks of the images interchanged
 _SHORTLIST = 8  # token sequences have hundreds of readings: the best by a quick correlation are looked at closely
 
 
@@ -51,11 +52,11 @@ class Prover:
     """Judges activations of one batch of perturbed images.
 
     Args:
-        boxes: of each perturbed image, its blocks.
+        boxes: of each perturbed image, its block.
         image: height and width of the input.
     """
 
-    def __init__(self, boxes: tuple[tuple[Box, ...], ...], image: tuple[int, int]) -> None:
+    def __init__(self, boxes: tuple[Box, ...], image: tuple[int, int]) -> None:
         self._boxes = boxes
         self._image = image
         self._readings: dict[tuple[int, ...], list[Reading]] = {}
@@ -80,10 +81,10 @@ class Prover:
         if all(not bool(field.any()) for field in fields.values()):
             return Verdict(None, "refuted", "does not depend on the image")
         ranked = self._ranked(movement.shape, known, fields)
-        chosen = next((entry for entry in ranked if _allowed(entry[2], flag)), None)
-        if chosen is None:
+        allowed = [entry for entry in ranked if _allowed(entry[2], flag)]
+        if not allowed:
             return self._disallowed(known, flag, movement.shape)
-        return _judged(chosen, ranked)
+        return _judged(self._first(allowed), ranked)
 
     def readings(self, shape: tuple[int, ...]) -> list[Reading]:
         """All readings of the shape (1, ...)."""
@@ -100,6 +101,15 @@ class Prover:
             known = [known[int(i)] for i in scores.topk(_SHORTLIST).indices]
         entries = [(*self._agreement(fields[reading.axis], reading), reading) for reading in known]
         return sorted(entries, key=lambda entry: -entry[0])
+
+    def _first(self, ranked: list[tuple[float, float, Reading]]) -> tuple[float, float, Reading]:
+        """The best; of variants about as good with a row more or less, the one shaped like the image.
+
+        Where the blocks touch the first row only a little, little tells its tokens from prefix tokens.
+        """
+        best = ranked[0]
+        close = [entry for entry in ranked if entry[0] > best[0] - LEAD and entry[2].is_row_variant(best[2])]
+        return min(close, key=lambda entry: entry[2].skew(self._image))
 
     def _agreement(self, field: Tensor, reading: Reading) -> tuple[float, float]:
         used = _centred(field[:, reading.prefix : field.shape[1] - reading.suffix])
@@ -135,10 +145,10 @@ class Prover:
 
 def _judged(chosen: tuple[float, float, Reading], ranked: list[tuple[float, float, Reading]]) -> Verdict:
     agreement, mixed, reading = chosen
-    rivals = [entry for entry in ranked if entry[2] != reading]
+    rivals = [entry for entry in ranked if entry[2] != reading and not entry[2].is_row_variant(reading)]
     rival = rivals[0] if rivals else None
     layout = reading.layout
-    if max(agreement, rival[0] if rival else -1.0) < AGREEMENT or agreement < mixed + LEAD / 2:
+    if max(agreement, rival[0] if rival else -1.0) < AGREEMENT or agreement < mixed + MIXED:
         reason = f"moves elsewhere than the perturbed part of the image (agreement {agreement:.2f})"
         return Verdict(layout, "refuted", reason, agreement)
     if rival is not None and rival[0] > agreement:

@@ -43,11 +43,23 @@ class Reading:
         """The axis of the channels."""
         return {"nchw": 1, "nhwc": 3, "tokens": 2}[self.kind]
 
-    def expected(self, boxes: tuple[tuple[Box, ...], ...], width: float) -> Tensor:
+    def expected(self, boxes: tuple[Box, ...], width: float) -> Tensor:
         """How far each position should move for each image: (K, positions), prefix and suffix left out."""
         height, columns = self.grid
-        maps = torch.stack([sum((_bump(box, height, columns, width) for box in of), torch.zeros(1)) for of in boxes])
+        maps = torch.stack([_bump(box, height, columns, width) for box in boxes])
         return (maps.transpose(1, 2) if self.columns_first else maps).flatten(1)
+
+    def is_row_variant(self, other: Reading) -> bool:
+        """Whether the two differ only in whole rows that one takes for prefix tokens and the other for grid."""
+        return (
+            (self.kind, self.grid[1], self.columns_first) == (other.kind, other.grid[1], other.columns_first)
+            and self.prefix % self.grid[1] == other.prefix % other.grid[1]
+            and self.suffix % self.grid[1] == other.suffix % other.grid[1]
+        )
+
+    def skew(self, image: tuple[int, int]) -> float:
+        """How far the grid's aspect is from the image's, 0 for equal."""
+        return abs(math.log(self.grid[0] * image[1] / (self.grid[1] * image[0])))
 
     def __str__(self) -> str:
         if self.columns_first:
