@@ -43,7 +43,7 @@ class ArtefactWriter:
         """
         if relative.startswith("/") or ".." in relative.split("/"):
             raise ValueError(f"{relative!r} leaves the run folder")
-        path = os.path.join(self._run_dir, *relative.split("/"))
+        path = _absolute(self._run_dir, relative)
         if not data:
             raise OutputError(f"cannot write {path}: its encoder gave no bytes. Try another --image-format.")
         folder = os.path.dirname(path)
@@ -78,7 +78,12 @@ def artefacts_intact(run_dir: str | Path, item: Mapping[str, Any]) -> bool:
 
 def _size(run_dir: str | Path, relative: str) -> int | None:
     try:
-        status = os.stat(os.path.join(run_dir, relative))
+        status = os.stat(_absolute(run_dir, relative))
     except (OSError, ValueError):  # gone, or out of reach: in either case it has to be made again
         return None
     return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def _absolute(run_dir: str | Path, relative: str) -> str:
+    # Artefacts are named in UTF-8 in every locale.
+    return os.path.join(run_dir, os.fsdecode(relative.encode("utf-8")))

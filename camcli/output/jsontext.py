@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import os
 import re
 from collections.abc import Mapping
 from pathlib import PurePath
@@ -53,8 +54,19 @@ def name_bytes(name: str) -> bytes:
         return name.encode("utf-8", "surrogatepass")
 
 
+def as_utf8(name: str) -> str:
+    """A file name as it is where file names are UTF-8, whatever the locale of this process made of its bytes."""
+    if _SURROGATES.search(name) is None:
+        return name
+    try:
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return name
+
+
 def name_fields(name: str, key: str = "image") -> dict[str, str]:
     """A name as fields of an index item: ``{key: name}``, and ``{key}_b64`` (its bytes) where it is not UTF-8."""
+    name = as_utf8(name)
     shown = printable(name)
     if shown == name:
         return {key: name}
@@ -64,9 +76,7 @@ def name_fields(name: str, key: str = "image") -> dict[str, str]:
 def true_name(item: Mapping[str, Any], key: str = "image") -> str:
     """The inverse of :func:`name_fields`: the name as Python's file functions take it."""
     encoded = item.get(f"{key}_b64")
-    if encoded is None:
-        return str(item[key])
-    return base64.b64decode(encoded).decode("utf-8", "surrogateescape")
+    return os.fsdecode(name_bytes(item[key]) if encoded is None else base64.b64decode(encoded))
 
 
 def _plain(value: object) -> object:

@@ -18,6 +18,8 @@ import hashlib
 import re
 from types import MappingProxyType
 
+from camcli.output.jsontext import as_utf8
+
 FOLDERS = MappingProxyType(
     {"overlay": "overlays", "heatmap": "heatmaps", "gray": "gray", "raw": "raw", "map": "maps", "panel": "panels"}
 )
@@ -72,11 +74,11 @@ def artefact_path(
 
 def level(name: str) -> str:
     """A name (of a layer, a target, a source) as one folder: injective, at most 255 bytes."""
-    return _folder(_escape(name).replace("/", "%2F"))
+    return _folder(_escape(as_utf8(name)).replace("/", "%2F"))
 
 
 def _image_path(image: str, extension: str) -> str:
-    *folders, last = (_escape(component) for component in image.split("/"))
+    *folders, last = (_escape(component) for component in as_utf8(image).split("/"))
     file = _fit(last, f".{extension}")
     path = "/".join([*map(_folder, folders), file])
     if len(path.encode()) <= MAX_IMAGE:

@@ -11,7 +11,7 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
-_RECENT = 1 << 15  # keys kept in a dictionary before they are merged into the arrays; bounds its memory to a few MB
+_RECENT = 1 << 13  # keys kept in a dictionary before they are merged into the arrays; bounds its memory to 1 MB
 
 
 def key_hash(*parts: bytes) -> int:

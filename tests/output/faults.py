@@ -5,21 +5,29 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 
-_CALLS = ("open", "write", "fsync", "replace", "mkdir", "ftruncate", "lseek", "fstat", "unlink", "close")
+CALLS = ("open", "write", "fsync", "replace", "mkdir", "ftruncate", "lseek", "fstat", "unlink", "close")
 
 
 @contextmanager
-def fail_at(number: int, code: int) -> Iterator[list[str]]:
-    """Let the system call of that number (from 0, of those that concern the disk) fail; yields its name once it did.
+def fail_at(number: int, code: int, *, forever: bool = False, calls: tuple[str, ...] = CALLS) -> Iterator[list[str]]:
+    """Let one system call fail: that of the given number (from 0) among the named ones.
 
-    Only the one call fails: what is done about the failure meets a disk that works again, or not, as it comes.
+    Args:
+        number: which call.
+        code: the ``errno`` it fails with.
+        forever: let all later ones fail too, as on a disk that stays full; otherwise what is done about the failure
+            meets a disk that works again.
+        calls: the calls that are counted.
+
+    Yields:
+        The names of the calls that failed, as they do.
     """
     count = 0
     failed: list[str] = []
@@ -28,7 +36,7 @@ def fail_at(number: int, code: int) -> Iterator[list[str]]:
         def call(*args: Any, **kwargs: Any) -> Any:
             nonlocal count
             count += 1
-            if count - 1 != number:
+            if count - 1 < number or (count - 1 > number and not forever):
                 return true(*args, **kwargs)
             failed.append(name)
             if name == "close":
@@ -39,20 +47,10 @@ def fail_at(number: int, code: int) -> Iterator[list[str]]:
 
         return call
 
-    with _every_call(failing):
+    with ExitStack() as patches:
+        for name in calls:
+            patches.enter_context(mock.patch.object(os, name, failing(name, getattr(os, name))))
         yield failed
-
-
-@contextmanager
-def _every_call(failing: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
-    patches = [mock.patch.object(os, name, failing(name, getattr(os, name))) for name in _CALLS]
-    for patch in patches:
-        patch.start()
-    try:
-        yield
-    finally:
-        for patch in patches:
-            patch.stop()
 
 
 def _can_mount() -> bool:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from camcli.output.jsontext import as_utf8
 from camcli.output.names import FOLDERS, MAX_COMPONENT, MAX_IMAGE, artefact_path, level
 
 # Names made of pieces that are hard on their own and harder together.
@@ -46,6 +47,11 @@ def overlay(image: str, **levels: str) -> str:
 )
 def test_mirrors_the_input_tree_with_escapes_where_needed(image: str, expected: str) -> None:
     assert overlay(image) == f"overlays/gradcam/{expected}"
+
+
+def test_the_bytes_of_a_name_count_and_not_what_the_locale_makes_of_them() -> None:
+    assert overlay("caf\udcc3\udca9.jpg") == overlay("café.jpg") == "overlays/gradcam/café.jpg.jpg"
+    assert overlay("caf\udce9.jpg") == "overlays/gradcam/caf%E9.jpg.jpg"
 
 
 def test_levels_stand_between_method_and_image_in_the_order_of_the_contract() -> None:
@@ -94,7 +100,7 @@ def test_stays_inside_the_run_and_within_the_limits(image: str) -> None:
 @example(["\udc0a", "\n", "%0A", "\udcff", "%FF"])
 def test_no_two_images_share_a_file_nor_a_file_and_a_folder(images: list[str]) -> None:
     paths = {overlay(image) for image in images}
-    assert len(paths) == len(images)
+    assert len(paths) == len({as_utf8(image) for image in images})
     folders = {path[:index] for path in paths for index, character in enumerate(path) if character == "/"}
     assert not paths & folders
 
@@ -110,7 +116,7 @@ def test_a_name_that_equals_the_shortened_form_of_another_stays_apart() -> None:
 
 @given(st.lists(st.lists(_PIECES, max_size=6).map("".join), min_size=2, max_size=20, unique=True))
 def test_levels_are_injective(names: list[str]) -> None:
-    assert len({level(name) for name in names}) == len(names)
+    assert len({level(name) for name in names}) == len({as_utf8(name) for name in names})
 
 
 @pytest.mark.parametrize(

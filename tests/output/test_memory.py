@@ -1,0 +1,32 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from camcli.output.header import HEADER_KEYS
+
+MEGABYTE = 1 << 20
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads a process's memory from /proc")
+
+
+def grown(run_dir: Path, rows: int) -> dict[str, int]:
+    """Bytes by which a process grew over that many rows, after each step."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "tests.output.rows_in_bulk", str(run_dir), str(rows)]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert ended.returncode == 0, ended.stderr
+    measured: dict[str, int] = json.loads(ended.stdout)
+    return measured
+
+
+@needs_proc
+def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
+    """20,000 rows of 1 kB are 20 MB; held are 16 bytes of each, 8 of its place in the order, and fixed buffers."""
+    measured = grown(tmp_path, 20_000)
+    assert max(measured.values()) < 8 * MEGABYTE, measured
+    with (tmp_path / "index.json").open("rb") as index:
+        assert sum(1 for _ in index) == 20_000 + len(HEADER_KEYS) + 3
