@@ -80,10 +80,10 @@ class Prover:
             return Verdict(None, "unproven", "its values are not finite for the probing images")
         if all(not bool(field.any()) for field in fields.values()):
             return Verdict(None, "refuted", "does not depend on the image")
-        ranked = self._ranked(movement.shape, known, fields)
+        ranked = self._ranked(movement.shape, known, fields, flag)
         allowed = [entry for entry in ranked if _allowed(entry[2], flag)]
         if not allowed:
-            return self._disallowed(known, flag, movement.shape)
+            return Verdict(None, "refuted", f"its shape {_shape(movement.shape)} does not allow what --layout says")
         return _judged(self._first(allowed), ranked)
 
     def readings(self, shape: tuple[int, ...]) -> list[Reading]:
@@ -93,12 +93,14 @@ class Prover:
         return self._readings[shape]
 
     def _ranked(
-        self, shape: tuple[int, ...], known: list[Reading], fields: dict[int, Tensor]
+        self, shape: tuple[int, ...], known: list[Reading], fields: dict[int, Tensor], flag: LayoutFlag
     ) -> list[tuple[float, float, Reading]]:
         """(agreement, the best agreement with the blocks of other images, reading), best first."""
         if len(known) > _SHORTLIST:
             scores = self._quick_templates(shape, known) @ _centred(fields[2]).flatten()
-            known = [known[int(i)] for i in scores.topk(_SHORTLIST).indices]
+            by_score = [known[int(i)] for i in scores.argsort(descending=True)]
+            allowed = [reading for reading in by_score if _allowed(reading, flag)]
+            known = list(dict.fromkeys([*by_score[:_SHORTLIST], *allowed[:2]]))
         entries = [(*self._agreement(fields[reading.axis], reading), reading) for reading in known]
         return sorted(entries, key=lambda entry: -entry[0])
 
@@ -135,12 +137,6 @@ class Prover:
             templates /= templates.flatten(1).norm(dim=1)[:, None, None] + 1e-20
             self._quick[shape[:2]] = templates.flatten(1)
         return self._quick[shape[:2]]
-
-    def _disallowed(self, known: list[Reading], flag: LayoutFlag, shape: tuple[int, ...]) -> Verdict:
-        for reading in known:
-            if reading.layout is not None and flag.allows(reading.layout):
-                return Verdict(reading.layout, "unproven", "as --layout says; the perturbations point elsewhere")
-        return Verdict(None, "refuted", f"its shape {_shape(shape)} does not allow what --layout says")
 
 
 def _judged(chosen: tuple[float, float, Reading], ranked: list[tuple[float, float, Reading]]) -> Verdict:

@@ -1,0 +1,112 @@
+"""The table of a model's layers, for ``cam layers``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from camcli.layers.choose import choose
+from camcli.layers.layout import parse_layout
+from camcli.layers.paths import find_module
+from camcli.layers.probe import ProbedModel
+from camcli.layers.proof import Proof
+from camcli.layers.study import Study, study
+
+
+@dataclass(frozen=True, slots=True)
+class LayerReport:
+    """One row: a module and what is known about its output.
+
+    Attributes:
+        path: canonical path, as in ``named_modules()``.
+        module: name of its class.
+        shape: of its output for one image; None where it never runs or returns no tensor.
+        layout: ``nchw``, ``nhwc`` or ``tokens``; None where the output is not spatial, or not known to be.
+        grid: rows and columns; None without a layout.
+        prefix_tokens: tokens before the grid; None without a layout.
+        channels: None without a layout.
+        recommended: whether this is the layer that ``--layer auto`` takes.
+        proof: what the perturbations say about the layout.
+        gradient: whether the class score has a non-zero gradient at the spatial positions.
+        reason: one line where the layout is not proven.
+    """
+
+    path: str
+    module: str
+    shape: tuple[int, ...] | None
+    layout: str | None
+    grid: tuple[int, int] | None
+    prefix_tokens: int | None
+    channels: int | None
+    recommended: bool
+    proof: Proof
+    gradient: bool
+    reason: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The row as it stands in ``cam layers --json``."""
+        return {
+            "path": self.path,
+            "module": self.module,
+            "shape": list(self.shape) if self.shape is not None else None,
+            "layout": self.layout,
+            "grid": list(self.grid) if self.grid is not None else None,
+            "prefix_tokens": self.prefix_tokens,
+            "channels": self.channels,
+            "recommended": self.recommended,
+            "proof": self.proof,
+            "gradient": self.gradient,
+            "reason": self.reason,
+        }
+
+
+def report_layers(
+    model: ProbedModel, layout: str = "auto", name_contains: str | None = None, verify: Sequence[str] = ()
+) -> list[LayerReport]:
+    """All modules of a model in the order in which they finish, those that never run last.
+
+    An encoder without a classifier is reported as well; its ``gradient`` is that of its features.
+
+    Args:
+        model: module, preprocessing and logits; left as it was.
+        layout: as in ``--layout``.
+        name_contains: only modules whose path contains this, ignoring case; what is recommended does not depend on it.
+        verify: paths; only these modules (after ``name_contains``).
+
+    Raises:
+        LayerError: a path of ``verify`` leads nowhere; ``layout`` is no layout.
+    """
+    flag = parse_layout(layout)
+    wanted = {find_module(model.module, path)[0] for path in verify}
+    with study(model, flag, needs_gradient=False) as studied:
+        recommended = choose(studied)
+        paths = [path for path in studied.record.visits if path]
+        if name_contains:
+            paths = [path for path in paths if name_contains.casefold() in path.casefold()]
+        if wanted:
+            paths = [path for path in paths if path in wanted]
+        studied.prove(paths)
+        flows = studied.has_gradient(paths)
+        return [_row(studied, path, flow, recommended) for path, flow in zip(paths, flows, strict=True)]
+
+
+def _row(studied: Study, path: str, flows: bool, recommended: str | None) -> LayerReport:
+    visit, verdict = studied.record.visits[path], studied.verdict(path)
+    read = verdict.layout if verdict.proof != "refuted" else None
+    channels = None
+    if read is not None and visit.shape is not None:
+        channels = visit.shape[1] if read.kind == "nchw" else visit.shape[-1]
+    return LayerReport(
+        path=path,
+        module=type(visit.module).__name__,
+        shape=visit.shape,
+        layout=read.kind if read else None,
+        grid=read.grid if read else None,
+        prefix_tokens=read.prefix_tokens if read else None,
+        channels=channels,
+        recommended=path == recommended,
+        proof=verdict.proof,
+        gradient=flows and visit.calls == 1,
+        reason=verdict.reason,
+    )
