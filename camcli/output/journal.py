@@ -137,17 +137,18 @@ class Journal:
         Raises:
             OutputError: the system refused; the file is as it was before, or wholly rewritten and the journal closed.
         """
-        wanted = np.fromiter(order, np.int64)
+        rows = np.fromiter(order, np.int64)
+        count = len(rows)
         with self._lock:
-            others = np.setdiff1d(self._table.offsets(), wanted)
-        rows = np.concatenate([wanted, others])
+            rows = np.concatenate([rows, np.setdiff1d(self._table.offsets(), rows)])
         if len(rows) == self._lines and bool(np.all(rows[1:] > rows[:-1])):
-            return array("q", wanted.tobytes())
+            return array("q", rows[:count].tobytes())
         offsets = array("q")
         write_atomically(self._path, self._copy(rows, offsets), durable=self.durable)
+        del rows
         self.close()
         self._open()
-        return offsets[: len(wanted)]
+        return offsets[:count]
 
     def close(self) -> None:
         """Close the file; a second call does nothing. Raises OutputError where the system only now reports a fault."""

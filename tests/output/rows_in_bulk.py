@@ -1,6 +1,7 @@
 """Many synthetic rows through journal, index and table; prints how the memory of this process grew.
 
-A program of its own, because only a fresh process can tell what it holds: ``python -m tests.output.rows_in_bulk RUN N``.
+A program of its own, because only a fresh process can tell what it holds:
+``python -m tests.output.rows_in_bulk RUN N``.
 """
 
 from __future__ import annotations

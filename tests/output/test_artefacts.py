@@ -4,11 +4,13 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from camcli.errors import OutputError
+from camcli.output import artefacts
 from camcli.output.artefacts import ArtefactWriter, artefacts_intact
 from camcli.output.atomic import sweep_temporaries, write_atomically
 
@@ -151,8 +153,6 @@ def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
         "except OutputError as error: sys.exit(str(error))"
     )
     tmp_path.chmod(0o555)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
     ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=_with_path())
     assert "raw/m: Permission denied. Check its permissions" in ended.stderr
     assert ended.returncode == 1
@@ -167,6 +167,41 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="no folder stands in its way"):
         ArtefactWriter(tmp_path).write(PATH, b"x")
     assert files_below(tmp_path) == {"overlays": b"mine"}
+
+
+def test_threads_may_write_at_once_even_the_same_file(tmp_path: Path) -> None:
+    writer = ArtefactWriter(tmp_path)
+    contents = [bytes([number]) * 100_000 for number in range(8)]
+
+    def work(number: int) -> None:
+        for _ in range(20):
+            writer.write(PATH, contents[number])
+            writer.write(f"raw/m/{number}/x.npy", contents[number])
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(work, range(8)))
+    left = files_below(tmp_path)
+    assert left.pop(PATH) in contents
+    assert left == {f"raw/m/{number}/x.npy": contents[number] for number in range(8)}
+
+
+def test_many_folders_are_not_all_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(artefacts, "_FOLDERS_REMEMBERED", 3)
+    writer = ArtefactWriter(tmp_path)
+    made: list[str] = []
+    true_mkdir = os.mkdir
+
+    def mkdir(path: str, mode: int = 0o777) -> None:
+        made.append(path)
+        true_mkdir(path, mode)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    for number in [0, 0, 1, 2, 2, 3, 0]:
+        writer.write(f"raw/{number}/x.npy", b"x")
+    assert len(files_below(tmp_path)) == 4
+    # `raw` and its four folders once each; 3 was one too many, so 0 is looked for again.
+    assert [os.path.basename(path) for path in made].count("0") == 2
+    assert [os.path.basename(path) for path in made].count("2") == 1
 
 
 def test_sweeping_removes_temporaries_and_nothing_else(tmp_path: Path) -> None:

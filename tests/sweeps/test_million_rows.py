@@ -10,7 +10,8 @@ from tests.output.test_memory import MEGABYTE, grown, needs_proc
 
 @needs_proc
 def test_a_million_rows_cost_a_few_bytes_each(tmp_path: Path) -> None:
-    """1 GB of rows: 16 MB of hashes and offsets, twice that while they are merged, and 8 MB for the order."""
+    """1 GB of rows; of each 16 bytes for its hash and offset and 8 for its place in the order, and copies of those."""
     measured = grown(tmp_path, 1_000_000)
     print(measured)
-    assert max(measured.values()) < 64 * MEGABYTE, measured
+    assert measured["append"] < 40 * MEGABYTE, measured
+    assert max(measured.values()) < 96 * MEGABYTE, measured
