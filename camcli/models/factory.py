@@ -1,0 +1,124 @@
+"""Models from the user's own code: ``factory:package.module:function``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from camcli.errors import ModelError, did_you_mean
+from camcli.models.fit import Blueprint, fit_checkpoint
+from camcli.models.model import unwrap
+from camcli.models.names import ClassNames, names_from
+from camcli.models.preparation import of_user
+from camcli.models.request import ModelRequest
+from camcli.models.sources import Opened
+
+
+def open_factory(name: str, request: ModelRequest) -> Opened:
+    """The module that the user's function returns, with the preprocessing it may bring.
+
+    Raises:
+        ModelError: the module or function cannot be found or fails, or returns something else.
+    """
+    if request.weights != "default":
+        raise ModelError(
+            f"--weights {request.weights}: a factory makes its own weights. Use --checkpoint, or do it in the factory."
+        )
+    module, preprocessing = _made(name)
+    weights, saved = "factory", None
+    notes: tuple[str, ...] = ()
+    if request.checkpoint is not None:
+        fitted = fit_checkpoint(Blueprint(f"factory:{name}", lambda _: module, None, fixed=True), request)
+        weights, notes, saved = fitted.weights, fitted.notes, fitted.names
+    return Opened(
+        module=module,
+        preprocessing=of_user(preprocessing, module, request),
+        name=name,
+        source="factory",
+        weights=weights,
+        num_classes=None,
+        class_names=_names(module, saved),
+        multi_label=_is_multi_label(module),
+        probe=True,
+        notes=notes,
+    )
+
+
+def _made(name: str) -> tuple[nn.Module, Any]:
+    with _importable_from_here():
+        made = _call(_function(name), name)
+    if isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module):
+        return made
+    if isinstance(made, nn.Module):
+        return made, None
+    raise ModelError(
+        f"model factory:{name}: it returned a {type(made).__name__}. Return a torch.nn.Module, or a pair of module and "
+        "preprocessing."
+    )
+
+
+def _function(name: str) -> Callable[[], Any]:
+    module_name, colon, path = name.partition(":")
+    if not colon or not module_name or not path:
+        raise ModelError(f"model factory:{name}: give the module and the function, factory:package.module:function.")
+    try:
+        found: Any = importlib.import_module(module_name)
+    except Exception as error:  # a user's module can fail in any way while it is imported
+        raise ModelError(
+            f"model factory:{name}: module {module_name} cannot be imported ({type(error).__name__}: {error}). It is "
+            f"looked for in the working directory ({Path.cwd()}) and among the installed packages."
+        ) from error
+    for part in path.split("."):
+        if not hasattr(found, part):
+            public = [n for n in vars(found) if not n.startswith("_")] if hasattr(found, "__dict__") else []
+            raise ModelError(f"model factory:{name}: {module_name} has no {part!r}.{did_you_mean(part, public)}")
+        found = getattr(found, part)
+    if not callable(found) or (isinstance(found, nn.Module) and not isinstance(found, type)):
+        kind = type(found).__name__
+        raise ModelError(f"model factory:{name}: {path} is a {kind}. Name a function that returns the model.")
+    function: Callable[[], Any] = found
+    return function
+
+
+def _call(function: Callable[[], Any], name: str) -> Any:
+    try:
+        return function()
+    except Exception as error:  # a user's function can fail in any way
+        raise ModelError(f"model factory:{name}: it raised {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _importable_from_here() -> Iterator[None]:
+    """The working directory first among the places modules come from, as with ``python -m``; afterwards last.
+
+    It stays, since a user's model may import more when it runs, but no file there can shadow an installed package.
+    """
+    here = str(Path.cwd())
+    before = list(sys.path)
+    sys.path.insert(0, here)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
+        if here not in before:
+            sys.path.append(here)
+
+
+def _names(module: nn.Module, saved: Any) -> ClassNames | None:
+    inner = unwrap(module)
+    own = [getattr(inner, name, None) for name in ("class_names", "classes")]
+    stated = (saved, *own, getattr(getattr(inner, "config", None), "id2label", None))
+    return next((names for value in stated if (names := names_from(value, None)) is not None), None)
+
+
+def _is_multi_label(module: nn.Module) -> bool:
+    inner = unwrap(module)
+    problem = getattr(getattr(inner, "config", None), "problem_type", None)
+    return getattr(inner, "multi_label", False) is True or problem == "multi_label_classification"

@@ -1,0 +1,167 @@
+"""From a model's name to the model: read this to see what a name can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Unpack
+
+import torch
+from torch import nn
+
+from camcli.errors import ModelError, did_you_mean
+from camcli.models.model import Model, is_distilled, unwrap
+from camcli.models.names import ClassNames, read_class_names
+from camcli.models.outputs import describe_output, find_logits
+from camcli.models.preparation import override
+from camcli.models.request import ModelRequest, ModelSettings, as_device
+from camcli.models.sources import Opened
+
+
+def load_model(name: str = "builtin", request: ModelRequest | None = None, **settings: Unpack[ModelSettings]) -> Model:
+    """The model of that name with its own preprocessing and class names.
+
+    Args:
+        name: ``builtin``, ``torchvision:NAME``, ``timm:NAME[.tag]``, ``hf-hub:org/name``,
+            ``factory:package.module:function``, or a bare name, which torchvision is asked for first, then timm.
+        request: all settings as one object, instead of ``name`` and ``settings``.
+        settings: the other fields of :class:`ModelRequest`.
+
+    Raises:
+        ModelError: unknown name, weights that are not at hand, an output without logits.
+        CheckpointError: a checkpoint that is damaged, unsafe or does not fit.
+        ConfigError: a class-names file that cannot be used.
+        DeviceError: the device is not there.
+    """
+    wanted = request or ModelRequest(name=name, **settings)
+    device = as_device(wanted.device)
+    opened = open_source(wanted)
+    model = Model(
+        module=opened.module,
+        preprocessing=override(opened.preprocessing, wanted),
+        name=opened.name,
+        source=opened.source,
+        weights=opened.weights,
+        class_names=opened.class_names,
+        num_classes=opened.num_classes,
+        multi_label=opened.multi_label,
+        output_key=wanted.output_key,
+        device=device,
+        notes=opened.notes,
+    )
+    if opened.source != "factory":
+        model.module.to(device).eval().requires_grad_(False)
+    if opened.probe:
+        model = replace(model, num_classes=_probed_classes(model))
+    return replace(model, class_names=_class_names(model, wanted))
+
+
+def open_source(request: ModelRequest) -> Opened:
+    """The module and what its source says of it, before the flags that change preprocessing and names."""
+    prefix, colon, rest = request.name.partition(":")
+    openers: dict[str, Callable[[str, ModelRequest], Opened]] = {
+        "torchvision": _torchvision, "timm": _timm, "hf-hub": _hub, "hf_hub": _hub, "factory": _factory,
+    }  # fmt: skip
+    if colon and prefix in openers:
+        return openers[prefix](rest, request)
+    if colon:
+        prefixes = ["torchvision", "timm", "hf-hub", "factory"]
+        raise ModelError(
+            f"model {request.name}: unknown source {prefix!r}.{did_you_mean(prefix, prefixes)} "
+            f"Give one of {', '.join(p + ':' for p in prefixes)} or a bare name."
+        )
+    if request.name == "builtin":
+        from camcli.models.builtin import open_builtin
+
+        return open_builtin(request)
+    return _bare(request.name, request)
+
+
+def _bare(name: str, request: ModelRequest) -> Opened:
+    from camcli.models import timm_source, torchvision_source
+
+    classifiers = torchvision_source.classifiers()
+    in_timm = timm_source.knows(name)
+    if name in classifiers:
+        other = f"; timm has one too (timm:{name})" if in_timm else ""
+        opened = torchvision_source.open_torchvision(name, request)
+        return replace(opened, notes=(f"{name} is torchvision's{other}", *opened.notes))
+    if in_timm:
+        opened = timm_source.open_timm(name, request)
+        return replace(opened, notes=(f"{name} is timm's", *opened.notes))
+    import timm
+
+    known = ["builtin", *classifiers, *timm.list_models()]
+    raise ModelError(
+        f"model {name}: neither torchvision nor timm has it.{did_you_mean(name, known)} `cam models` lists what can be "
+        "named; for your own code, factory:package.module:function."
+    )
+
+
+def _torchvision(name: str, request: ModelRequest) -> Opened:
+    from camcli.models.torchvision_source import open_torchvision
+
+    return open_torchvision(name, request)
+
+
+def _timm(name: str, request: ModelRequest) -> Opened:
+    from camcli.models.timm_source import open_timm
+
+    return open_timm(name, request)
+
+
+def _hub(name: str, request: ModelRequest) -> Opened:
+    from camcli.models.timm_source import open_hub
+
+    return open_hub(name, request)
+
+
+def _factory(name: str, request: ModelRequest) -> Opened:
+    from camcli.models.factory import open_factory
+
+    return open_factory(name, request)
+
+
+def _probed_classes(model: Model) -> int | None:
+    """The number of classes of a user's module, by one forward pass; None for an encoder."""
+    pre = model.preprocessing
+    blank = torch.zeros(1, pre.channels, pre.height, pre.width, device=model.device)
+    with model.prepared() as module, torch.no_grad():
+        try:
+            output = module(blank)
+        except Exception as error:  # a user's module can fail in any way
+            raise ModelError(
+                f"model {model.name}: a forward pass on an input of {tuple(blank.shape)} fails "
+                f"({type(error).__name__}: {error}). --input-size, or the factory's preprocessing, sets that shape."
+            ) from error
+    if model.output_key is None and _is_encoder(model.module, output):
+        return None
+    return find_logits(output, model.output_key, average=is_distilled(model.module)).shape[1]
+
+
+def _is_encoder(module: nn.Module, output: object) -> bool:
+    """Whether a user's module has no classifier: it says so, its head is empty, or its output is a map."""
+    inner = unwrap(module)
+    if getattr(inner, "num_classes", None) == 0:
+        return True
+    if any(isinstance(getattr(inner, name, None), nn.Identity) for name in ("fc", "classifier", "head", "heads")):
+        return True
+    with suppress(ModelError):
+        find_logits(output)
+        return False
+    return describe_output(output).startswith("a tensor of shape")
+
+
+def _class_names(model: Model, request: ModelRequest) -> ClassNames | None:
+    names = model.class_names
+    if request.class_names is not None:
+        names = read_class_names(request.class_names)
+        if model.num_classes not in (None, len(names)):
+            raise ModelError(
+                f"--class-names {request.class_names}: {len(names)} names for the {model.num_classes} classes of "
+                f"{model.name}."
+            )
+    elif names is not None and model.num_classes != len(names):
+        return None
+    return names

@@ -1,0 +1,162 @@
+"""A model with all that a run needs to know about it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from camcli.errors import ModelError
+from camcli.models.names import ClassNames
+from camcli.models.outputs import Probability, find_logits, probabilities
+
+if TYPE_CHECKING:
+    from camcli.images import Preprocessing
+    from camcli.layers import LayerReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A classifier, its preprocessing, its classes and where it came from.
+
+    Attributes:
+        module: the network. Ours are on the device, in evaluation mode and without gradients at once; a user's own
+            (``factory:``) is left as it is, and is so only inside :meth:`prepared`.
+        preprocessing: from an upright RGB image to the input tensor.
+        class_names: None where the classes have no names.
+        name: the architecture, with the pretrained tag where there is one.
+        source: ``builtin``, ``torchvision``, ``timm``, ``hf-hub`` or ``factory``.
+        weights: where the weights came from, in words for the index.
+        num_classes: None for an encoder without a classifier; methods that explain no class still work on it.
+        multi_label: the classes do not exclude each other; a probability is a sigmoid.
+        output_key: which entry of the output holds the logits, where the user said so.
+        device: where inputs go.
+        notes: what a user should know, such as which of two libraries a bare name was taken from.
+    """
+
+    module: nn.Module
+    preprocessing: Preprocessing
+    name: str
+    source: str
+    weights: str
+    class_names: ClassNames | None = None
+    num_classes: int | None = None
+    multi_label: bool = False
+    output_key: str | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """SHA-256, in hexadecimal, of the names, types, shapes and bytes of all parameters and buffers.
+
+        Independent of the device and of the order of registration; computed once.
+        """
+        tensors = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
+        digest = hashlib.sha256()
+        for name in sorted(tensors):
+            tensor = tensors[name].detach().cpu().contiguous()
+            digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+    def logits(self, output: object) -> Tensor:
+        """What :attr:`module` returned → (N, num_classes) float32 logits.
+
+        Raises:
+            ModelError: the model has no classifier, or no logits are found in its output.
+        """
+        if self.num_classes is None:
+            raise ModelError(self.no_classifier)
+        logits = find_logits(output, self.output_key, average=is_distilled(self.module))
+        if logits.shape[1] != self.num_classes:
+            raise ModelError(
+                f"model {self.name} returns {logits.shape[1]} logits per image where {self.num_classes} were expected."
+            )
+        return logits
+
+    def probabilities(self, logits: Tensor, mode: Probability = "auto") -> Tensor:
+        """(N, C) logits → (N, C) probabilities; ``auto``: sigmoid for one logit or a multi-label model."""
+        return probabilities(logits, mode, multi_label=self.multi_label)
+
+    @property
+    def no_classifier(self) -> str:
+        """What to tell a user who wants a class of a model that has none."""
+        return (
+            f"model {self.name} is an encoder without a classifier: there is no class score to explain. Methods that "
+            "explain no class still work (eigencam, lafam, …: class-specific `no` in `cam methods`). To give it a "
+            "head: --checkpoint FILE with the weights of the whole classifier, or factory:package.module:function "
+            "that returns encoder and head as one module."
+        )
+
+    def layers(self, **options: Any) -> list[LayerReport]:
+        """The modules of the model with shape, layout and proof, as ``cam layers`` prints them."""
+        from camcli.layers import report_layers
+
+        with self.prepared():
+            reports: list[LayerReport] = report_layers(self, **options)
+        return reports
+
+    @contextmanager
+    def prepared(self) -> Iterator[nn.Module]:
+        """The module on its device, in evaluation mode, without parameter gradients; left again as it was found.
+
+        Half-precision modules get their float32 inputs cast on the way in. May be nested.
+        """
+        modules = [(m, m.training) for m in self.module.modules()]
+        parameters = [(p, p.requires_grad) for p in self.module.parameters()]
+        home = next((p.device for p, _ in parameters), self.device)
+        cast = None
+        try:
+            if home != self.device:
+                self.module.to(self.device)
+            self.module.eval()
+            for parameter, _ in parameters:
+                parameter.requires_grad_(False)
+            if (dtype := input_dtype(self.module)) is not torch.float32:
+                cast = self.module.register_forward_pre_hook(_caster(dtype))
+            yield self.module
+        finally:
+            if cast is not None:
+                cast.remove()
+            for parameter, wanted in parameters:
+                parameter.requires_grad_(wanted)
+            for module, training in modules:
+                module.training = training
+            if home != self.device:
+                self.module.to(home)
+
+
+def input_dtype(module: nn.Module) -> torch.dtype:
+    """The floating type of the module's first parameter: what it expects its input in."""
+    return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+
+
+def is_distilled(module: nn.Module) -> bool:
+    """Whether the module has a class head and a distillation head, as timm's DeiT and LeViT have."""
+    return hasattr(unwrap(module), "head_dist")
+
+
+def unwrap(module: nn.Module) -> nn.Module:
+    """The network inside DataParallel, DistributedDataParallel and ``torch.compile``."""
+    while True:
+        if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            inner = module.module
+        else:
+            inner = getattr(module, "_orig_mod", module)
+        if inner is module or not isinstance(inner, nn.Module):
+            return module
+        module = inner
+
+
+def _caster(dtype: torch.dtype) -> Any:
+    def cast(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(i.to(dtype) if isinstance(i, Tensor) and i.is_floating_point() else i for i in inputs)
+
+    return cast

@@ -1,0 +1,118 @@
+"""From what a model returns to logits (N, C), and from logits to probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from camcli.errors import ModelError
+
+Probability = Literal["auto", "softmax", "sigmoid"]
+
+_LOGIT_KEYS = ("logits", "logit", "output", "outputs", "out", "pred", "preds", "predictions", "scores", "y_hat")
+
+
+def find_logits(output: object, key: str | None = None, *, average: bool = False) -> Tensor:
+    """The logits in a model's output.
+
+    Args:
+        output: a tensor, a tuple, list or mapping that holds one, or an object with ``.logits``.
+        key: which entry holds the logits (``--output-key``): an index, a name, or a dotted path of these.
+        average: a tuple of equal shapes is the heads of a distilled model, whose mean is its prediction.
+
+    Returns:
+        (N, C) float32; one logit per image may come as (N,) and becomes (N, 1).
+
+    Raises:
+        ModelError: there is no such entry, or nothing that looks like logits; what there is is listed.
+    """
+    if key is not None:
+        for part in key.split("."):
+            output = _entry(output, part, key)
+    if average and isinstance(output, (tuple, list)) and _equal_shapes(output):
+        return torch.stack([_as_logits(o, key) for o in output]).mean(dim=0)
+    return _as_logits(_pick(output), key)
+
+
+def probabilities(logits: Tensor, mode: Probability = "auto", *, multi_label: bool = False) -> Tensor:
+    """(N, C) logits → (N, C) probabilities.
+
+    ``auto`` is the sigmoid for a single logit or a multi-label model, else the softmax over classes.
+    """
+    if mode == "sigmoid" or (mode == "auto" and (multi_label or logits.shape[1] == 1)):
+        return torch.sigmoid(logits)
+    return torch.softmax(logits, dim=1)
+
+
+def _pick(output: object) -> object:
+    if isinstance(output, Tensor):
+        return output
+    named = getattr(output, "logits", None)
+    if isinstance(named, Tensor):
+        return named
+    if isinstance(output, Mapping):
+        for name in _LOGIT_KEYS:
+            if isinstance(output.get(name), Tensor):
+                return output[name]
+        values = [v for v in output.values() if _looks_like_logits(v)]
+        return values[0] if len(values) == 1 else output
+    if isinstance(output, (tuple, list)):
+        # The first is the prediction by convention: (logits, features), (logits, auxiliary logits).
+        return next((v for v in output if _looks_like_logits(v)), output)
+    return output
+
+
+def _looks_like_logits(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and value.dim() == 2
+
+
+def _equal_shapes(values: Sequence[object]) -> bool:
+    return len(values) > 1 and all(_looks_like_logits(v) for v in values) and len({v.shape for v in values}) == 1  # type: ignore[attr-defined]
+
+
+def _as_logits(value: object, key: str | None) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise ModelError(
+            f"the model returns {describe_output(value)}, in which no logits (images, classes) were found. "
+            "Name the entry that holds them with --output-key."
+        )
+    if value.dim() == 1:
+        value = value[:, None]
+    elif value.dim() == 4 and value.shape[2:] == (1, 1):
+        value = value.flatten(1)
+    if value.dim() != 2:
+        where = f"entry {key} of the output is" if key else "the model returns"
+        raise ModelError(
+            f"{where} {describe_output(value)}, not logits (images, classes). If the model has no classifier, "
+            "give it one; if the logits are elsewhere in its output, name them with --output-key."
+        )
+    return value.float()
+
+
+def _entry(output: object, part: str, key: str) -> object:
+    if isinstance(output, Mapping) and part in output:
+        return output[part]
+    if isinstance(output, (tuple, list)) and part.lstrip("-").isdecimal() and -len(output) <= int(part) < len(output):
+        return output[int(part)]
+    if part.isidentifier() and hasattr(output, part) and not isinstance(output, Tensor):
+        return getattr(output, part)
+    raise ModelError(f"--output-key {key}: there is no entry {part!r} in {describe_output(output)}.")
+
+
+def describe_output(value: object) -> str:
+    """A model's output in words, for messages: kinds, keys and shapes."""
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, Mapping):
+        entries = ", ".join(f"{k}: {_brief(v)}" for k, v in value.items())
+        return f"a {type(value).__name__} with {entries or 'nothing'}"
+    if isinstance(value, (tuple, list)):
+        return f"a {type(value).__name__} of " + (", ".join(_brief(v) for v in value) or "nothing")
+    return f"an object of class {type(value).__name__}"
+
+
+def _brief(value: object) -> str:
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__

@@ -1,0 +1,212 @@
+"""Models of timm, by name or from the Hugging Face Hub, with timm's own data configuration."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from camcli.errors import ModelError, did_you_mean
+from camcli.models.fit import Blueprint, Shape
+from camcli.models.hub import unreachable
+from camcli.models.names import ClassNames, names_from
+from camcli.models.preparation import from_timm
+from camcli.models.request import ModelRequest
+from camcli.models.sources import Opened, imagenet_names, seeded, with_weights
+
+_FILES = ("model.safetensors", "pytorch_model.bin")
+_TROUBLE = (OSError, RuntimeError, EOFError, ValueError, AssertionError, pickle.UnpicklingError)
+
+
+def knows(name: str) -> bool:
+    """Whether timm has an architecture of that name (a tag after the dot does not matter)."""
+    import timm
+
+    return bool(timm.is_model(name.partition(".")[0]))
+
+
+def open_timm(name: str, request: ModelRequest) -> Opened:
+    """The model named ``timm:NAME[.tag]``.
+
+    Raises:
+        ModelError: unknown name or tag, or weights that are neither in the cache nor can be downloaded.
+    """
+    config = _config(name)
+    tag = getattr(config, "tag", None)
+    full = name if "." in name or not tag or not request.pretrained else f"{name}.{tag}"
+    return _open(full, name, "timm", config.to_dict(), request)
+
+
+def open_hub(name: str, request: ModelRequest) -> Opened:
+    """The model named ``hf-hub:org/name``: a repository of the Hugging Face Hub in timm's format.
+
+    Raises:
+        ModelError: the repository is neither in the cache nor can be reached, or is not in timm's format.
+    """
+    from huggingface_hub import hf_hub_download
+
+    if name.count("/") != 1 or name.startswith("/") or name.endswith("/"):
+        raise ModelError(f"model hf-hub:{name}: give the organisation and the name, hf-hub:org/name.")
+    config = _cached(name, ("config.json",))
+    complete = config is not None and (not request.pretrained or _cached(name, _FILES) is not None)
+    if not complete:
+        _require_hub(name, f"model hf-hub:{name}")
+    try:
+        config = config or Path(hf_hub_download(name, "config.json"))
+        stated = _read_config(config)
+    except _TROUBLE as error:
+        raise ModelError(f"model hf-hub:{name}: {_first_line(error)} It must be in timm's format.") from error
+    return _open(name, f"local-dir:{config.parent}" if complete else f"hf-hub:{name}", "hf-hub", stated, request)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    raw = json.loads(path.read_text("utf-8"))
+    if "architecture" not in raw:
+        raise ValueError("its config.json names no timm architecture")
+    shared = {key: raw[key] for key in ("num_classes", "label_names") if raw.get(key)}
+    return {**(raw.get("pretrained_cfg") or raw), **shared}
+
+
+def _open(name: str, source: str, kind: str, config: Mapping[str, Any], request: ModelRequest) -> Opened:
+    if request.weights not in ("default", "random"):
+        raise ModelError(
+            f"--weights {request.weights}: a timm model has default and random; which weights is part of its name, "
+            "timm:NAME.tag."
+        )
+    size = request.size if config.get("fixed_input_size") and request.size != tuple(config["input_size"][1:]) else None
+    build = partial(_random, source, size, request.seed)
+    heads = config.get("classifier") or ()
+    blueprint = Blueprint(
+        f"{kind}:{name}", build, config.get("num_classes") or None, (heads,) if isinstance(heads, str) else tuple(heads)
+    )
+    found = with_weights(blueprint, request, partial(_pretrained, name, source, kind, config, size))
+    stated = dict(getattr(found.module, "pretrained_cfg", config))
+    return Opened(
+        module=found.module,
+        preprocessing=from_timm(_data_config(stated, request.size, found.channels)),
+        name=name,
+        source=kind,
+        weights=found.weights,
+        num_classes=found.num_classes,
+        class_names=found.class_names or _names(stated, found.num_classes),
+        notes=found.notes,
+    )
+
+
+def _data_config(stated: dict[str, Any], size: tuple[int, int] | None, channels: int | None) -> dict[str, Any]:
+    from timm.data.config import resolve_data_config
+
+    own = stated.get("input_size") or (3, 224, 224)
+    asked = {"input_size": (channels or own[0], *(size or own[1:]))}
+    data: dict[str, Any] = resolve_data_config({}, pretrained_cfg=stated)  # type: ignore[no-untyped-call]
+    return {**data, **asked}
+
+
+def _config(name: str) -> Any:
+    import timm
+    from timm.models import get_pretrained_cfg
+
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        misses = did_you_mean(architecture, timm.list_models())
+        raise ModelError(f"model timm:{name}: unknown.{misses} `cam models` lists them.")
+    try:
+        return get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError as error:  # no such tag
+        tags = [full.partition(".")[2] for full in timm.list_models(f"{architecture}.*", pretrained=True)]
+        listed = f"It has {', '.join(tags)}." if tags else "It has no published weights."
+        raise ModelError(f"model timm:{name}: {architecture} has no tag {tag!r}. {listed}") from error
+
+
+def _random(source: str, size: tuple[int, int] | None, seed: int, shape: Shape) -> nn.Module:
+    options: dict[str, Any] = {} if shape.num_classes is None else {"num_classes": shape.num_classes}
+    if shape.channels is not None:
+        options["in_chans"] = shape.channels
+    with seeded(seed):
+        return _create(source, size, pretrained=False, **options)
+
+
+def _create(source: str, size: tuple[int, int] | None, **options: Any) -> nn.Module:
+    import timm
+
+    if size is not None:
+        options["img_size"] = size
+    try:
+        module: nn.Module = timm.create_model(source, **options)
+    except TypeError as error:
+        if size is None:
+            raise
+        raise ModelError(f"--input-size {size[0]}x{size[1]}: {source} is built for one input size only.") from error
+    except AssertionError as error:
+        raise ModelError(f"model {source}: timm cannot build it so ({_first_line(error)})") from error
+    return module
+
+
+def _pretrained(
+    name: str, source: str, kind: str, config: Mapping[str, Any], size: tuple[int, int] | None
+) -> tuple[nn.Module, str]:
+    hub_id = name if kind == "hf-hub" else config.get("hf_hub_id")
+    if not hub_id and not config.get("url") and not config.get("file"):
+        raise ModelError(f"model timm:{name}: timm has no weights for it. Give --checkpoint FILE or --weights random.")
+    overlay: dict[str, Any] = {}
+    if hub_id and not source.startswith("local-dir:"):
+        file = _cached(hub_id, (config["hf_hub_filename"],) if config.get("hf_hub_filename") else _FILES)
+        if file is not None and config.get("custom_load") != "hf":
+            # A file spares asking the hub whether it has changed, which takes half a minute where there is no network.
+            overlay = {"pretrained_cfg_overlay": {"file": str(file), "custom_load": False}}
+        elif file is None:
+            _require_hub(hub_id, f"weights of {kind}:{name}")
+    try:
+        return _create(source, size, pretrained=True, **overlay), str(hub_id or config.get("url") or config.get("file"))
+    except _TROUBLE as error:
+        raise ModelError(
+            f"weights of {kind}:{name}: cannot be loaded. {_first_line(error)} Give --checkpoint FILE or "
+            "--weights random."
+        ) from error
+
+
+def _cached(repository: str, names: tuple[str, ...]) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = (try_to_load_from_cache(repository, name) for name in names)
+    return next((Path(f) for f in found if isinstance(f, (str, os.PathLike))), None)
+
+
+def _require_hub(repository: str, what: str) -> None:
+    from huggingface_hub import constants
+
+    url = f"{constants.ENDPOINT}/{repository}"
+    reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else unreachable(url)
+    if reason is not None:
+        raise ModelError(
+            f"{what}: {repository} is not in the Hugging Face cache ({constants.HF_HUB_CACHE}), and "
+            f"{constants.ENDPOINT} cannot be reached ({reason}). Download it where there is a network and set HF_HOME "
+            "to that cache, or give --checkpoint FILE or --weights random."
+        )
+
+
+def _names(config: Mapping[str, Any], num_classes: int | None) -> ClassNames | None:
+    if num_classes is None:
+        return None
+    stated = names_from(config.get("label_names"), num_classes)
+    if stated is not None or num_classes == 1000:
+        return stated or imagenet_names(num_classes)
+    from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
+
+    subset = infer_imagenet_subset({"num_classes": num_classes})
+    if subset is None:
+        return None
+    info = ImageNetInfo(subset)
+    synonyms = [text.split(", ") for text in info.label_descriptions()]
+    return ClassNames((s[0] for s in synonyms), synonyms=synonyms, ids=info.label_names())  # type: ignore[no-untyped-call]
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return (text.splitlines()[0] if text else type(error).__name__).rstrip(".") + "."
