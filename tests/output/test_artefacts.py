@@ -11,10 +11,9 @@ import pytest
 
 from camcli.errors import OutputError
 from camcli.output import artefacts
-from camcli.output.artefacts import ArtefactWriter, artefacts_intact
+from camcli.output.artefacts import ArtefactWriter
 from camcli.output.atomic import sweep_temporaries, write_atomically
 
-from .examples import item
 from .faults import fail_at, files_below, needs_tmpfs, small_disk
 
 PATH = "overlays/gradcam/a/x.jpg.jpg"
@@ -223,33 +222,3 @@ def test_sweeping_removes_temporaries_and_nothing_else(tmp_path: Path) -> None:
     assert sweep_temporaries(run, ["overlays", "heatmaps"]) == 3
     assert set(files_below(run)) == set(kept)
     assert (tmp_path / "elsewhere/.cam-0123456789abcdef.tmp").exists()
-
-
-class TestIntact:
-    @pytest.fixture
-    def run(self, tmp_path: Path) -> Path:
-        ArtefactWriter(tmp_path).write(PATH, b"12345678")
-        return tmp_path
-
-    def test_whole(self, run: Path) -> None:
-        assert artefacts_intact(run, item())
-
-    def test_deleted(self, run: Path) -> None:
-        (run / PATH).unlink()
-        assert not artefacts_intact(run, item())
-
-    def test_cut_short(self, run: Path) -> None:
-        (run / PATH).write_bytes(b"1234567")
-        assert not artefacts_intact(run, item())
-
-    def test_replaced_by_a_folder(self, run: Path) -> None:
-        (run / PATH).unlink()
-        (run / PATH).mkdir()
-        size = (run / PATH).stat().st_size
-        assert not artefacts_intact(run, item(sizes={PATH: size}))
-
-    def test_named_but_without_size(self, run: Path) -> None:
-        assert not artefacts_intact(run, item(sizes={}))
-
-    def test_nothing_was_saved(self, tmp_path: Path) -> None:
-        assert artefacts_intact(tmp_path, item(maps=[], sizes={}))
