@@ -1,5 +1,7 @@
-"""One pass through a model: activations as leaves of a cut graph, logits, gradients."""
+"""One pass through a model: activations as leaves of a cut graph, logits, gradients; and the tail replayed."""
 
-from camcli.capture.cut import Captured, Forward, capture, frozen
+from camcli.capture.cut import Captured, Forward, capture, frozen, gradients_of
+from camcli.capture.learn import learn_tail
+from camcli.capture.replay import Memo, Tail
 
-__all__ = ["Captured", "Forward", "capture", "frozen"]
+__all__ = ["Captured", "Forward", "Memo", "Tail", "capture", "frozen", "gradients_of", "learn_tail"]

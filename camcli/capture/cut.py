@@ -40,13 +40,18 @@ class Forward:
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Logits (N, classes) float32 of inputs (N, C, H, W) float32."""
-        own = next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
-        with self._autocast(inputs.device.type, own):
+        own = self.own_dtype
+        with self._autocast(inputs.device.type):
             output = self.module(inputs.to(own) if own != torch.float32 else inputs)
         return self.logits(output).float()
 
-    def _autocast(self, device: str, own: torch.dtype) -> Any:
-        if own != torch.float32:
+    @property
+    def own_dtype(self) -> torch.dtype:
+        """In which the module keeps its parameters."""
+        return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
+
+    def _autocast(self, device: str) -> Any:
+        if self.own_dtype != torch.float32:
             return nullcontext()
         if self.precision == "fp32":
             return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
@@ -61,13 +66,11 @@ class Captured:
         logits: (N, classes) float32, with the graph back to the layers.
         activations: by layer path, as the layer returned them, detached.
         nodes: the same tensors inside the graph.
-        scale: factor on the score in the backward pass.
     """
 
     logits: Tensor
     activations: Mapping[str, Tensor]
     nodes: Mapping[str, Tensor] = field(repr=False)
-    scale: float = 1.0
 
     def gradients(self, scores: Tensor, paths: Sequence[str], *, again: bool = False) -> dict[str, Tensor]:
         """∂ scores[i] / ∂ activation of image i, float32, in the shape of the activation.
@@ -80,19 +83,29 @@ class Captured:
         Raises:
             LayerError: the scores do not depend on one of the layers.
         """
-        if not scores.requires_grad:
-            raise LayerError(_no_gradient(paths))
-        nodes = [self.nodes[path] for path in paths]
-        finite = self.scale == 1.0
-        weight = torch.full_like(scores, self.scale)
-        found = torch.autograd.grad(scores, nodes, weight, retain_graph=again or not finite, allow_unused=True)
+        found = gradients_of(scores, [self.nodes[path] for path in paths], again=again)
         missing = [path for path, gradient in zip(paths, found, strict=True) if gradient is None]
         if missing:
             raise LayerError(_no_gradient(missing))
-        if not finite and not all(bool(torch.isfinite(g).all()) for g in found):  # overflow: the plain score instead
-            found = torch.autograd.grad(scores, nodes, weight / self.scale, retain_graph=again)
-            return {path: gradient.float() for path, gradient in zip(paths, found, strict=True)}
-        return {path: gradient.float() / self.scale for path, gradient in zip(paths, found, strict=True)}
+        return {path: gradient for path, gradient in zip(paths, found, strict=True) if gradient is not None}
+
+    def curvature(self, scores: Tensor, path: str, direction: Tensor) -> Tensor:
+        """The Hessian of scores[i] with respect to the activation of image i, times a direction; the graph is kept.
+
+        Args:
+            scores: (N,), computed from :attr:`logits`.
+            path: the layer.
+            direction: in the shape of the activation.
+
+        Returns:
+            Float32, in the shape of the activation; zeros where the tail is piecewise linear.
+        """
+        node = self.nodes[path]
+        (first,) = torch.autograd.grad(scores.sum(), node, create_graph=True)
+        if not first.requires_grad:
+            return torch.zeros_like(node, dtype=torch.float32)
+        (second,) = gradients_of((first.float() * direction).flatten(1).sum(1), [node], again=True)
+        return torch.zeros_like(node, dtype=torch.float32) if second is None else second
 
 
 def capture(forward: Forward, inputs: Tensor, paths: Sequence[str], *, gradients: bool = True) -> Captured:
@@ -122,8 +135,28 @@ def capture(forward: Forward, inputs: Tensor, paths: Sequence[str], *, gradients
     silent = [path for path in paths if path not in nodes]
     if silent:
         raise LayerError(f"layer {silent[0]!r} does not run in a forward pass. `cam layers` lists those that do.")
-    scale = FP16_SCALE if any(node.dtype == torch.float16 for node in nodes.values()) else 1.0
-    return Captured(logits, {path: node.detach() for path, node in nodes.items()}, nodes, scale)
+    return Captured(logits, {path: node.detach() for path, node in nodes.items()}, nodes)
+
+
+def gradients_of(scores: Tensor, nodes: Sequence[Tensor], *, again: bool = False) -> list[Tensor | None]:
+    """∂ scores[i] / ∂ node of image i, float32 each; None where the scores do not depend on a node.
+
+    Args:
+        scores: (N,).
+        nodes: tensors of the graph behind them.
+        again: keep the graph for another call.
+    """
+    if not scores.requires_grad:
+        return [None] * len(nodes)
+    scale = FP16_SCALE if any(node.dtype == torch.float16 for node in nodes) else 1.0
+    weight = torch.full_like(scores, scale)
+    keep = again or scale != 1.0
+    found = torch.autograd.grad(scores, list(nodes), weight, retain_graph=keep, allow_unused=True)
+    if scale != 1.0 and not all(bool(torch.isfinite(g).all()) for g in found if g is not None):
+        # The larger score overflowed where the plain one may not.
+        scale, weight = 1.0, torch.ones_like(scores)
+        found = torch.autograd.grad(scores, list(nodes), weight, retain_graph=again, allow_unused=True)
+    return [None if gradient is None else gradient.float() / scale for gradient in found]
 
 
 def _keep(path: str, nodes: dict[str, Tensor], gradients: bool) -> Callable[[nn.Module, Any, Any], Any]:
