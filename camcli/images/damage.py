@@ -1,0 +1,164 @@
+"""Why a file could not be decoded, told from its bytes: cut short, damaged inside, or no image at all.
+
+Decoders report a cut file in many ways, so the containers are walked here: a file whose own structure promises more
+bytes than there are was cut short.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+_JPEG, _PNG, _JP2 = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"\x00\x00\x00\x0cjP  \r\n\x87\n"
+_GIFS = (b"GIF87a", b"GIF89a")
+_TIFFS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+_KNOWN = (_JPEG, _PNG, _JP2, *_GIFS, *_TIFFS, b"RIFF", b"BM")
+
+_NOT_IMAGES = (
+    (b"version https://git-lfs", "a Git LFS pointer; fetch the image with git lfs pull"),
+    (b"<!doctype html", "an HTML page, perhaps of a download that failed"),
+    (b"<html", "an HTML page, perhaps of a download that failed"),
+    (b"<svg", "an SVG drawing; render it to PNG first"),
+    (b"<?xml", "an XML or SVG file"),
+    (b"%pdf", "a PDF document; render its page to PNG first"),
+    (b"%!ps", "a PostScript file; render it to PNG first"),
+    (b"pk\x03\x04", "a ZIP archive"),
+    (b"\x1f\x8b", "a gzip archive"),
+)
+
+
+def has_known_start(data: bytes) -> bool:
+    """Whether the bytes begin, or are themselves only the beginning of, a common image format."""
+    if data[:4] == b"RIFF" and data[8:12] not in (b"", b"WEBP"[: len(data[8:12])]):
+        return False
+    return any(data.startswith(k) or (len(data) > 1 and k.startswith(data)) for k in _KNOWN) or _is_boxed(data)
+
+
+def what_it_is(data: bytes) -> str:
+    """A few words on bytes that no decoder recognises."""
+    head = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for start, words in _NOT_IMAGES:
+        if head.startswith(start):
+            return words
+    if not head.strip(b"\0"):
+        return "nothing but zero bytes"
+    try:
+        is_text = data[:512].decode("utf-8").isprintable() or b"\n" in data[:512]
+    except UnicodeDecodeError:
+        is_text = False
+    return "text" if is_text and b"\0" not in data[:512] else "content that no decoder recognises"
+
+
+def is_cut_short(data: bytes) -> bool:
+    """Whether the structure of a common format promises more bytes than there are."""
+    if any(len(data) < len(k) and k.startswith(data) for k in _KNOWN):
+        return True
+    walk = _walker(data)
+    if walk is None:
+        return False
+    try:
+        return walk(data)
+    except (struct.error, IndexError):  # the walk itself ran over the end
+        return True
+
+
+def _walker(data: bytes) -> Callable[[bytes], bool] | None:
+    if data.startswith(_JPEG):
+        return _jpeg
+    if data.startswith(_PNG):
+        return _png
+    if data.startswith(_GIFS):
+        return _gif
+    if data.startswith(b"RIFF"):
+        return lambda d: struct.unpack_from("<I", d, 4)[0] + 8 > len(d)
+    if data.startswith(b"BM"):
+        return lambda d: struct.unpack_from("<I", d, 2)[0] > len(d)
+    if data.startswith(_TIFFS[:2]):
+        return _tiff
+    return _boxes if _is_boxed(data) else None
+
+
+def _is_boxed(data: bytes) -> bool:
+    return data.startswith(_JP2) or data[4:8] == b"ftyp"
+
+
+def _jpeg(data: bytes) -> bool:
+    at = 2
+    while True:
+        if data[at] != 0xFF:
+            return False  # no marker where one must be: damaged, not cut
+        marker = data[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+        elif marker == 0xDA:  # scan data follow, in which a true end marker cannot occur
+            return data.find(b"\xff\xd9", at) < 0
+        elif marker == 0xD9:
+            return False
+        else:
+            at += 2 + struct.unpack_from(">H", data, at + 2)[0]
+
+
+def _png(data: bytes) -> bool:
+    at = len(_PNG)
+    while True:
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if not kind.isalpha():
+            return False
+        at += 12 + length
+        if at > len(data):
+            return True
+        if kind == b"IEND":
+            return False
+
+
+def _gif(data: bytes) -> bool:
+    def table(flags: int) -> int:
+        return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+    at = 13 + table(data[10])
+    while data[at] != 0x3B:
+        if data[at] == 0x2C:
+            at += 11 + table(data[at + 9])
+        elif data[at] == 0x21:
+            at += 2
+        else:
+            return False
+        while data[at]:  # sub-blocks: a length, then that many bytes
+            at += 1 + data[at]
+        at += 1
+    return False
+
+
+def _tiff(data: bytes) -> bool:
+    order = "<" if data.startswith(b"II") else ">"
+    start = struct.unpack_from(order + "I", data, 4)[0]
+    numbers: dict[int, tuple[int, ...]] = {}
+    for i in range(struct.unpack_from(order + "H", data, start)[0]):
+        at = start + 2 + 12 * i
+        tag, kind, count = struct.unpack_from(order + "HHI", data, at)
+        width = {3: "H", 4: "I"}.get(kind)
+        if tag in (273, 279, 324, 325) and width is not None:  # offsets and lengths of strips, of tiles
+            layout = f"{order}{count}{width}"
+            where = at + 8 if struct.calcsize(layout) <= 4 else struct.unpack_from(order + "I", data, at + 8)[0]
+            if where + struct.calcsize(layout) > len(data):
+                return True
+            numbers[tag] = struct.unpack_from(layout, data, where)
+    for offsets, lengths in ((273, 279), (324, 325)):
+        pieces = zip(numbers.get(offsets, ()), numbers.get(lengths, ()), strict=False)
+        if any(offset + length > len(data) for offset, length in pieces):
+            return True
+    return False
+
+
+def _boxes(data: bytes) -> bool:
+    at = 0
+    while at < len(data):
+        size = struct.unpack_from(">I", data, at)[0]
+        if size == 1:
+            size = struct.unpack_from(">Q", data, at + 8)[0]
+        if size == 0:  # to the end of the file
+            return False
+        if size < 8:
+            return False
+        at += size
+    return at > len(data)

@@ -1,0 +1,244 @@
+"""From the bytes of one file to an upright RGB image, or to the reason why not.
+
+Pillow decodes; how its modes become RGB is written in :mod:`camcli.images.rgb`. Of an animation or a file with pages,
+the first is taken. Nothing here changes Pillow's global settings but :func:`pillow_limits`, around a whole run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from camcli.errors import ImageError
+from camcli.images.damage import has_known_start, is_cut_short, what_it_is
+from camcli.images.rgb import to_rgb
+
+MAX_PIXELS = 89_478_485
+"""Default of ``--max-pixels``: a quarter of a gigabyte in RGB."""
+
+# What draws or runs programs (EPS, WMF) or needs handlers of its own is left out. TGA has no signature: it comes last.
+_FORMATS = (
+    *("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "ICNS", "PSD", "PCX"),
+    *("SGI", "DDS", "QOI", "XBM", "XPM", "SUN", "MSP", "IM", "TGA"),
+)
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """How files are decoded.
+
+    Attributes:
+        max_pixels: an image of more is refused before its pixels are allocated.
+        allow_truncated: take what there is of a truncated image, with a note.
+        fast_decode: decode large JPEGs at 1/2, 1/4 or 1/8 of their size, twice ``fast_size`` or more; pixels then
+            differ a little from those of a full decode.
+        fast_size: (width, height) of the input that the upright image will be resized to.
+    """
+
+    max_pixels: int = MAX_PIXELS
+    allow_truncated: bool = False
+    fast_decode: bool = False
+    fast_size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An upright RGB image and what the index says of its file.
+
+    Attributes:
+        image: RGB, upright; smaller than width × height where it was decoded fast.
+        bytes: length of the file.
+        sha256: of the file's content, hexadecimal.
+        width, height: of the upright original in pixels.
+        format: Pillow's name of the format, e.g. ``JPEG``.
+        frames: frames or pages in the file; the image is the first.
+        notes: what was done that a reader should know.
+    """
+
+    image: Image.Image
+    bytes: int
+    sha256: str
+    width: int
+    height: int
+    format: str
+    frames: int
+    notes: tuple[str, ...] = ()
+
+
+@contextmanager
+def pillow_limits(*, max_pixels: int = MAX_PIXELS, allow_truncated: bool = False) -> Iterator[None]:
+    """Around a run: our own limit in place of Pillow's global one, none of its warnings, and both as before afterwards.
+
+    Args:
+        max_pixels: as in :class:`DecodeSettings`; also holds for images inside images (icons), which only Pillow sees.
+        allow_truncated: changes nothing global: :func:`decode` mends a truncated image by itself, because Pillow's
+            switch would also let damaged images of other threads pass without a word.
+    """
+    del allow_truncated
+    limits = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        Image.MAX_IMAGE_PIXELS = max(1, -(-max_pixels // 2))  # Pillow refuses above twice its limit
+        ImageFile.LOAD_TRUNCATED_IMAGES = False  # which imported packages like to set
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = limits
+
+
+def decode(data: bytes, settings: DecodeSettings | None = None) -> Decoded:
+    """Decode the content of one file.
+
+    Raises:
+        ImageError: ``empty``, ``not-an-image``, ``too-large``, ``truncated``, ``corrupt``, ``unsupported`` or
+            ``out-of-memory``; never anything else, whatever the decoder raises.
+    """
+    if not data:
+        raise ImageError("empty", "the file is empty (0 bytes)")
+    try:
+        return _decode(data, settings or DecodeSettings())
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise ImageError("out-of-memory", "decoding this image does not fit into memory") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError("too-large", "it has more pixels than --max-pixels allows") from error
+    except Exception as error:  # the one catch-all: decoders raise nearly anything; it is this image's failure alone
+        raise _reason(data, error) from error
+
+
+def _decode(data: bytes, settings: DecodeSettings) -> Decoded:
+    opened = _open(data, settings.max_pixels)
+    size, kind = opened.size, opened.format or "unknown"
+    reduced = settings.fast_decode and settings.fast_size is not None and _reduce(opened, settings.fast_size)
+    try:
+        opened.load()
+        notes: tuple[str, ...] = ()
+    except OSError as error:
+        reason = _reason(data, error)
+        if not (settings.allow_truncated and reason.kind == "truncated"):
+            raise
+        opened = _salvaged(opened, data, settings, reason)
+        notes = ("truncated: only the part of the image that is there was decoded",)
+    orientation, unread = _orientation(opened)
+    image, converted = to_rgb(opened)
+    if orientation in _UPRIGHT:
+        image = image.transpose(_UPRIGHT[orientation])
+    width, height = image.size
+    if reduced:
+        width, height = size[::-1] if orientation >= 5 else size
+        notes += (f"decoded at {image.width}×{image.height}",)
+    frames, uncounted = _frames(data, kind, settings.max_pixels)
+    return Decoded(
+        image=image,
+        bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        width=width,
+        height=height,
+        format=kind,
+        frames=frames,
+        notes=(*notes, *unread, *converted, *uncounted),
+    )
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
+    opened = Image.open(io.BytesIO(data), formats=_formats())
+    width, height = opened.size
+    if width * height > max_pixels:
+        raise ImageError(
+            "too-large",
+            f"{width}×{height} is {width * height:,} pixels, and --max-pixels allows {max_pixels:,}; raise it if the "
+            "file can be trusted",
+        )
+    return opened
+
+
+def _reduce(opened: ImageFile.ImageFile, fast_size: tuple[int, int]) -> bool:
+    """Ask a JPEG decoder for fewer pixels; whether it will give fewer."""
+    if not hasattr(opened, "draft") or opened.format not in ("JPEG", "MPO"):
+        return False
+    before = opened.size
+    width, height = fast_size[::-1] if _orientation(opened)[0] >= 5 else fast_size
+    # Twice as large as needed, so that the model's own filter still decides the pixels.
+    opened.draft(None, (2 * width, 2 * height))
+    return opened.size != before
+
+
+def _salvaged(
+    opened: ImageFile.ImageFile, data: bytes, settings: DecodeSettings, reason: ImageError
+) -> ImageFile.ImageFile:
+    """The truncated image with what could be decoded of it; ``reason`` where that is nothing."""
+    if opened.format in ("JPEG", "MPO"):  # given an end, the decoder hands out what it has, also of progressive files
+        draft = opened.size
+        opened = _open(data + b"\xff\xd9", settings.max_pixels)
+        opened.draft(None, draft)
+    else:
+        opened.tile = []  # what the decoder wrote before it stopped is the image
+    try:
+        opened.load()
+    except OSError as error:
+        raise reason from error
+    extremes = opened.getextrema()
+    bands = extremes if isinstance(extremes[0], tuple) else (extremes,)
+    if all(low == high for low, high in bands):
+        raise ImageError("truncated", "the file ends before the first of its pixels")
+    return opened
+
+
+def _orientation(opened: Image.Image) -> tuple[int, tuple[str, ...]]:
+    """EXIF orientation 1–8, and a note where the EXIF data cannot be read: the pixels still can."""
+    try:
+        value = opened.getexif().get(_ORIENTATION, 1)
+    except Exception:  # damaged metadata raise nearly anything
+        return 1, ("its EXIF data are damaged: taken as upright",)
+    return (value if isinstance(value, int) and 1 <= value <= 8 else 1), ()
+
+
+def _frames(data: bytes, kind: str, max_pixels: int) -> tuple[int, tuple[str, ...]]:
+    # On a second handle, because counting moves through the file. Formats with one frame are not opened again.
+    if kind in ("JPEG", "BMP", "PPM", "JPEG2000"):
+        return 1, ()
+    try:
+        return int(getattr(_open(data, max_pixels), "n_frames", 1)), ()
+    except Exception:  # later frames may be damaged in any way; the first is what counts
+        return 1, ("its frames could not be counted",)
+
+
+def _reason(data: bytes, error: Exception) -> ImageError:
+    """What is wrong with a file that a decoder failed on."""
+    unknown, known = isinstance(error, UnidentifiedImageError), has_known_start(data)
+    if unknown and not known:
+        return ImageError("not-an-image", f"this is {what_it_is(data)}")
+    text = "its header cannot be read" if unknown else " ".join(f"{type(error).__name__}: {error}".split())
+    if is_cut_short(data) or "truncated" in text.lower():
+        return ImageError("truncated", f"the file ends too early, after {len(data)} bytes; --allow-truncated may help")
+    if unknown and data[4:8] == b"ftyp":
+        brand = data[8:12].decode("latin-1").strip()
+        return ImageError("unsupported", f"there is no decoder for {brand!r} (HEIF?); convert it to JPEG or PNG")
+    if isinstance(error, NotImplementedError):
+        return ImageError("unsupported", f"this kind of image cannot be decoded ({text})")
+    return ImageError("corrupt", f"the file is damaged ({text})")

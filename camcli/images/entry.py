@@ -1,0 +1,99 @@
+"""One input of a run, before anything of it is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from camcli.errors import ErrorKind
+
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1: half-open, upright original pixels."""
+
+IMAGE_EXTENSIONS = frozenset(
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".avif"),
+        *(".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".icns", ".psd", ".pcx", ".sgi"),
+        *(".rgb", ".bw", ".dds", ".qoi"),
+    }
+)
+"""What folders, archives and open-ended globs are searched for, in any case."""
+
+
+def has_image_extension(name: str) -> bool:
+    """Whether a file in a folder is taken for an image."""
+    # "._x.jpg" are the resource forks that macOS leaves on foreign disks.
+    base = name.rpartition("/")[2]
+    return "." + base.rpartition(".")[2].lower() in IMAGE_EXTENSIONS and "." in base and not base.startswith("._")
+
+
+@dataclass(frozen=True, slots=True)
+class TarMember:
+    """Where the content of a member lies in its uncompressed archive, in bytes."""
+
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why an input that was found cannot be read: reading it raises an ImageError of this."""
+
+    kind: ErrorKind
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One image to explain.
+
+    Attributes:
+        ordinal: position in input order, from 0.
+        source: the ``--image-path`` as typed.
+        source_slug: a name for the source that can be a folder; with ``image`` it is unique in the run.
+        image: the index's ``image``: relative to the source, ``/`` between its parts; ``#2`` and so on where the same
+            name comes again. Bytes that are not UTF-8 are surrogates, as in all paths of Python.
+        path: the file on disk; of a tar, the archive.
+        member: where it lies in the archive, else None.
+        folder: name of the folder it lies in below its source, which may be its class; else None.
+        label, target: as the manifest has them.
+        mask: path of the manifest's mask, resolved.
+        box: the manifest's box.
+        problem: set where the input can only fail, such as a folder that cannot be listed.
+    """
+
+    ordinal: int
+    source: str
+    source_slug: str
+    image: str
+    path: str
+    member: TarMember | None = None
+    folder: str | None = None
+    label: str | None = None
+    target: str | None = None
+    mask: str | None = None
+    box: Box | None = None
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a source yields: an :class:`Entry` without its place in the run."""
+
+    image: str
+    path: str
+    member: TarMember | None = None
+    folder: str | None = None
+    label: str | None = None
+    target: str | None = None
+    mask: str | None = None
+    box: Box | None = None
+    problem: Problem | None = None
+
+
+PASSED_OVER = None
+"""What a source yields for a file that it passes over, to be counted."""
+
+
+def parent_name(image: str) -> str | None:
+    """The name of the folder that a relative name lies in; None at the top."""
+    return image.rpartition("/")[0].rpartition("/")[2] or None

@@ -1,0 +1,230 @@
+"""From an upright RGB image to the model's input, exactly as the model was trained and evaluated.
+
+:class:`Preprocessing` describes what torchvision's ``weights.transforms()`` and timm's ``create_transform`` do with
+Pillow (resize, crop or pad, to [0, 1], normalise) and does it with the same Pillow operations and the same rounding, so
+that the tensor is the same bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast
+
+import numpy as np
+from PIL import Image
+
+from camcli.errors import ConfigError
+from camcli.images.custom import CustomTransform
+from camcli.images.geometry import Placement, Size, View, covering, fitting, place_centred, shorter_side
+from camcli.images.resample import INTERPOLATIONS, window_pixels
+
+Resize = Literal["crop", "squash", "pad"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One image, ready for a batch.
+
+    Attributes:
+        pixels: (height, width, channels) uint8; or (channels, height, width) float32, normalised already, where the
+            preprocessing is a user's own callable.
+        view: what the pixels cover, in upright original pixels.
+        notes: what a reader of the index should know about the view.
+    """
+
+    pixels: np.ndarray
+    view: View
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """A model's own preprocessing.
+
+    Attributes:
+        channels, height, width: of the model's input.
+        mean, std: per channel, of pixels in [0, 1]. A single value is repeated; three are averaged for one channel and
+            cycled for more.
+        resize: ``crop`` keeps the shape and covers ``resize_to``, ``pad`` keeps the shape and fits into it, ``squash``
+            gives up the shape; in each case the central (height, width) is then cut out or padded to.
+        resize_to: length of the shorter side, or (height, width); None is (height, width) of the input.
+        interpolation: one of :data:`INTERPOLATIONS`, antialiased.
+        fill: colour 0–255 of padding with ``pad``, one value or one per channel of the image; None is the mean colour.
+            The others pad black where they must, as torchvision's centre crop does.
+        custom: a user's own callable from an RGB image to a normalised tensor (channels, height, width), in place of
+            all of the above but the input's shape. Kept as a :class:`CustomTransform`.
+        crop_pct: the share of the resized image that the input shows, where the model's configuration states it; used
+            when the input size is changed.
+
+    Raises:
+        ConfigError: values that do not fit together.
+    """
+
+    channels: int = 3
+    height: int = 224
+    width: int = 224
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    resize: Resize = "crop"
+    resize_to: int | Size | None = None
+    interpolation: str = "bilinear"
+    fill: int | tuple[int, ...] | None = None
+    custom: Callable[..., Any] | None = None
+    crop_pct: float | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.channels, self.height, self.width) < 1:
+            raise ConfigError(f"an input of {self.channels}×{self.height}×{self.width} has no pixels.")
+        if self.resize not in ("crop", "squash", "pad"):
+            raise ConfigError(f"resize {self.resize!r}: choose crop, squash or pad.")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ConfigError(f"interpolation {self.interpolation!r}: choose one of {', '.join(INTERPOLATIONS)}.")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            object.__setattr__(self, name, _per_channel(name, values, self.channels))
+        if not all(value > 0 for value in self.std):
+            raise ConfigError(f"std {self.std}: every channel needs a positive number.")
+        if self.custom is not None and not isinstance(self.custom, CustomTransform):
+            object.__setattr__(self, "custom", CustomTransform(self.custom))
+
+    @classmethod
+    def from_callable(cls, transform: Callable[[Image.Image], Any]) -> Preprocessing:
+        """A user's own callable, whose output for a plain image tells the input's shape.
+
+        Raises:
+            ConfigError: it fails on a plain image, or returns anything else than a tensor (channels, height, width).
+        """
+        own = CustomTransform(transform)
+        channels, height, width = own.output_shape()
+        return cls(channels, height, width, mean=(0.0,), std=(1.0,), custom=own)
+
+    @property
+    def description(self) -> str:
+        """One line for the index and for people, e.g. ``crop: shorter side to 256, bilinear, central 224×224``."""
+        if isinstance(self.custom, CustomTransform):
+            return f"custom: {self.custom.name}, {self.height}×{self.width}"
+        if self.resize == "crop" and isinstance(self.resize_to, int):
+            to = f"shorter side to {self.resize_to}"
+        else:
+            verb = {"crop": "cover", "squash": "exactly", "pad": "fit into"}[self.resize]
+            to = f"{verb} {self._box[0]}×{self._box[1]}"
+        return f"{self.resize}: {to}, {self.interpolation}, central {self.height}×{self.width}"
+
+    @property
+    def smallest_source(self) -> Size:
+        """(height, width) below which a decoder must not shrink an image on its way here (``--fast-decode``)."""
+        return max(self._box[0], self.height), max(self._box[1], self.width)
+
+    def __call__(self, image: Image.Image, original: Size | None = None) -> Prepared:
+        """Prepare one image.
+
+        Args:
+            image: upright, RGB.
+            original: (height, width) that ``view`` shall refer to, where ``image`` was decoded at a smaller size.
+
+        Raises:
+            ImageError: the user's own transform fails, or does not give the input's shape for this image.
+        """
+        notes: tuple[str, ...] = ()
+        if isinstance(self.custom, CustomTransform):
+            pixels, view, notes = self.custom.prepare(image, (self.channels, self.height, self.width))
+        else:
+            placement = self.place((image.height, image.width))
+            pixels = window_pixels(image, placement, self.interpolation, self._fill, self.channels)
+            view = placement.view
+        if original is not None:
+            view = view.scaled(original[1] / image.width, original[0] / image.height)
+        return Prepared(pixels, view, notes)
+
+    def place(self, image: Size) -> Placement:
+        """Where an image of (height, width) comes to lie."""
+        return place_centred(image, self._resized(image), (self.height, self.width))
+
+    def changed(
+        self,
+        *,
+        input_size: Size | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        resize: str = "own",
+    ) -> Preprocessing:
+        """The same with some of it set by hand (``--input-size``, ``--mean``, ``--std``, ``--resize``).
+
+        Another input size keeps the share of the image that is shown. ``squash`` and ``pad``, where the model's own is
+        another, show all of it; the padding then has the mean colour.
+
+        Raises:
+            ConfigError: values that do not fit, or any of it for a user's own transform.
+        """
+        if input_size is None and mean is None and std is None and resize in ("own", self.resize):
+            return self
+        if self.custom is not None:
+            raise ConfigError(
+                "--input-size, --mean, --std and --resize do not reach into the model's own preprocessing callable; "
+                "set them there."
+            )
+        new = replace(self, mean=tuple(mean or self.mean), std=tuple(std or self.std))
+        if input_size is not None:
+            new = new._sized(*input_size)
+        return new if resize in ("own", self.resize) else new._fitted(cast(Resize, resize))
+
+    def _sized(self, height: int, width: int) -> Preprocessing:
+        if min(height, width) < 1:
+            raise ConfigError(f"--input-size {height}x{width}: both sides need at least one pixel.")
+        if self.resize_to is None:
+            return replace(self, height=height, width=width)
+        if self.crop_pct:
+            box = math.floor(height / self.crop_pct), math.floor(width / self.crop_pct)
+        else:
+            box = height * self._box[0] // self.height, width * self._box[1] // self.width
+        return replace(self, height=height, width=width, resize_to=self._as_side(box))
+
+    def _fitted(self, resize: Resize) -> Preprocessing:
+        if resize == "crop":
+            square = self._box[0] == self._box[1]
+            return replace(self, resize="crop", resize_to=self._box[0] if square else self._box)
+        return replace(self, resize=resize, resize_to=None, fill=None)
+
+    def _as_side(self, box: Size) -> int | Size:
+        # A square crop goes by the shorter side, which rounds differently from covering a box.
+        return box[0] if self.resize == "crop" and box[0] == box[1] else box
+
+    @property
+    def _box(self) -> Size:
+        if self.resize_to is None:
+            return self.height, self.width
+        return (self.resize_to, self.resize_to) if isinstance(self.resize_to, int) else self.resize_to
+
+    @property
+    def _fill(self) -> tuple[int, ...]:
+        if self.resize != "pad":
+            colour: Sequence[int] = (0,)
+        elif self.fill is None:
+            colour = [round(255 * value) for value in self.mean]
+        else:
+            colour = (self.fill,) if isinstance(self.fill, int) else self.fill
+        return tuple(colour[i % len(colour)] for i in range(1 if self.channels == 1 else 3))
+
+    def _resized(self, image: Size) -> Size:
+        if self.resize == "squash":
+            return self._box
+        if self.resize == "pad":
+            return fitting(image, self._box)
+        square = self._box[0] == self._box[1] and not isinstance(self.resize_to, tuple)
+        return shorter_side(image, self._box[0]) if square else covering(image, self._box)
+
+
+def _per_channel(name: str, values: Sequence[float], channels: int) -> tuple[float, ...]:
+    if not all(math.isfinite(value) for value in values):
+        raise ConfigError(f"--{name} {tuple(values)}: finite numbers are needed.")
+    if len(values) == channels:
+        return tuple(float(value) for value in values)
+    if len(values) == 1:
+        return (float(values[0]),) * channels
+    if len(values) == 3:
+        return (sum(values) / 3,) if channels == 1 else tuple(float(values[i % 3]) for i in range(channels))
+    raise ConfigError(f"--{name} has {len(values)} value(s) and the model's input has {channels} channel(s).")

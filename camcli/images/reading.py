@@ -1,0 +1,86 @@
+"""The bytes of one input, without ever waiting for a pipe, and with a reason where there are none."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from camcli.errors import ErrorKind, ImageError
+from camcli.images.entry import Entry, TarMember
+
+MAX_BYTES = 1 << 31
+"""A file above this is not read: no image within ``--max-pixels`` is as large, and memory holds several at once."""
+
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def read(entry: Entry) -> bytes:
+    """The content of an input's file or tar member.
+
+    Raises:
+        ImageError: ``missing``, ``unreadable``, ``empty``, ``changed``, ``truncated`` (a tar that ends within the
+            member), ``too-large`` or ``out-of-memory``.
+    """
+    if entry.problem is not None:
+        raise ImageError(entry.problem.kind, entry.problem.message)
+    try:
+        # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
+        handle = os.open(entry.path, _FLAGS)
+    except (OSError, ValueError) as error:
+        raise _refused(error) from error
+    try:
+        return _content(handle, entry.member)
+    except OSError as error:
+        raise _refused(error) from error
+    except MemoryError as error:
+        raise ImageError("out-of-memory", "the file does not fit into memory") from error
+    finally:
+        os.close(handle)
+
+
+def _content(handle: int, member: TarMember | None) -> bytes:
+    before = os.fstat(handle)
+    if not stat.S_ISREG(before.st_mode):
+        kind = next((name for test, name in _KINDS if test(before.st_mode)), "no regular file")
+        raise ImageError("unreadable", f"this is {kind}, not a file")
+    offset, size = (member.offset, member.size) if member is not None else (0, before.st_size)
+    if size > MAX_BYTES:
+        raise ImageError("too-large", f"the file has {size:,} bytes, more than the {MAX_BYTES:,} that are read")
+    data = _exactly(handle, offset, size)
+    after = os.fstat(handle)
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise ImageError("changed", "the file changed while it was read; explain it again with --retry-failed")
+    if member is not None and len(data) < size:
+        raise ImageError("truncated", f"the tar ends within this member: {len(data)} of {size} bytes are there")
+    if not data:
+        raise ImageError("empty", "the file is empty (0 bytes)")
+    return data
+
+
+def _exactly(handle: int, offset: int, size: int) -> bytes:
+    os.lseek(handle, offset, os.SEEK_SET)
+    blocks, left = [], size
+    while left > 0:
+        block = os.read(handle, left)
+        if not block:
+            break
+        blocks.append(block)
+        left -= len(block)
+    return blocks[0] if len(blocks) == 1 else b"".join(blocks)
+
+
+def _refused(error: OSError | ValueError) -> ImageError:
+    if isinstance(error, ValueError):  # a zero byte in the name
+        return ImageError("missing", f"no file can have this name ({error})")
+    kind: ErrorKind = "missing" if error.errno in _MISSING else "unreadable"
+    words = error.strerror or str(error)
+    return ImageError(kind, f"the file is not there ({words})" if kind == "missing" else f"it cannot be read ({words})")

@@ -1,0 +1,239 @@
+"""Everything ``--image-path`` takes, as one stream of entries in a fixed order.
+
+What a path means, in this order: ``-`` is standard input; ``@x`` a list; a path that exists is a folder, a manifest
+(.csv, .jsonl), an archive (.tar) or a file; what contains ``*``, ``?`` or ``[`` is a glob.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TextIO
+
+from camcli.errors import SourceError, did_you_mean
+from camcli.images.entry import PASSED_OVER, Entry, Found
+from camcli.images.lists import Replay, from_list, from_manifest, from_stdin, is_manifest
+from camcli.images.reading import read
+from camcli.images.tar import check_tar, from_tar, is_tar
+from camcli.images.walk import Walk, class_folders, glob, is_pattern, split_pattern
+
+__all__ = ["Entry", "Sources", "read"]
+
+Kind = Literal["stdin", "list", "folder", "manifest", "tar", "file", "glob"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    kind: Kind
+    typed: str
+    path: str
+    slug: str
+    repeats: bool  # whether the same image name may come more than once below this slug
+
+
+class Sources:
+    """The inputs of a run; nothing is listed until it is iterated, and every iteration gives the same order.
+
+    Args:
+        image_paths: the values of ``--image-path``.
+        exclude: the run folder, which is never entered.
+        limit: at most so many entries; None for all.
+        stdin: read for ``-``; None is the process's own.
+
+    Attributes:
+        passed_over: files without a known image extension in folders, archives and open-ended globs; of the latest
+            iteration, as far as it went.
+
+    Raises:
+        SourceError: a path that is not there, or lies in the run folder; on iteration, before the first entry, a list,
+            manifest or archive that cannot be read as one.
+    """
+
+    def __init__(
+        self,
+        image_paths: Sequence[str],
+        *,
+        exclude: Path | None = None,
+        limit: int | None = None,
+        stdin: TextIO | None = None,
+    ) -> None:
+        self.passed_over = 0
+        self._exclude = None if exclude is None else os.path.realpath(exclude)
+        self._limit = limit
+        self._stdin = Replay(stdin)
+        self._checked = False
+        self._sources = self._slugged([self._source(os.fspath(path)) for path in image_paths])
+
+    def __iter__(self) -> Iterator[Entry]:
+        self.check()
+        self.passed_over = 0
+        ordinal = 0
+        names: dict[str, _Names] = {}
+        for source in self._sources:
+            unique = names.setdefault(source.slug, _Names()) if source.repeats else None
+            for found in self._found(source):
+                if self._limit is not None and ordinal >= self._limit:
+                    return
+                if found is PASSED_OVER:
+                    self.passed_over += 1
+                    continue
+                image = found.image if unique is None else unique(found.image)
+                yield _entry(ordinal, source, image, found)
+                ordinal += 1
+
+    def check(self) -> None:
+        """Read lists, manifests and the heads of archives once, so that their errors come before any result.
+
+        Raises:
+            SourceError: one of them cannot be read, or a row of a manifest is wrong.
+        """
+        if self._checked:
+            return
+        for source in self._sources:
+            if source.kind == "manifest":
+                for _ in from_manifest(source.path):
+                    pass
+            elif source.kind == "tar":
+                check_tar(source.path)
+        self._checked = True
+
+    def class_folders(self, source: str) -> tuple[str, ...]:
+        """Sorted names of the class folders below a source, as typed; of lists, manifests and standard input none."""
+        for candidate in self._sources:
+            if candidate.typed == source and candidate.kind == "folder":
+                return class_folders(candidate.path, self._exclude)
+            if candidate.typed == source and candidate.kind in ("glob", "tar"):
+                return tuple(sorted({f.folder for f in self._found(candidate) if f is not None and f.folder}))
+        return ()
+
+    def _source(self, typed: str) -> _Source:
+        def of(kind: Kind, path: str) -> _Source:
+            return _Source(kind, typed, path, "", repeats=kind in ("stdin", "list", "manifest", "tar"))
+
+        if typed == "-":
+            return of("stdin", typed)
+        if typed.startswith("@"):
+            if not os.path.isfile(typed[1:]):
+                raise SourceError(f"--image-path {typed}: no list {typed[1:]!r} is there.{_alike(typed[1:])}")
+            return of("list", typed[1:])
+        if os.path.isdir(typed):
+            self._refuse_run_folder(typed, typed)
+            return of("folder", typed)
+        if os.path.lexists(typed):
+            if not os.path.isfile(typed):  # a pipe or a broken link: named when it is read
+                return of("file", typed)
+            return of("manifest" if is_manifest(typed) else "tar" if is_tar(typed) else "file", typed)
+        if is_pattern(typed):
+            root = split_pattern(typed)[0]
+            if not os.path.isdir(root):
+                raise SourceError(f"--image-path {typed}: the folder {root!r} is not there.{_alike(root)}")
+            self._refuse_run_folder(typed, root)
+            return of("glob", typed)
+        raise SourceError(f"--image-path {typed}: no such file or folder.{_alike(typed)}")
+
+    def _refuse_run_folder(self, typed: str, path: str) -> None:
+        real = os.path.realpath(path)
+        if self._exclude is not None and (real == self._exclude or real.startswith(os.path.join(self._exclude, ""))):
+            raise SourceError(
+                f"--image-path {typed} lies in the run folder {self._exclude}, whose pictures are results. "
+                "Choose another --output-dir."
+            )
+
+    def _slugged(self, sources: list[_Source]) -> list[_Source]:
+        """Give sources that begin in the same place one slug, and different places different ones."""
+        places = [_place(source) for source in sources]
+        slugs: dict[tuple[str, str], str] = {}
+        taken: set[str] = set()
+        for place in places:
+            if place not in slugs:
+                slugs[place] = slug = _unused(_slug(place), taken)
+                taken.add(slug.casefold())
+        return [
+            _Source(s.kind, s.typed, s.path, slugs[place], s.repeats or places.count(place) > 1)
+            for s, place in zip(sources, places, strict=True)
+        ]
+
+    def _found(self, source: _Source) -> Iterator[Found | None]:
+        if source.kind == "folder":
+            return Walk(self._exclude)(source.path)
+        if source.kind == "glob":
+            return glob(source.path, self._exclude)
+        if source.kind == "tar":
+            return from_tar(source.path)
+        if source.kind == "manifest":
+            return from_manifest(source.path)
+        if source.kind == "list":
+            return from_list(source.path)
+        if source.kind == "stdin":
+            return from_stdin(self._stdin)
+        return iter((Found(os.path.basename(source.path), source.path),))
+
+
+class _Names:
+    """Makes repeated names unique: ``x``, ``x#2``, ``x#3``. Keeps a hash of each name, not the name."""
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+        self._counts: dict[str, int] = {}
+
+    def __call__(self, name: str) -> str:
+        unique = name
+        while hash(unique) in self._seen:
+            self._counts[name] = self._counts.get(name, 1) + 1
+            unique = f"{name}#{self._counts[name]}"
+        self._seen.add(hash(unique))
+        return unique
+
+
+def _entry(ordinal: int, source: _Source, image: str, found: Found) -> Entry:
+    return Entry(
+        ordinal=ordinal,
+        source=source.typed,
+        source_slug=source.slug,
+        image=image,
+        path=found.path,
+        member=found.member,
+        folder=found.folder,
+        label=found.label,
+        target=found.target,
+        mask=found.mask,
+        box=found.box,
+        problem=found.problem,
+    )
+
+
+def _place(source: _Source) -> tuple[str, str]:
+    """What makes two sources the same place: names below it are relative to it."""
+    if source.kind == "glob":
+        return "folder", os.path.realpath(split_pattern(source.path)[0])
+    if source.kind == "file":
+        return "folder", os.path.realpath(os.path.dirname(source.path) or ".")
+    if source.kind == "stdin":
+        return "stdin", "-"
+    return source.kind, os.path.realpath(source.path)
+
+
+def _slug(place: tuple[str, str]) -> str:
+    kind, path = place
+    name = "stdin" if kind == "stdin" else os.path.basename(path)
+    name = name if kind == "folder" else os.path.splitext(name)[0]
+    return re.sub(r"[^0-9A-Za-z._-]+", "_", name)[:64].strip(".") or "root"
+
+
+def _unused(slug: str, taken: set[str]) -> str:
+    number, unique = 1, slug
+    while unique.casefold() in taken:
+        number += 1
+        unique = f"{slug}-{number}"
+    return unique
+
+
+def _alike(path: str) -> str:
+    folder, name = os.path.split(path)
+    try:
+        return did_you_mean(name, os.listdir(folder or "."))
+    except OSError:
+        return ""
