@@ -45,9 +45,7 @@ def open_builtin(request: ModelRequest) -> Opened:
 def preprocessing() -> Preprocessing:
     """As timm states it for ``tf_efficientnet_lite0``: bicubic to 256, centre crop of 224, [0, 1] to [-1, 1]."""
     half = (0.5, 0.5, 0.5)
-    return Preprocessing(
-        channels=3, height=224, width=224, mean=half, std=half, resize="crop", resize_to=256, interpolation="bicubic"
-    )
+    return Preprocessing(mean=half, std=half, resize_to=256, interpolation="bicubic", crop_pct=0.875)
 
 
 def _pretrained() -> tuple[nn.Module, str]:

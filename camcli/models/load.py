@@ -14,7 +14,6 @@ from camcli.errors import ModelError, did_you_mean
 from camcli.models.model import Model, is_distilled, unwrap
 from camcli.models.names import ClassNames, read_class_names
 from camcli.models.outputs import describe_output, find_logits
-from camcli.models.preparation import override
 from camcli.models.request import ModelRequest, ModelSettings, as_device
 from camcli.models.sources import Opened
 
@@ -31,7 +30,7 @@ def load_model(name: str = "builtin", request: ModelRequest | None = None, **set
     Raises:
         ModelError: unknown name, weights that are not at hand, an output without logits.
         CheckpointError: a checkpoint that is damaged, unsafe or does not fit.
-        ConfigError: a class-names file that cannot be used.
+        ConfigError: a class-names file or preprocessing values that cannot be used.
         DeviceError: the device is not there.
     """
     wanted = request or ModelRequest(name=name, **settings)
@@ -39,7 +38,9 @@ def load_model(name: str = "builtin", request: ModelRequest | None = None, **set
     opened = open_source(wanted)
     model = Model(
         module=opened.module,
-        preprocessing=override(opened.preprocessing, wanted),
+        preprocessing=opened.preprocessing.changed(
+            input_size=wanted.size, mean=wanted.mean, std=wanted.std, resize=wanted.resize
+        ),
         name=opened.name,
         source=opened.source,
         weights=opened.weights,
@@ -52,8 +53,9 @@ def load_model(name: str = "builtin", request: ModelRequest | None = None, **set
     )
     if opened.source != "factory":
         model.module.to(device).eval().requires_grad_(False)
-    if opened.probe:
-        model = replace(model, num_classes=_probed_classes(model))
+    if opened.probe or wanted.size is not None:
+        output = _try_out(model)
+        model = replace(model, num_classes=_count_classes(model, output)) if opened.probe else model
     return replace(model, class_names=_class_names(model, wanted))
 
 
@@ -123,18 +125,22 @@ def _factory(name: str, request: ModelRequest) -> Opened:
     return open_factory(name, request)
 
 
-def _probed_classes(model: Model) -> int | None:
-    """The number of classes of a user's module, by one forward pass; None for an encoder."""
+def _try_out(model: Model) -> object:
+    """The output of one forward pass on an empty image: does the module take inputs of this shape at all?"""
     pre = model.preprocessing
     blank = torch.zeros(1, pre.channels, pre.height, pre.width, device=model.device)
     with model.prepared() as module, torch.no_grad():
         try:
-            output = module(blank)
+            return module(blank)
         except Exception as error:  # a user's module can fail in any way
             raise ModelError(
                 f"model {model.name}: a forward pass on an input of {tuple(blank.shape)} fails "
                 f"({type(error).__name__}: {error}). --input-size, or the factory's preprocessing, sets that shape."
             ) from error
+
+
+def _count_classes(model: Model, output: object) -> int | None:
+    """The number of classes of a user's module by its output; None for an encoder."""
     if model.output_key is None and _is_encoder(model.module, output):
         return None
     return find_logits(output, model.output_key, average=is_distilled(model.module)).shape[1]

@@ -38,9 +38,9 @@ def open_timm(name: str, request: ModelRequest) -> Opened:
         ModelError: unknown name or tag, or weights that are neither in the cache nor can be downloaded.
     """
     config = _config(name)
-    tag = getattr(config, "tag", None)
-    full = name if "." in name or not tag or not request.pretrained else f"{name}.{tag}"
-    return _open(full, name, "timm", config.to_dict(), request)
+    tag = config.get("tag")
+    full = f"{config.get('architecture', name)}.{tag}" if tag and request.pretrained else name
+    return _open(full, name, "timm", config, request)
 
 
 def open_hub(name: str, request: ModelRequest) -> Opened:
@@ -89,7 +89,7 @@ def _open(name: str, source: str, kind: str, config: Mapping[str, Any], request:
     stated = dict(getattr(found.module, "pretrained_cfg", config))
     return Opened(
         module=found.module,
-        preprocessing=from_timm(_data_config(stated, request.size, found.channels)),
+        preprocessing=from_timm(_data_config(stated, found.channels)),
         name=name,
         source=kind,
         weights=found.weights,
@@ -99,16 +99,14 @@ def _open(name: str, source: str, kind: str, config: Mapping[str, Any], request:
     )
 
 
-def _data_config(stated: dict[str, Any], size: tuple[int, int] | None, channels: int | None) -> dict[str, Any]:
+def _data_config(stated: dict[str, Any], channels: int | None) -> dict[str, Any]:
     from timm.data.config import resolve_data_config
 
-    own = stated.get("input_size") or (3, 224, 224)
-    asked = {"input_size": (channels or own[0], *(size or own[1:]))}
     data: dict[str, Any] = resolve_data_config({}, pretrained_cfg=stated)  # type: ignore[no-untyped-call]
-    return {**data, **asked}
+    return data if channels is None else {**data, "input_size": (channels, *data["input_size"][1:])}
 
 
-def _config(name: str) -> Any:
+def _config(name: str) -> dict[str, Any]:
     import timm
     from timm.models import get_pretrained_cfg
 
@@ -117,11 +115,15 @@ def _config(name: str) -> Any:
         misses = did_you_mean(architecture, timm.list_models())
         raise ModelError(f"model timm:{name}: unknown.{misses} `cam models` lists them.")
     try:
-        return get_pretrained_cfg(name, allow_unregistered=False)
-    except RuntimeError as error:  # no such tag
-        tags = [full.partition(".")[2] for full in timm.list_models(f"{architecture}.*", pretrained=True)]
-        listed = f"It has {', '.join(tags)}." if tags else "It has no published weights."
-        raise ModelError(f"model timm:{name}: {architecture} has no tag {tag!r}. {listed}") from error
+        config = get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError as error:
+        if tag:
+            tags = [full.partition(".")[2] for full in timm.list_models(f"{architecture}.*", pretrained=True)]
+            listed = f"It has {', '.join(tags)}." if tags else "It has no published weights."
+            raise ModelError(f"model timm:{name}: {architecture} has no tag {tag!r}. {listed}") from error
+        # An outdated name, which timm still builds: what it stands for is known to the module it gives.
+        return dict(_create(name, None, pretrained=False).pretrained_cfg)  # type: ignore[arg-type]
+    return dict(config.to_dict()) if config is not None else {}
 
 
 def _random(source: str, size: tuple[int, int] | None, seed: int, shape: Shape) -> nn.Module:
