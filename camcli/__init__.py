@@ -1,3 +1,57 @@
-"""Class activation maps of folders of images, from the command line and from Python."""
+"""Class activation maps of folders of images, from the command line and from Python.
+
+import camcli
+model = camcli.load_model("timm:vit_small_patch16_224", device="cuda")
+result = camcli.explain(model, ["a.jpg"], method="gradcam,layercam")
+result[0].maps["gradcam"].overlay().save("overlay.png")
+summary = camcli.run(camcli.RunConfig(image_path=["photos"], output_dir="out"))
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from camcli.api import MapResult, Result, Target, explain
+    from camcli.config import RunConfig
+    from camcli.models import Model, load_model
+    from camcli.pipeline import Summary, run
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "MapResult",
+    "Model",
+    "Result",
+    "RunConfig",
+    "Summary",
+    "Target",
+    "__version__",
+    "explain",
+    "load_model",
+    "run",
+]
+
+# Where each public name lives. Loaded on first use: `cam --help` must not wait for torch.
+_HOMES = {
+    "MapResult": "camcli.api",
+    "Model": "camcli.models",
+    "Result": "camcli.api",
+    "RunConfig": "camcli.config",
+    "Summary": "camcli.pipeline",
+    "Target": "camcli.api",
+    "explain": "camcli.api",
+    "load_model": "camcli.models",
+    "run": "camcli.pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'camcli' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import get_args, Literal
+from typing import Literal, get_args
 
 ErrorKind = Literal[
     "missing",  # the file is not there (any more)

@@ -22,8 +22,8 @@ def top(logits, count=1):
     return logits.argsort(1, descending=True)[:, :count]
 
 
-def explain(inputs, methods=ALL, choose=top, layers=LAYERS, net=None, seeds=None, **options):
-    explainer = Explainer(StandIn(net or random_net()), layers, methods, ExplainOptions(**options))
+def explain(inputs, methods=ALL, choose=top, layers=LAYERS, net=None, seeds=None, classes=5, **options):
+    explainer = Explainer(StandIn(net or random_net(), num_classes=classes), layers, methods, ExplainOptions(**options))
     return explainer(inputs, choose, range(len(inputs)) if seeds is None else seeds)
 
 
@@ -162,7 +162,7 @@ def test_a_multi_label_model_has_sigmoid_probabilities():
 
 
 def test_a_model_with_one_logit_has_sigmoid_probabilities_and_gradients():
-    found = explain(noise(2), ["gradcam"], net=random_net(classes=1), score="prob")
+    found = explain(noise(2), ["gradcam"], net=random_net(classes=1), classes=1, score="prob")
     assert torch.allclose(found.probabilities, found.logits.sigmoid())
     assert found.maps[MapKey("gradcam", "body", 0)].abs().max() > 0
 

@@ -1,1 +1,48 @@
+"""The command line. One file per command; nothing heavy is imported before a command needs it."""
 
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from camcli.cli import layers, listings, run
+from camcli.cli.options import show_version
+from camcli.errors import CamError
+
+app = typer.Typer(
+    name="cam",
+    help="See where an image classifier looks: class activation maps of folders of images.",
+    epilog="Start with: cam run --image-path sample_images --method gradcam",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run", help=run.HELP, epilog=run.EXAMPLES)(run.command)
+app.command("layers", help=layers.HELP, epilog=layers.EXAMPLES)(layers.command)
+app.command("models", help=listings.MODELS_HELP, epilog=listings.MODELS_EXAMPLES)(listings.models)
+app.command("methods", help=listings.METHODS_HELP, epilog=listings.METHODS_EXAMPLES)(listings.methods)
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version.", callback=show_version, is_eager=True),
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `cam` and leave with its exit code; an error on purpose is one line on stderr, never a traceback."""
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="cam")
+    except CamError as error:
+        print(f"cam: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output (head, less) is gone; what it did not read does not matter to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(130)

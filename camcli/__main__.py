@@ -1,0 +1,5 @@
+"""``python -m camcli`` is ``cam``."""
+
+from camcli.cli import main
+
+main()

@@ -1,0 +1,48 @@
+"""``cam layers``: the modules of a model, and which of them can be explained."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import typer
+
+from camcli.cli.options import Talk, takes_settings
+from camcli.config import RunConfig
+from camcli.errors import ConfigError
+
+HELP = "The modules of a model with output shape, layout and grid; which one is recommended, and why others are not."
+EXAMPLES = """Examples:
+
+cam layers resnet50
+
+cam layers timm:vit_small_patch14_reg4_dinov2 --weights random --filter norm
+
+cam layers builtin --verify blocks[-1] --json"""
+
+
+@takes_settings(("model",), without=("model", "probability"), also=("device", "use_cuda"))
+def command(
+    settings: dict[str, Any],
+    talk: Talk,
+    model: str = typer.Argument("builtin", metavar="MODEL", help="As --model of cam run."),
+    verify: str | None = typer.Option(None, metavar="PATH", help="Prove the layout of this layer."),
+    filter: str | None = typer.Option(None, metavar="TEXT", help="Only paths that contain TEXT."),  # noqa: A002
+) -> None:
+    config = RunConfig(**{**settings, "model": model})
+    from camcli.cli.tree import layer_tree
+    from camcli.device import choose_device
+    from camcli.layers import report_layers
+    from camcli.setup import open_model
+
+    opened = open_model(config, choose_device(config.device))
+    with opened.prepared():
+        rows = report_layers(opened, config.layout, filter, [verify] if verify else ())
+        recommended = next((row.path for row in rows if row.recommended), None)
+    if not rows:
+        raise ConfigError(f"--filter {filter}: no layer of {opened.name} has that in its path.")
+    if talk.json:
+        document = {"model": opened.name, "recommended": recommended, "layers": [row.as_json() for row in rows]}
+        print(json.dumps(document))
+        return
+    layer_tree(opened, recommended, rows, verbose=talk.verbose)

@@ -1,0 +1,65 @@
+"""``cam models`` and ``cam methods``: what can be named."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import typer
+
+from camcli.cli.options import Talk, takes_settings
+from camcli.errors import near_misses
+
+MODELS_HELP = "Models that can be named, by source."
+MODELS_EXAMPLES = """Examples:
+
+cam models resnet
+
+cam models timm:vit --json"""
+METHODS_HELP = "Methods: key, full name, paper, whether they need gradients, passes per image, class-specific or not."
+METHODS_EXAMPLES = """Examples:
+
+cam methods
+
+cam methods --json"""
+
+
+@takes_settings(())
+def models(
+    settings: dict[str, Any],
+    talk: Talk,
+    filter: str | None = typer.Argument(None, metavar="[FILTER]", help="Part of a name."),  # noqa: A002
+) -> None:
+    from camcli.models import known_models
+
+    found = known_models(filter)
+    if talk.json:
+        print(json.dumps([dataclasses.asdict(model) for model in found]))
+        return
+    if not found:
+        near = near_misses(filter or "", [model.name for model in known_models(None)])
+        typer.echo(f"no model has {filter!r} in its name." + (f" Near: {', '.join(near)}" if near else ""), err=True)
+        raise typer.Exit(2)
+    for model in found:
+        print(model.name if model.pretrained else f"{model.name}  (no pretrained weights)")
+    typer.echo(f"{len(found)} models; name one with --model", err=True)
+
+
+@takes_settings(())
+def methods(settings: dict[str, Any], talk: Talk) -> None:
+    from camcli.methods import METHODS
+
+    if talk.json:
+        print(json.dumps([method.as_json() for method in METHODS.values()]))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("method", "name", "paper", "gradients", "passes per image", "class", box=None, pad_edge=False)
+    for m in METHODS.values():
+        table.add_row(
+            m.key, m.name, m.paper, "yes" if m.needs_gradients else "no", m.cost,
+            "specific" if m.class_specific else "agnostic",
+        )  # fmt: skip
+    Console(soft_wrap=False).print(table)

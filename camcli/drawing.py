@@ -1,0 +1,69 @@
+"""The last part of the stream: an explanation becomes pictures on disk and a row of the index."""
+
+from __future__ import annotations
+
+from camcli.flow import Clock
+from camcli.images import Entry
+from camcli.items import ClassMap, Explanation, Failed, explained_row, failed_row, map_row
+from camcli.output import ArtefactWriter, artefact_path
+from camcli.render import Drawing, encode, extension
+from camcli.setup import Setup
+
+
+class Drawer:
+    """Draws and writes the artefacts of one image; called from many threads.
+
+    The row comes back only after every artefact of the image is in place.
+    """
+
+    def __init__(self, setup: Setup, artefacts: ArtefactWriter, clock: Clock) -> None:
+        self.setup, self.artefacts, self.clock = setup, artefacts, clock
+        self.several_sources = len(setup.config.image_path) > 1
+
+    def __call__(self, result: Explanation | Failed) -> tuple[Entry, dict[str, object]]:
+        if isinstance(result, Failed):
+            return result.entry, failed_row(result)
+        setup, sizes = self.setup, dict[str, int]()
+        model_size = (setup.model.preprocessing.height, setup.model.preprocessing.width)
+        rows = []
+        for class_map in result.maps:
+            files = self._artefacts(result, class_map, model_size, sizes)
+            with self.clock("render"):
+                rows.append(map_row(result, class_map, files, setup.model.class_names, model_size))
+        row = explained_row(result, rows, setup.model.class_names, setup.config.topk)
+        return result.loaded.entry, {**row, "sizes": sizes}
+
+    def _artefacts(
+        self, result: Explanation, class_map: ClassMap, model_size: tuple[int, int], sizes: dict[str, int]
+    ) -> dict[str, str | None]:
+        """Write what ``--save`` asks for; the path of each kind, relative to the run folder."""
+        style = self.setup.style
+        files: dict[str, str | None] = {"overlay": None, "heatmap": None, "raw": None}
+        drawing = None
+        if (canvas := result.loaded.canvas) is not None:
+            with self.clock("render"):
+                limits = self.setup.limits.get(class_map.method)
+                drawing = Drawing(class_map.raw, canvas, model_size, style, limits)
+        for kind in self.setup.config.save:
+            with self.clock("render"):
+                picture = class_map.raw if drawing is None or kind == "raw" else drawing.picture(kind)
+            with self.clock("encode"):
+                data = encode(kind, picture, style)
+            with self.clock("write"):
+                path = self._path(kind, result.loaded.entry, class_map, extension(kind, style))
+                sizes[path] = self.artefacts.write(path, data)
+            files[kind] = path
+        return files
+
+    def _path(self, kind: str, entry: Entry, class_map: ClassMap, suffix: str) -> str:
+        setup = self.setup
+        layer = class_map.layer if len(setup.layers) > 1 else None
+        return artefact_path(
+            kind,
+            class_map.method,
+            layer="+".join(layer) if isinstance(layer, tuple) else layer,
+            target=class_map.slot_key if len(setup.slots) > 1 else None,
+            source=entry.source_slug if self.several_sources else None,
+            image=entry.image,
+            extension=suffix,
+        )

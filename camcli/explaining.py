@@ -1,0 +1,120 @@
+"""The part of the stream that meets the model: images become batches, batches become explanations.
+
+One fixed batch shape per run: a short batch is padded by repeating its last image, since another batch size changes
+the last bits of a result while other neighbours in a batch of the same size do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from camcli.errors import ImageError
+from camcli.explainer import Explained
+from camcli.flow import Clock
+from camcli.images import to_input
+from camcli.items import ClassMap, Explanation, Failed, Loaded, seed_of
+from camcli.setup import Setup
+from camcli.targets import NO_SLOT, choose_targets, slots_of
+
+_MOST_WAITING = 1024
+"""Failed images that may wait behind an unfilled batch before it is explained as it is."""
+
+
+@dataclass
+class Explaining:
+    """Explains a stream of images in order.
+
+    Attributes:
+        setup: what was decided.
+        clock: counts the seconds in the model.
+        size: images that go through the model at once; halved when the device runs out of memory.
+    """
+
+    setup: Setup
+    clock: Clock
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = self.setup.batch_size
+
+    def stream(self, images: Iterable[Loaded | Failed]) -> Iterator[Explanation | Failed]:
+        """Explanations in the order of the images; what failed before passes through in its place."""
+        for group in in_batches(images, self.setup.batch_size):
+            good = [image for image in group if isinstance(image, Loaded)]
+            explanations = iter(self._explain(good) if good else [])
+            for image in group:
+                yield next(explanations) if isinstance(image, Loaded) else image
+
+    def _explain(self, batch: list[Loaded]) -> list[Explanation | Failed]:
+        done: list[Explanation | Failed] = []
+        while len(done) < len(batch):
+            part = batch[len(done) : len(done) + self.size]
+            try:
+                with self.clock("model"):
+                    explained = self._pass(part)
+            except torch.cuda.OutOfMemoryError:
+                if self.size == 1:
+                    error = ImageError("out-of-memory", f"one image does not fit into memory of {self.setup.device}")
+                    done.append(Failed(part[0].entry, error, part[0].facts))
+                    continue
+                self.size = (self.size + 1) // 2
+                torch.cuda.empty_cache()
+                continue
+            done += [self._explanation(image, explained, i) for i, image in enumerate(part)]
+        return done
+
+    def _pass(self, images: list[Loaded]) -> Explained:
+        setup = self.setup
+        padded = images + [images[-1]] * (self.size - len(images))
+        pixels = np.stack([image.pixels for image in padded])
+        inputs = to_input(pixels, setup.model.preprocessing, setup.device)
+        labels, own = [i.label for i in padded], [i.own_target for i in padded]
+
+        def choose(logits: torch.Tensor) -> torch.Tensor:
+            return torch.from_numpy(choose_targets(logits.numpy(), setup.slots, labels, own))
+
+        return setup.explainer(inputs, choose, [seed_of(image.facts.sha256, setup.config.seed) for image in padded])
+
+    def _explanation(self, image: Loaded, explained: Explained, i: int) -> Explanation | Failed:
+        targets = explained.targets[i].tolist()
+        if all(target == NO_SLOT for target in targets):
+            return Failed(image.entry, ImageError("target", _NO_LABEL), image.facts)
+        maps = []
+        for key, raw in explained.maps.items():
+            if targets[key.slot] != NO_SLOT:
+                slot = slots_of(self.setup.slots, image.own_target)[key.slot]
+                maps.append(
+                    ClassMap(key.method, key.layer, self.setup.slots[key.slot].key, slot.chosen_by,
+                             targets[key.slot], raw[i].numpy())
+                )  # fmt: skip
+        notes = []
+        if NO_SLOT in targets and image.own_target is None:
+            notes.append("its label is not known; it has no map for it")
+        if self.size < self.setup.batch_size:
+            notes.append(f"explained in a batch of {self.size} after running out of memory")
+        return Explanation(
+            image, explained.logits[i].numpy(), explained.probabilities[i].numpy(), tuple(maps), tuple(notes)
+        )
+
+
+_NO_LABEL = (
+    "--target label, and its label is not known: name its folder after a class, or give a manifest with a label column"
+)
+
+
+def in_batches(images: Iterable[Loaded | Failed], size: int) -> Iterator[list[Loaded | Failed]]:
+    """Groups that hold ``size`` good images each (the last one fewer); failed ones ride along in their place."""
+    group: list[Loaded | Failed] = []
+    good = 0
+    for image in images:
+        group.append(image)
+        good += isinstance(image, Loaded)
+        if good == size or not good or len(group) >= size + _MOST_WAITING:
+            yield group
+            group, good = [], 0
+    if group:
+        yield group

@@ -1,0 +1,69 @@
+"""The plumbing of the stream: ordered work in threads with back-pressure, busy times, a way to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+def in_order(pool: ThreadPoolExecutor, work: Callable[[In], Out], items: Iterable[In], window: int) -> Iterator[Out]:
+    """Do the work in threads, at most ``window`` items ahead of the reader, and yield the results in order.
+
+    Nothing is pulled from ``items`` before the reader asks for a result, so a slow reader slows the whole chain and
+    memory stays bounded. ``items`` is only ever touched by the reader's thread.
+    """
+    pending: deque[Future[Out]] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) >= window:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+class Clock:
+    """Busy seconds of each stage, summed over threads."""
+
+    def __init__(self, stages: Iterable[str]) -> None:
+        self._seconds = dict.fromkeys(stages, 0.0)
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            with self._lock:
+                self._seconds[stage] += spent
+
+    def seconds(self) -> dict[str, float]:
+        with self._lock:
+            return {stage: round(spent, 4) for stage, spent in self._seconds.items()}
+
+
+class Stop:
+    """Set once by a signal; the stream takes no new image after that and finishes what is in flight."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def request(self, signal: int) -> None:
+        if self.signal is None:
+            self.signal = signal
+
+    def __bool__(self) -> bool:
+        return self.signal is not None

@@ -1,0 +1,102 @@
+"""From a path to what the model needs: the part of the stream that reads, decodes and preprocesses one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from camcli.errors import ImageError, TargetError
+from camcli.flow import Clock
+from camcli.images import Decoded, DecodeSettings, Entry, Preprocessing, decode, read
+from camcli.items import Facts, Failed, Loaded
+from camcli.labels import Labeller
+from camcli.render import make_canvas
+from camcli.setup import Setup
+from camcli.targets import Names, Slot, parse_target
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Loads one image; called from many threads.
+
+    Attributes:
+        decode: how files are decoded.
+        preprocessing: the model's own.
+        labeller: the true class of an image.
+        names: class names, for an image's own target.
+        num_classes: how many classes the model has.
+        own_targets: whether an image's own target (of a manifest) counts; an explicit ``--target`` beats it.
+        canvas_side: longest side of the pictures; None where none is wanted.
+    """
+
+    decode: DecodeSettings
+    preprocessing: Preprocessing
+    labeller: Labeller
+    names: Names | None
+    num_classes: int | None
+    own_targets: bool
+    canvas_side: int | None
+    clock: Clock
+
+    def __call__(self, entry: Entry) -> Loaded | Failed:
+        facts = None
+        try:
+            with self.clock("decode"):
+                decoded = decode(read(entry), self.decode)
+                facts = facts_of(decoded)
+            with self.clock("preprocess"):
+                return self._prepare(entry, decoded, facts)
+        except ImageError as error:
+            return Failed(entry, error, facts)
+        except MemoryError:
+            return Failed(entry, ImageError("out-of-memory", "decoding this image does not fit into memory"), facts)
+        except Exception as error:  # the one catch-all: whatever one image provokes is that image's failure alone
+            return Failed(entry, ImageError("internal", f"{type(error).__name__}: {error}"), facts)
+
+    def _prepare(self, entry: Entry, decoded: Decoded, facts: Facts) -> Loaded:
+        own = self._own_target(entry)
+        prepared = self.preprocessing(decoded.image)
+        canvas = None
+        if self.canvas_side is not None:
+            canvas = make_canvas(np.asarray(decoded.image), prepared.view, self.canvas_side)
+        return Loaded(entry, facts, prepared.pixels, prepared.view, canvas, self.labeller(entry), own)
+
+    def _own_target(self, entry: Entry) -> Slot | None:
+        if entry.target is None or not self.own_targets:
+            return None
+        try:
+            slots = parse_target(entry.target, self.names, self.num_classes)
+        except TargetError as error:
+            raise ImageError("target", f"the manifest's target {entry.target!r}: {error}") from error
+        if len(slots) != 1:
+            raise ImageError("target", f"the manifest's target {entry.target!r} must name one class")
+        return slots[0]
+
+
+def facts_of(decoded: Decoded) -> Facts:
+    """What the index says of a decoded file."""
+    return Facts(
+        decoded.bytes, decoded.sha256, decoded.width, decoded.height, decoded.format, decoded.frames, decoded.notes
+    )
+
+
+def make_loader(setup: Setup, clock: Clock) -> Loader:
+    """The loader of a run."""
+    config, model = setup.config, setup.model
+    pre = model.preprocessing
+    return Loader(
+        decode=DecodeSettings(
+            max_pixels=config.max_pixels,
+            allow_truncated=config.allow_truncated,
+            fast_decode=config.fast_decode,
+            fast_size=(pre.width, pre.height),
+        ),
+        preprocessing=pre,
+        labeller=setup.labeller,
+        names=model.class_names,
+        num_classes=model.num_classes,
+        own_targets=config.target is None,
+        canvas_side=config.max_side if config.pictures else None,
+        clock=clock,
+    )

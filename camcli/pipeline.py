@@ -1,0 +1,185 @@
+"""The stream of a run. Read this first.
+
+    paths ─► decode ─► preprocess ─► batch ─► explain ─► render ─► write ─► journal ─► index
+             └──── threads ─────┘    └─ this thread ─┘   └── threads ──┘    └─ this thread ─┘
+
+The arrows are generators: the last one asks for a row, and each stage pulls what it needs from the one before, only
+as far ahead as its window allows. So memory does not grow with the number of images, results come out in the order
+of the inputs, and when no new path is taken (a signal, an error) the stream runs dry by itself.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from camcli import describe
+from camcli.config import RunConfig, scale_limits
+from camcli.drawing import Drawer
+from camcli.errors import CamError, OutputError
+from camcli.explaining import Explaining
+from camcli.flow import Clock, Stop, in_order
+from camcli.images import Entry, pillow_limits
+from camcli.load import make_loader
+from camcli.output import Ending, RunFolder, Status, artefacts_intact, open_run, read_header, write_csv, write_index
+from camcli.sampling import sample_limits
+from camcli.setup import Setup, prepare
+
+STAGES = ("decode", "preprocess", "model", "render", "encode", "write")
+NOT_REACHED = -1
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run ended.
+
+    Attributes:
+        status: ``complete``, ``interrupted`` or ``aborted``.
+        run_dir: the run folder.
+        counts: as in the index.
+        explained: images explained now; the others were there from an earlier start.
+        timing: as in the index: seconds since the command started, images per second, busy seconds of each stage.
+        signal: the signal that interrupted the run.
+    """
+
+    status: Status
+    run_dir: Path
+    counts: dict[str, int]
+    explained: int
+    timing: dict[str, Any]
+    signal: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        if self.signal is not None:
+            return 128 + self.signal
+        if self.status == "aborted":
+            return 1
+        return 3 if self.counts["failed"] else 0
+
+
+class Watcher:
+    """Is told what happens; the command line prints it. This one says nothing."""
+
+    def ready(self, setup: Setup, notes: Sequence[str]) -> None: ...
+    def row(self, row: Row) -> None: ...
+    def skipped(self, count: int) -> None: ...
+
+
+def run(
+    config: RunConfig,
+    *,
+    command: Sequence[str] = ("cam", "run"),
+    stop: Stop | None = None,
+    watch: Watcher | None = None,
+) -> Summary:
+    """Explain images into a run folder: what ``cam run`` does.
+
+    A folder of the same configuration is continued: what it holds already is not explained again.
+
+    Raises:
+        UsageError: something is wrong with the configuration; found before any image is explained.
+        OutputError: the run folder cannot be written. What was journalled before stays valid.
+    """
+    started = time.perf_counter()
+    run_dir = Path(config.output_dir)
+    setup = prepare(config, read_header(run_dir) if config.resume and not config.overwrite else None)
+    watch = watch or Watcher()
+    with setup.model.prepared(), pillow_limits(allow_truncated=config.allow_truncated):
+        if scale_limits(config.scale).sample and not setup.limits:
+            setup = replace(setup, limits=sample_limits(setup, Clock(STAGES)))
+        header = describe.header(setup, command)
+        how = {"resume": config.resume, "overwrite": config.overwrite, "durable": config.durable}
+        with open_run(run_dir, header, **how) as folder:
+            watch.ready(setup, folder.notes)
+            return Stream(setup, folder, stop or Stop(), watch, started).run(header)
+
+
+class Stream:
+    """One run of the stream into an open run folder."""
+
+    def __init__(self, setup: Setup, folder: RunFolder, stop: Stop, watch: Watcher, started: float) -> None:
+        self.setup, self.folder, self.stop, self.watch, self.started = setup, folder, stop, watch, started
+        self.clock = Clock(STAGES)
+        self.explained = 0
+        self.failed_fast = False
+        # Where the journal has the row of each image, by the image's position in the input: 8 bytes an image.
+        self.offsets = array("q")
+
+    def run(self, header: Row) -> Summary:
+        """Let it flow, then write the index, whatever happened."""
+        try:
+            self._flow()
+        except CamError:
+            # What stopped the run (a full disk, say) may stop the index too; the first error is the one to report.
+            with suppress(OutputError):
+                self._finish(header, "aborted")
+            raise
+        return self._finish(header, "interrupted" if self.stop else "aborted" if self.failed_fast else "complete")
+
+    def _flow(self) -> None:
+        setup, threads = self.setup, self.setup.workers
+        load, explaining = make_loader(setup, self.clock), Explaining(setup, self.clock)
+        draw = Drawer(setup, self.folder.writer, self.clock)
+        ahead = 2 * setup.batch_size + threads
+        with ThreadPoolExecutor(threads, "load") as loaders, ThreadPoolExecutor(threads, "draw") as drawers:
+            loaded = in_order(loaders, load, self._entries(), ahead)
+            explained = explaining.stream(loaded)
+            rows = in_order(drawers, draw, explained, ahead)
+            for entry, row in rows:
+                self._record(entry, row)
+
+    def _entries(self) -> Iterator[Entry]:
+        """The images that are still to be explained; what an earlier start finished is passed by."""
+        for entry in self.setup.sources:
+            stopping = bool(self.stop) or self.failed_fast
+            if stopping and not self.folder.resumed:
+                return
+            found = self._finished(entry) if self.folder.resumed else NOT_REACHED
+            self._note(entry, found)
+            if found != NOT_REACHED:
+                self.watch.skipped(1)
+            elif not stopping:
+                yield entry
+
+    def _finished(self, entry: Entry) -> int:
+        """The journal's row of an image that need not be explained again."""
+        row = self.folder.journal.find(entry.source, entry.image)
+        if row is None or (row.item["status"] == "failed" and self.setup.config.retry_failed):
+            return NOT_REACHED
+        if row.item["status"] == "ok" and not artefacts_intact(self.folder.path, row.item):
+            return NOT_REACHED
+        return row.offset
+
+    def _record(self, entry: Entry, row: Row) -> None:
+        self._note(entry, self.folder.journal.append(row))
+        self.explained += 1
+        self.watch.row(row)
+        if row["status"] == "failed" and self.setup.config.fail_fast:
+            self.failed_fast = True
+
+    def _note(self, entry: Entry, offset: int) -> None:
+        while len(self.offsets) <= entry.ordinal:
+            self.offsets.append(NOT_REACHED)
+        self.offsets[entry.ordinal] = offset
+
+    def _finish(self, header: Row, status: Status) -> Summary:
+        folder, setup = self.folder, self.setup
+        order = folder.journal.compact(offset for offset in self.offsets if offset != NOT_REACHED)
+        seconds = round(time.perf_counter() - self.started, 3)
+        rate = round(self.explained / seconds, 3) if seconds else 0.0
+        timing = {"seconds": seconds, "images_per_second": rate, "stages": self.clock.seconds()}
+        header = {**header, "started": folder.journal.header["started"]}
+        header["counts"] = {"passed_over": setup.sources.passed_over}
+        counts = write_index(folder.path, header, folder.journal, order, Ending(status, describe.now(), timing))
+        if setup.config.csv:
+            write_csv(setup.config.csv, folder.journal, order)
+        return Summary(status, folder.path, asdict(counts), self.explained, timing, self.stop.signal)

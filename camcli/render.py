@@ -1,0 +1,214 @@
+"""Maps to pictures, in the geometry of the upright original.
+
+The one place where a raw map is rectified, normalised, upsampled, put back where the model looked, and coloured.
+Pictures are (height, width, 3) uint8 in BGR order, as OpenCV encodes them.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from camcli.attention import map_status
+from camcli.errors import OutputError
+from camcli.images import View
+
+DIMMED = 0.6
+"""Brightness of what the model did not see."""
+PANEL_SIDE = 512
+"""Longest side of one picture of a panel."""
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """What a map is drawn on.
+
+    Attributes:
+        pixels: (height, width, 3) uint8 BGR, the upright original, shrunk where ``--max-side`` asks for it.
+        view: what the model saw, in pixels of ``pixels``.
+    """
+
+    pixels: np.ndarray
+    view: View
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+
+@dataclass(frozen=True)
+class Style:
+    """Everything that decides a picture, once the map is known."""
+
+    colormap: str = "jet"
+    alpha: float = 0.5
+    image_format: str = "jpg"
+    quality: int = 90
+
+
+def make_canvas(rgb: np.ndarray, view: View, max_side: int) -> Canvas:
+    """Shrink an upright original, (height, width, 3) uint8 RGB, to the canvas its maps are drawn on."""
+    height, width = rgb.shape[:2]
+    shrink = min(1.0, max_side / max(height, width)) if max_side else 1.0
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    if shrink < 1.0:
+        new = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+        bgr = cv2.resize(bgr, new, interpolation=cv2.INTER_AREA)
+    sx, sy = bgr.shape[1] / width, bgr.shape[0] / height
+    return Canvas(bgr, View(view.x0 * sx, view.y0 * sy, view.x1 * sx, view.y1 * sy))
+
+
+def normalise(raw: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
+    """relu, then min-max to [0, 1], or by fixed limits; zeros for a map that shows nothing.
+
+    Args:
+        raw: (h, w) float32, raw.
+        limits: (low, high) in raw units; values outside are clipped.
+    """
+    if map_status(raw) in ("nonfinite", "zero"):
+        return np.zeros(raw.shape, np.float32)
+    heat = np.maximum(raw, 0)
+    if limits is None:
+        if map_status(raw) == "constant":
+            return np.zeros(raw.shape, np.float32)
+        limits = (float(heat.min()), float(heat.max()))
+    low, high = limits
+    scaled: np.ndarray = np.clip((heat - low) / (high - low), 0, 1).astype(np.float32)
+    return scaled
+
+
+def place(heat: np.ndarray, model_size: tuple[int, int], canvas: Canvas) -> tuple[np.ndarray, tuple[slice, slice]]:
+    """Upsample a normalised map to the model's input and put it where the model looked.
+
+    Args:
+        heat: (h, w) float32 in [0, 1].
+        model_size: (H, W) of the model's input.
+        canvas: where it goes.
+
+    Returns:
+        The map in the geometry of the canvas, float32 in [0, 1] and 0 outside the view, and the rows and columns of
+        the canvas whose pixel centres lie in the view.
+    """
+    height, width = canvas.size
+    v = canvas.view
+    x0, x1 = max(0, int(np.ceil(v.x0 - 0.5))), min(width, int(np.ceil(v.x1 - 0.5)))
+    y0, y1 = max(0, int(np.ceil(v.y0 - 0.5))), min(height, int(np.ceil(v.y1 - 0.5)))
+    inside = (slice(y0, max(y0, y1)), slice(x0, max(x0, x1)))
+    placed = np.zeros((height, width), np.float32)
+    if x1 <= x0 or y1 <= y0:
+        return placed, inside
+    upsampled = cv2.resize(heat, (model_size[1], model_size[0]), interpolation=cv2.INTER_LINEAR)
+    # Inverse map from a pixel of the inside rectangle to the input, between pixel centres.
+    sx, sy = model_size[1] / (v.x1 - v.x0), model_size[0] / (v.y1 - v.y0)
+    inverse = np.array([[sx, 0, (x0 + 0.5 - v.x0) * sx - 0.5], [0, sy, (y0 + 0.5 - v.y0) * sy - 0.5]], dtype=np.float64)
+    placed[inside] = cv2.warpAffine(
+        upsampled, inverse, (x1 - x0, y1 - y0),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
+    return placed, inside
+
+
+def colour(placed: np.ndarray, colormap: str) -> np.ndarray:
+    """A map in [0, 1] through an OpenCV colour map: (height, width, 3) uint8 BGR."""
+    code = getattr(cv2, f"COLORMAP_{colormap.upper()}")
+    coloured: np.ndarray = cv2.applyColorMap(to_gray(placed), code)
+    return coloured
+
+
+def to_gray(placed: np.ndarray) -> np.ndarray:
+    """[0, 1] to 8 bits, rounded."""
+    return np.rint(placed * 255).astype(np.uint8)
+
+
+class Drawing:
+    """The pictures of one map; what several of them share is made once.
+
+    Args:
+        raw: (h, w) float32 native raw map.
+        canvas: what it is drawn on.
+        model_size: (H, W) of the model's input.
+        style: colours and limits.
+        limits: fixed normalisation limits in raw units; None: the map's own extremes.
+    """
+
+    def __init__(
+        self, raw: np.ndarray, canvas: Canvas, model_size: tuple[int, int], style: Style,
+        limits: tuple[float, float] | None = None,
+    ) -> None:  # fmt: skip
+        self.canvas, self.model_size, self.style = canvas, model_size, style
+        self.heat = normalise(raw, limits)
+        self.placed, self.inside = place(self.heat, model_size, canvas)
+
+    def picture(self, kind: str) -> np.ndarray:
+        """``overlay``, ``heatmap``, ``panel``: BGR; ``gray``: 8 bits; ``map``: float16 in [0, 1]."""
+        if kind == "gray":
+            return to_gray(self.placed)
+        if kind == "map":
+            return self.placed.astype(np.float16)
+        return {"heatmap": self.heatmap, "overlay": self.overlay, "panel": self.panel}[kind]
+
+    @cached_property
+    def heatmap(self) -> np.ndarray:
+        return self._coloured(self.placed)
+
+    @cached_property
+    def overlay(self) -> np.ndarray:
+        pixels, alpha = self.canvas.pixels, self.style.alpha
+        picture = cv2.convertScaleAbs(pixels, alpha=DIMMED)
+        if picture[self.inside].size:
+            heat, seen = (np.ascontiguousarray(p[self.inside]) for p in (self.heatmap, pixels))
+            picture[self.inside] = cv2.addWeighted(heat, alpha, seen, 1 - alpha, 0)
+        return picture
+
+    @cached_property
+    def panel(self) -> np.ndarray:
+        blocks = cv2.resize(self.heat, self.model_size[::-1], interpolation=cv2.INTER_NEAREST)
+        native, _ = place(blocks, self.model_size, self.canvas)
+        tiles = (self.canvas.pixels, self._coloured(native), self.heatmap, self.overlay)
+        return np.hstack([_tile(picture) for picture in tiles])
+
+    def _coloured(self, placed: np.ndarray) -> np.ndarray:
+        picture = np.zeros((*placed.shape, 3), np.uint8)
+        if placed[self.inside].size:
+            picture[self.inside] = colour(placed[self.inside], self.style.colormap)
+        return picture
+
+
+def _tile(picture: np.ndarray) -> np.ndarray:
+    height, width = picture.shape[:2]
+    shrink = PANEL_SIDE / max(height, width)
+    if shrink >= 1:
+        return picture
+    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+
+
+def extension(kind: str, style: Style) -> str:
+    """File extension of an artefact, without the dot."""
+    if kind in ("raw", "map"):
+        return "npy"
+    return "png" if kind == "gray" else style.image_format
+
+
+def encode(kind: str, picture: np.ndarray, style: Style) -> bytes:
+    """The bytes of an artefact's file.
+
+    Raises:
+        OutputError: the encoder refused the picture.
+    """
+    if kind in ("raw", "map"):
+        buffer = io.BytesIO()
+        np.save(buffer, picture, allow_pickle=False)
+        return buffer.getvalue()
+    name = extension(kind, style)
+    quality = {"jpg": [cv2.IMWRITE_JPEG_QUALITY, style.quality], "webp": [cv2.IMWRITE_WEBP_QUALITY, style.quality]}
+    done, data = cv2.imencode(f".{name}", picture, quality.get(name, []))
+    if not done:
+        height, width = picture.shape[:2]
+        raise OutputError(f"the {name} encoder failed on a {width}×{height} picture. Try another --image-format.")
+    return bytes(data)

@@ -1,0 +1,42 @@
+"""``--scale sample:N``: fixed normalisation limits from the first images of a run."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+import numpy as np
+
+from camcli.config import scale_limits
+from camcli.errors import UsageError
+from camcli.explaining import Explaining
+from camcli.flow import Clock, in_order
+from camcli.items import Explanation
+from camcli.load import make_loader
+from camcli.setup import Setup
+
+PERCENTILES = (1, 99)
+
+
+def sample_limits(setup: Setup, clock: Clock) -> dict[str, tuple[float, float]]:
+    """For each method, the 1st and 99th percentile of its rectified native maps over the first N images.
+
+    Raises:
+        UsageError: none of these images could be explained.
+    """
+    count = scale_limits(setup.config.scale).sample
+    values: dict[str, list[np.ndarray]] = {}
+    with ThreadPoolExecutor(setup.workers, "sample") as pool:
+        loaded = in_order(pool, make_loader(setup, clock), islice(iter(setup.sources), count), 2 * setup.batch_size)
+        for result in Explaining(setup, clock).stream(loaded):
+            for class_map in result.maps if isinstance(result, Explanation) else ():
+                finite = class_map.raw[np.isfinite(class_map.raw)]
+                values.setdefault(class_map.method, []).append(np.maximum(finite, 0))
+    if not values:
+        raise UsageError(f"--scale {setup.config.scale}: none of the first {count} images could be explained.")
+    return {method: _limits(np.concatenate(cells)) for method, cells in values.items()}
+
+
+def _limits(cells: np.ndarray) -> tuple[float, float]:
+    low, high = (float(v) for v in np.percentile(cells, PERCENTILES)) if cells.size else (0.0, 0.0)
+    return (low, high) if high > low else (0.0, float(cells.max(initial=0.0)) or 1.0)

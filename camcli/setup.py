@@ -1,0 +1,156 @@
+"""Everything that is decided before the stream starts: model, layers, methods, targets, batch shape."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from camcli.config import RunConfig, parse_floats, parse_input_size, positive_or_auto, scale_limits
+from camcli.device import choose_device, choose_precision, device_name
+from camcli.errors import SourceError
+from camcli.explainer import Explainer, ExplainOptions
+from camcli.images import Sources
+from camcli.labels import Labeller
+from camcli.layers import Layer, resolve_layers
+from camcli.methods import find_method
+from camcli.models import Model, load_model
+from camcli.render import Style
+from camcli.targets import Slot, parse_target
+
+_BATCH = {"cpu": 16, "cuda": 64, "mps": 16}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the stream works with."""
+
+    config: RunConfig
+    sources: Sources
+    model: Model
+    layers: tuple[Layer, ...]
+    explainer: Explainer
+    slots: tuple[Slot, ...]
+    labeller: Labeller
+    device: torch.device
+    device_name: str
+    precision: str
+    batch_size: int
+    workers: int
+    style: Style
+    limits: Mapping[str, tuple[float, float]]  # fixed normalisation limits of each method, raw units
+
+
+def open_sources(config: RunConfig) -> Sources:
+    """The inputs of a run.
+
+    Raises:
+        SourceError: a path that is not there, or no image at all.
+    """
+    if not config.image_path:
+        raise SourceError("nothing to explain: give --image-path a file, a folder, a glob or a list.")
+    sources = Sources(config.image_path, exclude=Path(config.output_dir), limit=config.limit)
+    if next(iter(sources), None) is None:
+        tried = ", ".join(config.image_path)
+        skipped = f" {sources.passed_over} file(s) there have no known image extension." if sources.passed_over else ""
+        raise SourceError(f"--image-path {tried}: no image was found.{skipped}")
+    return sources
+
+
+def open_model(config: RunConfig, device: torch.device) -> Model:
+    """The model of a configuration, on its device."""
+    return load_model(
+        config.model,
+        weights=config.weights,
+        checkpoint=config.checkpoint,
+        num_classes=config.num_classes,
+        class_names=config.class_names,
+        input_size=parse_input_size(config.input_size),
+        mean=parse_floats("mean", config.mean),
+        std=parse_floats("std", config.std),
+        resize=config.resize,
+        device=device,
+        trust_checkpoint=config.trust_checkpoint,
+        output_key=config.output_key,
+    )
+
+
+def explain_options(config: RunConfig, precision: str) -> ExplainOptions:
+    """The part of a configuration that the methods see."""
+    return ExplainOptions(
+        score=config.score,
+        precision=precision,
+        fuse=config.fuse,
+        probability=config.probability,
+        method_options=config.option,
+    )
+
+
+def needs_gradient(config: RunConfig) -> bool:
+    """Whether any method of the configuration needs the score's gradient at the layer.
+
+    Raises:
+        MethodError: an unknown method.
+    """
+    methods = [find_method(key) for key in config.method]
+    return any(method.needs_gradients for method in methods)
+
+
+def prepare(config: RunConfig, recorded: Mapping[str, Any] | None = None) -> Setup:
+    """Decide everything.
+
+    Args:
+        config: the settings.
+        recorded: the header of the run folder that is continued, whose batch size and limits are used again.
+
+    Raises:
+        UsageError: anything that is wrong with the configuration, before an image is explained.
+    """
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+    needs_gradient(config)  # a mistyped method: say so before a model is loaded
+    sources = open_sources(config)
+    model = open_model(config, device)
+    with model.prepared():
+        layers = tuple(resolve_layers(model, config.layer, config.layout, needs_gradient(config)))
+        explainer = Explainer(model, layers, config.method, explain_options(config, precision))
+    slots = parse_target(config.target or "predicted", model.class_names, model.num_classes)
+    earlier = recorded["config"] if recorded else {}
+    return Setup(
+        config=config,
+        sources=sources,
+        model=model,
+        layers=layers,
+        explainer=explainer,
+        slots=slots,
+        labeller=Labeller(model.class_names, model.num_classes, sources.class_folders),
+        device=device,
+        device_name=device_name(device),
+        precision=precision,
+        batch_size=_batch_size(config, device, sources, earlier.get("batch_size")),
+        workers=positive_or_auto("workers", config.workers) or min(16, max(2, os.cpu_count() or 2)),
+        style=Style(config.colormap, config.alpha, config.image_format, config.quality),
+        limits=_limits(config, earlier.get("scale_limits")),
+    )
+
+
+def _batch_size(config: RunConfig, device: torch.device, sources: Sources, earlier: int | None) -> int:
+    asked = positive_or_auto("batch_size", config.batch_size)
+    if asked is not None or earlier is not None:
+        return asked or earlier or 1
+    most = _BATCH[device.type]
+    return max(1, sum(1 for _ in islice(iter(sources), most)))
+
+
+def _limits(config: RunConfig, earlier: Mapping[str, Sequence[float]] | None) -> dict[str, tuple[float, float]]:
+    scale = scale_limits(config.scale)
+    if scale.low is not None and scale.high is not None:
+        return dict.fromkeys(config.method, (scale.low, scale.high))
+    if scale.sample and earlier:
+        return {method: (low, high) for method, (low, high) in earlier.items()}
+    return {}

@@ -1,0 +1,100 @@
+"""Wrong usage: exit 2 before any image is explained, and a message that helps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import camcli
+
+from ..conftest import Outcome
+
+Cam = Callable[..., Outcome]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--layer", "blocs[-1]"), "blocks"),
+        (("--layer", "classifier"), "classifier"),
+        (("--method", "gradcan"), "gradcam"),
+        (("--model", "resnet5000"), "resnet50"),
+        (("--model", "torchvision:resnet51"), "resnet50"),
+        (("--target", "Egyptian catt"), "Egyptian cat"),
+        (("--target", "1000"), "0 to 999"),
+        (("--checkpoint", "nowhere.pth"), "nowhere.pth"),
+        (("--option", "gradcam.gamma=1"), "gamma"),
+        (("--save", "overlays"), "overlay"),
+        (("--device", "tpu"), "--device tpu"),
+        (("--config", "nowhere.toml"), "nowhere.toml"),
+        (("--no-such-flag",), "--no-such-flag"),
+    ],
+)
+def test_exit_2(cam: Cam, tmp_path: Path, samples: Path, arguments: tuple[str, ...], message: str) -> None:
+    done = cam("run", samples, "--output-dir", tmp_path / "out", *arguments)
+    assert done.code == 2, done.err
+    assert message in done.err
+    assert "Traceback" not in done.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_use_cuda_without_cuda(cam: Cam, tmp_path: Path, samples: Path) -> None:
+    done = cam("run", samples, "--output-dir", tmp_path / "out", "--use-cuda")
+    assert done.code == 2
+    assert "--use-cuda" in done.err
+
+
+def test_no_input(cam: Cam, tmp_path: Path) -> None:
+    for arguments in ((), ("--image-path", tmp_path / "nowhere"), ("--image-path", tmp_path)):
+        done = cam("run", *arguments, "--output-dir", tmp_path / "out")
+        assert done.code == 2, arguments
+        assert "--image-path" in done.err
+
+
+def test_version_and_help(cam: Cam) -> None:
+    for command in ((), ("run",), ("layers",), ("models",), ("methods",)):
+        assert cam(*command, "--version").out.strip() == f"cam {camcli.__version__}"
+        shown = cam(*command, "--help")
+        assert shown.code == 0
+        assert "Usage: cam" in shown.out
+
+
+def test_listings(cam: Cam) -> None:
+    methods = {m["key"] for m in cam("methods", "--json").document}
+    assert {"gradcam", "gradcam++", "xgradcam", "hirescam", "layercam", "eigencam", "randomcam"} <= methods
+    assert "gradcam++" in cam("methods").out
+    models = cam("models", "resnet5", "--json").document
+    assert any(model["name"] == "torchvision:resnet50" for model in models)
+    assert cam("models", "no-such-model").code == 2
+
+
+def test_layers(cam: Cam) -> None:
+    document = cam("layers", "builtin", "--json").document
+    assert document["recommended"] == "bn2"
+    row = next(row for row in document["layers"] if row["path"] == "bn2")
+    assert row["layout"] == "nchw"
+    assert row["grid"] == [7, 7]
+    assert row["channels"] == 1280
+    assert row["proof"] == "proven"
+    assert row["recommended"] is True
+    assert "recommended" in cam("layers", "builtin").out
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys; from camcli.cli import app; sys.exit(any(m in sys.modules for m in ('torch', 'timm', 'cv2')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_all_is_what_there_is() -> None:
+    for name in camcli.__all__:
+        assert getattr(camcli, name) is not None
+    assert not callable(getattr(camcli, "explainer", None))
+    with pytest.raises(AttributeError):
+        _ = camcli.no_such_name

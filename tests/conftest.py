@@ -1,0 +1,73 @@
+"""What many tests share: real photographs and the command line in this process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+SAMPLES = Path(__file__).resolve().parent.parent / "sample_images"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one call of `cam` did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def cam(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Call the command line as the installed script does, in this process."""
+
+    def call(*arguments: object) -> Outcome:
+        from camcli.cli import main
+
+        capfd.readouterr()
+        code = 0
+        try:
+            main([str(argument) for argument in arguments])
+        except SystemExit as leaving:
+            code = int(leaving.code or 0)
+        captured = capfd.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    return SAMPLES
+
+
+def photographs(folder: Path = SAMPLES) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.suffix in (".jpg", ".png"))
+
+
+def index_of(run_dir: Path) -> dict[str, Any]:
+    document = json.loads((run_dir / "index.json").read_text(encoding="utf-8"))
+    assert isinstance(document, dict)
+    return document
+
+
+def artefacts(run_dir: Path) -> dict[str, str]:
+    """Relative path → hash of every file a run wrote, but the journal and the index."""
+    return {
+        str(p.relative_to(run_dir)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(run_dir.rglob("*"))
+        if p.is_file() and p.name not in ("index.json", "index.jsonl")
+    }

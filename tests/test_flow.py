@@ -1,0 +1,84 @@
+"""Ordered work in threads: order, bounds, errors."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from camcli.flow import Clock, Stop, in_order
+
+
+def test_results_come_in_order_whatever_finishes_first() -> None:
+    with ThreadPoolExecutor(4) as pool:
+        assert list(in_order(pool, lambda n: (time.sleep(0.01 * (n % 3)), n)[1], range(20), 5)) == list(range(20))
+
+
+def test_no_more_than_a_window_is_pulled_ahead_of_the_reader() -> None:
+    pulled = 0
+
+    def items() -> Iterator[int]:
+        nonlocal pulled
+        for n in range(100):
+            pulled += 1
+            yield n
+
+    with ThreadPoolExecutor(2) as pool:
+        results = in_order(pool, lambda n: n, items(), 7)
+        assert pulled == 0
+        next(results)
+        assert pulled == 7
+        next(results)
+        assert pulled == 8
+        results.close()
+
+
+def test_items_are_pulled_in_the_readers_thread() -> None:
+    seen = set()
+
+    def items() -> Iterator[int]:
+        for n in range(10):
+            seen.add(threading.get_ident())
+            yield n
+
+    with ThreadPoolExecutor(2) as pool:
+        list(in_order(pool, lambda n: n, items(), 3))
+    assert seen == {threading.get_ident()}
+
+
+def test_an_error_reaches_the_reader_in_its_place() -> None:
+    def work(n: int) -> int:
+        if n == 3:
+            raise OSError("disk full")
+        return n
+
+    with ThreadPoolExecutor(2) as pool:
+        results = in_order(pool, work, range(10), 4)
+        assert [next(results) for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(OSError, match="disk full"):
+            next(results)
+
+
+def test_clock_adds_up_over_threads() -> None:
+    clock = Clock(["decode", "write"])
+
+    def work(_: int) -> None:
+        with clock("decode"):
+            time.sleep(0.01)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(8)))
+    assert clock.seconds()["decode"] >= 0.08
+    assert clock.seconds()["write"] == 0
+
+
+def test_the_first_signal_counts() -> None:
+    stop = Stop()
+    assert not stop
+    stop.request(2)
+    stop.request(15)
+    assert stop
+    assert stop.signal == 2

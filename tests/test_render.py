@@ -1,0 +1,134 @@
+"""Maps to pictures: normalisation, placement against torch's upsampling, colours, encoders."""
+
+from __future__ import annotations
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from camcli.config import COLORMAPS
+from camcli.images import View
+from camcli.render import DIMMED, Canvas, Drawing, Style, encode, extension, make_canvas, normalise, place
+
+RNG = np.random.default_rng(0)
+
+
+def canvas_of(height: int, width: int, view: View | None = None) -> Canvas:
+    pixels = RNG.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Canvas(pixels, view or View(0, 0, width, height))
+
+
+def test_normalise() -> None:
+    raw = np.array([[-1.0, 0.0], [1.0, 4.0]], np.float32)
+    assert normalise(raw).tolist() == [[0, 0], [0.25, 1]]
+    assert normalise(raw, (1.0, 3.0)).tolist() == [[0, 0], [0, 1]]
+    for nothing in (np.full((2, 2), np.nan), np.full((2, 2), -1.0), np.full((2, 2), 3.0)):
+        assert not normalise(nothing.astype(np.float32)).any()
+
+
+def test_upsampling_is_bilinear_with_unaligned_corners() -> None:
+    heat = RNG.random((7, 7), dtype=np.float32)
+    placed, inside = place(heat, (224, 224), canvas_of(224, 224))
+    expected = torch.nn.functional.interpolate(torch.from_numpy(heat)[None, None], (224, 224), mode="bilinear")
+    assert np.abs(placed - expected[0, 0].numpy()).max() < 1e-5
+    assert inside == (slice(0, 224), slice(0, 224))
+
+
+def test_the_map_goes_back_to_where_the_model_looked() -> None:
+    heat = np.zeros((7, 7), np.float32)
+    heat[1, 5] = 1.0
+    canvas = canvas_of(300, 500, View(100, 50, 450, 225))  # cells of 50 × 25
+    placed, inside = place(heat, (224, 224), canvas)
+    assert inside == (slice(50, 225), slice(100, 450))
+    y, x = np.unravel_index(int(placed.argmax()), placed.shape)
+    assert (x, y) == (pytest.approx(100 + 5.5 * 50, abs=2), pytest.approx(50 + 1.5 * 25, abs=2))
+    outside = placed.copy()
+    outside[inside] = 0
+    assert not outside.any()
+
+
+def test_overlay_blends_inside_and_dims_outside() -> None:
+    canvas = canvas_of(60, 80, View(10, 20, 70, 50))
+    raw = np.array([[0.0, 1.0], [2.0, 3.0]], np.float32)
+    drawing = Drawing(raw, canvas, (32, 32), Style(alpha=0.25))
+    seen, unseen = drawing.overlay[20:50, 10:70], drawing.overlay[:20]
+    blend = 0.25 * drawing.heatmap[20:50, 10:70].astype(float) + 0.75 * canvas.pixels[20:50, 10:70]
+    assert np.abs(seen - blend).max() <= 1
+    assert np.abs(unseen - DIMMED * canvas.pixels[:20]).max() <= 1
+    assert not drawing.heatmap[:20].any()
+
+
+def test_a_view_larger_than_the_image_shows_its_part_of_the_map() -> None:
+    heat = np.zeros((4, 4), np.float32)
+    heat[0] = 1.0  # the padding above the image
+    placed, inside = place(heat, (64, 64), canvas_of(50, 100, View(0, -25, 100, 75)))
+    assert inside == (slice(0, 50), slice(0, 100))
+    assert placed[12:].max() < 0.1
+
+
+def test_alpha_one_is_the_heatmap_and_alpha_zero_the_image() -> None:
+    canvas, raw = canvas_of(40, 40), RNG.random((7, 7), dtype=np.float32)
+    drawing = Drawing(raw, canvas, (32, 32), Style(alpha=1.0))
+    assert np.array_equal(drawing.overlay, drawing.heatmap)
+    assert np.array_equal(Drawing(raw, canvas, (32, 32), Style(alpha=0.0)).overlay, canvas.pixels)
+
+
+def test_degenerate_maps_are_drawn_without_heat() -> None:
+    nothing = np.full((7, 7), np.nan, np.float32)
+    drawing = Drawing(nothing, canvas_of(40, 40), (32, 32), Style(colormap="jet"))
+    assert np.array_equal(np.unique(drawing.heatmap.reshape(-1, 3), axis=0), [[128, 0, 0]])
+    assert not drawing.picture("gray").any()
+
+
+def test_canvas_limits_the_longer_side_and_scales_the_view() -> None:
+    rgb = RNG.integers(0, 256, (300, 600, 3), dtype=np.uint8)
+    canvas = make_canvas(rgb, View(60, 30, 540, 270), 200)
+    assert canvas.size == (100, 200)
+    assert canvas.view == View(20, 10, 180, 90)
+    assert np.array_equal(make_canvas(rgb, View(0, 0, 1, 1), 0).pixels, rgb[..., ::-1])
+
+
+@pytest.mark.parametrize("name", COLORMAPS)
+def test_every_colormap_of_the_list_is_opencvs(name: str) -> None:
+    raw = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
+    canvas = Canvas(np.zeros((16, 16, 3), np.uint8), View(0, 0, 16, 16))
+    drawn = Drawing(raw, canvas, (16, 16), Style(colormap=name)).heatmap
+    table = cv2.applyColorMap(np.arange(256, dtype=np.uint8).reshape(16, 16), getattr(cv2, f"COLORMAP_{name.upper()}"))
+    assert np.abs(drawn.astype(int) - table).max() <= 3  # bilinear edges
+
+
+def test_artefacts_can_be_read_back() -> None:
+    canvas, raw = canvas_of(48, 64), RNG.normal(size=(7, 7)).astype(np.float32)
+    for image_format in ("jpg", "png", "webp"):
+        style = Style(image_format=image_format)
+        drawing = Drawing(raw, canvas, (32, 32), style)
+        for kind in ("overlay", "heatmap", "gray"):
+            picture = Image.open(io.BytesIO(encode(kind, drawing.picture(kind), style)))
+            assert picture.size == (64, 48)
+            assert picture.mode == ("L" if kind == "gray" else "RGB")
+            assert extension(kind, style) == ("png" if kind == "gray" else image_format)
+    assert np.array_equal(np.load(io.BytesIO(encode("raw", raw, Style()))), raw)
+    placed = np.load(io.BytesIO(encode("map", drawing.picture("map"), Style())))
+    assert placed.dtype == np.float16
+    assert placed.shape == (48, 64)
+
+
+def test_panel_is_four_pictures_side_by_side() -> None:
+    drawing = Drawing(RNG.random((7, 7), dtype=np.float32), canvas_of(48, 64), (32, 32), Style())
+    assert drawing.picture("panel").shape == (48, 4 * 64, 3)
+    assert np.array_equal(drawing.panel[:, :64], drawing.canvas.pixels)
+    assert np.array_equal(drawing.panel[:, 3 * 64 :], drawing.overlay)
+
+
+def test_colours_are_not_swapped() -> None:
+    hot = np.array([[0.0, 1.0]], np.float32)
+    drawing = Drawing(hot, canvas_of(8, 16), (8, 16), Style(colormap="jet", image_format="png"))
+    picture = np.asarray(Image.open(io.BytesIO(encode("heatmap", drawing.heatmap, drawing.style))))
+    red, _, blue = picture[4, 15].tolist()
+    assert red > blue
+    red, _, blue = picture[4, 0].tolist()
+    assert blue > red
