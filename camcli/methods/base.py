@@ -3,27 +3,116 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from camcli.methods.eigen import first_component
 from camcli.methods.options import Option
+from camcli.methods.score import Score
+
+Build = Callable[[slice], Tensor]
+"""Makes the inputs, or the altered activations, of a chunk of trials."""
+
+Reduce = Callable[[Tensor], Tensor]
+"""From logits (M, classes) of a chunk of trials to what is kept of them, (M, ...)."""
+
+Need = Literal["tail", "scoring", "curvature", "attention", "network gradient", "relu", "pooled head", "references"]
+"""What a method needs of a model beyond activations and gradients; checked before any image is read."""
+
+
+@dataclass(frozen=True)
+class Biases:
+    """FullGrad's decomposition of a score.
+
+    Attributes:
+        inputs: x ⊙ ∂S/∂x, (N, C, H, W).
+        maps: b ⊙ ∂S/∂b-map for every bias that acts on maps, (N, K, h, w) each.
+        vectors: the same for biases behind the pooling, (N, K) each; they have no place in the image.
+    """
+
+    inputs: Tensor
+    maps: Sequence[Tensor]
+    vectors: Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Attention of one pass, for tokens that are ``prefix`` special ones and then a grid row by row.
+
+    Attributes:
+        matrices: softmaxed, (N, heads, tokens, tokens) float32 for each block, first to last.
+        grid: rows and columns.
+        prefix: tokens before the grid.
+        readout: the tokens that the score is read from in the last block: class tokens, or all of the grid.
+    """
+
+    matrices: Sequence[Tensor]
+    grid: tuple[int, int]
+    prefix: int
+    readout: Sequence[int]
+
+    def on_grid(self, tokens: Tensor) -> Tensor:
+        """(N, tokens) → (N, h, w)."""
+        return tokens[:, self.prefix :].reshape(len(tokens), *self.grid)
+
+
+class Network(Protocol):
+    """What a method may ask of the whole network, for the images and classes of its pass."""
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """(M, classes) float32 of inputs (M, C, H, W), differentiable where they require gradients."""
+
+    def trials(self, count: int, inputs: Build, reduce: Reduce) -> Tensor:
+        """``reduce`` of the logits of ``count`` inputs, in chunks that fit into memory; (count, ...)."""
+
+    def biases(self) -> Biases:
+        """The score split into what the input and every bias contribute."""
+
+    def guided_gradient(self) -> Tensor:
+        """∂S/∂x with negative gradients stopped at every ReLU, (N, C, H, W)."""
+
+    def attention(self) -> Attention:
+        """Attention matrices of the pass."""
+
+    def attention_gradients(self) -> Sequence[Tensor]:
+        """∂S/∂A of each attention matrix A."""
+
+    def block_gradients(self) -> Sequence[Tensor]:
+        """∂S_l/∂A_l, S_l the score read from the tokens behind block l as it is read from those of the last block."""
+
+
+class AtLayer(Protocol):
+    """What a method may ask about the target layer, for the images and classes of its pass."""
+
+    def trials(self, image: int, count: int, maps: Build, reduce: Reduce) -> Tensor:
+        """``reduce`` of the logits with ``count`` altered activations (M, K, h, w) of one image; (count, ...)."""
+
+    def activations(self) -> Tensor:
+        """A (N, K, h, w) in the precision of the trials."""
+
+    def gradients(self, inputs: Tensor) -> Tensor:
+        """∂S/∂A (N, K, h, w) for other inputs (N, C, H, W)."""
+
+    def curvature(self, direction: Tensor) -> Tensor:
+        """The Hessian of S at A times a direction, both (N, K, h, w)."""
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One batch, one layer, one class an image.
+    """One batch, one layer, one class an image (or several, for methods with ``slots_together``).
 
     Attributes:
         activations: A, (N, K, h, w) float32, prefix tokens dropped.
         logits: z, (N, classes) float32.
-        targets: (N,) int64, the class explained in each image.
-        scores: S, (N,) float32, the scalar explained.
+        targets: (N,) int64, the class explained in each image; (N, T) with ``slots_together``.
+        score: from logits and targets to S.
         seeds: one an image; all randomness of a method comes from here.
         inputs: x, (N, C, H, W) float32.
+        network: for methods that need more than a layer's activations.
+        layer: the same at the layer.
         gradients: ∂S/∂A, (N, K, h, w) float32, for methods that declare ``needs_gradients``.
         eigen_smooth: the first principal component of the weighted activations instead of their sum.
     """
@@ -31,9 +120,11 @@ class Pass:
     activations: Tensor
     logits: Tensor
     targets: Tensor
-    scores: Tensor
+    score: Score
     seeds: Sequence[int]
     inputs: Tensor
+    network: Network
+    layer: AtLayer
     gradients: Tensor | None = None
     eigen_smooth: bool = False
 
@@ -58,8 +149,15 @@ class Pass:
         terms = weights * self.activations
         return first_component(terms, terms.sum(1)) if self.eigen_smooth else terms.sum(1)
 
+    def weighted_slots(self, weights: Tensor) -> Tensor:
+        """The same for several classes: weights (N, T, K) → (N, T, h, w)."""
+        return torch.stack([self.weighted(weights[:, slot]) for slot in range(weights.shape[1])], dim=1)
+
 
 Compute = Callable[[Pass, Mapping[str, Any]], Tensor]
+
+Rescore = Callable[[Tensor, Tensor, Tensor, Mapping[str, Any]], Tensor]
+"""A score of a method's own: logits (N, classes), targets (N,), labels (N,) with -1 unknown, options → (N,)."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +174,13 @@ class Method:
         needs_gradients: uses ∂S/∂A.
         class_specific: another class gives another map.
         weighted: a sum of weighted activations, so that ``--eigen-smooth`` applies.
+        signed: the raw map can be negative.
+        scope: looks at one ``layer``, at several ``layers`` for one map, or at the whole ``network`` and no layer.
+        slots_together: its trials do not depend on the class: given targets (N, T), it returns (N, T, h, w).
+        needs: of the model, beyond activations and gradients.
+        rescore: explains another scalar than the run does.
         options: its own options.
+        approximate: says what is cut short by its options, None where nothing is.
     """
 
     key: str
@@ -87,7 +191,18 @@ class Method:
     needs_gradients: bool = False
     class_specific: bool = True
     weighted: bool = False
-    options: Sequence[Option] = field(default=())
+    signed: bool = True
+    scope: Literal["layer", "layers", "network"] = "layer"
+    slots_together: bool = False
+    needs: tuple[Need, ...] = ()
+    rescore: Rescore | None = None
+    options: tuple[Option, ...] = ()
+    approximate: Callable[[Mapping[str, Any]], str | None] | None = None
+
+    def approximations(self, settings: Mapping[str, Any]) -> list[str]:
+        """What with these settings is less than the method's definition, for the user to know."""
+        note = self.approximate(settings) if self.approximate is not None else None
+        return [] if note is None else [f"{self.key}: {note}"]
 
     def as_json(self) -> dict[str, Any]:
         """What ``cam methods --json`` prints."""
@@ -98,6 +213,9 @@ class Method:
             "cost": self.cost,
             "gradients": self.needs_gradients,
             "class_specific": self.class_specific,
+            "signed": self.signed,
+            "scope": self.scope,
+            "needs": list(self.needs),
             "eigen_smooth": self.weighted,
             "options": [option.as_json() for option in self.options],
         }

@@ -20,10 +20,13 @@ class StandIn:
     multi_label: bool = False
     size: int = 16
     channels: int = 3
+    num_classes: int | None = 5
     preprocessing: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        shape = SimpleNamespace(channels=self.channels, height=self.size, width=self.size)
+        shape = SimpleNamespace(
+            channels=self.channels, height=self.size, width=self.size, mean=(0.5,) * 3, std=(0.25,) * 3
+        )
         object.__setattr__(self, "preprocessing", shape)
 
     def logits(self, output: Any) -> Tensor:

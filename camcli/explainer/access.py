@@ -1,0 +1,222 @@
+"""What single methods may ask of the model beyond the shared passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from camcli.capture import Captured, Memo, capture, gradients_of
+from camcli.capture.attention import AttentionPass, attention_pass
+from camcli.capture.functions import BiasTap, GuidedRelu
+from camcli.explainer.options import Target
+from camcli.explainer.plan import Plan
+from camcli.methods.base import Attention, Biases, Build, Reduce
+
+
+@dataclass
+class Chunks:
+    """How many trials go through the model at once; halved when the device runs out of memory.
+
+    Attributes:
+        limit: bytes that the inputs or activations of a chunk may take.
+        most: trials in a chunk at most.
+    """
+
+    limit: int
+    most: int
+
+    @classmethod
+    def on(cls, device: torch.device) -> Chunks:
+        return cls(512 << 20, 512) if device.type == "cuda" else cls(16 << 20, 128)
+
+    def run(self, count: int, each: int, trial: Callable[[slice], Tensor], done: Callable[[int, int], None]) -> Tensor:
+        """The results of ``count`` trials of ``each`` bytes, one below the other."""
+        results: list[Tensor] = []
+        start = 0
+        while start < count:
+            size = max(1, min(self.most, self.limit // max(each, 1)))
+            part = slice(start, min(start + size, count))
+            try:
+                results.append(trial(part))
+            except torch.cuda.OutOfMemoryError:
+                if size == 1:
+                    raise
+                self.most = size // 2
+                torch.cuda.empty_cache()
+                continue
+            start = part.stop
+            done(start, count)
+        return torch.cat(results)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """One batch, for all methods.
+
+    Attributes:
+        plan: of the run.
+        inputs: (N, C, H, W).
+        captured: the shared pass.
+        memos: what the tails need of this batch, by path.
+        chunks: of the run.
+        done: told of progress: method, trials done, trials in total.
+    """
+
+    plan: Plan
+    inputs: Tensor
+    captured: Captured
+    memos: dict[str, Memo]
+    chunks: Chunks
+    done: Callable[[str, int, int], None]
+
+    @cached_property
+    def attention(self) -> AttentionPass:
+        assert self.plan.blocks is not None
+        memo = self.memos.setdefault("attention", {})
+        tail = self.plan.tails.get(self.plan.blocks.paths[-1])
+        if tail is None:
+            return attention_pass(self.plan.forward, self.inputs, self.plan.blocks)
+        with tail.remembering(memo):
+            return attention_pass(self.plan.forward, self.inputs, self.plan.blocks)
+
+
+@dataclass(frozen=True)
+class NetworkAccess:
+    """See :class:`camcli.methods.base.Network`."""
+
+    runs: Runs
+    targets: Tensor
+    method: str
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        return self.runs.plan.trial(inputs)
+
+    def trials(self, count: int, inputs: Build, reduce: Reduce) -> Tensor:
+        runs = self.runs
+        each = runs.inputs[0].numel() * 4 * 8  # eight times the input: what the widest activations take
+
+        def trial(part: slice) -> Tensor:
+            with torch.no_grad():
+                return reduce(runs.plan.trial(inputs(part)))
+
+        return runs.chunks.run(count, each, trial, lambda i, n: runs.done(self.method, i, n))
+
+    def biases(self) -> Biases:
+        with torch.enable_grad(), BiasTap() as tap:
+            leaf = self.runs.inputs.detach().clone().requires_grad_()
+            scores = self._scores(self.runs.plan.forward(leaf))
+        gradients = gradients_of(scores, [leaf, *(node for _, node, _ in tap.terms)])
+        maps: list[Tensor] = []
+        vectors: list[Tensor] = []
+        for (bias, node, dim), gradient in zip(tap.terms, gradients[1:], strict=True):
+            if gradient is None:
+                continue
+            product = (gradient.movedim(dim, -1) * bias.float()).movedim(-1, 1)
+            where = self._map_of(product, node, dim)
+            (vectors if where is None else maps).append(product.flatten(2).sum(2) if where is None else where)
+        own = gradients[0]
+        assert own is not None
+        return Biases(self.runs.inputs * own, maps, vectors)
+
+    def guided_gradient(self) -> Tensor:
+        with torch.enable_grad(), GuidedRelu():
+            leaf = self.runs.inputs.detach().clone().requires_grad_()
+            scores = self._scores(self.runs.plan.forward(leaf))
+        (gradient,) = gradients_of(scores, [leaf])
+        assert gradient is not None
+        return gradient
+
+    def attention(self) -> Attention:
+        blocks = self.runs.plan.blocks
+        layout = next(layer.layout for layer in self.runs.plan.layers if layer.layout.kind == "tokens")
+        assert blocks is not None
+        matrices = [matrix.detach().float() for matrix in self.runs.attention.matrices]
+        return Attention(matrices, layout.grid, layout.prefix_tokens, blocks.readout)
+
+    def attention_gradients(self) -> Sequence[Tensor]:
+        run = self.runs.attention
+        with torch.enable_grad():
+            scores = self._scores(run.logits)
+        return _or_zeros(gradients_of(scores, run.matrices, again=True), run.matrices)
+
+    def block_gradients(self) -> Sequence[Tensor]:
+        run, plan = self.runs.attention, self.runs.plan
+        assert plan.blocks is not None
+        tail, memo = plan.tails[plan.blocks.paths[-1]], self.runs.memos["attention"]
+        found = []
+        for matrix, tokens in zip(run.matrices, run.outputs, strict=True):
+            with torch.enable_grad():
+                scores = self._scores(tail.run_batch(memo, self.runs.inputs, tokens))
+            found += _or_zeros(gradients_of(scores, [matrix], again=True), [matrix])
+        return found
+
+    def _scores(self, logits: Tensor) -> Tensor:
+        return self.runs.plan.score(logits, self.targets)
+
+    def _map_of(self, product: Tensor, node: Tensor, dim: int) -> Tensor | None:
+        """The product as maps (N, K, h, w) where its positions are places in the image."""
+        if product.ndim == 4:
+            return product
+        for layer in self.runs.plan.layers:
+            if layer.layout.kind == "tokens" and dim == -1 and layer.layout.fits(tuple(node.shape)):
+                return layer.layout.to_maps(product.transpose(1, 2))
+        return None
+
+
+def _or_zeros(gradients: Sequence[Tensor | None], nodes: Sequence[Tensor]) -> list[Tensor]:
+    return [
+        torch.zeros_like(node, dtype=torch.float32) if g is None else g
+        for g, node in zip(gradients, nodes, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class LayerAccess:
+    """See :class:`camcli.methods.base.AtLayer`."""
+
+    runs: Runs
+    layer: Target
+    targets: Tensor
+    method: str
+    scores: Tensor = field(repr=False)
+
+    def trials(self, image: int, count: int, maps: Build, reduce: Reduce) -> Tensor:
+        runs = self.runs
+        tail, memo = runs.plan.tails[self.layer.path], runs.memos[self.layer.path]
+        original = tail.original(memo)[image : image + 1]
+
+        def trial(part: slice) -> Tensor:
+            with torch.no_grad():
+                altered = self.layer.layout.from_maps(maps(part), original)
+                return reduce(tail.run(memo, runs.inputs, altered, image))
+
+        each = original.numel() * 4 * (1 if tail.why_not is None else 8)
+        return runs.chunks.run(count, each, trial, lambda i, n: runs.done(self.method, i, n))
+
+    def activations(self) -> Tensor:
+        tail = self.runs.plan.tails[self.layer.path]
+        return maps_of(self.layer, tail.original(self.runs.memos[self.layer.path]))
+
+    def gradients(self, inputs: Tensor) -> Tensor:
+        plan, path = self.runs.plan, self.layer.path
+        captured = capture(plan.forward, inputs, [path])
+        with torch.enable_grad():
+            scores = plan.score(captured.logits, self.targets)
+        return maps_of(self.layer, captured.gradients(scores, [path])[path])
+
+    def curvature(self, direction: Tensor) -> Tensor:
+        captured, path = self.runs.captured, self.layer.path
+        native = self.layer.layout.from_maps(
+            direction, torch.zeros_like(captured.activations[path], dtype=torch.float32)
+        )
+        with torch.enable_grad(), self.runs.plan.attention_kernel():
+            return maps_of(self.layer, captured.curvature(self.scores, path, native))
+
+
+def maps_of(layer: Target, tensor: Tensor) -> Tensor:
+    """(N, K, h, w) float32, contiguous, so that no sum depends on how the model lays out memory."""
+    return layer.layout.to_maps(tensor).to(torch.float32, memory_format=torch.contiguous_format)

@@ -1,0 +1,145 @@
+"""One batch: the shared forward pass, the backward passes, and every method on what they give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+import torch
+from torch import Tensor
+
+from camcli.capture import Memo, capture
+from camcli.explainer.access import Chunks, LayerAccess, NetworkAccess, Runs, maps_of
+from camcli.explainer.fuse import fuse
+from camcli.explainer.options import Choose, MapKey, Target
+from camcli.explainer.plan import Plan
+from camcli.methods import Method, Pass
+
+Done = Callable[[str, int, int], None]
+
+
+class Batch:
+    """The passes of one batch of inputs, inside ``frozen``.
+
+    Args:
+        plan: of the run.
+        inputs: (N, C, H, W) float32 on the model's device.
+        seeds: one an image.
+        labels: (N,) int64, the true classes; -1 where not known.
+        chunks: of the run.
+        done: told of progress inside a method.
+    """
+
+    def __init__(
+        self, plan: Plan, inputs: Tensor, seeds: Sequence[int], labels: Tensor, chunks: Chunks, done: Done
+    ) -> None:
+        self.plan, self.inputs, self.seeds = plan, inputs, seeds
+        self.labels = labels.to(inputs.device)
+        memos: dict[str, Memo] = {layer.path: {} for layer in plan.layers if layer.path in plan.tails}
+        with ExitStack() as stack:
+            for path, memo in memos.items():
+                stack.enter_context(plan.tails[path].remembering(memo))
+            stack.enter_context(plan.attention_kernel())
+            paths = [layer.path for layer in plan.captured]
+            captured = capture(plan.forward, inputs, paths, gradients=plan.needs_gradients)
+        self.runs = Runs(plan, inputs, captured, memos, chunks, done)
+        self.activations = {layer.path: maps_of(layer, captured.activations[layer.path]) for layer in plan.captured}
+        self.logits = captured.logits.detach()
+
+    def choose(self, choose: Choose) -> Tensor:
+        """(N, T) int64 on the CPU."""
+        if self.plan.classless:
+            return torch.zeros(len(self.inputs), 1, dtype=torch.int64)
+        return choose(self.logits.cpu())
+
+    def maps(self, targets: Tensor) -> dict[MapKey, Tensor]:
+        """The raw maps (N, h, w) float32 on the CPU of targets (N, T), by method, then layer, then slot."""
+        chosen = targets.clamp(min=0).to(self.inputs.device)  # no target: explain class 0, to be dropped
+        found: dict[MapKey, Tensor] = {}
+        for slot in range(chosen.shape[1]):
+            gradients = self._gradients(chosen[:, slot])
+            for method in self.plan.methods:
+                if slot == 0 or (method.class_specific and not method.slots_together):
+                    found |= self._of(method, chosen, slot, gradients)
+        return self._in_order(found, chosen.shape[1])
+
+    def _of(
+        self, method: Method, targets: Tensor, slot: int, gradients: dict[str, dict[str, Tensor]]
+    ) -> dict[MapKey, Tensor]:
+        together = method.slots_together
+        given = targets if together else targets[:, slot]
+        found: dict[MapKey, Tensor] = {}
+
+        def one(layer: Target) -> Tensor:
+            with torch.no_grad():
+                asked = self._pass(method, layer, given, gradients.get(method.key, {}).get(layer.path))
+                return method.compute(asked, self.plan.settings[method.key]).float().cpu()
+
+        if method.scope == "layers":
+            parts = [one(layer) for layer in self.plan.stages]
+            size = (self.inputs.shape[2], self.inputs.shape[3])
+            path: str | tuple[str, ...] | None = tuple(layer.path for layer in self.plan.stages)
+            return {MapKey(method.key, path, slot): fuse(parts, "product", method.key, size)}
+        for layer in self.plan.layers[:1] if method.scope == "network" else self.plan.layers:
+            result = one(layer)
+            path = None if method.scope == "network" else layer.path
+            if together:
+                found |= {MapKey(method.key, path, t): result[:, t] for t in range(targets.shape[1])}
+            else:
+                found[MapKey(method.key, path, slot)] = result
+        return found
+
+    def _pass(self, method: Method, layer: Target, targets: Tensor, gradients: Tensor | None) -> Pass:
+        plan, logits = self.plan, self.runs.captured.logits
+        with torch.enable_grad():
+            scores = plan.score(logits, targets) if logits.shape[1] else logits.sum(1)
+        return Pass(
+            activations=self.activations[layer.path],
+            logits=self.logits,
+            targets=targets,
+            score=plan.score,
+            seeds=self.seeds,
+            inputs=self.inputs,
+            network=NetworkAccess(self.runs, targets, method.key),
+            layer=LayerAccess(self.runs, layer, targets, method.key, scores),
+            gradients=gradients,
+            eigen_smooth=plan.options.eigen_smooth,
+        )
+
+    def _gradients(self, targets: Tensor) -> dict[str, dict[str, Tensor]]:
+        """By method and layer: one backward pass for the run's score, one for every score of a method's own."""
+        plan, captured = self.plan, self.runs.captured
+        found: dict[str, dict[str, Tensor]] = {}
+        shared = [m for m in plan.methods if m.needs_gradients and m.rescore is None]
+        groups = [shared] if shared else []
+        groups += [[m] for m in plan.methods if m.needs_gradients and m.rescore is not None]
+        for group in groups:
+            layers = {layer.path: layer for m in group for layer in plan.gradient_layers(m)}
+            rescore = group[0].rescore
+            with torch.enable_grad():
+                if rescore is None:
+                    scores = plan.score(captured.logits, targets)
+                else:
+                    scores = rescore(captured.logits, targets, self.labels, plan.settings[group[0].key])
+            native = captured.gradients(scores, list(layers), again=True)
+            maps = {path: maps_of(layer, native[path]) for path, layer in layers.items()}
+            found |= {m.key: maps for m in group}
+        return found
+
+    def _in_order(self, found: dict[MapKey, Tensor], slots: int) -> dict[MapKey, Tensor]:
+        plan, ordered = self.plan, {}
+        fused = plan.options.fuse != "none" and len(plan.layers) > 1
+        paths = tuple(layer.path for layer in plan.layers)
+        for method in plan.methods:
+            own = dict.fromkeys(key.layer for key in found if key.method == method.key)
+            together: list[str | tuple[str, ...] | None] = [paths] if fused and method.scope == "layer" else list(own)
+            for layer in together:
+                for slot in range(slots):
+                    at = slot if method.class_specific else 0
+                    if fused and method.scope == "layer":
+                        parts = [found[MapKey(method.key, path, at)] for path in paths]
+                        maps = fuse(parts, plan.options.fuse, method.key)
+                    else:
+                        maps = found[MapKey(method.key, layer, at)]
+                    ordered[MapKey(method.key, layer, slot)] = maps
+        return ordered

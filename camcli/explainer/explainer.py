@@ -1,0 +1,134 @@
+"""The object that is built once a run, checked, and then called for every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from camcli.capture import Forward, capture, frozen
+from camcli.errors import MethodError
+from camcli.explainer.access import Chunks
+from camcli.explainer.augment import averaged, variants
+from camcli.explainer.batch import Batch
+from camcli.explainer.options import Choose, Explained, ExplainedModel, ExplainOptions, Progress, Target
+from camcli.explainer.plan import Plan, in_layer_order, noise
+from camcli.explainer.requirements import require
+from camcli.layers.structure import main_tensor
+from camcli.methods import Method, Score, find_method, parse_options, probabilities
+
+
+class Explainer:
+    """Methods on layers of a model, checked once and then called for every batch.
+
+    Args:
+        model: the loaded model, on its device.
+        layers: the target layers. Methods of the whole network look at none, but their grid of tokens is the layer's.
+        methods: keys of methods; a key that comes twice counts once.
+        options: what is asked of them.
+        progress: told how far a long method is inside an image.
+
+    Raises:
+        ConfigError: an option with a value that it does not take.
+        MethodError: an unknown method or option, or one that the model does not allow, with what works instead.
+        LayerError: a layer the methods cannot use.
+    """
+
+    def __init__(
+        self,
+        model: ExplainedModel,
+        layers: Sequence[Target],
+        methods: Sequence[str],
+        options: ExplainOptions | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.options = options or ExplainOptions()
+        self.model = model
+        self._progress = progress or (lambda method, done, total: None)
+        device = next((p.device for p in model.module.parameters()), torch.device("cpu"))
+        self._chunks = Chunks.on(device)
+        self._plan = self._planned(layers, tuple({key: find_method(key) for key in methods}.values()), device)
+
+    def __call__(self, inputs: Tensor, choose: Choose, seeds: Sequence[int], labels: Tensor | None = None) -> Explained:
+        """Explain a batch.
+
+        Args:
+            inputs: (N, C, H, W) float32, preprocessed, on the model's device.
+            choose: picks the targets when the logits are known; not called for a model without a classifier, whose
+                one slot has no class.
+            seeds: N, one an image, so that randomness depends on the image alone.
+            labels: (N,) int64, the true classes where known, else -1; for methods that compare with them.
+        """
+        with frozen(self.model.module):
+            batch = self._batch(inputs, seeds, labels)
+            targets = batch.choose(choose)
+            maps = batch.maps(targets)
+            if self.options.aug_smooth:
+                own = self.model.preprocessing
+                runs = [(maps, False)]
+                for varied, flipped in variants(inputs, own.mean, own.std):
+                    runs.append((self._batch(varied, seeds, labels).maps(targets), flipped))
+                maps = {key: averaged([(found[key], flipped) for found, flipped in runs]) for key in maps}
+        logits = batch.logits.cpu()
+        return Explained(logits, probabilities(logits, self._plan.score.sigmoid), targets, maps)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know: approximations, and fallbacks that cost time."""
+        return self._plan.notes
+
+    def plan(self) -> list[str]:
+        """The passes of a batch, one line each, for people."""
+        return self._plan.lines()
+
+    def _batch(self, inputs: Tensor, seeds: Sequence[int], labels: Tensor | None) -> Batch:
+        known = torch.full((len(inputs),), -1) if labels is None else labels
+        return Batch(self._plan, inputs, seeds, known, self._chunks, self._progress)
+
+    def _planned(self, layers: Sequence[Target], methods: tuple[Method, ...], device: torch.device) -> Plan:
+        options, model = self.options, self.model
+        if not methods:
+            raise MethodError("no method was named. `cam methods` lists them.")
+        if not layers:
+            raise MethodError(f"{methods[0].key} needs a layer. `cam layers` lists them.")
+        settings = parse_options(methods, options.method_options)
+        classless = model.num_classes is None
+        self._check(methods, classless)
+        logits = _no_logits if classless else model.logits
+        shape = model.preprocessing
+        inputs = noise(3, shape.channels, (shape.height, shape.width), device)
+        sigmoid = model.multi_label or model.num_classes == 1
+        plan = Plan(
+            methods=methods,
+            settings=settings,
+            options=options,
+            forward=Forward(model.module, logits, options.precision_on(device)),
+            trial=Forward(model.module, logits, options.precision_on(device, trials=True)),
+            score=Score(options.score, sigmoid if options.probability == "auto" else options.probability == "sigmoid"),
+            layers=tuple({layer.path: layer for layer in layers}.values()),
+            classless=classless,
+            notes=tuple(note for m in methods for note in m.approximations(settings[m.key])),
+        )
+        if len(plan.layers) > 1:
+            with frozen(model.module):
+                seen = capture(plan.forward, inputs[:1], [layer.path for layer in plan.layers], gradients=False)
+            plan = plan.adding(layers=in_layer_order(plan.layers, list(seen.activations)))
+        return require(plan, inputs) if any(m.needs or m.scope == "layers" for m in methods) else plan
+
+    def _check(self, methods: Sequence[Method], classless: bool) -> None:
+        for method in methods:
+            if classless and method.class_specific:
+                hint = getattr(self.model, "no_classifier", "the model has no classifier. eigencam works.")
+                raise MethodError(f"{method.key}: {hint}")
+            if self.options.eigen_smooth and not method.weighted:
+                fits = ", ".join(m.key for m in methods if m.weighted) or "gradcam"
+                raise MethodError(f"--eigen-smooth needs a weighted sum, which {method.key} is not. Use {fits}.")
+
+
+def _no_logits(output: Any) -> Tensor:
+    tensor = main_tensor(output)
+    if tensor is None:
+        raise MethodError(f"the model returns {type(output).__name__} without a tensor.")
+    return tensor.new_zeros(len(tensor), 0)

@@ -1,0 +1,127 @@
+"""What is asked of the methods, and what they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from camcli.errors import ConfigError
+from camcli.layers.layout import Layout
+from camcli.methods.score import Score
+
+Choose = Callable[[Tensor], Tensor]
+"""From logits (N, classes) float32 on the CPU to targets (N, T) int64; -1: this image has no such target."""
+
+Progress = Callable[[str, int, int], None]
+"""Called inside long methods: key of the method, trials done, trials in total (of this image)."""
+
+FUSIONS = ("none", "mean", "max", "product")
+
+
+class Shape(Protocol):
+    """The part of a model's preprocessing that is needed here."""
+
+    @property
+    def channels(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+
+
+class ExplainedModel(Protocol):
+    """The part of a loaded model that is needed here."""
+
+    @property
+    def module(self) -> nn.Module: ...
+    @property
+    def preprocessing(self) -> Any: ...
+    @property
+    def num_classes(self) -> int | None: ...
+    @property
+    def multi_label(self) -> bool: ...
+    def logits(self, output: Any) -> Tensor: ...
+
+
+class Target(Protocol):
+    """The part of a target layer that is needed here."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def layout(self) -> Layout: ...
+
+
+@dataclass(frozen=True)
+class ExplainOptions:
+    """What is asked of the methods.
+
+    Attributes:
+        score: ``logit``, ``prob`` or ``neg-logit``.
+        precision: ``fp32``, ``bf16`` or ``fp16``; ``auto`` is bf16 on CUDA and fp32 elsewhere.
+        precision_given: the precision was asked for, rather than chosen by default. Unless it was, methods built on
+            small differences of scores run their trials in float32.
+        fuse: ``none``, ``mean``, ``max`` or ``product`` of the maps of several layers.
+        probability: ``auto``, ``softmax`` or ``sigmoid``.
+        method_options: ``METHOD.KEY=VALUE`` each.
+        aug_smooth: average over flips and intensities of the image.
+        eigen_smooth: the first principal component of the weighted activations instead of their sum.
+    """
+
+    score: str = "logit"
+    precision: str = "auto"
+    precision_given: bool = False
+    fuse: str = "none"
+    probability: str = "auto"
+    method_options: Sequence[str] = ()
+    aug_smooth: bool = False
+    eigen_smooth: bool = False
+
+    def __post_init__(self) -> None:
+        Score(self.score)
+        for name, value, allowed in (
+            ("precision", self.precision, ("auto", "fp32", "bf16", "fp16")),
+            ("fuse", self.fuse, FUSIONS),
+            ("probability", self.probability, ("auto", "softmax", "sigmoid")),
+        ):
+            if value not in allowed:
+                raise ConfigError(f"--{name} {value}: give {', '.join(allowed)}.")
+
+    def precision_on(self, device: torch.device, *, trials: bool = False) -> str:
+        """``fp32``, ``bf16`` or ``fp16``: of the shared passes, or of the trials of methods that compare scores."""
+        if trials and not self.precision_given:
+            return "fp32"
+        if self.precision != "auto":
+            return self.precision
+        return "bf16" if device.type == "cuda" else "fp32"
+
+
+@dataclass(frozen=True, slots=True)
+class MapKey:
+    """Which map: the method, the layer (several when fused, None for whole-network methods), the target slot."""
+
+    method: str
+    layer: str | tuple[str, ...] | None
+    slot: int
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One batch, explained.
+
+    Attributes:
+        logits: (N, classes) float32 on the CPU; (N, 0) for a model without a classifier.
+        probabilities: (N, classes) float32 on the CPU.
+        targets: (N, T) int64 on the CPU; -1 where an image has no such target. Its maps of that slot mean nothing.
+        maps: (N, h, w) float32 on the CPU each: raw and signed, on the layer's own grid (the input's for methods that
+            look at pixels).
+    """
+
+    logits: Tensor
+    probabilities: Tensor
+    targets: Tensor
+    maps: Mapping[MapKey, Tensor]

@@ -1,0 +1,114 @@
+"""Which passes a run needs, and whether the model allows its methods: decided before any image is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from camcli.capture import Forward, Tail
+from camcli.capture.attention import Blocks
+from camcli.explainer.options import ExplainOptions, Target
+from camcli.methods import Method, Score
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every batch of a run goes through.
+
+    Attributes:
+        methods: in the order asked for.
+        settings: options of each method, by key.
+        options: of the run.
+        forward: the shared pass.
+        trial: the passes of methods that compare scores.
+        score: the scalar explained.
+        layers: target layers, in the order of the forward pass.
+        stages: the layers of methods that look at several at once.
+        tails: how to replay what comes behind a layer, for methods that need it.
+        blocks: attention, for methods that need it.
+        classless: the model has no classifier, so that there are no targets.
+        notes: what the user should know: approximations, fallbacks.
+    """
+
+    methods: tuple[Method, ...]
+    settings: Mapping[str, Mapping[str, Any]]
+    options: ExplainOptions
+    forward: Forward
+    trial: Forward
+    score: Score
+    layers: tuple[Target, ...]
+    stages: tuple[Target, ...] = ()
+    tails: Mapping[str, Tail] = field(default_factory=dict)
+    blocks: Blocks | None = None
+    classless: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def captured(self) -> tuple[Target, ...]:
+        """Every layer whose activation is kept."""
+        return tuple({layer.path: layer for layer in (*self.layers, *self.stages)}.values())
+
+    @property
+    def needs_gradients(self) -> bool:
+        return any(method.needs_gradients for method in self.methods)
+
+    def needing(self, need: str) -> tuple[Method, ...]:
+        """The methods that need something of the model."""
+        return tuple(method for method in self.methods if need in method.needs)
+
+    def gradient_layers(self, method: Method) -> tuple[Target, ...]:
+        """The layers at which a method's gradients are taken."""
+        return self.stages if method.scope == "layers" else self.layers
+
+    def attention_kernel(self) -> Any:
+        """Fused attention has no second derivative."""
+        return sdpa_kernel(SDPBackend.MATH) if self.needing("curvature") else nullcontext()
+
+    def lines(self) -> list[str]:
+        """The passes of a batch, one line each, for people."""
+        at = ", ".join(layer.path for layer in self.captured)
+        shared = [method.key for method in self.methods if method.scope != "network"]
+        lines = [f"1 forward ({self.forward.precision}): logits" + (f", activations at {at}" if shared else "")]
+        backward = [m for m in self.methods if m.needs_gradients and m.rescore is None]
+        if backward:
+            where = dict.fromkeys(layer.path for m in backward for layer in self.gradient_layers(m))
+            lines.append(
+                f"1 backward a target, from its score to {', '.join(where)}: {', '.join(m.key for m in backward)}"
+            )
+        lines += [
+            f"1 backward a target, from a score of its own: {m.key}"
+            for m in self.methods
+            if m.needs_gradients and m.rescore is not None
+        ]
+        free = [m.key for m in self.methods if not m.needs_gradients and not m.needs and m.scope != "network"]
+        if free:
+            lines.append(f"no more passes: {', '.join(free)}")
+        for m in self.methods:
+            if m.needs and not (m.needs_gradients and m.rescore is not None):
+                shares = ", all targets at once" if m.slots_together else ", a target"
+                specific = shares if m.class_specific else ""
+                precision = self.trial.precision if {"tail", "scoring"} & set(m.needs) else self.forward.precision
+                lines.append(f"{m.key}: {m.cost} an image{specific} ({precision})")
+        if self.options.aug_smooth:
+            lines.append("all of this 6 times: 3 intensities, each plain and flipped")
+        return lines + [f"note: {note}" for note in self.notes]
+
+    def adding(self, **changes: Any) -> Plan:
+        return replace(self, **changes)
+
+
+def in_layer_order(layers: Sequence[Target], seen: Sequence[str]) -> tuple[Target, ...]:
+    """The layers in the order in which a pass came by them."""
+    return tuple(sorted(layers, key=lambda layer: seen.index(layer.path)))
+
+
+def noise(count: int, channels: int, size: tuple[int, int], device: torch.device) -> Tensor:
+    """Inputs (count, channels, H, W) to try a model with; the same every time."""
+    made = torch.randn(count, channels, *size, generator=torch.Generator().manual_seed(0))
+    return made.to(device)

@@ -1,0 +1,158 @@
+"""Whether a model allows what the methods need, tried on noise before any image is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from camcli.capture import capture, frozen, gradients_of, learn_tail
+from camcli.capture.attention import find_blocks
+from camcli.capture.functions import GuidedRelu
+from camcli.errors import MethodError
+from camcli.explainer.options import Target
+from camcli.explainer.plan import Plan
+from camcli.explainer.stages import find_stages
+
+_CONSTANT = 1e-4  # gradients that differ by less than this share of the largest are equal
+
+
+def require(plan: Plan, inputs: Tensor) -> Plan:
+    """The plan with what was found out about the model.
+
+    Args:
+        plan: with methods and layers.
+        inputs: (3, C, H, W) noise.
+
+    Raises:
+        MethodError: a method that the model does not allow, with the reason and what works instead.
+    """
+    checks: dict[str, Callable[[Plan, Tensor], Plan]] = {
+        "references": _references,
+        "pooled head": _pooled_head,
+        "tail": _tails,
+        "curvature": _curvature,
+        "network gradient": _network_gradient,
+        "relu": _relu,
+        "attention": _attention,
+    }
+    with frozen(plan.forward.module):
+        for need, check in checks.items():
+            if plan.needing(need):
+                plan = check(plan, inputs)
+        if any(method.scope == "layers" for method in plan.methods):
+            plan = plan.adding(stages=_stages(plan, inputs))
+    return plan
+
+
+def _references(plan: Plan, inputs: Tensor) -> Plan:
+    with torch.no_grad():
+        classes = plan.forward(inputs[:1]).shape[1]
+    if classes < 2:
+        key = plan.needing("references")[0].key
+        raise MethodError(f"{key} compares classes, and the model has one logit. gradcam works.")
+    return plan
+
+
+def _pooled_head(plan: Plan, inputs: Tensor) -> Plan:
+    for layer in plan.layers:
+        captured = capture(plan.trial, inputs[:2], [layer.path])
+        found = captured.gradients(captured.logits[:, 0], [layer.path])[layer.path]
+        g = layer.layout.to_maps(found)
+        allowed = _CONSTANT * float(g.abs().max())
+        if allowed == 0:
+            reason = "the score has no gradient there"
+        elif float((g - g.mean((2, 3), keepdim=True)).abs().max()) > allowed:
+            reason = "the score's gradient there is not the same at all positions"
+        elif float((g[0] - g[1]).abs().max()) > allowed:
+            reason = "the score's gradient there depends on the image, so the head is not linear"
+        else:
+            continue
+        raise MethodError(
+            f"cam needs a layer followed by global average pooling and one linear layer alone, which {layer.path} is "
+            f"not: {reason}. gradcam is the same where cam is defined, and works everywhere."
+        )
+    return plan
+
+
+def _tails(plan: Plan, inputs: Tensor) -> Plan:
+    tails = {layer.path: learn_tail(plan.trial, layer.path, inputs) for layer in plan.layers}
+    keys = ", ".join(method.key for method in plan.needing("tail"))
+    notes = [
+        f"{keys} at {path}: {t.why_not}; the whole model runs for each trial" for path, t in tails.items() if t.why_not
+    ]
+    return plan.adding(tails=tails, notes=(*plan.notes, *notes))
+
+
+def _curvature(plan: Plan, inputs: Tensor) -> Plan:
+    layer = plan.layers[0]
+    try:
+        with plan.attention_kernel():
+            captured = capture(plan.forward, inputs[:1], [layer.path])
+            with torch.enable_grad():
+                scores = plan.score(captured.logits, torch.zeros(1, dtype=torch.int64, device=inputs.device))
+            captured.curvature(scores, layer.path, captured.activations[layer.path].float())
+    except RuntimeError as error:
+        key = plan.needing("curvature")[0].key
+        reason = str(error).strip().split("\n")[0]
+        raise MethodError(f"{key} needs second derivatives behind {layer.path}: {reason} gradcam works.") from error
+    return plan
+
+
+def _network_gradient(plan: Plan, inputs: Tensor) -> Plan:
+    leaf = inputs[:1].clone().requires_grad_()
+    with torch.enable_grad():
+        logits = plan.forward(leaf)
+    if gradients_of(logits[:, 0], [leaf])[0] is None:
+        key = plan.needing("network gradient")[0].key
+        raise MethodError(f"{key} needs the score's gradient at the image, and the model detaches it. gradcam works.")
+    return plan
+
+
+def _relu(plan: Plan, inputs: Tensor) -> Plan:
+    keys = ", ".join(method.key for method in plan.needing("relu"))
+    with GuidedRelu() as guide, torch.no_grad():
+        plan.forward(inputs[:1])
+    others = ", ".join(sorted(guide.others))
+    if not guide.found:
+        has = f"its activation functions are {others}" if others else "none was seen"
+        raise MethodError(
+            f"{keys}: defined for networks of ReLUs, and this one has none ({has}). gradcam, layercam work."
+        )
+    if others:
+        note = f"{keys}: {others} let gradients through unchanged; the rule is defined for ReLUs alone"
+        return plan.adding(notes=(*plan.notes, note))
+    return plan
+
+
+def _attention(plan: Plan, inputs: Tensor) -> Plan:
+    keys = ", ".join(method.key for method in plan.needing("attention"))
+    layer = next((layer for layer in plan.layers if layer.layout.kind == "tokens"), None)
+    if layer is None:
+        raise MethodError(
+            f"{keys}: for models whose attention goes over all tokens, and {plan.layers[0].path} has no tokens. "
+            "On a vision transformer name a layer with tokens (blocks[-1].norm1); elsewhere gradcam, layercam work."
+        )
+    height, width = layer.layout.grid
+    blocks = find_blocks(plan.forward, inputs, layer.layout.prefix_tokens + height * width, layer.layout.prefix_tokens)
+    if blocks is None:
+        raise MethodError(f"{keys}: no attention matrix over all tokens was met in this model. gradcam, layercam work.")
+    plan = plan.adding(blocks=blocks)
+    if any(method.key == "legrad" for method in plan.methods):
+        last = blocks.paths[-1]
+        plan = plan.adding(tails={**plan.tails, last: learn_tail(plan.forward, last, inputs)})
+    return plan
+
+
+def _stages(plan: Plan, inputs: Tensor) -> tuple[Target, ...]:
+    if len(plan.layers) > 1:
+        return plan.layers
+    stages = find_stages(plan.forward, plan.layers[0], inputs[:1])
+    if len(stages) < 2:
+        keys = ", ".join(method.key for method in plan.methods if method.scope == "layers")
+        raise MethodError(
+            f"{keys} needs several layers, and the model has no stages of other grids before {plan.layers[0].path}. "
+            "Name them: --layer A --layer B."
+        )
+    return stages
