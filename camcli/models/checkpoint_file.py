@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import pickletools
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PosixPath, PurePosixPath
@@ -45,7 +46,7 @@ def read_checkpoint(path: str | Path, *, trust: bool = False) -> Any:
     """
     path = Path(path)
     start = _start(path)
-    if path.suffix.lower() == ".safetensors" or _is_safetensors(path, start):
+    if path.suffix.lower() == ".safetensors" or _is_safetensors(start):
         return _read_safetensors(path, start)
     if start.startswith(b"PK\x03\x04"):
         _check_archive(path)
@@ -81,9 +82,9 @@ def _what_it_is(start: bytes) -> str:
     return "no checkpoint format is recognised: neither safetensors nor a PyTorch file. It may be cut off or damaged"
 
 
-def _is_safetensors(path: Path, start: bytes) -> bool:
+def _is_safetensors(start: bytes) -> bool:
     length = int.from_bytes(start[:8], "little")
-    return len(start) > 9 and start[8:9] == b"{" and 2 <= length <= 100_000_000 and not start.startswith(b"\x80")
+    return start[8:9] == b"{" and 2 <= length <= 100_000_000
 
 
 def _read_safetensors(path: Path, start: bytes) -> dict[str, torch.Tensor]:
@@ -126,7 +127,8 @@ def _unpickle(path: Path, trust: bool) -> Any:
     try:
         if trust:
             return torch.load(path, map_location="cpu", weights_only=False)
-        with torch.serialization.safe_globals(_HARMLESS):
+        with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about the age of the pickle protocol
             return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError, OSError, KeyError, ValueError) as error:
         wanted = wanted_globals(path)

@@ -109,8 +109,7 @@ def fit_checkpoint(blueprint: Blueprint, request: ModelRequest) -> Fitted:
     asked = request.num_classes
     if asked is not None and num_classes is not None and asked != num_classes:
         raise CheckpointError(f"checkpoint {path}: it has {num_classes} classes, not --num-classes {asked}.")
-    own = {k: v for k, v in aligned.state.items() if k in unwrap(module).state_dict()}
-    unwrap(module).load_state_dict(own, strict=False)
+    _load(unwrap(module), aligned.state)
     if aligned.outside:
         notes.append(f"checkpoint {path.name}: not part of the model and left out: {listed(aligned.outside)}")
     label = f"checkpoint {path.name}" + (f" ({where})" if where else "")
@@ -140,6 +139,13 @@ def _match(state: State, module: nn.Module) -> tuple[Aligned, Difference]:
             ):
                 return replace(aligned, state=translated), other
     return aligned, different
+
+
+def _load(module: nn.Module, state: State) -> None:
+    # The module's own dict, filled: it also carries the versions that modules ask for when they load (MNASNet).
+    own = module.state_dict()
+    own.update({key: tensor for key, tensor in state.items() if key in own})
+    module.load_state_dict(own, strict=False)
 
 
 def _translated(state: State, module: nn.Module) -> State | None:

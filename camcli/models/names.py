@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -70,26 +70,30 @@ class ClassNames:
         Raises:
             TargetError: no class is called so (near misses are given), or several are (their indices are given).
         """
-        key = _fold(text)
-        for level in self._levels:
-            found = level.get(key, ())
+        for keys, fold in self._levels:
+            found = keys.get(fold(text), ())
             if len(found) == 1:
                 return found[0]
-            if found:
+            if found and fold is _fold:
                 listed = ", ".join(str(i) for i in found)
                 raise TargetError(f"class {text!r} is ambiguous, give the index: {listed}.")
         known = dict.fromkeys([*self.names, *(s for synonyms in self._synonyms for s in synonyms)])
         raise TargetError(f"no class is called {text!r}.{did_you_mean(text, known)}")
 
     @cached_property
-    def _levels(self) -> tuple[dict[str, tuple[int, ...]], ...]:
-        ids = _index(enumerate([i] for i in self.ids or ()))
+    def _levels(self) -> tuple[tuple[dict[str, tuple[int, ...]], Callable[[str], str]], ...]:
         # A class's usual synonym stands beside its name: "crane" is the usual name of the bird as well, though the
         # machine alone is listed under it, and a guess between them would be a wrong label half of the time.
-        proper = _index((i, [name, *self._usual(i)]) for i, name in enumerate(self.names))
-        parts = _index((i, [p for p in name.split(",") if "," in name]) for i, name in enumerate(self.names))
-        others = _index((i, [*names, ", ".join(names)]) for i, names in enumerate(self._synonyms))
-        return ids, proper, parts, others
+        proper = [(i, [name, *self._usual(i)]) for i, name in enumerate(self.names)]
+        parts = [(i, name.split(",")) for i, name in enumerate(self.names)]
+        others = [(i, [*names, ", ".join(names)]) for i, names in enumerate(self._synonyms)]
+        return (
+            (_index(enumerate([i] for i in self.ids or ()), _fold), _fold),
+            (_index(proper, str.strip), str.strip),  # Cardigan is a dog, cardigan a garment
+            (_index(proper, _fold), _fold),
+            (_index(parts, _fold), _fold),
+            (_index(others, _fold), _fold),
+        )
 
     def _usual(self, index: int) -> Sequence[str]:
         return self._synonyms[index][:1] if self._synonyms else ()
@@ -99,11 +103,11 @@ def _fold(text: str) -> str:
     return " ".join(text.casefold().replace("_", " ").replace("-", " ").replace(",", " , ").split())
 
 
-def _index(named: Iterable[tuple[int, Sequence[str]]]) -> dict[str, tuple[int, ...]]:
+def _index(named: Iterable[tuple[int, Sequence[str]]], fold: Callable[[str], str]) -> dict[str, tuple[int, ...]]:
     found: dict[str, dict[int, None]] = {}
     for index, names in named:
         for name in names:
-            if key := _fold(name):
+            if key := fold(name):
                 found.setdefault(key, {})[index] = None
     return {key: tuple(indices) for key, indices in found.items()}
 

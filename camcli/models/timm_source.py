@@ -123,7 +123,7 @@ def _config(name: str) -> dict[str, Any]:
             raise ModelError(f"model timm:{name}: {architecture} has no tag {tag!r}. {listed}") from error
         # An outdated name, which timm still builds: what it stands for is known to the module it gives.
         return dict(_create(name, None, pretrained=False).pretrained_cfg)  # type: ignore[arg-type]
-    return dict(config.to_dict()) if config is not None else {}
+    return dict(config.to_dict()) if config is not None else {}  # type: ignore[no-untyped-call]
 
 
 def _random(source: str, size: tuple[int, int] | None, seed: int, shape: Shape) -> nn.Module:

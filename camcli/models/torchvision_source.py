@@ -98,8 +98,14 @@ def _random(name: str, size: tuple[int, int] | None, seed: int, shape: Shape) ->
             f"the checkpoint is of {name} with {shape.channels} input channels; torchvision builds it with 3 only. "
             "Use factory:."
         )
-    with seeded(seed):
-        module: nn.Module = builder(weights=None, **options, **_size_options(name, size))
+    options |= _size_options(name, size)
+    try:
+        with seeded(seed):
+            module: nn.Module = builder(weights=None, **options)
+    except (AssertionError, ValueError) as error:
+        if size is None:
+            raise
+        raise ModelError(f"--input-size {size[0]}x{size[1]}: {name} cannot be built for it ({error}).") from error
     return module
 
 
