@@ -64,10 +64,10 @@ def open_torchvision(name: str, request: ModelRequest) -> Opened:
 
 
 def _weights_entry(name: str, enum: Any, request: ModelRequest) -> Any:
-    """The member of the weights enum that was asked for; the default one gives the transforms of other weights."""
+    """The member of the weights enum that was asked for; a checkpoint's or random weights take its transforms."""
     wanted = request.weights.rpartition(".")[2]
     default = getattr(enum, "DEFAULT", None)
-    if not request.pretrained or wanted.casefold() == "default":
+    if request.random or wanted.casefold() == "default":
         if default is None and request.pretrained:
             raise ModelError(f"model {name}: torchvision has no weights for it. Give --checkpoint or --weights random.")
         return default

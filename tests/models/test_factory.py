@@ -1,0 +1,277 @@
+"""The user's own code as a model, and that his module is left as it was."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from camcli.errors import ConfigError, ModelError
+from camcli.models import Model, load_model
+
+CODE = """
+import torch, torchvision
+from torch import nn
+from types import SimpleNamespace
+from camcli.images import Preprocessing
+
+class Net(nn.Module):
+    def __init__(self, classes=3, channels=3):
+        super().__init__()
+        self.stem = nn.Conv2d(channels, 4, 3, stride=2)
+        self.norm = nn.BatchNorm2d(4)
+        self.top = nn.Linear(4, classes)
+    def forward(self, x):
+        return self.top(self.norm(self.stem(x)).mean((2, 3)))
+
+class Wrapped(Net):
+    def __init__(self, wrap):
+        super().__init__()
+        self.wrap = wrap
+    def forward(self, x):
+        return self.wrap(super().forward(x))
+
+def plain(): return Net()
+def grey(): return Net(channels=1)
+def two(): return Net(2)
+SHARED = Net()
+def shared(): return SHARED
+def half(): return Net().half()
+def bfloat(): return Net().bfloat16()
+def parallel(): return nn.DataParallel(Net())
+def compiled(): return torch.compile(Net(), backend="eager")
+def config(): return Net(), {"input_size": (3, 64, 96), "mean": (0.1, 0.2, 0.3), "std": (1, 1, 1), "crop_pct": 1.0}
+def preset(): return Net(), torchvision.models.ResNet18_Weights.DEFAULT.transforms()
+def own(): return Net(), Preprocessing(height=32, width=48)
+def transform():
+    t = torchvision.transforms
+    return Net(), t.Compose([t.Resize((40, 50)), t.ToTensor()])
+def wrong_preprocessing(): return Net(), 7
+def broken_transform(): return Net(), lambda image: None
+def binary(): return Wrapped(lambda z: z[:, 0])
+def pair(): return Wrapped(lambda z: (z, z.new_ones(len(z), 7, 7)))
+def huggingface():
+    net = Wrapped(lambda z: SimpleNamespace(logits=z))
+    net.config = SimpleNamespace(id2label={0: "ant", 1: "bee", 2: "wasp"}, problem_type="multi_label_classification")
+    return net
+def distilled():
+    net = Wrapped(lambda z: (z, z + 2))
+    net.head_dist = nn.Identity()
+    return net
+def unnamed(): return Wrapped(lambda z: {"a": z, "b": z[:, :2]})
+def features(): return Wrapped(lambda z: z[:, :, None, None].expand(-1, -1, 7, 7))
+def headless():
+    net = torchvision.models.resnet18()
+    net.fc = nn.Identity()
+    return net
+def fixed(): return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2))
+def named():
+    net = Net(2)
+    net.class_names = ["ant", "bee"]
+    return net
+def no_model(): return 3
+def fails(): raise KeyError("weights")
+def needs(argument): return Net()
+NOT_A_FUNCTION = 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A module in the working directory, forgotten afterwards."""
+    (tmp_path / "insects.py").write_text(CODE)
+    (tmp_path / "broken.py").write_text("import no_such_package")
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "inner.py").write_text(
+        "from insects import Net\nclass Makers:\n    net = staticmethod(Net)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    for name in ("insects", "broken", "package", "package.inner"):
+        sys.modules.pop(name, None)
+
+
+def made(name: str, **settings: object) -> Model:
+    return load_model(f"factory:insects:{name}", **settings)  # type: ignore[arg-type]
+
+
+def test_a_module_with_the_usual_preprocessing() -> None:
+    model = made("plain")
+    assert (model.name, model.source, model.weights, model.num_classes) == ("insects:plain", "factory", "factory", 3)
+    assert (model.preprocessing.mean, model.preprocessing.resize_to) == ((0.485, 0.456, 0.406), 256)
+    assert made("plain", input_size=64).preprocessing.resize_to == 73
+
+
+def test_the_channels_of_the_first_convolution() -> None:
+    pre = made("grey").preprocessing
+    assert (pre.channels, len(pre.mean)) == (1, 1)
+
+
+def test_a_function_in_a_package() -> None:
+    assert load_model("factory:package.inner:Makers.net").num_classes == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "mean"),
+    [
+        ("config", (64, 96), (0.1, 0.2, 0.3)),
+        ("preset", (224, 224), (0.485, 0.456, 0.406)),
+        ("own", (32, 48), (0.485, 0.456, 0.406)),
+        ("transform", (40, 50), (0.0, 0.0, 0.0)),
+    ],
+)
+def test_preprocessing_of_its_own(name: str, size: tuple[int, int], mean: tuple[float, ...]) -> None:
+    pre = made(name).preprocessing
+    assert ((pre.height, pre.width), pre.mean) == (size, mean)
+
+
+def test_a_transform_cannot_be_changed_by_flags() -> None:
+    with pytest.raises(ConfigError, match="--input-size"):
+        made("transform", input_size=64)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("wrong_preprocessing", ModelError, "returned is a int.*Preprocessing, a dict"),
+        ("broken_transform", ConfigError, "fails on a plain"),
+        ("no_model", ModelError, r"returned a int\. Return a torch\.nn\.Module"),
+        ("fails", ModelError, "raised KeyError: 'weights'"),
+        ("needs", ModelError, "TypeError.*argument"),
+        ("planes", ModelError, "insects has no 'planes'. Did you mean plain"),
+        ("NOT_A_FUNCTION", ModelError, "is a int. Name a function"),
+        ("SHARED", ModelError, "is a Net. Name a function"),
+        ("fixed", ModelError, r"\(1, 3, 224, 224\) fails.*--input-size"),
+        ("unnamed", ModelError, r"a: \(1, 3\), b: \(1, 2\).*--output-key"),
+    ],
+)
+def test_factories_that_do_not_work(name: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        made(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("factory:absent:f", "absent cannot be imported.*working directory"),
+        ("factory:broken:f", "ModuleNotFoundError: No module named 'no_such_package'"),
+        ("factory:insects", "factory:package.module:function"),
+        ("factory:", "factory:package.module:function"),
+    ],
+)
+def test_modules_that_are_not_there(name: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        load_model(name)
+
+
+def test_an_input_size_that_fits() -> None:
+    assert made("fixed", input_size=32).num_classes == 2
+
+
+def test_weights_are_the_factorys_business() -> None:
+    with pytest.raises(ModelError, match=r"--weights random.*factory"):
+        made("plain", weights="random")
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "settings"),
+    [
+        ("binary", 1, {}),
+        ("pair", 3, {}),
+        ("huggingface", 3, {}),
+        ("distilled", 3, {}),
+        ("unnamed", 2, {"output_key": "b"}),
+        ("parallel", 3, {}),
+        ("compiled", 3, {}),
+        ("half", 3, {}),
+        ("bfloat", 3, {}),
+    ],
+)
+def test_outputs_and_wrappers(name: str, classes: int, settings: dict[str, str]) -> None:
+    model = made(name, **settings)
+    assert model.num_classes == classes
+    with model.prepared() as module, torch.no_grad():
+        logits = model.logits(module(torch.ones(2, 3, 64, 64)))
+    assert logits.shape == (2, classes)
+    assert logits.dtype == torch.float32
+
+
+def test_what_a_model_says_of_its_classes() -> None:
+    model = made("huggingface")
+    assert model.multi_label
+    assert model.class_names is not None
+    assert model.class_names.names == ("ant", "bee", "wasp")
+    named = made("named").class_names
+    assert named is not None
+    assert named.find("bee") == 1
+    logits = torch.tensor([[0.0, 1.0, 2.0]])
+    assert torch.equal(model.probabilities(logits), torch.sigmoid(logits))
+    assert torch.equal(model.probabilities(logits, "softmax"), torch.softmax(logits, 1))
+
+
+def test_heads_of_a_distilled_model() -> None:
+    model = made("distilled")
+    assert torch.equal(model.logits((torch.zeros(1, 3), torch.full((1, 3), 2.0))), torch.ones(1, 3))
+
+
+@pytest.mark.parametrize("name", ["features", "headless"])
+def test_encoders(name: str) -> None:
+    model = made(name)
+    assert model.num_classes is None
+    with pytest.raises(ModelError, match=r"encoder without a classifier"):
+        model.logits(torch.ones(1, 3))
+
+
+def test_a_checkpoint_for_it(tmp_path: Path) -> None:
+    source = made("plain")
+    torch.save({"state_dict": {f"model.{k}": v for k, v in source.module.state_dict().items()}}, tmp_path / "c.ckpt")
+    model = made("plain", checkpoint=str(tmp_path / "c.ckpt"))
+    assert model.weights == "checkpoint c.ckpt (state_dict)"
+    assert model.weights_sha256 == source.weights_sha256
+    with pytest.raises(ModelError, match="same number of classes"):
+        made("two", checkpoint=str(tmp_path / "c.ckpt"))
+
+
+def test_files_in_the_working_directory_do_not_shadow_packages_later(tmp_path: Path) -> None:
+    made("plain")
+    (tmp_path / "colorsys.py").write_text("raise RuntimeError('shadowed')")
+    sys.modules.pop("colorsys", None)
+    import colorsys
+
+    assert str(tmp_path) not in str(colorsys.__file__)
+    assert sys.path[-1] == str(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["shared", "parallel", "compiled", "half"])
+def test_the_users_module_is_left_as_it_was(name: str) -> None:
+    made(name)
+    module = made(name).module
+    module.train()
+    first, *_ = module.parameters()
+    first.requires_grad_(False)
+    next(m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d)).eval()
+    handle = module.register_forward_hook(lambda *_: None)
+    before = state_of(module)
+    model = load_model(f"factory:insects:{name}")
+    object.__setattr__(model, "module", module)
+    with model.prepared(), model.prepared():
+        assert not any(m.training for m in module.modules())
+        assert not any(p.requires_grad for p in module.parameters())
+        module(torch.ones(1, 3, 64, 64))
+    assert state_of(module) == before
+    with pytest.raises(RuntimeError, match="in between"), model.prepared():
+        raise RuntimeError("in between")
+    assert state_of(module) == before
+    handle.remove()
+
+
+def state_of(module: torch.nn.Module) -> list[object]:
+    modes: list[object] = [m.training for m in module.modules()]
+    wanted: list[object] = [p.requires_grad for p in module.parameters()]
+    hooks: list[object] = [len(m._forward_hooks) + 10 * len(m._forward_pre_hooks) for m in module.modules()]
+    values: list[object] = [(t.dtype, t.double().sum().item()) for t in module.state_dict().values()]
+    return modes + wanted + hooks + values
