@@ -84,8 +84,11 @@ class CustomTransform:
         whole = View(0.0, 0.0, float(size[1]), float(size[0]))
         try:
             black, white = self(_plain(size, 0)), self(_plain(size, 255))
-            x = _fit(self(_ramp(size, axis=1)), black, white, size[1], axis=1)
-            y = _fit(self(_ramp(size, axis=0)), black, white, size[0], axis=0)
+            across, down = self(_ramp(size, axis=1)), self(_ramp(size, axis=0))
+            if not np.array_equal(across, self(_ramp(size, axis=1))):
+                raise ValueError("it is random: the same image gives another result")
+            x = _fit(across, black, white, size[1], axis=1)
+            y = _fit(down, black, white, size[0], axis=0)
         except Exception as error:  # a probe is no photograph: failing on it says nothing about the user's image
             return whole, (f"what the preprocessing shows was not found ({error}); assumed: the whole image",)
         return View(x[0], y[0], x[1], y[1]), ()

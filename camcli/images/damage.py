@@ -14,6 +14,9 @@ _GIFS = (b"GIF87a", b"GIF89a")
 _TIFFS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _KNOWN = (_JPEG, _PNG, _JP2, *_GIFS, *_TIFFS, b"RIFF", b"BM")
 
+_TIFF_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8}
+"""Bytes of one value, by the type of its field; one where it is not listed."""
+
 _NOT_IMAGES = (
     (b"version https://git-lfs", "a Git LFS pointer; fetch the image with git lfs pull"),
     (b"<!doctype html", "an HTML page, perhaps of a download that failed"),
@@ -136,13 +139,12 @@ def _tiff(data: bytes) -> bool:
     for i in range(struct.unpack_from(order + "H", data, start)[0]):
         at = start + 2 + 12 * i
         tag, kind, count = struct.unpack_from(order + "HHI", data, at)
-        width = {3: "H", 4: "I"}.get(kind)
-        if tag in (273, 279, 324, 325) and width is not None:  # offsets and lengths of strips, of tiles
-            layout = f"{order}{count}{width}"
-            where = at + 8 if struct.calcsize(layout) <= 4 else struct.unpack_from(order + "I", data, at + 8)[0]
-            if where + struct.calcsize(layout) > len(data):
-                return True
-            numbers[tag] = struct.unpack_from(layout, data, where)
+        size = count * _TIFF_BYTES.get(kind, 1)
+        where = at + 8 if size <= 4 else struct.unpack_from(order + "I", data, at + 8)[0]
+        if where + size > len(data):
+            return True
+        if tag in (273, 279, 324, 325) and kind in (3, 4):  # offsets and lengths of strips, of tiles
+            numbers[tag] = struct.unpack_from(f"{order}{count}{'H' if kind == 3 else 'I'}", data, where)
     for offsets, lengths in ((273, 279), (324, 325)):
         pieces = zip(numbers.get(offsets, ()), numbers.get(lengths, ()), strict=False)
         if any(offset + length > len(data) for offset, length in pieces):

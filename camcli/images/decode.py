@@ -83,11 +83,12 @@ class Decoded:
 
 
 @contextmanager
-def pillow_limits(*, max_pixels: int = MAX_PIXELS, allow_truncated: bool = False) -> Iterator[None]:
+def pillow_limits(*, max_pixels: int | None = None, allow_truncated: bool = False) -> Iterator[None]:
     """Around a run: our own limit in place of Pillow's global one, none of its warnings, and both as before afterwards.
 
     Args:
-        max_pixels: as in :class:`DecodeSettings`; also holds for images inside images (icons), which only Pillow sees.
+        max_pixels: as in :class:`DecodeSettings`, which :func:`decode` checks by itself; given here, it also holds for
+            images inside images (icons), which only Pillow sees.
         allow_truncated: changes nothing global: :func:`decode` mends a truncated image by itself, because Pillow's
             switch would also let damaged images of other threads pass without a word.
     """
@@ -96,7 +97,8 @@ def pillow_limits(*, max_pixels: int = MAX_PIXELS, allow_truncated: bool = False
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        Image.MAX_IMAGE_PIXELS = max(1, -(-max_pixels // 2))  # Pillow refuses above twice its limit
+        # Pillow warns above its limit and refuses above twice as much.
+        Image.MAX_IMAGE_PIXELS = None if max_pixels is None else max(1, -(-max_pixels // 2))
         ImageFile.LOAD_TRUNCATED_IMAGES = False  # which imported packages like to set
         try:
             yield

@@ -8,7 +8,8 @@ CMYK, YCbCr             as Pillow converts them (inverted CMYK of Adobe JPEGs in
 alpha of any kind       laid over white (RGBA, LA, PA, a palette entry or a colour declared transparent)
 1-bit                   black and white
 16-bit grey             65535 is white: divided by 257 and rounded, whatever the image's own range
-32-bit integer          0…65535 from PNG: as 16-bit; elsewhere 0…255 as it stands, else the image's own minimum…maximum
+32-bit integer          of PNG and PPM, up to 65535: as 16-bit; elsewhere 0…255 as it stands, else the image's own
+                        minimum…maximum
 32-bit float            0…1 as a share of white, 0…255 as it stands, else the image's own minimum…maximum; NaN is black,
                         and infinities are cut to the finite extremes
 ======================  ================================================================================================
@@ -60,7 +61,7 @@ def _from_range(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     if not finite.any():
         raise ImageError("unsupported", "not one of its pixels is a finite number")
     low, high = float(values[finite].min()), float(values[finite].max())
-    ceilings = (1.0, 255.0) if image.mode == "F" else (65535.0,) if image.format == "PNG" else (255.0,)
+    ceilings = (1.0, 255.0) if image.mode == "F" else (65535.0,) if image.format in ("PNG", "PPM") else (255.0,)
     ceiling = next((c for c in ceilings if low >= 0 and high <= c), None)
     notes: tuple[str, ...] = ()
     if ceiling is None:

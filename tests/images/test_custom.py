@@ -1,0 +1,119 @@
+"""A user's own preprocessing: where it looks is found by asking it."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import transforms as T
+
+from camcli.errors import ConfigError, ImageError
+from camcli.images import Preprocessing, View, to_input
+
+NORMALISE = [T.ToTensor(), T.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))]
+
+
+def image(width: int, height: int) -> Image.Image:
+    noise = np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
+    return Image.fromarray(noise)
+
+
+def close(found: View, wanted: View, size: tuple[int, int]) -> bool:
+    return all(
+        abs(getattr(found, name) - getattr(wanted, name)) <= max(1.0, 0.01 * max(size))
+        for name in ("x0", "y0", "x1", "y1")
+    )
+
+
+@pytest.mark.parametrize("size", [(640, 480), (480, 640), (1500, 1000), (60, 90)])
+@pytest.mark.parametrize("resize", ["crop", "squash", "pad"])
+def test_crops_squashes_and_pads_are_found(size: tuple[int, int], resize: str) -> None:
+    own = Preprocessing(3, 160, 160, resize=resize, resize_to=160 if resize != "crop" else 200)  # type: ignore[arg-type]
+
+    def transform(picture: Image.Image) -> torch.Tensor:
+        return to_input(own(picture).pixels[None], own)[0]
+
+    custom = Preprocessing.from_callable(transform)
+    assert (custom.channels, custom.height, custom.width) == (3, 160, 160)
+    prepared = custom(image(*size))
+    assert prepared.notes == ()
+    assert close(prepared.view, own(image(*size)).view, size)
+    assert torch.equal(to_input(prepared.pixels[None], custom)[0], transform(image(*size)))
+
+
+def test_a_corner_crop_in_grey_is_found() -> None:
+    transform = T.Compose([T.Grayscale(), T.Lambda(lambda i: i.crop((20, 40, 148, 168))), T.Resize(64), T.ToTensor()])
+    custom = Preprocessing.from_callable(transform)
+    assert custom.channels == 1
+    assert close(custom(image(320, 240)).view, View(20, 40, 148, 168), (320, 240))
+
+
+def mirrored(picture: Image.Image) -> Any:
+    return T.Compose([T.RandomHorizontalFlip(1.0), T.Resize((64, 64)), *NORMALISE])(picture)
+
+
+def turned(picture: Image.Image) -> Any:
+    return T.Compose([T.Lambda(lambda i: i.rotate(90)), T.Resize((64, 64)), *NORMALISE])(picture)
+
+
+def standardised(picture: Image.Image) -> Any:
+    pixels = T.ToTensor()(picture.resize((64, 64)))
+    return (pixels - pixels.mean()) / pixels.std()
+
+
+def blind(picture: Image.Image) -> Any:
+    return torch.zeros(3, 64, 64)
+
+
+def random_crop(picture: Image.Image) -> Any:
+    x, y = random.randrange(picture.width // 2), random.randrange(picture.height // 2)
+    return T.ToTensor()(picture.crop((x, y, x + picture.width // 2, y + picture.height // 2)).resize((64, 64)))
+
+
+@pytest.mark.parametrize("transform", [mirrored, turned, standardised, blind, random_crop])
+def test_what_cannot_be_located_is_said(transform: Any) -> None:
+    random.seed(3)
+    prepared = Preprocessing.from_callable(transform)(image(200, 120))
+    assert prepared.view == View(0, 0, 200, 120)
+    assert "whole image" in prepared.notes[0]
+
+
+def test_probing_is_done_once_for_each_size() -> None:
+    calls = 0
+
+    def transform(picture: Image.Image) -> Any:
+        nonlocal calls
+        calls += 1
+        return T.ToTensor()(picture.resize((8, 8)))
+
+    custom = Preprocessing.from_callable(transform)
+    custom(image(50, 40))
+    first = calls
+    custom(image(50, 40))
+    assert calls == first + 1
+
+
+def test_failures_are_named() -> None:
+    def fails(picture: Image.Image) -> Any:
+        raise RuntimeError("no such thing")
+
+    with pytest.raises(ConfigError, match="no such thing"):
+        Preprocessing.from_callable(fails)
+    with pytest.raises(ConfigError, match="shape"):
+        Preprocessing.from_callable(lambda picture: torch.zeros(5))
+    with pytest.raises(ImageError, match="no such thing") as caught:
+        Preprocessing(custom=fails)(image(9, 9))
+    assert caught.value.kind == "internal"
+    with pytest.raises(ImageError, match="3×40×50") as caught:
+        Preprocessing(custom=T.ToTensor())(image(50, 40))
+    assert caught.value.kind == "unsupported"
+
+
+def test_flags_do_not_reach_into_a_callable() -> None:
+    custom = Preprocessing.from_callable(T.Compose([T.Resize((8, 8)), T.ToTensor()]))
+    with pytest.raises(ConfigError, match="callable"):
+        custom.changed(input_size=(4, 4))

@@ -1,0 +1,277 @@
+"""Decoding: every kind of file becomes upright RGB, or an error that says what is wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile
+
+from camcli.errors import ImageError
+from camcli.images import Decoded, DecodeSettings, decode, pillow_limits
+from tests.images.files import encoded, gradient, photo, png_of_size
+
+EXIF_FORMATS = ["JPEG", "WEBP", "PNG", "TIFF"]
+UNDO = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+def pixels(decoded: Decoded) -> np.ndarray:
+    assert decoded.image.mode == "RGB"
+    return np.asarray(decoded.image)
+
+
+def failure(data: bytes, **settings: object) -> ImageError:
+    with pillow_limits(), pytest.raises(ImageError) as caught:
+        decode(data, DecodeSettings(**settings))  # type: ignore[arg-type]
+    assert "\n" not in caught.value.message
+    assert "0x" not in caught.value.message, "an address differs from run to run"
+    return caught.value
+
+
+def test_what_is_known_of_a_file() -> None:
+    data = encoded(photo(), "JPEG", quality=90)
+    decoded = decode(data)
+    assert (decoded.width, decoded.height, decoded.format, decoded.frames) == (96, 64, "JPEG", 1)
+    assert (decoded.bytes, decoded.sha256, decoded.notes) == (len(data), hashlib.sha256(data).hexdigest(), ())
+    assert np.array_equal(pixels(decoded), np.asarray(Image.open(io.BytesIO(data))))
+    assert np.array_equal(pixels(decode(data)), pixels(decoded))
+
+
+@pytest.mark.parametrize("kind", EXIF_FORMATS)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_upright(kind: str, orientation: int) -> None:
+    upright = photo()
+    method = UNDO[orientation]
+    stored = upright if method is None else upright.transpose(method)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options: dict[str, object] = {"lossless": True} if kind == "WEBP" else {}
+    decoded = decode(encoded(stored, kind, exif=exif, **options))
+    assert (decoded.width, decoded.height) == (96, 64)
+    # JPEG works in blocks, so turning what was compressed differs a little from compressing what was turned.
+    difference = np.abs(pixels(decoded).astype(int) - np.asarray(upright)).mean()
+    assert difference < (6 if kind == "JPEG" else 1e-9)
+
+
+def test_damaged_exif_costs_a_note_and_not_the_image() -> None:
+    data = encoded(photo(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\xff\xff\xff\xff\0")
+    with pillow_limits():
+        assert decode(data).image.size == (96, 64)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "PA"])
+def test_alpha_lies_over_white(mode: str) -> None:
+    rgba = Image.new("RGBA", (20, 10), (0, 0, 0, 255))
+    rgba.paste((0, 0, 0, 0), (0, 0, 10, 10))  # the left half is transparent black
+    if mode == "P":
+        palette = Image.new("P", (20, 10), 1)
+        palette.putpalette([0, 0, 0, 0, 0, 0])
+        palette.paste(0, (0, 0, 10, 10))
+        data = encoded(palette, "PNG", transparency=0)
+    elif mode == "PA":
+        image = rgba.convert("PA")
+        data = encoded(image.convert("LA"), "TIFF")
+    else:
+        data = encoded(rgba.convert(mode), "PNG")
+    seen = pixels(decode(data))
+    assert (seen[:, :10] == 255).all()
+    assert (seen[:, 10:] == 0).all()
+
+
+def test_half_transparent_is_half_white() -> None:
+    seen = pixels(decode(encoded(Image.new("RGBA", (4, 4), (100, 0, 200, 128)), "PNG")))
+    assert np.abs(seen[0, 0].astype(int) - [177, 127, 227]).max() <= 1
+
+
+def test_a_colour_declared_transparent_is_white() -> None:
+    image = photo()
+    image.paste((1, 2, 3), (0, 0, 10, 10))
+    seen = pixels(decode(encoded(image, "PNG", transparency=(1, 2, 3))))
+    assert (seen[:10, :10] == 255).all()
+    assert np.array_equal(seen[20:], np.asarray(image)[20:])
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_cmyk(kind: str) -> None:
+    decoded = decode(encoded(photo().convert("CMYK"), kind, **({"quality": 95} if kind == "JPEG" else {})))
+    assert np.abs(pixels(decoded).astype(int) - np.asarray(photo())).mean() < 4
+
+
+def test_one_bit_is_black_and_white() -> None:
+    image = Image.fromarray(gradient() > 0.5)
+    assert set(np.unique(pixels(decode(encoded(image, "PNG"))))) == {0, 255}
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+def test_sixteen_bit_grey_keeps_its_range(kind: str) -> None:
+    values = np.rint(gradient() * 65535).astype(np.uint16)
+    seen = pixels(decode(encoded(Image.fromarray(values), kind)))[0, :, 0]
+    assert np.array_equal(seen, np.arange(256))
+    dim = pixels(decode(encoded(Image.fromarray(values // 4), kind)))[0, :, 0]
+    assert dim.max() == 64
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "rule"),
+    [
+        (0.0, 1.0, "share"),
+        (0.0, 255.0, "own"),
+        (0.0, 1000.0, "stretched"),
+        (-3.0, 5.0, "stretched"),
+        (0.0, 3e38, "stretched"),
+        (-3e38, 3e38, "stretched"),
+    ],
+)
+def test_floats_are_scaled_and_never_saturated(low: float, high: float, rule: str) -> None:
+    values = (low + gradient() * (high - low)).astype(np.float32)
+    decoded = decode(encoded(Image.fromarray(values), "TIFF"))
+    assert np.abs(pixels(decoded)[0, :, 0].astype(int) - np.arange(256)).max() <= 1
+    assert bool(decoded.notes) == (rule == "stretched")
+
+
+def test_a_dim_float_image_stays_dim() -> None:
+    assert pixels(decode(encoded(Image.fromarray((gradient() * 0.5).astype(np.float32)), "TIFF"))).max() == 128
+
+
+def test_floats_that_are_no_numbers() -> None:
+    values = gradient().astype(np.float32).copy()
+    values[0, :3] = np.nan, np.inf, -np.inf
+    seen = pixels(decode(encoded(Image.fromarray(values), "TIFF")))
+    assert seen[0, :3, 0].tolist() == [0, 255, 0]
+    none = Image.fromarray(np.full((4, 4), np.nan, np.float32))
+    assert failure(encoded(none, "TIFF")).kind == "unsupported"
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 255), (0, 65535), (-(2**31), 2**31 - 1), (7, 300)])
+def test_integers_are_scaled_and_never_saturated(low: int, high: int) -> None:
+    values = (low + gradient() * (high - low)).astype(np.int64).astype(np.int32)
+    seen = pixels(decode(encoded(Image.fromarray(values), "TIFF")))[0, :, 0]
+    assert np.abs(seen.astype(int) - np.arange(256)).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_several_frames_the_first_is_taken(kind: str) -> None:
+    colours = [(200, 0, 0), (0, 200, 0), (0, 0, 200)]
+    first, *rest = [Image.new("RGB", (16, 16), colour) for colour in colours]
+    lossless = {"lossless": True} if kind == "WEBP" else {}
+    decoded = decode(encoded(first, kind, save_all=True, append_images=rest, **lossless))
+    assert decoded.frames == 3
+    assert pixels(decoded)[8, 8].tolist() == [200, 0, 0]
+    assert decode(encoded(first, kind, **lossless)).frames == 1
+
+
+@pytest.mark.parametrize("kind", ["BMP", "PPM", "TGA", "ICO", "AVIF", "JPEG2000", "PCX"])
+def test_other_formats(kind: str) -> None:
+    decoded = decode(encoded(photo(64, 64), kind))
+    assert decoded.image.size == (64, 64)
+    assert np.abs(pixels(decoded).astype(int) - np.asarray(photo(64, 64))).mean() < 5
+
+
+@pytest.mark.parametrize("data", [png_of_size(65_000, 65_000), png_of_size(9_460, 9_460)])
+def test_more_pixels_than_allowed_are_refused(data: bytes) -> None:
+    error = failure(data)
+    assert error.kind == "too-large"
+    assert "--max-pixels" in error.message
+
+
+def test_the_limit_is_exact() -> None:
+    data = encoded(photo(96, 64), "PNG")
+    assert failure(data, max_pixels=96 * 64 - 1).kind == "too-large"
+    assert decode(data, DecodeSettings(max_pixels=96 * 64)).width == 96
+
+
+_BOMBS = """
+import resource, sys
+from camcli.errors import ImageError
+from camcli.images import DecodeSettings, decode, pillow_limits
+sys.path.insert(0, ".")
+from tests.images.files import encoded, photo, png_of_size
+decode(encoded(photo(), "PNG"))
+import struct
+icon = png_of_size(30000, 30000)
+ico = struct.pack("<HHHBBBBHHII", 0, 1, 1, 0, 0, 0, 0, 1, 32, len(icon), 22) + icon
+webp = b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X" + struct.pack("<I", 10)
+webp += bytes([0x02, 0, 0, 0]) + b"\\xfe\\x3f\\x00" * 2
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for data in (png_of_size(65000, 65000), ico, webp):
+    try:
+        with pillow_limits(max_pixels=DecodeSettings().max_pixels):
+            decode(data)
+    except ImageError as error:
+        print(error.kind)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_bombs_take_no_memory() -> None:
+    """Also those that only a decoder sees: an icon that holds a larger picture than it says."""
+    done = subprocess.run([sys.executable, "-c", _BOMBS], capture_output=True, text=True, check=True)
+    *kinds, grown = done.stdout.split()
+    assert kinds == ["too-large"] * 3
+    assert int(grown) < 30, f"{grown} MiB"
+
+
+def test_pillows_settings_are_as_before() -> None:
+    before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+    big = encoded(Image.new("1", (10_000, 10_000)), "PNG")
+    many = 250_000_000
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for limits in (pillow_limits(), pillow_limits(max_pixels=many)):
+            with limits:  # more than Pillow warns of, fewer than we allow
+                assert decode(big, DecodeSettings(max_pixels=many)).width == 10_000
+    with pytest.raises(RuntimeError, match="out of here"), pillow_limits(max_pixels=5):
+        raise RuntimeError("out of here")
+    assert before == (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
+
+
+def test_fast_decoding_is_smaller_and_says_so() -> None:
+    data = encoded(photo(1600, 1200), "JPEG")
+    settings = DecodeSettings(fast_decode=True, fast_size=(100, 100))
+    fast = decode(data, settings)
+    assert fast.image.size == (400, 300)  # twice the input or more
+    assert (fast.width, fast.height) == (1600, 1200)
+    assert fast.notes == ("decoded at 400×300",)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = decode(encoded(photo(1600, 1200), "JPEG", exif=exif), settings)
+    assert (turned.width, turned.height, turned.image.size) == (1200, 1600, (300, 400))
+    assert decode(encoded(photo(150, 150), "JPEG"), settings).notes == ()
+    assert decode(encoded(photo(800, 600), "PNG"), settings).image.size == (800, 600)
+
+
+def test_a_decoder_without_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: object) -> None:
+        raise MemoryError
+
+    data = encoded(photo(), "PNG")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", full)
+    assert failure(data).kind == "out-of-memory"
+
+
+@pytest.mark.parametrize(
+    "odd", [SyntaxError, ValueError, KeyError, NotImplementedError, EOFError, IndexError, TypeError, ZeroDivisionError]
+)
+def test_unusual_exceptions_of_a_decoder_are_named(monkeypatch: pytest.MonkeyPatch, odd: type[Exception]) -> None:
+    def break_down(self: object) -> None:
+        raise odd("something odd")
+
+    data = encoded(photo(), "PNG")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", break_down)
+    error = failure(data)
+    assert error.kind == ("unsupported" if odd is NotImplementedError else "corrupt")
+    assert "something odd" in error.message
