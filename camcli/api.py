@@ -116,7 +116,7 @@ def explain(
         ImageError: an image that cannot be read.
     """
     config = RunConfig(method=method, layer=layer, target=str(target), **settings)  # type: ignore[arg-type]
-    several = images if isinstance(images, (list, tuple)) else [images]
+    several: Sequence[ImageLike] = images if isinstance(images, list | tuple) else [images]  # type: ignore[list-item]
     slots = parse_target(str(target), model.class_names, model.num_classes)
     if any(slot.kind == "label" for slot in slots):
         raise SourceError("target='label' needs a run over folders or a manifest: use camcli.run.")

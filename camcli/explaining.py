@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from camcli.errors import ImageError
-from camcli.explainer import Explained
+from camcli.explainer import Explained, MapKey
 from camcli.flow import Clock
 from camcli.images import to_input
-from camcli.items import ClassMap, Explanation, Failed, Loaded, seed_of
+from camcli.items import ChosenClass, ClassMap, Explanation, Failed, Loaded, seed_of
 from camcli.setup import Setup
 from camcli.targets import NO_SLOT, choose_targets, slots_of
 
@@ -77,28 +77,39 @@ class Explaining:
         def choose(logits: torch.Tensor) -> torch.Tensor:
             return torch.from_numpy(choose_targets(logits.numpy(), setup.slots, labels, own))
 
-        return setup.explainer(inputs, choose, [seed_of(image.facts.sha256, setup.config.seed) for image in padded])
+        seeds = [seed_of(image.facts.sha256, setup.config.seed) for image in padded]
+        known = torch.tensor([NO_SLOT if label is None else label for label in labels])
+        return setup.explainer(inputs, choose, seeds, known)
 
     def _explanation(self, image: Loaded, explained: Explained, i: int) -> Explanation | Failed:
         targets = explained.targets[i].tolist()
-        if all(target == NO_SLOT for target in targets):
+        if all(target == NO_SLOT for target in targets) and not self.setup.classless:
             return Failed(image.entry, ImageError("target", _NO_LABEL), image.facts)
-        maps = []
-        for key, raw in explained.maps.items():
-            if targets[key.slot] != NO_SLOT:
-                slot = slots_of(self.setup.slots, image.own_target)[key.slot]
-                maps.append(
-                    ClassMap(key.method, key.layer, self.setup.slots[key.slot].key, slot.chosen_by,
-                             targets[key.slot], raw[i].numpy())
-                )  # fmt: skip
+        maps = tuple(self._maps(image, explained, i))
         notes = []
-        if NO_SLOT in targets and image.own_target is None:
+        if NO_SLOT in targets and image.own_target is None and not self.setup.classless:
             notes.append("its label is not known; it has no map for it")
         if self.size < self.setup.batch_size:
             notes.append(f"explained in a batch of {self.size} after running out of memory")
-        return Explanation(
-            image, explained.logits[i].numpy(), explained.probabilities[i].numpy(), tuple(maps), tuple(notes)
-        )
+        logits, probabilities = explained.logits[i].numpy(), explained.probabilities[i].numpy()
+        return Explanation(image, logits, probabilities, maps, tuple(notes))
+
+    def _maps(self, image: Loaded, explained: Explained, i: int) -> Iterator[ClassMap]:
+        """The image's maps: by method as asked for, then by layer, then by target."""
+        setup, slots = self.setup, slots_of(self.setup.slots, image.own_target)
+        methods = {method: place for place, method in enumerate(setup.config.method)}
+        layers = {layer.path: place for place, layer in enumerate(setup.layers)}
+
+        def place(key: MapKey) -> tuple[int, int, int]:
+            return methods[key.method], layers.get(key.layer, 0) if isinstance(key.layer, str) else 0, key.slot
+
+        for key in sorted(explained.maps, key=place):
+            target = int(explained.targets[i, key.slot])
+            if target == NO_SLOT and not setup.classless:
+                continue
+            chosen = ChosenClass(target, slots[key.slot].chosen_by) if not setup.classless else None
+            slot_key = setup.slots[key.slot].key
+            yield ClassMap(key.method, key.layer, slot_key, chosen, explained.maps[key][i].numpy())
 
 
 _NO_LABEL = (

@@ -51,14 +51,21 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class ChosenClass:
+    """The class that a map explains, and how it was chosen."""
+
+    index: int
+    chosen_by: str
+
+
+@dataclass(frozen=True)
 class ClassMap:
     """One map of one image: a method at a layer for a class."""
 
     method: str
     layer: str | tuple[str, ...] | None
     slot_key: str  # of the run's slot: a level of the artefact's path
-    chosen_by: str
-    target: int
+    target: ChosenClass | None  # None: the model has no classes
     raw: np.ndarray  # (h, w) float32, native and raw
 
 
@@ -112,7 +119,7 @@ def explained_row(
         "error": None,
         **form,
         "label": None if label is None else {"index": label, "name": class_name(label, names)},
-        "correct": None if label is None else bool(top[0] == label),
+        "correct": None if label is None or not len(top) else bool(top[0] == label),
         "predictions": [_scored(int(index), explanation, names) for index in top],
         "view": [round(v, 3) for v in (loaded.view.x0, loaded.view.y0, loaded.view.x1, loaded.view.y1)],
         "maps": map_rows,
@@ -129,11 +136,12 @@ def map_row(
     """The row of one map of an image."""
     loaded = explanation.loaded
     size = (loaded.facts.width, loaded.facts.height)
-    layer = class_map.layer
+    layer, target = class_map.layer, class_map.target
+    scored = None if target is None else _scored(target.index, explanation, names)
     return {
         "method": class_map.method,
         "layer": list(layer) if isinstance(layer, tuple) else layer,
-        "target": {**_scored(class_map.target, explanation, names), "chosen_by": class_map.chosen_by},
+        "target": None if scored is None or target is None else {**scored, "chosen_by": target.chosen_by},
         "status": map_status(class_map.raw),
         "raw": raw_statistics(class_map.raw),
         "attention": attention(class_map.raw, loaded.view, size, model_size),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,6 +57,7 @@ class Loader:
     def _prepare(self, entry: Entry, decoded: Decoded, facts: Facts) -> Loaded:
         own = self._own_target(entry)
         prepared = self.preprocessing(decoded.image)
+        facts = replace(facts, notes=(*facts.notes, *prepared.notes))
         canvas = None
         if self.canvas_side is not None:
             canvas = make_canvas(np.asarray(decoded.image), prepared.view, self.canvas_side)

@@ -122,7 +122,8 @@ def colour(placed: np.ndarray, colormap: str) -> np.ndarray:
 
 def to_gray(placed: np.ndarray) -> np.ndarray:
     """[0, 1] to 8 bits, rounded."""
-    return np.rint(placed * 255).astype(np.uint8)
+    gray: np.ndarray = np.rint(placed * 255).astype(np.uint8)
+    return gray
 
 
 class Drawing:

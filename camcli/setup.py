@@ -45,6 +45,11 @@ class Setup:
     style: Style
     limits: Mapping[str, tuple[float, float]]  # fixed normalisation limits of each method, raw units
 
+    @property
+    def classless(self) -> bool:
+        """Whether the model is an encoder without classes; its maps explain none."""
+        return self.model.num_classes is None
+
 
 def open_sources(config: RunConfig) -> Sources:
     """The inputs of a run.
@@ -88,6 +93,9 @@ def explain_options(config: RunConfig, precision: str) -> ExplainOptions:
         fuse=config.fuse,
         probability=config.probability,
         method_options=config.option,
+        precision_given=config.precision != "auto",
+        aug_smooth=config.aug_smooth,
+        eigen_smooth=config.eigen_smooth,
     )
 
 

@@ -101,7 +101,7 @@ def choose_targets(
     for i in range(len(logits)):
         for t, slot in enumerate(slots_of(slots, own[i])):
             if slot.kind in ("index", "name"):
-                chosen[i, t] = slot.value
+                chosen[i, t] = slot.value or 0
             elif slot.kind == "label":
                 label = labels[i]
                 chosen[i, t] = NO_SLOT if label is None else label

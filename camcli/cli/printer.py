@@ -47,8 +47,8 @@ class Printer(Watcher):
         if self.talk.quiet:
             return
         self.last = time.monotonic()
-        self.say(*describe_setup(setup))
-        for note in (*setup.model.notes, *notes):
+        self.say(*describe_setup(setup, passes=self.talk.verbose))
+        for note in (*setup.model.notes, *setup.explainer.notes, *notes):
             self.say(f"note     {note}")
         if sys.stderr.isatty():
             self.bar = tqdm(unit=" images", desc="explaining", leave=False, dynamic_ncols=True)
@@ -152,7 +152,7 @@ def contents(summary: Summary) -> str:
     return ", ".join([*folders, "index.json"])
 
 
-def describe_setup(setup: Setup) -> list[str]:
+def describe_setup(setup: Setup, *, passes: bool) -> list[str]:
     """What was decided, in a few lines."""
     model, pre = setup.model, setup.model.preprocessing
     classes = f", {model.num_classes} classes" if model.num_classes else ""
@@ -167,7 +167,7 @@ def describe_setup(setup: Setup) -> list[str]:
         f"method   {', '.join(setup.config.method)} for {setup.config.target or 'predicted'}; "
         f"{setup.device}, {setup.precision}, batches of {setup.batch_size}"
     )
-    return lines
+    return lines + ([f"passes   {line}" for line in setup.explainer.plan()] if passes else [])
 
 
 def print_plan(config: RunConfig, talk: Talk) -> None:
@@ -182,7 +182,7 @@ def print_plan(config: RunConfig, talk: Talk) -> None:
         }  # fmt: skip
         print(json.dumps(plan))
         return
-    for line in describe_setup(setup):
+    for line in describe_setup(setup, passes=True):
         print(line)
     print(
         f"images   {count}"
