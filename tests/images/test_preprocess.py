@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from timm.data import create_transform
+from timm.data import create_transform, resolve_data_config  # type: ignore[attr-defined]
+from timm.models import get_pretrained_cfg, list_pretrained
+from torchvision.models import get_model_weights, list_models
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms._presets import ImageClassification
 
@@ -48,14 +50,54 @@ def test_torchvision_gives_the_same_bits(photo: Image.Image, crop: int, resize: 
 def test_timm_gives_the_same_bits(photo: Image.Image, box: tuple[int, int], crop_mode: str, interpolation: str) -> None:
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.25, 0.5)
     for crop_pct, size in itertools.product([0.875, 0.95, 1.0, 0.9], SIZES):
-        config: dict[str, Any] = {"input_size": (3, *box), "crop_pct": crop_pct, "crop_mode": crop_mode, "mean": mean, "std": std}
+        config: dict[str, Any] = {
+            "input_size": (3, *box),
+            "crop_pct": crop_pct,
+            "crop_mode": crop_mode,
+            "mean": mean,
+            "std": std,
+        }
         theirs = create_transform(**config, interpolation=interpolation)
         ours = timm_like(box, crop_pct, crop_mode, interpolation=interpolation, mean=mean, std=std)
         image = photo.resize(size)
         assert torch.equal(tensor(ours, image), theirs(image)), (crop_pct, size)
 
 
-def timm_like(box: tuple[int, int], crop_pct: float, crop_mode: str, **rest: object) -> Preprocessing:
+def test_every_configuration_of_timms_pretrained_models_gives_the_same_bits(photo: Image.Image) -> None:
+    """One model for each way of cropping, of those that are not too large to be quick."""
+    seen = set()
+    for name in list_pretrained():
+        config = resolve_data_config({}, pretrained_cfg=vars(get_pretrained_cfg(name)))  # type: ignore[no-untyped-call]
+        _, height, width = config["input_size"]
+        how = (config["crop_pct"], config["crop_mode"], config["interpolation"], height == width)
+        if how in seen or max(height, width) > 512:
+            continue
+        seen.add(how)
+        stats = {"mean": config["mean"], "std": config["std"], "interpolation": config["interpolation"]}
+        ours = timm_like((height, width), config["crop_pct"], config["crop_mode"], **stats)
+        assert torch.equal(tensor(ours, photo), create_transform(**config)(photo)), name
+    assert len(seen) > 20
+
+
+def test_every_transform_of_torchvisions_weights_gives_the_same_bits(photo: Image.Image) -> None:
+    presets = {}
+    for name in list_models():
+        for weights in get_model_weights(name):
+            theirs = weights.transforms()
+            if isinstance(theirs, ImageClassification):
+                presets[repr(theirs)] = theirs
+    assert len(presets) > 15
+    for theirs in presets.values():
+        (crop,), (resize,) = theirs.crop_size, theirs.resize_size
+        ours = Preprocessing(
+            *(3, crop, crop, tuple(theirs.mean), tuple(theirs.std)),
+            resize_to=resize,
+            interpolation=theirs.interpolation.value,
+        )
+        assert torch.equal(tensor(ours, photo), theirs(photo)), theirs
+
+
+def timm_like(box: tuple[int, int], crop_pct: float, crop_mode: str, **rest: Any) -> Preprocessing:
     """What timm's configuration means in our terms: made at a size of one pixel and brought to its own."""
     resize = {"center": "crop", "squash": "squash", "border": "pad"}[crop_mode]
     small = Preprocessing(3, 1, 1, resize=resize, resize_to=1, crop_pct=crop_pct, **rest)  # type: ignore[arg-type]

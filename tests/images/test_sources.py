@@ -324,7 +324,7 @@ def test_tars_are_read_in_place(tree: Path) -> None:
 def test_a_cut_tar_gives_what_is_there_and_names_the_rest(tree: Path) -> None:
     whole = archive(tree / "set.tar", [(f"{i}.jpg", bytes([i]) * 2000) for i in range(5)]).read_bytes()
     (tree / "set.tar").write_bytes(whole[:7000])
-    results = []
+    results: list[tuple[str, int | str]] = []
     for entry in Sources(["set.tar"]):
         try:
             results.append((entry.image, len(read(entry))))
