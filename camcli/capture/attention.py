@@ -72,8 +72,8 @@ def find_blocks(forward: Forward, inputs: Tensor, tokens: int, prefix: int) -> B
     stacks: list[tuple[str, ...]] = []
     with ExitStack() as stack:
         for path, part in forward.module.named_modules():
-            stack.callback(part.register_forward_pre_hook(lambda *_, p=path: running.append(p), prepend=True).remove)
-            stack.callback(part.register_forward_hook(lambda *_: running.pop() and None).remove)
+            stack.callback(part.register_forward_pre_hook(_entering(running, path), prepend=True).remove)
+            stack.callback(part.register_forward_hook(_leaving(running)).remove)
         stack.enter_context(torch.no_grad())
         stack.enter_context(plain_multihead(forward.module))
         stack.enter_context(AttentionTap(tokens, lambda _: stacks.append(tuple(running))))
@@ -87,6 +87,20 @@ def find_blocks(forward: Forward, inputs: Tensor, tokens: int, prefix: int) -> B
     blocks = Blocks(tokens, tuple(s[min(depth, len(s) - 1)] for s in stacks), ())
     run = attention_pass(forward, inputs, blocks)
     return Blocks(tokens, blocks.paths, _readout(run, tokens, prefix))
+
+
+def _entering(running: list[str], path: str) -> Callable[..., None]:
+    def hook(_module: nn.Module, _args: Any) -> None:
+        running.append(path)
+
+    return hook
+
+
+def _leaving(running: list[str]) -> Callable[..., None]:
+    def hook(_module: nn.Module, _args: Any, _output: Any) -> None:
+        running.pop()
+
+    return hook
 
 
 def _readout(run: AttentionPass, tokens: int, prefix: int) -> tuple[int, ...]:

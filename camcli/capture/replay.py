@@ -138,6 +138,8 @@ class Tail:
 
     def run_batch(self, memo: Memo, inputs: Tensor, altered: Tensor) -> Tensor:
         """Logits (N, classes) with the activations (N, ...) of the whole batch replaced; differentiable."""
+        if self.why_not is not None:
+            return self._whole(inputs, with_main_tensor(memo[self.path, 0], altered))
         ready: dict[str, list[Any]] = {}
         for key in self.specs:
             count = len(inputs)

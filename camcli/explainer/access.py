@@ -77,7 +77,7 @@ class Runs:
     def attention(self) -> AttentionPass:
         assert self.plan.blocks is not None
         memo = self.memos.setdefault("attention", {})
-        tail = self.plan.tails.get(self.plan.blocks.paths[-1])
+        tail = self.plan.block_tail
         if tail is None:
             return attention_pass(self.plan.forward, self.inputs, self.plan.blocks)
         with tail.remembering(memo):
@@ -117,7 +117,9 @@ class NetworkAccess:
                 continue
             product = (gradient.movedim(dim, -1) * bias.float()).movedim(-1, 1)
             where = self._map_of(product, node, dim)
-            (vectors if where is None else maps).append(product.flatten(2).sum(2) if where is None else where)
+            (vectors if where is None else maps).append(
+                (product if product.ndim == 2 else product.flatten(2).sum(2)) if where is None else where
+            )
         own = gradients[0]
         assert own is not None
         return Biases(self.runs.inputs * own, maps, vectors)
@@ -145,8 +147,8 @@ class NetworkAccess:
 
     def block_gradients(self) -> Sequence[Tensor]:
         run, plan = self.runs.attention, self.runs.plan
-        assert plan.blocks is not None
-        tail, memo = plan.tails[plan.blocks.paths[-1]], self.runs.memos["attention"]
+        tail, memo = plan.block_tail, self.runs.memos["attention"]
+        assert tail is not None
         found = []
         for matrix, tokens in zip(run.matrices, run.outputs, strict=True):
             with torch.enable_grad():

@@ -32,6 +32,7 @@ class Plan:
         stages: the layers of methods that look at several at once.
         tails: how to replay what comes behind a layer, for methods that need it.
         blocks: attention, for methods that need it.
+        block_tail: how to replay what comes behind the last block, for methods that need it.
         classless: the model has no classifier, so that there are no targets.
         notes: what the user should know: approximations, fallbacks.
     """
@@ -46,6 +47,7 @@ class Plan:
     stages: tuple[Target, ...] = ()
     tails: Mapping[str, Tail] = field(default_factory=dict)
     blocks: Blocks | None = None
+    block_tail: Tail | None = None
     classless: bool = False
     notes: tuple[str, ...] = ()
 

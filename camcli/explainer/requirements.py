@@ -49,9 +49,12 @@ def require(plan: Plan, inputs: Tensor) -> Plan:
 def _references(plan: Plan, inputs: Tensor) -> Plan:
     with torch.no_grad():
         classes = plan.forward(inputs[:1]).shape[1]
-    if classes < 2:
-        key = plan.needing("references")[0].key
-        raise MethodError(f"{key} compares classes, and the model has one logit. gradcam works.")
+    for method in plan.needing("references"):
+        if classes < 2:
+            raise MethodError(f"{method.key} compares classes, and the model has one logit. gradcam works.")
+        references = plan.settings[method.key]["references"]
+        if isinstance(references, tuple) and max(references) >= classes:
+            raise MethodError(f"--option {method.key}.references: the model's classes are 0 to {classes - 1}.")
     return plan
 
 
@@ -71,7 +74,7 @@ def _pooled_head(plan: Plan, inputs: Tensor) -> Plan:
             continue
         raise MethodError(
             f"cam needs a layer followed by global average pooling and one linear layer alone, which {layer.path} is "
-            f"not: {reason}. gradcam is the same where cam is defined, and works everywhere."
+            f"not: {reason}. gradcam gives the same picture where cam is defined, and works everywhere."
         )
     return plan
 
@@ -140,8 +143,7 @@ def _attention(plan: Plan, inputs: Tensor) -> Plan:
         raise MethodError(f"{keys}: no attention matrix over all tokens was met in this model. gradcam, layercam work.")
     plan = plan.adding(blocks=blocks)
     if any(method.key == "legrad" for method in plan.methods):
-        last = blocks.paths[-1]
-        plan = plan.adding(tails={**plan.tails, last: learn_tail(plan.forward, last, inputs)})
+        plan = plan.adding(block_tail=learn_tail(plan.forward, blocks.paths[-1], inputs))
     return plan
 
 

@@ -19,7 +19,9 @@ Build = Callable[[slice], Tensor]
 Reduce = Callable[[Tensor], Tensor]
 """From logits (M, classes) of a chunk of trials to what is kept of them, (M, ...)."""
 
-Need = Literal["tail", "scoring", "curvature", "attention", "network gradient", "relu", "pooled head", "references"]
+Need = Literal[
+    "tail", "scoring", "other inputs", "curvature", "attention", "network gradient", "relu", "pooled head", "references"
+]
 """What a method needs of a model beyond activations and gradients; checked before any image is read."""
 
 

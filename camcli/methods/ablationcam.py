@@ -1,0 +1,49 @@
+"""Ablation-CAM: Desai and Ramaswamy 2020, WACV, eq. 2 and 3."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from camcli.methods.base import Pass
+from camcli.methods.options import Option
+
+OPTIONS = (Option("fill", "zero", "what an ablated channel is filled with", choices=("zero", "mean")),)
+
+
+def ablationcam(p: Pass, options: Mapping[str, Any]) -> Tensor:
+    """w_k = (S − S with A_k ← fill) / |S|, the difference itself where S = 0; M = Σ_k w_k A_k.
+
+    Args:
+        p: targets (N, T).
+        options: ``fill``: zero, or the mean over the channel's positions.
+
+    Returns:
+        (N, T, h, w) float32, signed.
+    """
+    activations = p.layer.activations()
+    weights = torch.stack([_weights(p, activations, image, options["fill"]) for image in range(len(activations))])
+    return p.weighted_slots(weights)
+
+
+def _weights(p: Pass, activations: Tensor, image: int, fill: str) -> Tensor:
+    """(T, K) of one image."""
+    a, targets = activations[image], p.targets[image]
+    channels = len(a)
+    filling = a.mean((1, 2)) if fill == "mean" else a.new_zeros(channels)
+
+    def ablated(part: slice) -> Tensor:
+        # Trial 0 is the unaltered activation; trial k + 1 lacks channel k.
+        maps = a.repeat(part.stop - part.start, 1, 1, 1)
+        for row, trial in enumerate(range(part.start, part.stop)):
+            if trial:
+                maps[row, trial - 1] = filling[trial - 1]
+        return maps
+
+    scores = p.layer.trials(image, channels + 1, ablated, lambda z: p.score(z, targets.expand(len(z), -1)))
+    whole = scores[:1]
+    drop = whole - scores[1:]
+    return torch.where(whole == 0, drop, drop / whole.abs()).T

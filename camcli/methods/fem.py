@@ -1,0 +1,21 @@
+"""FEM, feature-based explanation: Fuad et al. 2020, doi 10.1109/IPTA50016.2020.9286629."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from camcli.methods.base import Pass
+
+
+def fem(p: Pass, _options: Mapping[str, Any]) -> Tensor:
+    """w_k = share of positions with A_k > mean + 2·std (of the population); M = Σ_k w_k A_k.
+
+    Returns (N, h, w) float32, signed where activations are.
+    """
+    a = p.activations.double() if p.activations.device.type != "mps" else p.activations
+    # In float64: a single strong position among few others stands at the threshold up to rounding.
+    threshold = a.mean((2, 3), keepdim=True) + 2 * a.std((2, 3), keepdim=True, correction=0)
+    return p.weighted((a > threshold).float().mean((2, 3)))

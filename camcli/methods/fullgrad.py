@@ -1,0 +1,24 @@
+"""FullGrad: Srinivas and Fleuret 2019, arXiv 1905.00780, eq. 4 and 6."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from camcli.methods.base import Pass
+from camcli.methods.images import upsampled
+
+
+def fullgrad(p: Pass, _options: Mapping[str, Any]) -> Tensor:
+    """M = Σ_channels |x ⊙ ∂S/∂x| + Σ_layers Σ_channels U(|b ⊙ ∂S/∂b-map|), every implicit bias counted.
+
+    Returns (N, H, W) float32, non-negative.
+    """
+    parts = p.network.biases()
+    size = (p.inputs.shape[2], p.inputs.shape[3])
+    total = parts.inputs.abs().sum(1)
+    for maps in parts.maps:
+        total = total + upsampled(maps.abs().sum(1), size)  # U is linear: summed before it
+    return total

@@ -1,0 +1,31 @@
+"""KPCA-CAM: Karmani et al. 2024, arXiv 2410.00267."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from camcli.methods.base import Pass
+from camcli.methods.eigen import in_double, signed
+
+
+def kpcacam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
+    """First component of kernel PCA of the positions, X (n, K) with columns centred.
+
+    Kernel tanh(X Xᵀ / K + 1), centred; M = √λ₁ u₁, λ₁ its largest eigenvalue; sign as in Eigen-CAM.
+    Returns (N, h, w) float32, signed; NaN for an image whose activations are not finite.
+    """
+    a = p.activations
+    rows = in_double(a.flatten(2).transpose(1, 2))
+    finite = torch.isfinite(rows).flatten(1).all(1)
+    rows = torch.where(finite[:, None, None], rows, 0.0)
+    rows = rows - rows.mean(1, keepdim=True)
+    kernel = torch.tanh(rows @ rows.transpose(1, 2) / rows.shape[2] + 1)
+    kernel = kernel - kernel.mean(1, keepdim=True) - kernel.mean(2, keepdim=True) + kernel.mean((1, 2), keepdim=True)
+    values, vectors = torch.linalg.eigh(kernel)
+    scores = vectors[:, :, -1] * values[:, -1:].clamp(min=0).sqrt()
+    found = torch.where(finite[:, None], signed(scores, in_double(a.abs().sum(1).flatten(1))), torch.nan)
+    return found.reshape(len(a), *a.shape[2:]).to(a.device, torch.float32)

@@ -1,0 +1,15 @@
+"""LaFAM: Karjauv and Albayrak 2024, arXiv 2403.06059."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from camcli.methods.base import Pass
+
+
+def lafam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
+    """M = mean_k A_k. Returns (N, h, w) float32, signed where activations are."""
+    return p.activations.mean(1)

@@ -1,0 +1,44 @@
+"""Opti-CAM: Zhang et al. 2023, arXiv 2301.07002, eq. 5 to 9."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from camcli.methods.base import Pass
+from camcli.methods.images import normalised, upsampled
+from camcli.methods.options import Option
+from camcli.methods.score import probabilities
+
+OPTIONS = (
+    Option("steps", 50, "steps of the optimiser", kind=int, least=1),
+    Option("lr", 0.1, "learning rate of Adam", kind=float, least=0),
+)
+
+
+def opticam(p: Pass, options: Mapping[str, Any]) -> Tensor:
+    """M = Σ_k softmax(u)_k A_k, u from equal weights on such that p_c(x ⊙ N01(U(M))) grows, by Adam.
+
+    The images of a batch are optimised side by side: Adam treats every number on its own, and an image's probability
+    depends on its own u alone. Returns (N, h, w) float32, signed where activations are.
+    """
+    size = (p.inputs.shape[2], p.inputs.shape[3])
+    finite = torch.isfinite(p.activations).flatten(1).all(1)
+    with torch.enable_grad():
+        u = torch.zeros(p.activations.shape[:2], device=p.inputs.device, requires_grad=True)
+        adam = torch.optim.Adam([u], lr=options["lr"])
+        for _ in range(options["steps"]):
+            masks = normalised(upsampled(_mixed(u, p.activations), size))
+            logits = p.network.logits(p.inputs * masks[:, None])
+            chosen = probabilities(logits, p.score.sigmoid).gather(1, p.targets[:, None])
+            (gradient,) = torch.autograd.grad(-chosen.sum(), u)
+            u.grad = torch.where(finite[:, None], gradient, 0.0)
+            adam.step()
+    return _mixed(u.detach(), p.activations)
+
+
+def _mixed(u: Tensor, activations: Tensor) -> Tensor:
+    return (torch.softmax(u, 1)[:, :, None, None] * activations).sum(1)

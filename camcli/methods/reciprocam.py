@@ -1,0 +1,54 @@
+"""Recipro-CAM: Byun and Lee 2022, arXiv 2209.14074; for tokens ViT-ReciproCAM 2023, arXiv 2310.02588."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from camcli.methods.base import Pass
+from camcli.methods.options import Option
+
+OPTIONS = (
+    Option("mask", "gaussian", "what is left of the activation around a position", choices=("gaussian", "point")),
+)
+
+_BUMP = ((0.25, 0.5, 0.25), (0.5, 1.0, 0.5), (0.25, 0.5, 0.25))
+"""A 3×3 Gaussian (binomial 1 2 1) with its peak at 1."""
+
+
+def reciprocam(p: Pass, options: Mapping[str, Any]) -> Tensor:
+    """M_ij = S(A ⊙ m_ij) − S(A ⊙ 0), m_ij a bump at (i, j); prefix tokens are kept.
+
+    Args:
+        p: targets (N, T).
+        options: ``mask``: a 3×3 Gaussian or a single position.
+
+    Returns:
+        (N, T, h, w) float32, signed.
+    """
+    activations = p.layer.activations()
+    height, width = activations.shape[2:]
+    masks = bumps(height, width, options["mask"]).to(activations)
+    return torch.stack([_map(p, activations, image, masks) for image in range(len(activations))])
+
+
+def _map(p: Pass, activations: Tensor, image: int, masks: Tensor) -> Tensor:
+    a, targets = activations[image], p.targets[image]
+    trials = torch.cat([masks.new_zeros(1, *masks.shape[1:]), masks])  # the first: nothing left
+    scores = p.layer.trials(
+        image, len(trials), lambda part: a * trials[part, None], lambda z: p.score(z, targets.expand(len(z), -1))
+    )
+    return (scores[1:] - scores[:1]).T.reshape(-1, *a.shape[1:])
+
+
+def bumps(height: int, width: int, mask: str) -> Tensor:
+    """(h·w, h, w) float32: for each position, row by row, the mask around it, cut off at the border."""
+    kernel = torch.tensor(_BUMP if mask == "gaussian" else ((0.0,) * 3, (0.0, 1.0, 0.0), (0.0,) * 3))
+    made = torch.zeros(height, width, height + 2, width + 2)
+    for i in range(height):
+        for j in range(width):
+            made[i, j, i : i + 3, j : j + 3] = kernel
+    return made[:, :, 1:-1, 1:-1].reshape(height * width, height, width)

@@ -1,0 +1,33 @@
+"""Attention rollout: Abnar and Zuidema 2020, arXiv 2005.00928."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from camcli.methods.base import Attention, Pass
+
+
+def rollout(p: Pass, _options: Mapping[str, Any]) -> Tensor:
+    """R = Π_l rownorm(mean_heads A_l + I), the last block leftmost; M: the rows that the score is read from.
+
+    Returns (N, h, w) float32, non-negative.
+    """
+    attention = p.network.attention()
+    return read_out(attention, *(_mixed(matrix) for matrix in attention.matrices))
+
+
+def _mixed(matrix: Tensor) -> Tensor:
+    mean = matrix.mean(1) + torch.eye(matrix.shape[-1], device=matrix.device)
+    return mean / mean.sum(-1, keepdim=True)
+
+
+def read_out(attention: Attention, *steps: Tensor) -> Tensor:
+    """The product of steps (N, tokens, tokens), later ones to the left; mean of the readout rows, on the grid."""
+    relevance = steps[0]
+    for step in steps[1:]:
+        relevance = step @ relevance
+    return attention.on_grid(relevance[:, list(attention.readout)].mean(1))

@@ -1,0 +1,18 @@
+"""ShapleyCAM: Cai 2025, arXiv 2501.06261."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from camcli.methods.base import Pass
+
+
+def shapleycam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
+    """w_k = mean_ij (g − ½ Hess·A); M = Σ_k w_k A_k. Equals Grad-CAM where the tail is piecewise linear.
+
+    Returns (N, h, w) float32, signed.
+    """
+    return p.weighted((p.g - 0.5 * p.layer.curvature(p.activations)).mean((2, 3)))
