@@ -96,6 +96,8 @@ class Sources:
             if source.kind == "manifest":
                 for _ in from_manifest(source.path):
                     pass
+            elif source.kind == "list":
+                next(from_list(source.path), None)
             elif source.kind == "tar":
                 check_tar(source.path)
         self._checked = True
@@ -116,8 +118,12 @@ class Sources:
         if typed == "-":
             return of("stdin", typed)
         if typed.startswith("@"):
-            if not os.path.isfile(typed[1:]):
+            if not os.path.exists(typed[1:]):
                 raise SourceError(f"--image-path {typed}: no list {typed[1:]!r} is there.{_alike(typed[1:])}")
+            if not os.path.isfile(typed[1:]):  # it is read more than once, which a pipe cannot be
+                raise SourceError(
+                    f"--image-path {typed}: not a regular file. Pipe the list to `--image-path -` instead."
+                )
             return of("list", typed[1:])
         if os.path.isdir(typed):
             self._refuse_run_folder(typed, typed)
