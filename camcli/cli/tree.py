@@ -19,7 +19,8 @@ def layer_tree(model: Model, recommended: str | None, rows: Sequence[LayerReport
     console = Console(highlight=False)
     root = Tree(f"[bold]{escape(model.name)}[/bold] ({escape(model.source)}, {escape(model.weights)})")
     branches: dict[str, Tree] = {"": root}
-    for row in rows:
+    order = {path: place for place, (path, _) in enumerate(model.module.named_modules())}
+    for row in sorted(rows, key=lambda row: order[row.path]):
         parent = row.path
         while parent not in branches:
             parent = parent.rpartition(".")[0]
