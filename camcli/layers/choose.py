@@ -16,15 +16,15 @@ from camcli.layers.study import Study
 
 _PASSIVE = re.compile(r"Identity|Dropout|DropPath|Permute|Flatten|AvgPool|AdaptivePool|Rearrange|Upsample|Pad\d?d?$")
 _NORM = re.compile(r"LayerNorm|RmsNorm|RMSNorm|GroupNorm|Affine|SimpleNorm")
-_AT_ONCE = 12  # gradients are asked for this many layers at a time, from the last backwards
-_LATE = 60  # layers that are proven at first
+_FIRST = 12  # layers that are proven at first, from the last backwards: seldom are more of them needed
+_MORE = 48  # so many at a time after that, since each time costs a batch
 
 
 def choose(study: Study, needs_gradient: bool = True) -> str | None:
     """The canonical path of the target layer, None where no layer will do."""
     trunk = _trunk(study)
     norms = _leading_norms(study)
-    study.prove([*trunk[:_LATE], *norms[:_LATE]])
+    study.prove([*trunk[:_FIRST], *norms[:_FIRST]])
     last = _best(study, trunk, needs_gradient)
     if last is None:
         return _best(study, norms, needs_gradient) or _best(study, _anything(study), needs_gradient)
@@ -35,9 +35,7 @@ def choose(study: Study, needs_gradient: bool = True) -> str | None:
 def _best(study: Study, paths: list[str], needs_gradient: bool) -> str | None:
     """The first of these layers with at least 4x4 cells, else the first with more than one."""
     coarse = None
-    study.prove(paths[:_LATE])
-    for start in range(0, len(paths), _AT_ONCE):
-        some = paths[start : start + _AT_ONCE]
+    for some in (paths[:_FIRST], *(paths[i : i + _MORE] for i in range(_FIRST, len(paths), _MORE))):
         study.prove(some)
         proven = [path for path in some if study.verdict(path).proof == "proven"]
         flows = study.has_gradient(proven) if needs_gradient else [True] * len(proven)

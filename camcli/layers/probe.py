@@ -8,8 +8,9 @@ from the image passes through, so that nothing inside a residual branch belongs 
 from __future__ import annotations
 
 import heapq
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -195,10 +196,19 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
         module.eval()
         for parameter, _ in wants:
             parameter.requires_grad_(False)
-        with torch.compiler.set_stance("force_eager"):
+        with _eagerly():
             yield
     finally:
         for part, mode in modes:
             part.training = mode
         for parameter, wanted in wants:
             parameter.requires_grad_(wanted)
+
+
+def _eagerly() -> AbstractContextManager[object]:
+    """What was compiled runs as written, so that hooks inside it are called.
+
+    Nothing was compiled where the compiler is not loaded, and loading it takes longer than the rest of a probe.
+    """
+    loaded = "torch._dynamo" in sys.modules
+    return torch.compiler.set_stance("force_eager") if loaded else nullcontext()
