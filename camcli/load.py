@@ -8,6 +8,7 @@ import numpy as np
 
 from camcli.errors import ImageError, TargetError
 from camcli.flow import Clock
+from camcli.guard import guarded
 from camcli.images import Decoded, DecodeSettings, Entry, Preprocessing, decode, read
 from camcli.items import Facts, Failed, Loaded
 from camcli.labels import Labeller
@@ -43,24 +44,22 @@ class Loader:
         facts = None
         try:
             with self.clock("decode"):
-                decoded = decode(read(entry), self.decode)
-                facts = facts_of(decoded)
+                decoded = guarded(lambda: decode(read(entry), self.decode), "reading")
+                facts = known = facts_of(decoded)
             with self.clock("preprocess"):
-                return self._prepare(entry, decoded, facts)
+                return guarded(lambda: self._prepare(entry, decoded, known), "preprocessing")
         except ImageError as error:
             return Failed(entry, error, facts)
-        except MemoryError:
-            return Failed(entry, ImageError("out-of-memory", "decoding this image does not fit into memory"), facts)
-        except Exception as error:  # the one catch-all: whatever one image provokes is that image's failure alone
-            return Failed(entry, ImageError("internal", f"{type(error).__name__}: {error}"), facts)
 
     def _prepare(self, entry: Entry, decoded: Decoded, facts: Facts) -> Loaded:
         own = self._own_target(entry)
-        prepared = self.preprocessing(decoded.image)
+        image = decoded.image  # smaller than the original with --fast-decode
+        prepared = self.preprocessing(image, (decoded.height, decoded.width))
         facts = replace(facts, notes=(*facts.notes, *prepared.notes))
         canvas = None
         if self.canvas_side is not None:
-            canvas = make_canvas(np.asarray(decoded.image), prepared.view, self.canvas_side)
+            view = prepared.view.scaled(image.width / decoded.width, image.height / decoded.height)
+            canvas = make_canvas(np.asarray(image), view, self.canvas_side)
         return Loaded(entry, facts, prepared.pixels, prepared.view, canvas, self.labeller(entry), own)
 
     def _own_target(self, entry: Entry) -> Slot | None:

@@ -14,7 +14,7 @@ import time
 from array import array
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,11 @@ from typing import Any
 from camcli import describe
 from camcli.config import RunConfig, scale_limits
 from camcli.drawing import Drawer
-from camcli.errors import CamError, OutputError
+from camcli.errors import OutputError
 from camcli.explaining import Explaining
 from camcli.flow import Clock, Stop, in_order
 from camcli.images import Entry, pillow_limits
+from camcli.items import Failed, Loaded
 from camcli.load import make_loader
 from camcli.output import Ending, RunFolder, Status, artefacts_intact, open_run, read_header, write_csv, write_index
 from camcli.sampling import sample_limits
@@ -93,7 +94,7 @@ def run(
     run_dir = Path(config.output_dir)
     setup = prepare(config, read_header(run_dir) if config.resume and not config.overwrite else None)
     watch = watch or Watcher()
-    with setup.model.prepared(), pillow_limits(allow_truncated=config.allow_truncated):
+    with setup.model.prepared(), pillow_limits(max_pixels=config.max_pixels):
         if scale_limits(config.scale).sample and not setup.limits:
             setup = replace(setup, limits=sample_limits(setup, Clock(STAGES)))
         header = describe.header(setup, command)
@@ -110,44 +111,59 @@ class Stream:
         self.setup, self.folder, self.stop, self.watch, self.started = setup, folder, stop, watch, started
         self.clock = Clock(STAGES)
         self.explained = 0
-        self.failed_fast = False
+        self.ended: Status | None = None  # set when no further image is to be explained
         # Where the journal has the row of each image, by the image's position in the input: 8 bytes an image.
         self.offsets = array("q")
 
     def run(self, header: Row) -> Summary:
         """Let it flow, then write the index, whatever happened."""
+        entries = self._entries()
+        self.stop.flowing = True
         try:
-            self._flow()
-        except CamError:
+            self._flow(entries)
+        except BaseException as error:
+            self.ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "aborted"
             # What stopped the run (a full disk, say) may stop the index too; the first error is the one to report.
             with suppress(OutputError):
-                self._finish(header, "aborted")
+                self._finish(header, entries)
             raise
-        return self._finish(header, "interrupted" if self.stop else "aborted" if self.failed_fast else "complete")
+        return self._finish(header, entries)
 
-    def _flow(self) -> None:
+    def _flow(self, entries: Iterator[Entry]) -> None:
         setup, threads = self.setup, self.setup.workers
         load, explaining = make_loader(setup, self.clock), Explaining(setup, self.clock)
         draw = Drawer(setup, self.folder.writer, self.clock)
         ahead = 2 * setup.batch_size + threads
-        with ThreadPoolExecutor(threads, "load") as loaders, ThreadPoolExecutor(threads, "draw") as drawers:
-            loaded = in_order(loaders, load, self._entries(), ahead)
-            explained = explaining.stream(loaded)
-            rows = in_order(drawers, draw, explained, ahead)
+        with (
+            ThreadPoolExecutor(threads, "load") as loaders,
+            ThreadPoolExecutor(threads, "draw") as drawers,
+            closing(in_order(loaders, load, entries, ahead)) as loaded,
+            closing(in_order(drawers, draw, explaining.stream(self._wanted(loaded)), ahead)) as rows,
+        ):
             for entry, row in rows:
                 self._record(entry, row)
+
+    @property
+    def _ending(self) -> bool:
+        return self.ended is not None or bool(self.stop)
+
+    def _wanted(self, loaded: Iterator[Loaded | Failed]) -> Iterator[Loaded | Failed]:
+        """What is loaded, until the run ends: an image that the model has not begun is left for the next time."""
+        for image in loaded:
+            if self._ending:
+                return
+            yield image
 
     def _entries(self) -> Iterator[Entry]:
         """The images that are still to be explained; what an earlier start finished is passed by."""
         for entry in self.setup.sources:
-            stopping = bool(self.stop) or self.failed_fast
-            if stopping and not self.folder.resumed:
+            if self._ending and not self.folder.resumed:
                 return
             found = self._finished(entry) if self.folder.resumed else NOT_REACHED
             self._note(entry, found)
             if found != NOT_REACHED:
                 self.watch.skipped(1)
-            elif not stopping:
+            elif not self._ending:
                 yield entry
 
     def _finished(self, entry: Entry) -> int:
@@ -164,15 +180,19 @@ class Stream:
         self.explained += 1
         self.watch.row(row)
         if row["status"] == "failed" and self.setup.config.fail_fast:
-            self.failed_fast = True
+            self.ended = "aborted"
 
     def _note(self, entry: Entry, offset: int) -> None:
         while len(self.offsets) <= entry.ordinal:
             self.offsets.append(NOT_REACHED)
         self.offsets[entry.ordinal] = offset
 
-    def _finish(self, header: Row, status: Status) -> Summary:
-        folder, setup = self.folder, self.setup
+    def _finish(self, header: Row, entries: Iterator[Entry]) -> Summary:
+        folder, setup, signal = self.folder, self.setup, self.stop.signal
+        status = self.ended or ("interrupted" if signal is not None else "complete")
+        if self._ending and self.folder.resumed:  # what earlier starts finished belongs into the index all the same
+            for _ in entries:
+                pass
         order = folder.journal.compact(offset for offset in self.offsets if offset != NOT_REACHED)
         seconds = round(time.perf_counter() - self.started, 3)
         rate = round(self.explained / seconds, 3) if seconds else 0.0
@@ -182,4 +202,4 @@ class Stream:
         counts = write_index(folder.path, header, folder.journal, order, Ending(status, describe.now(), timing))
         if setup.config.csv:
             write_csv(setup.config.csv, folder.journal, order)
-        return Summary(status, folder.path, asdict(counts), self.explained, timing, self.stop.signal)
+        return Summary(status, folder.path, asdict(counts), self.explained, timing, signal)

@@ -282,3 +282,15 @@ def test_the_journal_header_says_running(tiny: Cam, tmp_path: Path, photos: Path
     header, *rows = (tmp_path / "o" / "index.jsonl").read_text().splitlines()
     assert json.loads(header)["status"] == "running"
     assert [json.loads(row)["image"] for row in rows] == [row["image"] for row in items(tmp_path / "o")]
+
+
+def test_fast_decode_keeps_the_geometry_of_the_original(tiny: Cam, tmp_path: Path, samples: Path) -> None:
+    big = tmp_path / "big"
+    big.mkdir()
+    Image.open(photographs()[0]).convert("RGB").resize((2000, 1500)).save(big / "x.jpg")
+    assert tiny(big, "--output-dir", tmp_path / "full", "--save", "overlay").code == 0
+    assert tiny(big, "--output-dir", tmp_path / "fast", "--save", "overlay", "--fast-decode").code == 0
+    (full,), (fast,) = items(tmp_path / "full"), items(tmp_path / "fast")
+    assert (fast["width"], fast["height"]) == (full["width"], full["height"]) == (2000, 1500)
+    assert fast["view"] == pytest.approx(full["view"], abs=12)
+    assert fast["notes"] != full["notes"]
