@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from camcli.errors import ImageError, OutputError
 from camcli.flow import Clock
+from camcli.guard import guarded
 from camcli.images import Entry
 from camcli.items import ClassMap, Explanation, Failed, explained_row, failed_row, map_row
 from camcli.output import ArtefactWriter, artefact_path
-from camcli.render import Drawing, encode, extension
+from camcli.render import Drawing, Style, encode, extension
 from camcli.setup import Setup
 
 
@@ -23,20 +27,31 @@ class Drawer:
     def __call__(self, result: Explanation | Failed) -> tuple[Entry, dict[str, object]]:
         if isinstance(result, Failed):
             return result.entry, failed_row(result)
-        setup, sizes = self.setup, dict[str, int]()
+        entry = result.loaded.entry
+        try:
+            # All is drawn before anything is written, so that an image that fails leaves no picture behind.
+            row, artefacts = guarded(lambda: self._draw(result), "drawing")
+        except ImageError as error:
+            return entry, failed_row(Failed(entry, error, result.loaded.facts))
+        with self.clock("write"):
+            sizes = {path: self.artefacts.write(path, data) for path, data in artefacts.items()}
+        return entry, {**row, "sizes": sizes}
+
+    def _draw(self, result: Explanation) -> tuple[dict[str, object], dict[str, bytes]]:
+        """The row of an image, and its artefacts by path."""
+        setup, artefacts = self.setup, dict[str, bytes]()
         model_size = (setup.model.preprocessing.height, setup.model.preprocessing.width)
         rows = []
         for class_map in result.maps:
-            files = self._artefacts(result, class_map, model_size, sizes)
+            files = self._artefacts(result, class_map, model_size, artefacts)
             with self.clock("render"):
                 rows.append(map_row(result, class_map, files, setup.model.class_names, model_size))
-        row = explained_row(result, rows, setup.model.class_names, setup.config.topk)
-        return result.loaded.entry, {**row, "sizes": sizes}
+        return explained_row(result, rows, setup.model.class_names, setup.config.topk), artefacts
 
     def _artefacts(
-        self, result: Explanation, class_map: ClassMap, model_size: tuple[int, int], sizes: dict[str, int]
+        self, result: Explanation, class_map: ClassMap, model_size: tuple[int, int], artefacts: dict[str, bytes]
     ) -> dict[str, str | None]:
-        """Write what ``--save`` asks for; the path of each kind, relative to the run folder."""
+        """Encode what ``--save`` asks for, into ``artefacts``; the path of each kind, relative to the run folder."""
         style = self.setup.style
         files: dict[str, str | None] = {"overlay": None, "heatmap": None, "raw": None}
         drawing = None
@@ -47,12 +62,9 @@ class Drawer:
         for kind in self.setup.config.save:
             with self.clock("render"):
                 picture = class_map.raw if drawing is None or kind == "raw" else drawing.picture(kind)
+            files[kind] = path = self._path(kind, result.loaded.entry, class_map, extension(kind, style))
             with self.clock("encode"):
-                data = encode(kind, picture, style)
-            with self.clock("write"):
-                path = self._path(kind, result.loaded.entry, class_map, extension(kind, style))
-                sizes[path] = self.artefacts.write(path, data)
-            files[kind] = path
+                artefacts[path] = _encoded(kind, picture, style)
         return files
 
     def _path(self, kind: str, entry: Entry, class_map: ClassMap, suffix: str) -> str:
@@ -67,3 +79,10 @@ class Drawer:
             image=entry.image,
             extension=suffix,
         )
+
+
+def _encoded(kind: str, picture: np.ndarray, style: Style) -> bytes:
+    try:
+        return encode(kind, picture, style)
+    except OutputError as error:  # the picture is at fault (too large for its format), not the disk
+        raise ImageError("internal", str(error)) from error

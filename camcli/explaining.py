@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from camcli.errors import ImageError
+from camcli.device import is_device_lost, is_out_of_memory
+from camcli.errors import CamError, ImageError
 from camcli.explainer import Explained, MapKey
 from camcli.flow import Clock
+from camcli.guard import described
 from camcli.images import to_input
 from camcli.items import ChosenClass, ClassMap, Explanation, Failed, Loaded, seed_of
 from camcli.setup import Setup
@@ -53,19 +55,34 @@ class Explaining:
         done: list[Explanation | Failed] = []
         while len(done) < len(batch):
             part = batch[len(done) : len(done) + self.size]
-            try:
-                with self.clock("model"):
-                    explained = self._pass(part)
-            except torch.cuda.OutOfMemoryError:
-                if self.size == 1:
-                    error = ImageError("out-of-memory", f"one image does not fit into memory of {self.setup.device}")
-                    done.append(Failed(part[0].entry, error, part[0].facts))
-                    continue
+            explained = self._try(part)
+            if not isinstance(explained, ImageError):
+                done += [self._explanation(image, explained, i) for i, image in enumerate(part)]
+            elif explained.kind == "out-of-memory" and self.size > 1:
                 self.size = (self.size + 1) // 2
                 torch.cuda.empty_cache()
-                continue
-            done += [self._explanation(image, explained, i) for i, image in enumerate(part)]
+            elif len(part) > 1:  # one of them is at fault: each alone, and the others as if it were not there
+                done += [result for image in part for result in self._explain([image])]
+            else:
+                done.append(Failed(part[0].entry, explained, part[0].facts))
         return done
+
+    def _try(self, images: list[Loaded]) -> Explained | ImageError:
+        """Explain a batch; or why that failed, with nothing left of it in memory (an exception would hold it)."""
+        device = self.setup.device
+        try:
+            with self.clock("model"):
+                return self._pass(images)
+        except CamError:
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                return ImageError("out-of-memory", f"one image does not fit into memory of {device}")
+            if is_device_lost(error):
+                raise CamError(
+                    f"{device} failed ({described(error)}). What was explained is kept: the same command continues."
+                ) from error
+            return ImageError("internal", f"the model failed on it ({described(error)})")
 
     def _pass(self, images: list[Loaded]) -> Explained:
         setup = self.setup

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
@@ -14,11 +14,13 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 
-def in_order(pool: ThreadPoolExecutor, work: Callable[[In], Out], items: Iterable[In], window: int) -> Iterator[Out]:
+def in_order(
+    pool: ThreadPoolExecutor, work: Callable[[In], Out], items: Iterable[In], window: int
+) -> Generator[Out, None, None]:
     """Do the work in threads, at most ``window`` items ahead of the reader, and yield the results in order.
 
     Nothing is pulled from ``items`` before the reader asks for a result, so a slow reader slows the whole chain and
-    memory stays bounded. ``items`` is only ever touched by the reader's thread.
+    memory stays bounded. ``items`` is only ever touched by the reader's thread. Closing it drops what has not begun.
     """
     pending: deque[Future[Out]] = deque()
     try:
@@ -56,10 +58,16 @@ class Clock:
 
 
 class Stop:
-    """Set once by a signal; the stream takes no new image after that and finishes what is in flight."""
+    """Set once by a signal; the stream takes no new image after that and finishes what is in flight.
+
+    Attributes:
+        signal: the first signal that came.
+        flowing: whether there is something in flight; before that, a run may be left at once.
+    """
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self.flowing = False
 
     def request(self, signal: int) -> None:
         if self.signal is None:

@@ -208,8 +208,13 @@ def encode(kind: str, picture: np.ndarray, style: Style) -> bytes:
         return buffer.getvalue()
     name = extension(kind, style)
     quality = {"jpg": [cv2.IMWRITE_JPEG_QUALITY, style.quality], "webp": [cv2.IMWRITE_WEBP_QUALITY, style.quality]}
-    done, data = cv2.imencode(f".{name}", picture, quality.get(name, []))
+    try:
+        done, data = cv2.imencode(f".{name}", picture, quality.get(name, []))
+    except cv2.error:  # some builds raise where others return failure
+        done = False
     if not done:
         height, width = picture.shape[:2]
-        raise OutputError(f"the {name} encoder failed on a {width}×{height} picture. Try another --image-format.")
+        raise OutputError(
+            f"the {name} encoder failed on a {width}×{height} picture. Try another --image-format, or --max-side."
+        )
     return bytes(data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -10,6 +9,7 @@ import typer
 
 from camcli.cli import layers, listings, run
 from camcli.cli.options import show_version
+from camcli.cli.talking import describe_unexpected, nobody_listens, speak_anywhere
 from camcli.errors import CamError
 
 app = typer.Typer(
@@ -34,7 +34,8 @@ def _root(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `cam` and leave with its exit code; an error on purpose is one line on stderr, never a traceback."""
+    """Run `cam` and leave with its exit code; an error is a line on stderr, never a traceback."""
+    speak_anywhere()
     try:
         app(args=None if arguments is None else list(arguments), prog_name="cam")
     except CamError as error:
@@ -42,7 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of our output (head, less) is gone; what it did not read does not matter to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nobody_listens(sys.stdout)
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        print(f"cam: {describe_unexpected(error)}", file=sys.stderr)
+        sys.exit(1)

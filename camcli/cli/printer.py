@@ -7,13 +7,16 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
 from camcli.cli.options import Talk
+from camcli.cli.talking import nobody_listens
 from camcli.config import RunConfig
 from camcli.describe import layer_fields, model_fields
+from camcli.errors import CamError
 from camcli.images import Sources
 from camcli.pipeline import Row, Summary, Watcher
 from camcli.setup import Setup, prepare
@@ -56,7 +59,9 @@ class Printer(Watcher):
             threading.Thread(target=self._count, args=(setup.config,), daemon=True).start()
 
     def _count(self, config: RunConfig) -> None:
-        self.total = sum(1 for _ in Sources(config.image_path, exclude=None, limit=config.limit))
+        # Only for the bar: what is wrong with a source is the stream's to report.
+        with suppress(CamError, OSError):
+            self.total = sum(1 for _ in Sources(config.image_path, exclude=None, limit=config.limit))
 
     def row(self, row: Row) -> None:
         self.done += 1
@@ -82,7 +87,7 @@ class Printer(Watcher):
         elif time.monotonic() - self.last > _EVERY:
             self.last = time.monotonic()
             of = f" of {self.total}" if self.total else ""
-            print(f"{self.done}{of} images", file=sys.stderr, flush=True)
+            self._print(f"{self.done}{of} images", sys.stderr)
 
     def summary(self, summary: Summary) -> None:
         if self.talk.quiet:
@@ -112,18 +117,20 @@ class Printer(Watcher):
         self.say(f"results in {summary.run_dir}: {contents(summary)}")
 
     def say(self, *lines: str) -> None:
-        stream = sys.stderr if self.talk.json else sys.stdout
         for line in lines:
+            self._print(line, sys.stderr if self.talk.json else sys.stdout)
+
+    def problem(self, line: str) -> None:
+        self._print(line, sys.stderr)
+
+    def _print(self, line: str, stream: TextIO) -> None:
+        try:
             if self.bar is not None:
                 self.bar.write(line, file=stream)
             else:
                 print(line, file=stream, flush=True)
-
-    def problem(self, line: str) -> None:
-        if self.bar is not None:
-            self.bar.write(line, file=sys.stderr)
-        else:
-            print(line, file=sys.stderr, flush=True)
+        except OSError:  # the reader (head, a terminal) is gone or its disk is full: the run goes on
+            nobody_listens(stream)
 
 
 def printable(name: str) -> str:

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,9 @@ cam run data/val --model timm:vit_small_patch16_224 --save overlay,raw --output-
 The same command again continues a run that was interrupted. Exit codes: 0 all explained, 1 could not go on,
 2 wrong usage, 3 some images could not be explained, 130/143 interrupted."""
 
+_STOPPING = b"stopping after the images in flight; the same command continues. Again to stop at once."
+_NOT_BEGUN = b"stopped before the first image."
+
 
 @takes_settings(("images", "model", "explain", "device", "output", "run"))
 def command(
@@ -40,16 +43,17 @@ def command(
     images: list[str] | None = typer.Argument(None, metavar="[IMAGES]...", help="The same as --image-path."),
 ) -> None:
     config = RunConfig(**with_positional(settings, images))
-    from camcli.cli.printer import Printer, print_plan
-    from camcli.pipeline import run
+    with stopping() as stop:
+        from camcli.cli.printer import Printer, print_plan
+        from camcli.pipeline import run
 
-    if config.dry_run:
-        print_plan(config, talk)
-        return
-    with Printer(talk) as printer, stopping() as stop:
-        summary = run(config, command=["cam", *sys.argv[1:]], stop=stop, watch=printer)
+        if config.dry_run:
+            print_plan(config, talk)
+            return
+        with Printer(talk) as printer:
+            summary = run(config, command=["cam", *sys.argv[1:]], stop=stop, watch=printer)
     if talk.json:
-        print(json.dumps(summary_document(summary)))
+        print(json.dumps(summary_document(summary)), flush=True)
     else:
         printer.summary(summary)
     raise typer.Exit(summary.exit_code)
@@ -82,7 +86,10 @@ def stopping() -> Iterator[Stop]:
         if stop:
             os._exit(128 + number)
         stop.request(number)
-        os.write(2, b"\ncam: stopping after the images in flight; the same command continues. Again to stop at once.\n")
+        with suppress(OSError):  # nobody may be there to read it
+            os.write(2, b"\ncam: " + (_STOPPING if stop.flowing else _NOT_BEGUN) + b"\n")
+        if not stop.flowing:
+            raise SystemExit(128 + number)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

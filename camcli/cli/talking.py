@@ -1,0 +1,40 @@
+"""Speaking where it is not easy: terminals of any encoding, readers that are gone, errors that nobody foresaw."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TextIO
+
+from camcli.guard import described
+
+_OURS = Path(__file__).resolve().parent.parent
+
+
+def speak_anywhere() -> None:
+    """Let stdout and stderr replace what their encoding cannot hold; in the C locale that is even ``×``."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)  # not there where a program has put its own stream
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace" if stream is sys.stderr else "replace")
+
+
+def nobody_listens(stream: TextIO) -> None:
+    """Send what still comes for a stream nowhere, so that neither the next line nor the end of the process fails."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def describe_unexpected(error: Exception) -> str:
+    """A fault of ours or of a library, in one line that says where it was met."""
+    if isinstance(error, OSError):
+        named = f"{error.filename}: " if error.filename else ""
+        return f"{named}{error.strerror or error}"
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if _OURS in Path(frame.filename).resolve().parents]
+    place = ", ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in (*ours[-1:], *frames[-1:]))
+    what = described(error)
+    return f"an unexpected error, which is a fault of cam: {what} (at {place}). Please report it with the command."

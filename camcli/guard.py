@@ -1,0 +1,45 @@
+"""What one image provokes is that image's trouble alone: the one place that catches everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from camcli.errors import CamError, ImageError
+
+Out = TypeVar("Out")
+
+
+def guarded(work: Callable[[], Out], doing: str) -> Out:
+    """Do the work of one image in a worker; whatever goes wrong comes out as the error of this image.
+
+    A worker that is lost, as by ``SystemExit`` in a decoder or in the user's own preprocessing, tries the same image
+    once more; lost again, it names the image.
+
+    Args:
+        work: works on one image; may be called twice.
+        doing: what it does, for the message: ``reading``, ``drawing``.
+
+    Raises:
+        ImageError: the image cannot be explained: its own reason, ``out-of-memory``, ``worker-died`` or ``internal``.
+        CamError: something that does not lie with the image, such as a full disk.
+    """
+    for again in (True, False):
+        try:
+            return work()
+        except CamError:
+            raise
+        except MemoryError as error:
+            raise ImageError("out-of-memory", f"{doing} this image does not fit into memory") from error
+        except Exception as error:
+            raise ImageError("internal", f"{doing} it failed unexpectedly ({described(error)})") from error
+        except BaseException as error:  # what ends a thread: no signal, signals reach the main thread alone
+            if not again:
+                message = f"the worker was lost twice on {doing} this image ({described(error)})"
+                raise ImageError("worker-died", message) from error
+    raise AssertionError("unreachable")
+
+
+def described(error: BaseException) -> str:
+    """An exception that is not ours, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
