@@ -101,7 +101,7 @@ def run(
         how = {"resume": config.resume, "overwrite": config.overwrite, "durable": config.durable}
         with open_run(run_dir, header, **how) as folder:
             watch.ready(setup, folder.notes)
-            return Stream(setup, folder, stop or Stop(), watch, started).run(header)
+            return Stream(setup, folder, Stop() if stop is None else stop, watch, started).run(header)
 
 
 class Stream:
