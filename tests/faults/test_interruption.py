@@ -1,0 +1,152 @@
+"""Rows 14 and 15: processes that are killed or asked to stop."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import index_of
+
+from .conftest import TINY, pictures, tree
+from .forking import Forks, Running
+
+SLOW = ("--model", "factory:tests.faults.models:slow", "--input-size", 64, "--layer", "altered")
+
+
+def rows_in(run_dir: Path) -> int:
+    journal = run_dir / "index.jsonl"
+    return journal.read_bytes().count(b"\n") - 1 if journal.exists() else 0
+
+
+def wait_for_rows(run_dir: Path, count: int) -> None:
+    end = time.monotonic() + 60
+    while rows_in(run_dir) < count:
+        assert time.monotonic() < end, "the run does not get on"
+        time.sleep(0.005)
+
+
+def kill_until_done(
+    forks: Forks, command: tuple[object, ...], run_dir: Path, kills: int, chance: random.Random, longest: float
+) -> int:
+    """Start a command again and again, each time killed at a random instant; then let it end. How often it died."""
+    died = 0
+    for _ in range(kills):
+        running = forks.start(command)
+        time.sleep(chance.uniform(0, longest))
+        running.send(signal.SIGKILL)
+        died += running.wait() == -signal.SIGKILL
+        check_journal(run_dir)
+    code, running = forks.run(command)
+    assert code == 0, running.err
+    return died
+
+
+def check_journal(run_dir: Path) -> None:
+    """What is journalled as done is there, whole."""
+    journal = run_dir / "index.jsonl"
+    if not journal.exists():
+        return
+    lines = journal.read_bytes().split(b"\n")[1:-1]  # the last one is empty, or torn
+    for line in lines:
+        for path, size in json.loads(line)["sizes"].items():
+            assert (run_dir / path).stat().st_size == size
+
+
+def test_row_14_kill_9_at_random_instants_restarted_until_done(forks: Forks, tmp_path: Path) -> None:
+    photos = pictures(tmp_path / "photos", 60)
+    command = ("run", photos, "--save", "overlay,raw", "--batch-size", 4, "--workers", 2, *TINY, "--output-dir")
+    assert forks.run((*command, tmp_path / "whole"))[0] == 0
+    killed = tmp_path / "killed"
+    assert kill_until_done(forks, (*command, killed), killed, 12, random.Random(14), 0.6) > 3
+    assert tree(killed) == tree(tmp_path / "whole")
+    assert len(tree(killed)) == 2 * 60 + 2  # no temporary file, no lock
+    assert index_of(killed)["status"] == "complete"
+
+
+@pytest.fixture
+def stopped(request: pytest.FixtureRequest, forks: Forks, tmp_path: Path) -> tuple[Running, int, Path]:
+    """A run that was sent a signal when it had explained a few of its images, its exit code, its folder."""
+    photos = pictures(tmp_path / "photos", 80)
+    out = tmp_path / "out"
+    running = forks.start(("run", photos, "--batch-size", 2, "--workers", 2, "--output-dir", out, *SLOW))
+    wait_for_rows(out, 4)
+    running.send(request.param)
+    return running, running.wait(), out
+
+
+@pytest.mark.parametrize(
+    ("stopped", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], indirect=["stopped"], ids=["SIGINT", "SIGTERM"]
+)
+def test_row_15_a_signal_finishes_what_is_in_flight(
+    stopped: tuple[Running, int, Path], code: int, forks: Forks, tmp_path: Path
+) -> None:
+    running, ended, out = stopped
+    assert ended == code
+    index = index_of(out)
+    assert index["status"] == "interrupted"
+    assert 4 <= len(index["items"]) < 40
+    assert index["counts"]["ok"] == len(index["items"]) == rows_in(out)
+    assert [item["image"] for item in index["items"]] == sorted(item["image"] for item in index["items"])
+    assert not list(out.rglob("*.tmp"))
+    assert not (out / ".cam.lock").exists()
+    assert "stopping after the images in flight; the same command continues" in running.err
+    assert "interrupted: the same command continues" in running.out
+    assert "Traceback" not in running.err
+    # The same command completes it, to the tree of a run that nothing stopped.
+    command = ("run", tmp_path / "photos", "--batch-size", 2, "--workers", 2, *SLOW, "--limit", 16, "--output-dir")
+    assert forks.run((*command, out))[0] == 0
+    assert forks.run((*command, tmp_path / "whole"))[0] == 0
+    assert [i["image"] for i in index_of(out)["items"]] == [i["image"] for i in index_of(tmp_path / "whole")["items"]]
+    assert {k: v for k, v in tree(out).items() if k in tree(tmp_path / "whole") and k != "index.jsonl"} == {
+        k: v for k, v in tree(tmp_path / "whole").items() if k != "index.jsonl"
+    }
+
+
+def test_row_15_an_interrupted_index_keeps_what_earlier_starts_did(forks: Forks, tmp_path: Path) -> None:
+    photos = pictures(tmp_path / "photos", 60)
+    command = ("run", photos, "--batch-size", 2, "--workers", 2, "--save", "none", "--output-dir", tmp_path / "out")
+    assert forks.run((*command, *SLOW, "--limit", 20))[0] == 0
+    first = (tmp_path / "out" / "index.jsonl").read_bytes().split(b"\n")
+    # The rows of the first ten are lost, so that the next start begins before what is there already.
+    (tmp_path / "out" / "index.jsonl").write_bytes(b"\n".join(first[:1] + first[11:]))
+    running = forks.start((*command, *SLOW))
+    wait_for_rows(tmp_path / "out", 12)
+    running.send(signal.SIGINT)
+    assert running.wait() == 130
+    index = index_of(tmp_path / "out")
+    names = [item["image"] for item in index["items"]]
+    assert index["status"] == "interrupted"
+    assert names == sorted(set(names))
+    assert {f"{n:04}.{'png' if n % 3 else 'jpg'}" for n in range(10, 20)} < set(names)
+
+
+def test_row_15_the_second_signal_ends_it_at_once(forks: Forks, tmp_path: Path) -> None:
+    photos = pictures(tmp_path / "photos", 120)
+    out = tmp_path / "out"
+    command = ("run", photos, "--batch-size", 64, "--output-dir", out, *SLOW)
+    running = forks.start(command)  # three seconds a batch
+    wait_for_rows(out, 1)
+    running.send(signal.SIGINT)
+    time.sleep(0.1)
+    start = time.monotonic()
+    running.send(signal.SIGINT)
+    assert running.wait() == 130
+    assert time.monotonic() - start < 1
+    check_journal(out)
+
+
+def test_row_15_before_the_first_image_a_signal_leaves_nothing_behind(forks: Forks, tmp_path: Path) -> None:
+    photos = pictures(tmp_path / "photos", 3)
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        late = "import time, camcli.setup as s; load = s.load_model\ns.load_model = lambda *a, **k: time.sleep(60)"
+        running = forks.start(("run", photos, "--output-dir", tmp_path / "out", *TINY), before=late)
+        time.sleep(0.3)
+        running.send(number)
+        assert running.wait() == code
+        assert running.err.strip() == "cam: stopped before the first image."
+        assert not (tmp_path / "out").exists()
