@@ -78,7 +78,7 @@ def test_place_and_size_of_the_batch_change_last_bits_at_most(method):
     for key, maps in whole.maps.items():
         allowed = 1e-4 * maps.abs().amax((1, 2), keepdim=True)
         assert torch.isfinite(maps).all()
-        assert (maps.abs().amax((1, 2)) > 0).float().mean() > 0.7  # fem and groupcam may leave nothing
+        assert (maps.abs().amax((1, 2)) > 0).float().mean() > 0.5  # fem and groupcam may leave nothing
         assert ((maps - turned.maps[key].flip(0)).abs() <= allowed).all()
         for i, one in zip(range(0, 8, 3), single, strict=True):
             assert ((maps[i] - one.maps[key][0]).abs() <= allowed[i]).all()

@@ -79,6 +79,11 @@ class Explainer:
         """What the user should know: approximations, and fallbacks that cost time."""
         return self._plan.notes
 
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """Paths of the modules whose output a method reads."""
+        return tuple(layer.path for layer in self._plan.captured)
+
     def plan(self) -> list[str]:
         """The passes of a batch, one line each, for people."""
         return self._plan.lines()

@@ -13,7 +13,7 @@ _LAYERCAM_GAMMA = 2.0
 
 
 def fuse(maps: Sequence[Tensor], how: str, method: str, size: tuple[int, int] | None = None) -> Tensor:
-    """Each map N01(relu(M)) and upsampled to the finest grid, then ``mean``, ``max`` or ``product`` of them.
+    """Each map relu(M), upsampled to the finest grid and N01, then ``mean``, ``max`` or ``product`` of them.
 
     LayerCAM's ``max`` (Jiang 2021, eq. 10) lifts all but the deepest first: tanh(2·M / max M).
 
@@ -29,7 +29,9 @@ def fuse(maps: Sequence[Tensor], how: str, method: str, size: tuple[int, int] | 
     height, width = size or max(((m.shape[1], m.shape[2]) for m in maps), key=lambda s: s[0] * s[1])
     lifted = method == "layercam" and how == "max"
     ready = [
-        upsampled(_lifted(m) if lifted and i + 1 < len(maps) else normalised(m.relu()), (height, width))
+        upsampled(_lifted(m), (height, width))
+        if lifted and i + 1 < len(maps)
+        else normalised(upsampled(m.relu(), (height, width)))
         for i, m in enumerate(maps)
     ]
     stack = torch.stack(ready)

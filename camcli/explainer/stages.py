@@ -18,6 +18,9 @@ from camcli.layers.structure import main_tensor
 _SHALLOWEST = 4  # the stem and its stride of 2 are no stage
 
 
+Grid = tuple[int, int]
+
+
 @dataclass(frozen=True)
 class Stage:
     """A layer found rather than named."""
@@ -28,7 +31,10 @@ class Stage:
 
 @torch.no_grad()
 def find_stages(forward: Forward, layer: Target, inputs: Tensor) -> tuple[Target, ...]:
-    """For each grid finer than the layer's, the module that returns it last, outermost first; then the layer itself.
+    """For each grid finer than the layer's, the module that returns it last; then the layer itself.
+
+    What runs on a grid inside a block that leads to the next coarser one (the first convolution of a stage's first
+    block) belongs to the stage behind, and does not count.
 
     Args:
         forward: runs the module.
@@ -37,33 +43,46 @@ def find_stages(forward: Forward, layer: Target, inputs: Tensor) -> tuple[Target
     """
     if layer.layout.kind == "tokens":
         return (layer,)
-    found: dict[tuple[int, int], tuple[int, str]] = {}
-    done: list[str] = []
+    finished: dict[str, Grid] = {}
 
     def look(path: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_module: nn.Module, _args: Any, output: Any) -> None:
             tensor = main_tensor(output)
-            if layer.path in done or tensor is None or tensor.ndim != 4:
-                return
-            done.append(path)
-            height, width = tensor.shape[2:] if layer.layout.kind == "nchw" else tensor.shape[1:3]
-            grid = (int(height), int(width))
-            depth = path.count(".")
-            if depth <= found.get(grid, (depth, ""))[0]:
-                found[grid] = (depth, path)
+            if tensor is not None and tensor.ndim == 4:
+                finished.pop(path, None)
+                height, width = tensor.shape[2:] if layer.layout.kind == "nchw" else tensor.shape[1:3]
+                finished[path] = (int(height), int(width))
 
         return hook
 
     with ExitStack() as hooks:
         for path, part in forward.module.named_modules():
-            if path:
-                hooks.callback(part.register_forward_hook(look(path)).remove)
+            hooks.callback(part.register_forward_hook(look(path)).remove)
         forward(inputs)
-    height, width = inputs.shape[2:]
-    finer = {
+    order = list(finished)
+    before = {path: finished[path] for path in order[: order.index(layer.path) + 1]}
+    coarsest, finest = layer.layout.grid, _finest(inputs)
+    last = {  # of several with one grid the later one stays
         grid: path
-        for grid, (_, path) in found.items()
-        if layer.layout.grid[0] < grid[0] <= height // _SHALLOWEST and grid[1] <= width // _SHALLOWEST
+        for path, grid in before.items()
+        if coarsest < grid <= finest and not _leads_on(path, grid, finished, coarsest)
     }
-    stages = [Stage(path, Layout(layer.layout.kind, grid)) for grid, path in sorted(finer.items(), reverse=True)]
+    stages = [Stage(path, Layout(layer.layout.kind, grid)) for grid, path in sorted(last.items(), reverse=True)]
     return (*stages, layer)
+
+
+def _finest(inputs: Tensor) -> Grid:
+    height, width = inputs.shape[2:]
+    return height // _SHALLOWEST, width // _SHALLOWEST
+
+
+def _leads_on(path: str, grid: Grid, finished: dict[str, Grid], coarsest: Grid) -> bool:
+    """Whether a module around this one does nothing but lead from its grid to a coarser one."""
+    parts = path.split(".")
+    for depth in range(1, len(parts)):
+        around = ".".join(parts[:depth])
+        inside = {g for p, g in finished.items() if p == around or p.startswith(around + ".")}
+        grids = {g for g in inside if g >= coarsest}
+        if finished.get(around, grid) < grid and len(grids) <= 2:
+            return True
+    return False

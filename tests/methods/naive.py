@@ -1,36 +1,93 @@
-"""The formulas once more: float64, one image, plain loops, as slow as they are easy to check."""
+"""The formulas of activations and gradients once more: float64, one image, plain loops, slow and easy to check."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import torch
+from torch import Tensor, nn
+
+from camcli.methods.base import generator
+
+SCORES = {
+    "logit": lambda z, c: z[c],
+    "neg-logit": lambda z, c: -z[c],
+    "prob": lambda z, c: torch.softmax(z, 0)[c],
+}
 
 
 @dataclass(frozen=True)
-class Image:
-    """A and g (K, h, w), float64."""
+class Case:
+    """One image of a network in float64.
 
-    a: np.ndarray
-    g: np.ndarray
+    Attributes:
+        trunk, tail: what comes before a layer's output, and behind it, both for a batch of one.
+        pixels: (3, H, W) float64.
+        target: the class.
+        score: what is explained.
+        seed: of the image.
+    """
+
+    trunk: nn.Module
+    tail: nn.Module
+    pixels: Tensor
+    target: int
+    score: str = "logit"
     seed: int = 0
 
-    def weighted(self, weights: list[float]) -> np.ndarray:
-        total = np.zeros(self.a.shape[1:])
-        for k, weight in enumerate(weights):
-            total += weight * self.a[k]
-        return total
+    def logits(self, activation: Tensor) -> Tensor:
+        return self.tail(activation[None].clone())[0]
+
+    def behind(self, activation: Tensor) -> Tensor:
+        """S of an activation (K, h, w)."""
+        return SCORES[self.score](self.logits(activation), self.target)
+
+    def behind_now(self, activation: Tensor) -> Tensor:
+        return self.behind(activation).detach()
+
+    def of(self, pixels: Tensor) -> float:
+        """S of an image."""
+        with torch.no_grad():
+            return float(self.behind(self.trunk(pixels[None])[0]))
+
+    def probability(self, pixels: Tensor) -> Tensor:
+        return torch.softmax(self.logits(self.trunk(pixels[None])[0]), 0)[self.target]
+
+    def gradient(self, pixels: Tensor, score=None) -> np.ndarray:
+        a = self.trunk(pixels[None])[0].detach().requires_grad_()
+        return torch.autograd.grad((score or self.behind)(a), a)[0].numpy()
+
+    @cached_property
+    def activation(self) -> Tensor:
+        return self.trunk(self.pixels[None])[0].detach()
+
+    @cached_property
+    def a(self) -> np.ndarray:
+        return self.activation.numpy()
+
+    @cached_property
+    def g(self) -> np.ndarray:
+        return self.gradient(self.pixels)
 
     def cells(self):
         _, height, width = self.a.shape
         return [(i, j) for i in range(height) for j in range(width)]
 
+    def weighted(self, weights) -> np.ndarray:
+        total = np.zeros(self.a.shape[1:])
+        for k, weight in enumerate(weights):
+            total += float(weight) * self.a[k]
+        return total
 
-def gradcam(x: Image) -> np.ndarray:
-    return x.weighted([sum(x.g[k][c] for c in x.cells()) / len(x.cells()) for k in range(len(x.a))])
+
+def gradcam(x: Case, g=None) -> np.ndarray:
+    g = x.g if g is None else g
+    return x.weighted([sum(g[k][c] for c in x.cells()) / len(x.cells()) for k in range(len(x.a))])
 
 
-def gradcampp(x: Image) -> np.ndarray:
+def gradcampp(x: Case) -> np.ndarray:
     weights = []
     for k in range(len(x.a)):
         total = sum(x.a[k][c] for c in x.cells())
@@ -44,7 +101,25 @@ def gradcampp(x: Image) -> np.ndarray:
     return x.weighted(weights)
 
 
-def xgradcam(x: Image) -> np.ndarray:
+def smoothgradcampp(x: Case) -> np.ndarray:
+    source, spread = generator(x.seed), 0.15 * (x.pixels.max() - x.pixels.min())
+    gradients = []
+    for _ in range(4):
+        noise = torch.randn(x.pixels.shape, generator=source).double()
+        gradients.append(x.gradient(x.pixels + noise * spread))
+    weights = []
+    for k in range(len(x.a)):
+        total = sum(x.a[k][c] for c in x.cells())
+        weight = 0.0
+        for c in x.cells():
+            first, second, third = (np.mean([g[k][c] ** n for g in gradients]) for n in (1, 2, 3))
+            if first > 0 and abs(2 * second + total * third) > 1e-6 * (2 * second + abs(total * third)):
+                weight += second / (2 * second + total * third) * first
+        weights.append(weight)
+    return x.weighted(weights)
+
+
+def xgradcam(x: Case) -> np.ndarray:
     weights = []
     for k in range(len(x.a)):
         below = sum(x.a[k][c] for c in x.cells())
@@ -53,7 +128,7 @@ def xgradcam(x: Image) -> np.ndarray:
     return x.weighted(weights)
 
 
-def _per_cell(x: Image, term) -> np.ndarray:
+def _per_cell(x: Case, term) -> np.ndarray:
     total = np.zeros(x.a.shape[1:])
     for k in range(len(x.a)):
         for c in x.cells():
@@ -61,46 +136,84 @@ def _per_cell(x: Image, term) -> np.ndarray:
     return total
 
 
-def hirescam(x: Image) -> np.ndarray:
+def hirescam(x: Case) -> np.ndarray:
     return _per_cell(x, lambda g, a: g * a)
 
 
-def gradcamelementwise(x: Image) -> np.ndarray:
+def gradcamelementwise(x: Case) -> np.ndarray:
     return _per_cell(x, lambda g, a: max(g * a, 0.0))
 
 
-def layercam(x: Image) -> np.ndarray:
+def layercam(x: Case) -> np.ndarray:
     return _per_cell(x, lambda g, a: max(g, 0.0) * a)
 
 
-def principal(maps: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """The first principal component of the positions, signed by a reference map."""
+def shapleycam(x: Case) -> np.ndarray:
+    hessian = torch.autograd.functional.hessian(x.behind, x.activation)
+    size = x.activation.numel()
+    bent = (hessian.reshape(size, size) @ x.activation.flatten()).reshape(x.a.shape).numpy()
+    return gradcam(x, x.g - 0.5 * bent)
+
+
+def finercam(x: Case) -> np.ndarray:
+    z = x.logits(x.activation).detach()
+    others = sorted((abs(float(z[c] - z[x.target])), c) for c in range(len(z)) if c != x.target)
+    nearest = [c for _, c in others[:3]]
+
+    def contrast(a: Tensor) -> Tensor:
+        z = x.logits(a)
+        return z[x.target] - 0.6 * sum(z[c] for c in nearest) / 3
+
+    return gradcam(x, x.gradient(x.pixels, contrast))
+
+
+def _rows(maps: np.ndarray) -> np.ndarray:
     cells = [(i, j) for i in range(maps.shape[1]) for j in range(maps.shape[2])]
     rows = np.array([[channel[cell] for channel in maps] for cell in cells])
-    rows = rows - rows.mean(axis=0)
+    return rows - rows.mean(axis=0)
+
+
+def _signed(scores: np.ndarray, reference: np.ndarray | None) -> np.ndarray:
+    agreement = 0.0 if reference is None else np.corrcoef(scores, reference.ravel())[0, 1]
+    wrong = agreement < 0 if abs(agreement) >= 0.1 else abs(scores.min()) > abs(scores.max())
+    return -scores if wrong else scores
+
+
+def principal(maps: np.ndarray, reference: np.ndarray | None) -> np.ndarray:
+    """The first principal component of the positions, signed by a reference map."""
+    rows = _rows(maps)
     v = np.linalg.svd(rows, full_matrices=False)[2][0]
-    scores = rows @ v
-    agreement = np.corrcoef(scores, reference.ravel())[0, 1]
-    if agreement < 0 if abs(agreement) >= 0.1 else abs(scores.min()) > abs(scores.max()):
-        scores = -scores
-    return scores.reshape(maps.shape[1:])
+    return _signed(rows @ v, reference).reshape(maps.shape[1:])
 
 
-def eigencam(x: Image) -> np.ndarray:
+def eigencam(x: Case) -> np.ndarray:
     return principal(x.a, np.abs(x.a).sum(axis=0))
 
 
-def eigengradcam(x: Image) -> np.ndarray:
+def eigengradcam(x: Case) -> np.ndarray:
     return principal(x.a * x.g, (x.a * x.g).sum(axis=0))
 
 
-NAIVE = {
-    "gradcam": gradcam,
-    "gradcam++": gradcampp,
-    "xgradcam": xgradcam,
-    "hirescam": hirescam,
-    "gradcamelementwise": gradcamelementwise,
-    "layercam": layercam,
-    "eigencam": eigencam,
-    "eigengradcam": eigengradcam,
-}
+def segeigencam(x: Case) -> np.ndarray:
+    return principal(x.a * np.abs(x.g), None)
+
+
+def kpcacam(x: Case) -> np.ndarray:
+    rows = _rows(x.a)
+    n = len(rows)
+    kernel = np.array([[np.tanh(rows[i] @ rows[j] / rows.shape[1] + 1) for j in range(n)] for i in range(n)])
+    centring = np.eye(n) - np.ones((n, n)) / n
+    values, vectors = np.linalg.eigh(centring @ kernel @ centring)
+    return _signed(np.sqrt(values[-1]) * vectors[:, -1], np.abs(x.a).sum(axis=0)).reshape(x.a.shape[1:])
+
+
+def fem(x: Case) -> np.ndarray:
+    weights = []
+    for channel in x.a:
+        bar = channel.mean() + 2 * np.sqrt(((channel - channel.mean()) ** 2).mean())
+        weights.append(sum(channel[c] > bar for c in x.cells()) / len(x.cells()))
+    return x.weighted(weights)
+
+
+def lafam(x: Case) -> np.ndarray:
+    return x.weighted([1 / len(x.a)] * len(x.a))
