@@ -1,0 +1,1 @@
+"""The cut graph and the replayed tail."""
