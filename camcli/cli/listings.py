@@ -59,7 +59,7 @@ def methods(settings: dict[str, Any], talk: Talk) -> None:
     table = Table("method", "name", "paper", "gradients", "passes per image", "class", box=None, pad_edge=False)
     for m in METHODS.values():
         table.add_row(
-            m.key, m.name, m.paper, "yes" if m.needs_gradients else "no", m.cost,
+            m.key, m.name, m.paper, "yes" if m.uses_gradients else "no", m.cost,
             "specific" if m.class_specific else "agnostic",
         )  # fmt: skip
     Console(soft_wrap=False).print(table)

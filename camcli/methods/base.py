@@ -206,6 +206,11 @@ class Method:
         note = self.approximate(settings) if self.approximate is not None else None
         return [] if note is None else [f"{self.key}: {note}"]
 
+    @property
+    def uses_gradients(self) -> bool:
+        """Whether any backward pass is run for it; ``needs_gradients`` is about the shared one."""
+        return "B" in self.cost
+
     def as_json(self) -> dict[str, Any]:
         """What ``cam methods --json`` prints."""
         return {
@@ -213,7 +218,7 @@ class Method:
             "name": self.name,
             "paper": self.paper,
             "cost": self.cost,
-            "gradients": self.needs_gradients,
+            "gradients": self.uses_gradients,
             "class_specific": self.class_specific,
             "signed": self.signed,
             "scope": self.scope,
