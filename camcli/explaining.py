@@ -88,7 +88,7 @@ class Explaining:
         setup = self.setup
         padded = images + [images[-1]] * (self.size - len(images))
         pixels = np.stack([image.pixels for image in padded])
-        inputs = to_input(pixels, setup.model.preprocessing, setup.device)
+        inputs = setup.tuning.arranged(to_input(pixels, setup.model.preprocessing, setup.device))
         labels, own = [i.label for i in padded], [i.own_target for i in padded]
 
         def choose(logits: torch.Tensor) -> torch.Tensor:

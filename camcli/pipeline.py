@@ -30,7 +30,7 @@ from camcli.items import Failed, Loaded
 from camcli.load import make_loader
 from camcli.output import Ending, RunFolder, Status, artefacts_intact, open_run, read_header, write_csv, write_index
 from camcli.sampling import sample_limits
-from camcli.setup import Setup, prepare
+from camcli.setup import Setup, at_speed, prepare
 
 STAGES = ("decode", "preprocess", "model", "render", "encode", "write")
 NOT_REACHED = -1
@@ -94,13 +94,13 @@ def run(
     run_dir = Path(config.output_dir)
     setup = prepare(config, read_header(run_dir) if config.resume and not config.overwrite else None)
     watch = watch or Watcher()
-    with setup.model.prepared(), pillow_limits(max_pixels=config.max_pixels):
+    with setup.model.prepared(), at_speed(setup) as setup, pillow_limits(max_pixels=config.max_pixels):
         if scale_limits(config.scale).sample and not setup.limits:
             setup = replace(setup, limits=sample_limits(setup, Clock(STAGES)))
         header = describe.header(setup, command)
         how = {"resume": config.resume, "overwrite": config.overwrite, "durable": config.durable}
         with open_run(run_dir, header, **how) as folder:
-            watch.ready(setup, folder.notes)
+            watch.ready(setup, [*setup.tuning.notes, *folder.notes])
             return Stream(setup, folder, Stop() if stop is None else stop, watch, started).run(header)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from camcli.layers import Layer, resolve_layers
 from camcli.methods import find_method
 from camcli.models import Model, load_model
 from camcli.render import Style
+from camcli.speed import Tuning, tuned
 from camcli.targets import Slot, parse_target
 
 _BATCH = {"cpu": 16, "cuda": 64, "mps": 16}
@@ -44,6 +46,7 @@ class Setup:
     workers: int
     style: Style
     limits: Mapping[str, tuple[float, float]]  # fixed normalisation limits of each method, raw units
+    tuning: Tuning = field(default_factory=Tuning)  # how the model runs inside at_speed
 
     @property
     def classless(self) -> bool:
@@ -145,6 +148,15 @@ def prepare(config: RunConfig, recorded: Mapping[str, Any] | None = None) -> Set
         style=Style(config.colormap, config.alpha, config.image_format, config.quality),
         limits=_limits(config, earlier.get("scale_limits")),
     )
+
+
+@contextmanager
+def at_speed(setup: Setup) -> Iterator[Setup]:
+    """The same, with a model that runs as fast as it can; inside :meth:`camcli.models.Model.prepared`."""
+    # Gradients of the whole network are taken for methods that read the biases of its norms.
+    reads_parameters = any("network gradient" in find_method(key).needs for key in setup.config.method)
+    with tuned(setup.model, setup.explainer.watched, folding=not reads_parameters) as tuning:
+        yield replace(setup, tuning=tuning)
 
 
 def _batch_size(config: RunConfig, device: torch.device, sources: Sources, earlier: int | None) -> int:

@@ -1,0 +1,10 @@
+"""Making a model run as fast as it can without changing what it says.
+
+``dataflow``  which convolution feeds which batch norm and nothing else, seen in one pass
+``fold``      those batch norms folded into their convolutions, and back
+``tuned``     the one place where a run speeds its model up, and leaves it as it was found
+"""
+
+from camcli.speed.tuned import Tuning, tuned
+
+__all__ = ["Tuning", "tuned"]

@@ -1,0 +1,74 @@
+"""Batch norms folded into the convolutions before them, and taken out again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from camcli.speed.dataflow import Pair
+
+
+def fold(module: nn.Module, pairs: Sequence[Pair], undo: ExitStack) -> int:
+    """Let each convolution of the pairs do what its batch norm did.
+
+    With running mean μ, variance v, scale γ and shift β of the norm, s = γ / √(v + ε): the convolution's weight W
+    becomes s·W and its bias b becomes s·(b − μ) + β. The norm then hands on what it gets, through the activation that
+    some norms hold.
+
+    Args:
+        module: the network the pairs are of.
+        pairs: what to fold; those with parameters that are shared with other modules, or not float32, are left.
+        undo: gets what puts everything back as it was, bit for bit.
+
+    Returns:
+        How many were folded.
+    """
+    owners = Counter(id(p) for part in module.modules() for p in part._parameters.values() if p is not None)
+    folded = 0
+    for pair in pairs:
+        own = [p for part in (pair.conv, pair.norm) for p in part._parameters.values() if p is not None]
+        if all(owners[id(p)] == 1 and p.dtype == torch.float32 for p in own):
+            _fold_one(pair, undo)
+            folded += 1
+    return folded
+
+
+def _fold_one(pair: Pair, undo: ExitStack) -> None:
+    conv, norm = pair.conv, pair.norm
+    weight, bias = _folded(conv, norm)
+    undo.callback(conv._parameters.update, {name: conv._parameters[name] for name in ("weight", "bias")})
+    conv._parameters["weight"] = nn.Parameter(weight, requires_grad=False)
+    conv._parameters["bias"] = nn.Parameter(bias, requires_grad=False)
+    undo.callback(vars(norm).pop, "forward")
+    vars(norm)["forward"] = _handing_on(list(norm.children()))
+
+
+@torch.no_grad()
+def _folded(conv: nn.Conv2d, norm: _BatchNorm) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the convolution with the norm in it, computed in float64."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    if norm.weight is not None:
+        scale = scale * norm.weight.double()
+    shift = -norm.running_mean.double() if conv.bias is None else conv.bias.double() - norm.running_mean.double()
+    bias = shift * scale
+    if norm.bias is not None:
+        bias = bias + norm.bias.double()
+    weight = torch.empty_like(conv.weight)  # in the memory format of the weight
+    weight.copy_(conv.weight.double() * scale[:, None, None, None])
+    return weight, bias.to(weight.dtype)
+
+
+def _handing_on(children: Iterable[nn.Module]) -> Callable[[Tensor], Tensor]:
+    def forward(x: Tensor) -> Tensor:
+        for child in children:
+            x = child(x)
+        return x
+
+    return forward

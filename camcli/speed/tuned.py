@@ -1,0 +1,166 @@
+"""The one place where a run speeds its model up, and leaves it as it was found.
+
+Convolutions get their weights in channels-last memory, and batch norms are folded into the convolutions before them.
+Nothing of this is taken on trust: on noise the model must say the same as before, else it runs as it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from camcli.speed.dataflow import find_pairs, tensors_in
+from camcli.speed.fold import fold
+
+TOLERANCE = 1e-4
+"""By how much an output may move, relative to its largest value."""
+SLOWER = "the model does not say the same with its images in channels-last memory; it runs in plain memory, slower"
+
+
+class TunedModel(Protocol):
+    """The part of a loaded model that is needed here."""
+
+    @property
+    def module(self) -> nn.Module: ...
+    @property
+    def preprocessing(self) -> Any: ...
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def weights_sha256(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What was done to a model.
+
+    Attributes:
+        channels_last: its convolutions have their weights in channels-last memory.
+        inputs: the memory format that it takes its inputs in.
+        folded: batch norms folded into convolutions.
+        notes: what the user should know.
+    """
+
+    channels_last: bool = False
+    inputs: torch.memory_format = torch.channels_last
+    folded: int = 0
+    notes: tuple[str, ...] = ()
+
+    def arranged(self, inputs: Tensor) -> Tensor:
+        """A batch (N, C, H, W) in the memory that suits the model; the values are the same."""
+        return inputs.contiguous(memory_format=self.inputs)
+
+
+@contextmanager
+def tuned(model: TunedModel, watched: Collection[str] = (), *, folding: bool = True) -> Iterator[Tuning]:
+    """Inside, the model runs as fast as is known how; afterwards it is bit for bit as before.
+
+    Args:
+        model: on its device, in eval mode, its parameters without gradients (:meth:`camcli.models.Model.prepared`).
+        watched: paths of the modules whose output somebody reads; they return what they returned before.
+        folding: fold batch norms; not for methods that read the parameters of single modules.
+    """
+    _ = model.weights_sha256  # remembered from here on: what is recorded is the weights as they were loaded
+    module = model.module
+    run = partial(_run, module, watched)
+    image = _noise(model)
+    before: list[Tensor] = []
+    with _exact():
+        plain = _is_plain(module)
+        pairs = find_pairs(module, lambda: before.extend(run(image)), watched) if folding and plain else []
+        before = before or run(image)
+    convolutional = plain and sum(isinstance(part, nn.Conv2d) for part in module.modules()) > 1
+    # The first way in which the model says the same as before, fastest first.
+    for spread, some, inputs in (
+        (convolutional, pairs, torch.channels_last),
+        (convolutional, [], torch.channels_last),
+        (False, [], torch.channels_last),
+        (False, [], torch.contiguous_format),
+    ):
+        with ExitStack() as undo:
+            if spread:
+                _spread(module, undo)
+            folded = fold(module, some, undo)
+            last = inputs == torch.contiguous_format
+            if last or _agrees(before, run, image.contiguous(memory_format=inputs)):
+                notes = () if spread == convolutional and inputs == torch.channels_last else (SLOWER,)
+                yield Tuning(spread, inputs, folded, notes)
+                return
+
+
+def _run(module: nn.Module, watched: Collection[str], inputs: Tensor) -> list[Tensor]:
+    """The outputs of the watched modules and of the whole, of one pass in float32."""
+    seen: list[Tensor] = []
+
+    def keep(_module: nn.Module, _args: Any, output: Any) -> None:
+        seen.extend(tensor.detach().clone() for tensor in tensors_in(output))
+
+    with ExitStack() as stack:
+        for path in dict.fromkeys(watched):
+            stack.callback(module.get_submodule(path).register_forward_hook(keep).remove)
+        stack.enter_context(torch.no_grad())
+        seen.extend(tensors_in(module(inputs)))
+    return seen
+
+
+def _agrees(before: list[Tensor], run: Callable[[Tensor], list[Tensor]], inputs: Tensor) -> bool:
+    try:
+        with _exact():
+            now = run(inputs)
+    except RuntimeError:  # a view of memory that is not laid out so
+        return False
+    return len(now) == len(before) and all(map(_close, before, now))
+
+
+def _close(before: Tensor, now: Tensor) -> bool:
+    if before.shape != now.shape:
+        return False
+    if not before.is_floating_point():
+        return torch.equal(before, now)
+    largest = float(before.abs().nan_to_num(0, 0, 0).max()) if before.numel() else 0.0
+    # Modules in half precision hold two to three digits.
+    share = TOLERANCE if before.dtype == torch.float32 else float(torch.finfo(before.dtype).eps) * 4
+    return torch.allclose(before, now, rtol=0, atol=share * largest, equal_nan=True)
+
+
+@contextmanager
+def _exact() -> Iterator[None]:
+    """Convolutions in true float32: TensorFloat-32 rounds more than is compared here."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.allow_tf32
+    cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = before
+
+
+def _noise(model: TunedModel) -> Tensor:
+    shape = model.preprocessing
+    image = torch.randn(1, shape.channels, shape.height, shape.width, generator=torch.Generator().manual_seed(0))
+    return image.to(model.device)
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether all of it runs as written: nothing scripted, compiled or copied to several devices."""
+    return not any(
+        isinstance(part, (torch.jit.ScriptModule, nn.DataParallel))
+        or hasattr(part, "_orig_mod")
+        or getattr(part, "_compiled_call_impl", None) is not None
+        for part in module.modules()
+    )
+
+
+def _spread(module: nn.Module, undo: ExitStack) -> None:
+    """Weights of convolutions in channels-last memory; the values stay."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d) and isinstance(part._parameters.get("weight"), nn.Parameter):
+            weight = part.weight
+            undo.callback(setattr, weight, "data", weight.data)
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
