@@ -8,6 +8,7 @@ a norm (vision transformers and their kin) convention takes the first norm of th
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from torch import nn
 
@@ -16,26 +17,32 @@ from camcli.layers.study import Study
 
 _PASSIVE = re.compile(r"Identity|Dropout|DropPath|Permute|Flatten|AvgPool|AdaptivePool|Rearrange|Upsample|Pad\d?d?$")
 _NORM = re.compile(r"LayerNorm|RmsNorm|RMSNorm|GroupNorm|Affine|SimpleNorm")
-_FIRST = 12  # layers that are proven at first, from the last backwards: seldom are more of them needed
-_MORE = 48  # so many at a time after that, since each time costs a batch
+_ATTENTION = re.compile(r"(Attention|Attn|AttentionPool\w*|AttnPool\w*|Mlp|MLP|FeedForward)$")
+_AT_ONCE = 12  # gradients are asked for this many layers at a time, from the last backwards
+_LATE = 60  # layers that are proven at first
+_EARLY = 0.5  # of the modules that run: a trunk that ends before is that of a network with several branches
 
 
 def choose(study: Study, needs_gradient: bool = True) -> str | None:
     """The canonical path of the target layer, None where no layer will do."""
     trunk = _trunk(study)
     norms = _leading_norms(study)
-    study.prove([*trunk[:_FIRST], *norms[:_FIRST]])
+    study.prove([*trunk[:_LATE], *norms[:_LATE]])
     last = _best(study, trunk, needs_gradient)
-    if last is None:
-        return _best(study, norms, needs_gradient) or _best(study, _anything(study), needs_gradient)
     norm = _best(study, norms, needs_gradient)
-    return norm if norm is not None and _ends_the_network(study, norm, last, trunk) else last
+    if norm is not None and (last is None or _concludes(study, norm, last, trunk)):
+        return norm
+    if last is not None and not _is_early(study, last):
+        return last
+    return _best(study, _anything(study), needs_gradient) or last
 
 
 def _best(study: Study, paths: list[str], needs_gradient: bool) -> str | None:
     """The first of these layers with at least 4x4 cells, else the first with more than one."""
     coarse = None
-    for some in (paths[:_FIRST], *(paths[i : i + _MORE] for i in range(_FIRST, len(paths), _MORE))):
+    study.prove(paths[:_LATE])
+    for start in range(0, len(paths), _AT_ONCE):
+        some = paths[start : start + _AT_ONCE]
         study.prove(some)
         proven = [path for path in some if study.verdict(path).proof == "proven"]
         flows = study.has_gradient(proven) if needs_gradient else [True] * len(proven)
@@ -52,10 +59,9 @@ def _best(study: Study, paths: list[str], needs_gradient: bool) -> str | None:
 def _trunk(study: Study) -> list[str]:
     """One path for each distinct output of the trunk, last first; maps of class scores come last of all."""
     groups: dict[tuple[int, int], list[Visit]] = {}
-    visits = study.record.visits
     for path in study.record.trunk:
-        visit = visits[path]
-        if path and study.plausible(path) and visit.edge is not None:
+        visit = study.record.visits[path]
+        if path and visit.plain and study.plausible(path) and visit.edge and not _is_inside(study, path, _ATTENTION):
             groups.setdefault((id(visit.edge.node), visit.edge.output_nr), []).append(visit)
     named = [_speaker(study, group) for group in groups.values()]
     found = sorted((visit for visit in named if visit is not None), key=lambda visit: -visit.order)
@@ -65,31 +71,56 @@ def _trunk(study: Study) -> list[str]:
 def _speaker(study: Study, group: list[Visit]) -> Visit | None:
     """Of modules that return the same tensor, the one people would name.
 
-    A stage rather than its last block, a norm rather than the activation inside it; but the last child rather than the
-    container of the whole network. What sets them apart: the former have a sibling of their kind.
+    A stage rather than its last block, a norm rather than the activation inside it, but the last stage rather than the
+    container of all stages. What sets them apart: the former have a sibling of their kind, and one size of map.
     """
     active = sorted((v for v in group if not _PASSIVE.search(type(v.module).__name__)), key=lambda v: v.path.count("."))
-    among = next((visit for visit in active if _has_kin(study, visit)), None)
-    return among or next((v for v in active if not isinstance(v.module, nn.Sequential | nn.ModuleList)), None)
+    single = [visit for visit in active if not _holds_stages(study, visit)] or active
+    return next((visit for visit in single if _has_kin(study, visit)), single[0] if single else None)
+
+
+def _holds_stages(study: Study, visit: Visit) -> bool:
+    """Whether this is a plain container whose parts return maps of different sizes."""
+    if not isinstance(visit.module, nn.Sequential | nn.ModuleList):
+        return False
+    parts = [f"{visit.path}.{name}" for name, _ in visit.module.named_children()]
+    return len({study.record.visits[part].shape for part in parts if _is_plausible(study, part)}) > 1
 
 
 def _has_kin(study: Study, visit: Visit) -> bool:
     parent = visit.path.rpartition(".")[0]
-    others = study.record.visits
     return any(
-        type(child) is type(visit.module) and child is not visit.module and _runs_spatially(study, f"{parent}.{name}")
-        for name, child in others[parent].module.named_children()
-        if f"{parent}.{name}".lstrip(".") in others
+        type(child) is type(visit.module)
+        and child is not visit.module
+        and _is_plausible(study, f"{parent}.{name}".lstrip("."))
+        for name, child in study.record.visits[parent].module.named_children()
     )
 
 
-def _runs_spatially(study: Study, path: str) -> bool:
-    return study.plausible(path.lstrip("."))
+def _is_plausible(study: Study, path: str) -> bool:
+    return path in study.record.visits and study.plausible(path)
+
+
+def _is_inside(study: Study, path: str, kind: re.Pattern[str]) -> bool:
+    """Whether a module above this one is of such a class."""
+    visits = study.record.visits
+    return any(above in visits and kind.search(type(visits[above].module).__name__) for above in _above(path))
+
+
+def _above(path: str) -> Iterable[str]:
+    while "." in path:
+        path = path.rpartition(".")[0]
+        yield path
 
 
 def _is_score_map(study: Study, visit: Visit) -> bool:
     shape = visit.shape
     return study.record.outputs > 1 and shape is not None and study.record.outputs in (shape[1], shape[-1])
+
+
+def _is_early(study: Study, path: str) -> bool:
+    visits = study.record.visits
+    return visits[path].order < _EARLY * max(visit.order for visit in visits.values())
 
 
 def _leading_norms(study: Study) -> list[str]:
@@ -106,20 +137,22 @@ def _leading_norms(study: Study) -> list[str]:
             and _NORM.search(type(first.module).__name__)
             and first.path not in study.record.trunk
             and first.shape == visit.shape
+            and first.plain
             and study.plausible(first.path)
         ):
             found.append(first)
     return [visit.path for visit in sorted(found, key=lambda visit: -visit.order)]
 
 
-def _ends_the_network(study: Study, norm: str, last: str, trunk: list[str]) -> bool:
-    """Whether nothing but norms and activations follows the block of this norm on the trunk, on the same grid."""
+def _concludes(study: Study, norm: str, last: str, trunk: list[str]) -> bool:
+    """Whether the block of this norm is the last that computes: what follows on the trunk are norms and activations."""
     visits = study.record.visits
+    if visits[norm].started > visits[last].order:
+        return True
+    of_norm, of_last = study.verdict(norm).layout, study.verdict(last).layout
+    if of_norm is None or of_last is None or of_norm.grid != of_last.grid:
+        return False
     block = norm.rpartition(".")[0]
-    if study.verdict(norm).layout is None or study.verdict(last).layout is None:
-        return False
-    if study.verdict(norm).layout.grid != study.verdict(last).layout.grid:  # type: ignore[union-attr]
-        return False
     after = [path for path in trunk if visits[path].started > visits[block].order]
     return all(not list(visits[path].module.children()) and not _has_kernel(visits[path].module) for path in after)
 
@@ -130,8 +163,13 @@ def _has_kernel(module: nn.Module) -> bool:
 
 
 def _anything(study: Study) -> list[str]:
-    """Where no output carries everything: all plausible layers, last first, those inside attention left out."""
-    visits = [v for v in study.record.visits.values() if v.path and study.plausible(v.path)]
-    inner = re.compile(r"(attn|attention|mlp|ffn)\.", re.IGNORECASE)
-    plain = [v for v in visits if not inner.search(v.path) and not _PASSIVE.search(type(v.module).__name__)]
-    return [visit.path for visit in sorted(plain, key=lambda visit: -visit.order)]
+    """Where no output carries everything: all plausible layers, last first, but for the insides of attention."""
+    visits = [visit for visit in study.record.visits.values() if visit.path and study.plausible(visit.path)]
+    plain = [
+        visit
+        for visit in visits
+        if not _is_inside(study, visit.path, _ATTENTION)
+        and not _ATTENTION.search(type(visit.module).__name__)
+        and not _PASSIVE.search(type(visit.module).__name__)
+    ]
+    return [visit.path for visit in sorted(plain, key=lambda visit: (not visit.plain, -visit.order))]

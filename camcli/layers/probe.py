@@ -53,6 +53,7 @@ class Visit:
     calls: int = 0
     callers: list[str] = field(default_factory=list)
     shape: tuple[int, ...] | None = None
+    plain: bool = False  # whether it returned the tensor itself
     edge: GradientEdge | None = None
     children_run: list[str] = field(default_factory=list)  # paths of what it called directly, in order
 
@@ -133,7 +134,7 @@ def _watch(module: nn.Module, visits: dict[str, Visit], image: Tensor, leaves: f
             tensor = main_tensor(output)
             if tensor is None:
                 return None
-            visit.shape = tuple(tensor.shape)
+            visit.shape, visit.plain = tuple(tensor.shape), tensor is output
             if visit.path in leaves and not tensor.requires_grad and tensor.ndim >= 3 and stack:
                 leaf = tensor.detach().requires_grad_()
                 visit.edge = get_gradient_edge(leaf)

@@ -13,7 +13,7 @@ before it is correlated with the prediction.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -21,12 +21,13 @@ from torch import Tensor
 
 from camcli.layers.layout import Layout, LayoutFlag
 from camcli.layers.perturb import Box, Movement
-from camcli.layers.readings import WIDTHS, Reading, readings
+from camcli.layers.readings import SHIFTS, WIDTHS, Reading, readings
 
 Proof = Literal["proven", "refuted", "unproven"]
 
 AGREEMENT = 0.6  # correlation of movement and prediction below which nothing is proven
-LEAD = 0.04  # by which it must exceed every rival reading's
+LEAD = 0.015  # by which it must exceed every rival reading's
+ROW_LEAD = 0.2  # by which taking a row of the grid for prefix tokens must be better than not
 MIXED = 0.1  # by which it must exceed the best with the blocks of the images interchanged
 _SHORTLIST = 8  # token sequences have hundreds of readings: the best by a quick correlation are looked at closely
 
@@ -60,7 +61,7 @@ class Prover:
         self._boxes = boxes
         self._image = image
         self._readings: dict[tuple[int, ...], list[Reading]] = {}
-        self._expected: dict[tuple[Reading, float], Tensor] = {}
+        self._expected: dict[tuple[Reading, float, float], Tensor] = {}
         self._quick: dict[tuple[int, ...], Tensor] = {}
         self._orders = torch.tensor(list(itertools.permutations(range(len(boxes)))))
 
@@ -84,7 +85,10 @@ class Prover:
         allowed = [entry for entry in ranked if _allowed(entry[2], flag)]
         if not allowed:
             return Verdict(None, "refuted", f"its shape {_shape(movement.shape)} does not allow what --layout says")
-        return _judged(self._first(allowed), ranked)
+        judged = _judged(self._first(allowed), ranked)
+        if judged.proof == "refuted" and flag.kind is not None:
+            return replace(judged, layout=self._plainest(movement.shape, flag))
+        return judged
 
     def readings(self, shape: tuple[int, ...]) -> list[Reading]:
         """All readings of the shape (1, ...)."""
@@ -110,30 +114,35 @@ class Prover:
         Where the blocks touch the first row only a little, little tells its tokens from prefix tokens.
         """
         best = ranked[0]
-        close = [entry for entry in ranked if entry[0] > best[0] - LEAD and entry[2].is_row_variant(best[2])]
+        close = [entry for entry in ranked if entry[0] > best[0] - ROW_LEAD and entry[2].is_row_variant(best[2])]
         return min(close, key=lambda entry: entry[2].skew(self._image))
+
+    def _plainest(self, shape: tuple[int, ...], flag: LayoutFlag) -> Layout | None:
+        """What a user most likely means who leaves grid or prefix open: the image's aspect, few prefix tokens."""
+        allowed = [reading for reading in self.readings(shape) if _allowed(reading, flag)]
+        return min(allowed, key=lambda reading: (reading.skew(self._image), reading.prefix)).layout
 
     def _agreement(self, field: Tensor, reading: Reading) -> tuple[float, float]:
         used = _centred(field[:, reading.prefix : field.shape[1] - reading.suffix])
         best, mixed = -1.0, -1.0
-        for width in WIDTHS:
-            expected = self._template(reading, width)
+        for width, shift in itertools.product(WIDTHS, SHIFTS):
+            expected = self._template(reading, width, shift)
             between = used @ expected.T / (used.norm() * expected.norm() + 1e-20)
             by_order = between[torch.arange(len(between)), self._orders].sum(1)
             if float(by_order[0]) > best:  # the first order is the identity
                 best, mixed = float(by_order[0]), float(by_order[1:].max())
         return best, mixed
 
-    def _template(self, reading: Reading, width: float) -> Tensor:
-        if (reading, width) not in self._expected:
-            self._expected[reading, width] = _centred(reading.expected(self._boxes, width))
-        return self._expected[reading, width]
+    def _template(self, reading: Reading, width: float, shift: float) -> Tensor:
+        if (reading, width, shift) not in self._expected:
+            self._expected[reading, width, shift] = _centred(reading.expected(self._boxes, width, shift))
+        return self._expected[reading, width, shift]
 
     def _quick_templates(self, shape: tuple[int, ...], known: list[Reading]) -> Tensor:
         if shape[:2] not in self._quick:
             templates = torch.zeros(len(known), len(self._boxes), shape[1])
             for template, reading in zip(templates, known, strict=True):
-                template[:, reading.prefix : shape[1] - reading.suffix] = self._template(reading, WIDTHS[1])
+                template[:, reading.prefix : shape[1] - reading.suffix] = self._template(reading, WIDTHS[1], SHIFTS[0])
             templates /= templates.flatten(1).norm(dim=1)[:, None, None] + 1e-20
             self._quick[shape[:2]] = templates.flatten(1)
         return self._quick[shape[:2]]

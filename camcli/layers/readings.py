@@ -13,6 +13,7 @@ from camcli.layers.layout import Layout, LayoutKind
 from camcli.layers.perturb import Box
 
 WIDTHS = (0.5, 1.0, 2.0)  # reach of a block in cells: one cell, up to the receptive fields of deep convolutions
+SHIFTS = (0.0, 0.5)  # cells by which a block lands too far: strided layers look at the top left corner of their cells
 _MOST_PREFIX = 24
 _SKEW = 4.0  # a grid's aspect differs from the image's by no more than this factor
 
@@ -43,10 +44,15 @@ class Reading:
         """The axis of the channels."""
         return {"nchw": 1, "nhwc": 3, "tokens": 2}[self.kind]
 
-    def expected(self, boxes: tuple[Box, ...], width: float) -> Tensor:
+    def expected(self, boxes: tuple[Box, ...], width: float, shift: float) -> Tensor:
         """How far each position should move for each image: (K, positions), prefix and suffix left out."""
-        height, columns = self.grid
-        maps = torch.stack([_bump(box, height, columns, width) for box in boxes])
+        rows, columns = self.grid
+        maps = torch.stack(
+            [
+                torch.outer(_reached(y0, y1, rows, width, shift), _reached(x0, x1, columns, width, shift))
+                for y0, y1, x0, x1 in boxes
+            ]
+        )
         return (maps.transpose(1, 2) if self.columns_first else maps).flatten(1)
 
     def is_row_variant(self, other: Reading) -> bool:
@@ -79,7 +85,7 @@ def readings(shape: tuple[int, ...], image: tuple[int, int]) -> list[Reading]:
             if _plausible(shape[first + 1], shape[first], image):
                 found.append(Reading(kind, (shape[first + 1], shape[first]), columns_first=True))  # type: ignore[arg-type]
     elif len(shape) == 3:
-        for extra in range(min(_MOST_PREFIX, shape[1] // 2) + 1):
+        for extra in range(min(_MOST_PREFIX, shape[1] // 4) + 1):
             for grid in _grids(shape[1] - extra, image):
                 found.append(Reading("tokens", grid, extra))
                 found.append(Reading("tokens", grid, extra, columns_first=True))
@@ -99,17 +105,9 @@ def _grids(count: int, image: tuple[int, int]) -> Iterator[tuple[int, int]]:
             yield height, count // height
 
 
-def _bump(box: Box, height: int, columns: int, width: float) -> Tensor:
-    y0, y1, x0, x1 = box
-    return torch.outer(_reach(_covered(y0, y1, height), width), _reach(_covered(x0, x1, columns), width))
-
-
-def _covered(start: float, stop: float, cells: int) -> Tensor:
-    """The share of each of the cells that the interval [start, stop) of the unit interval covers."""
-    edges = torch.linspace(0, 1, cells + 1)
-    return (edges[1:].clamp(max=stop) - edges[:-1].clamp(min=start)).clamp(min=0) * cells
-
-
-def _reach(covered: Tensor, width: float) -> Tensor:
-    at = torch.arange(len(covered), dtype=torch.float32)
+def _reached(start: float, stop: float, cells: int, width: float, shift: float) -> Tensor:
+    """How strongly the interval [start, stop) of the unit interval reaches each of the cells."""
+    edges = (torch.arange(cells + 1) - shift) / cells
+    covered = (edges[1:].clamp(max=stop) - edges[:-1].clamp(min=start)).clamp(min=0) * cells
+    at = torch.arange(cells, dtype=torch.float32)
     return torch.exp(-((at[:, None] - at[None]) ** 2) / (2 * width * width)) @ covered

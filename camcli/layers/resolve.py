@@ -28,6 +28,7 @@ class Layer:
         channels: K.
         proof: ``proven``, or ``unproven`` where ``--layout`` overrode the proof.
         reason: one line where it is not proven.
+        agreement: correlation of what moves with what should move, in [-1, 1].
     """
 
     path: str
@@ -37,6 +38,7 @@ class Layer:
     channels: int
     proof: Proof
     reason: str | None = None
+    agreement: float = 0.0
 
 
 def resolve_layers(
@@ -74,8 +76,13 @@ def resolve_layers(
     return list(layers.values())
 
 
+def _choice(studied: Study, needs_gradient: bool) -> str | None:
+    """The same layer for all methods where there is one; gradients may be done without where nothing has them."""
+    return choose(studied) or (None if needs_gradient else choose(studied, needs_gradient=False))
+
+
 def _automatic(studied: Study, needs_gradient: bool) -> Layer:
-    path = choose(studied, needs_gradient)
+    path = _choice(studied, needs_gradient)
     if path is None:
         raise LayerError(
             "--layer auto: no layer has a layout that can be proven"
@@ -108,10 +115,13 @@ def _layer(studied: Study, typed: str, path: str) -> Layer:
     assert verdict.layout is not None
     assert visit.shape is not None
     channels = visit.shape[1] if verdict.layout.kind == "nchw" else visit.shape[-1]
-    proof: Proof = "proven" if verdict.proof == "proven" else "unproven"
-    return Layer(path, typed, type(visit.module).__name__, verdict.layout, channels, proof, verdict.reason)
+    proof, reason = verdict.proof, verdict.reason
+    if proof != "proven":
+        proof, reason = "unproven", f"read as --layout says; {reason}"
+    name = type(visit.module).__name__
+    return Layer(path, typed, name, verdict.layout, channels, proof, reason, verdict.agreement)
 
 
 def _instead(studied: Study, needs_gradient: bool) -> str:
-    path = choose(studied, needs_gradient)
+    path = _choice(studied, needs_gradient)
     return f" A layer that works: {path}." if path is not None else " cam layers shows what each layer returns."

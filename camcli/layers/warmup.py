@@ -11,10 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+_OPEN = 0.3  # of what starts at zero: enough to matter, too little to drown the residual stream in noise
+_LIFT = 1.0  # of zero batch-norm biases, in deviations: rectifiers stay open, else small changes grow chaotically
+_FLOOR = 0.25  # of a batch-norm's variance, as a share of the mean square of its whole input
 
 
 @contextmanager
@@ -33,7 +38,8 @@ def warmed_up(module: nn.Module, noise: Tensor) -> Iterator[bool]:
     if not zeros and not norms:
         yield False
         return
-    touched = [*zeros, *(buffer for norm in norms for buffer in norm.buffers(recurse=False))]
+    touched: list[Tensor] = [*zeros, *(buffer for norm in norms for buffer in norm.buffers(recurse=False))]
+    touched += [norm.bias for norm in norms if norm.bias is not None]
     kept = [(tensor, tensor.detach().clone()) for tensor in touched]
     try:
         with torch.no_grad():
@@ -59,33 +65,36 @@ def _is_pristine(norm: nn.Module) -> bool:
 def _wake(zeros: Sequence[Tensor]) -> None:
     for index, parameter in enumerate(zeros):
         if parameter.ndim < 2 or parameter.shape[-1] == 1:
-            parameter.fill_(1.0)  # a norm's weight, a layer scale, a gate: as if it were not there
+            parameter.fill_(_OPEN)  # the last norm of a residual branch, a layer scale, a gate
         else:
             generator = torch.Generator().manual_seed(index)
             values = torch.randn(parameter.shape, generator=generator) / math.sqrt(parameter[0].numel())
             parameter.copy_(values)
 
 
-def _calibrate(module: nn.Module, norms: list[_BatchNorm], noise: Tensor) -> None:
-    if not norms:
-        return
-    momenta = [norm.momentum for norm in norms]
-    handles = [norm.register_forward_pre_hook(_skip_single_values) for norm in norms]
+def _calibrate(module: nn.Module, norms: Sequence[_BatchNorm], noise: Tensor) -> None:
+    """Give the norms statistics one after the other, each on what the calibrated norms before it let through."""
+    for norm in norms:
+        if norm.bias is not None and not bool(norm.bias.any()):
+            norm.bias.fill_(_LIFT)
+    handles = [norm.register_forward_pre_hook(_measure) for norm in norms]
     try:
-        for norm in norms:
-            norm.train()
-            norm.momentum = 1.0
-        module(noise)
+        if norms:
+            module(noise)
     finally:
         for handle in handles:
             handle.remove()
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.eval()
-            norm.momentum = momentum
 
 
-def _skip_single_values(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    """Statistics of a single value per channel do not exist, and torch refuses to compute them."""
-    values = inputs[0]
-    if values.numel() == values.shape[1]:
-        norm.eval()
+def _measure(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """Set mean and variance of the input (N, K, ...) per channel.
+
+    The variance has a floor: what is nearly constant (the average that untrained attention spreads over all positions,
+    the single value of a squeezed map) must stay so, or everything would depend on everything.
+    """
+    values = inputs[0].float()
+    axes = [axis for axis in range(values.ndim) if axis != 1]
+    mean = values.mean(axes)
+    variance = (values.square().mean(axes) - mean.square()).clamp(min=_FLOOR * float(values.square().mean()))
+    cast(Tensor, norm.running_mean).copy_(mean)
+    cast(Tensor, norm.running_var).copy_(variance.clamp(min=torch.finfo(torch.float32).tiny))
