@@ -58,6 +58,7 @@ class Entry:
         label, target: as the manifest has them.
         mask: path of the manifest's mask, resolved.
         box: the manifest's box.
+        avoid: where the model must not look, by the manifest: a box, or the resolved path of a mask.
         problem: set where the input can only fail, such as a folder that cannot be listed.
     """
 
@@ -72,6 +73,7 @@ class Entry:
     target: str | None = None
     mask: str | None = None
     box: Box | None = None
+    avoid: Box | str | None = None
     problem: Problem | None = None
 
 
@@ -87,6 +89,7 @@ class Found:
     target: str | None = None
     mask: str | None = None
     box: Box | None = None
+    avoid: Box | str | None = None
     problem: Problem | None = None
 
 

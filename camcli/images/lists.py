@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -94,7 +95,7 @@ def is_manifest(path: str) -> bool:
 
 
 def from_manifest(path: str) -> Iterator[Found]:
-    """The rows of a manifest: ``image``, and where given ``label``, ``target``, ``mask``, ``box``.
+    """The rows of a manifest: ``image``, and where given ``label``, ``target``, ``mask``, ``box``, ``avoid``.
 
     Paths are relative to the folder that holds the manifest; ``image`` is as written.
 
@@ -119,6 +120,7 @@ def from_manifest(path: str) -> Iterator[Found]:
                     target=_text(row, "target"),
                     mask=None if mask is None else os.path.join(folder, mask),
                     box=_box(row.get("box"), where),
+                    avoid=_avoid(row, folder, where),
                 )
     except OSError as error:
         raise SourceError(f"--image-path {path}: the manifest cannot be read ({error.strerror}).") from error
@@ -160,6 +162,14 @@ def _text(row: Mapping[str, Any], key: str) -> str | None:
     text = str(value)
     # A path may end in a space; of the others none does.
     return (text if key in ("image", "mask") else text.strip()) if text.strip() else None
+
+
+def _avoid(row: Mapping[str, Any], folder: str, where: str) -> Box | str | None:
+    """A box where it begins like one, else the path of a mask."""
+    text = _text(row, "avoid")
+    if text is None or not re.match(r"[\s\[(]*[-+]?[\d.]+\s*[,;]", text):
+        return None if text is None else os.path.join(folder, text)
+    return _box(row["avoid"], where)
 
 
 def _box(value: Any, where: str) -> Box | None:

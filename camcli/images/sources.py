@@ -207,6 +207,7 @@ def _entry(ordinal: int, source: _Source, image: str, found: Found) -> Entry:
         target=found.target,
         mask=found.mask,
         box=found.box,
+        avoid=found.avoid,
         problem=found.problem,
     )
 

@@ -1,0 +1,108 @@
+"""Attention checks: is what a model looks at what it should look at? Reads finished runs.
+
+    index.json ─► Recorded ─► one Context a check ─► values of images ─► Judge ─► Result
+                                    │
+                                  Lab: model and images, opened only for checks that intervene
+
+As a library, in a test of your own model::
+
+    from camcli.checks import check_run
+    results = check_run("cam-output", changes=["border.median_max=1.2"])
+    assert all(result.status != "fail" for result in results), [result.why for result in results]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from camcli.checks.baseline import Baseline, baseline_of, read_baseline, write_baseline
+from camcli.checks.context import Context
+from camcli.checks.lab import Lab
+from camcli.checks.recorded import MapKey, Recorded, is_run_folder, read_run
+from camcli.checks.regions import Regions
+from camcli.checks.result import Condition, Result, Status, Worst, overall
+from camcli.checks.suite import Suite, load_suite
+from camcli.checks.table import CHECKS
+from camcli.errors import ConfigError, did_you_mean
+
+__all__ = [
+    "CHECKS",
+    "Baseline",
+    "Condition",
+    "Recorded",
+    "Result",
+    "Status",
+    "Suite",
+    "Worst",
+    "baseline_of",
+    "check_run",
+    "choose_maps",
+    "is_run_folder",
+    "load_suite",
+    "overall",
+    "read_baseline",
+    "read_run",
+    "run_checks",
+    "write_baseline",
+]
+
+
+def check_run(
+    path: str, *, suite: str | None = None, changes: Sequence[str] = (), baseline: str | None = None
+) -> list[Result]:
+    """What ``cam check RUN`` does, from Python.
+
+    Args:
+        path: a finished run folder.
+        suite: a TOML file; None for the checks that run by default.
+        changes: ``CHECK.KEY=VALUE`` each, as ``--set``.
+        baseline: a baseline file for ``drift``.
+
+    Raises:
+        UsageError: no run is there, or the suite or baseline is wrong.
+    """
+    run = read_run(path)
+    chosen = load_suite(suite, changes)
+    return run_checks(run, chosen, None if baseline is None else read_baseline(baseline))
+
+
+def run_checks(
+    run: Recorded, suite: Suite, baseline: Baseline | None = None, device: str | None = None
+) -> list[Result]:
+    """Run the checks of a suite, in the order of the table.
+
+    Args:
+        run: what was recorded.
+        suite: what to check.
+        baseline: for ``drift``.
+        device: where the model runs for checks that intervene; None: where the run had it.
+    """
+    key = choose_maps(run, suite)
+    results = []
+    with Lab(run, key, device) as lab:
+        for check in suite.checks:
+            settings = suite.settings[check.key]
+            regions = Regions(run, suite.common["manifest"])
+            context = Context(run, key, settings, suite.common, regions, lab, baseline)
+            result = check.run(context)
+            results.append(result.as_warning() if settings["warn"] else result)
+    return results
+
+
+def choose_maps(run: Recorded, suite: Suite) -> MapKey:
+    """Method and layer of the maps that are checked.
+
+    Raises:
+        ConfigError: the run has none, or not those that the suite names.
+    """
+    keys = run.keys
+    if not keys:
+        raise ConfigError(f"{run.path}: no image of this run was explained, so there is nothing to check.")
+    method, layer = suite.common["method"], suite.common["layer"]
+    fitting = [key for key in keys if method in (None, key[0]) and layer in (None, key[1])]
+    if not fitting:
+        wanted = " at ".join(str(part) for part in (method, layer) if part is not None)
+        has = ", ".join(f"{key[0]} at {key[1] or 'the whole network'}" for key in keys)
+        near = did_you_mean(method, [key[0] for key in keys]) if method is not None else ""
+        raise ConfigError(f"{run.path} has no maps of {wanted}.{near} It has {has}.")
+    return fitting[0]

@@ -1,0 +1,73 @@
+"""``agree``: do two methods of different families see the same?
+
+Value: Spearman's correlation of the maps (after relu) of two methods that work by different means: gradients, changes
+of the activation or the input, attention, or activations alone. Methods that agree can still be wrong together, and
+methods that differ are a reason to trust neither: a warning, never a failure.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from camcli.checks.context import Context, names
+from camcli.checks.distances import spearman
+from camcli.checks.judge import conclude, worst_first
+from camcli.checks.recorded import MapKey
+from camcli.checks.result import Result, skipped
+from camcli.checks.settings import Check, Setting
+from camcli.methods import METHODS
+
+MEANS = "Two methods tell different stories of the same decision: do not rely on either map alone."
+
+
+def run(context: Context) -> Result:
+    pair = _pair(context)
+    if pair is None:
+        return skipped("agree", "the run has methods of one family only: run with, say, --method gradcam,reciprocam")
+    images, values = [], []
+    for seen, heat in context.shown(pair[0]):
+        other = seen.heats.get(pair[1])
+        if other is None or other.status != "ok" or other.native is None or other.raw.shape != heat.raw.shape:
+            continue
+        rho = spearman(np.maximum(heat.raw, 0), np.maximum(other.raw, 0))
+        if rho is not None:
+            images.append(seen)
+            values.append(rho)
+    if not images:
+        return skipped("agree", f"{pair[0][0]} and {pair[1][0]} have no maps on the same grid")
+    found = context.judge()({"": np.array(values)})
+    both = f"{pair[0][0]} and {pair[1][0]}"
+    worst = worst_first(names(images), values, high_is_bad=False, words=f"{both} correlate by {{}}")
+    done = conclude(
+        "agree", found, n=len(values), min_images=context.min_images, means=f"({both}) {MEANS}", worst=worst
+    )
+    return done.as_warning()
+
+
+def family(method: str) -> str:
+    """What a method works by; of unknown ones their own name."""
+    known = METHODS.get(method)
+    if known is None:
+        return method
+    if "attention" in known.needs:
+        return "attention"
+    if {"tail", "scoring"} & set(known.needs):
+        return "changes"
+    if known.needs_gradients or known.class_specific:
+        return "gradients"
+    return "activations"
+
+
+def _pair(context: Context) -> tuple[MapKey, MapKey] | None:
+    """The checked method and the first of another family; one that explains the class, where there is one."""
+    keys = [key for key in context.run.keys if family(key[0]) != family(context.key[0]) and key[0] != "randomcam"]
+    keys.sort(key=lambda key: (key[0] not in METHODS or not METHODS[key[0]].class_specific, key[1] != context.key[1]))
+    return (context.key, keys[0]) if keys else None
+
+
+CHECK = Check(
+    "agree",
+    "do methods of different families see the same?",
+    run,
+    {"median_min": Setting(0.4, "least median of Spearman's correlation, -1 to 1")},
+)

@@ -1,0 +1,76 @@
+"""``avoid``: does the model keep away from where it must not look?
+
+Value: mass in the forbidden region over the region's share of the view: 1 for a map that does not care, 0 for one that
+keeps away. The region is one box for all images (``box``: x0, y0, x1, y1 as shares of the upright picture, such as a
+caption bar or a timestamp), or each image's own from the manifest's ``avoid`` column (a box in pixels, or a mask).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from camcli.checks.context import Context, names
+from camcli.checks.distances import mass
+from camcli.checks.judge import conclude, worst_first
+from camcli.checks.recorded import Seen
+from camcli.checks.regions import Region
+from camcli.checks.result import Result, skipped
+from camcli.checks.settings import Check, Setting
+from camcli.errors import ConfigError
+
+MEANS = "The model looks at what it must not look at: it may have learnt the caption, mark or device instead."
+
+
+def run(context: Context) -> Result:
+    box = _relative(context.settings["box"])
+    if box is None and (problem := context.regions.problem):
+        return skipped("avoid", problem)
+    images, values = [], []
+    for seen, heat in context.shown():
+        region = context.regions.forbidden(seen) if box is None else _scaled(box, seen)
+        if region is None:
+            continue
+        raw = heat.raw
+        cells = context.regions.cells(region, seen, (raw.shape[0], raw.shape[1]))
+        if cells.mean() > 0:
+            images.append(seen)
+            values.append(float((mass(raw) * cells).sum() / cells.mean()))
+    if not images:
+        how = "give one with --set avoid.box=x0,y0,x1,y1 (shares of the picture), or an `avoid` column in the manifest"
+        return skipped("avoid", f"no region to avoid is known, or the model sees none of it: {how}")
+    found = context.judge()({"": np.array(values)})
+    worst = worst_first(names(images), values, high_is_bad=True, words="{} times an even share of heat in the region")
+    return conclude("avoid", found, n=len(values), min_images=context.min_images, means=MEANS, worst=worst)
+
+
+def _relative(value: object) -> tuple[float, float, float, float] | None:
+    if value is None:
+        return None
+    parts = value.split(",") if isinstance(value, str) else value
+    try:
+        x0, y0, x1, y1 = (float(part) for part in parts)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        x0 = y0 = x1 = y1 = -1.0
+    if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
+        raise ConfigError(
+            f"avoid.box {value!r}: give x0,y0,x1,y1 as shares of the picture, 0 to 1, for example 0,0.9,1,1 for a bar "
+            "at the bottom."
+        )
+    return x0, y0, x1, y1
+
+
+def _scaled(box: tuple[float, float, float, float], seen: Seen) -> Region:
+    width, height = seen.size
+    return box[0] * width, box[1] * height, box[2] * width, box[3] * height
+
+
+CHECK = Check(
+    "avoid",
+    "does the model keep away from where it must not look?",
+    run,
+    {
+        "median_max": Setting(1.2, "largest median of mass in the region over its share of the view"),
+        "p95_max": Setting(2.0, "largest 95th percentile of the same"),
+        "box": Setting(None, "x0,y0,x1,y1 as shares of the upright picture; the manifest's `avoid` otherwise", str),
+    },
+)

@@ -1,0 +1,196 @@
+"""A baseline: what a good run saw, in one small text file that can be committed.
+
+``camcli.baseline/1`` is JSON lines: a header (what must be the same for a comparison to mean anything), then one line
+an image: its name, the first 128 bits of its content's SHA-256, its top prediction, and its map as base64 of float16.
+About 300 bytes an image on a 7×7 grid; grids over 14×14 are area-averaged to that, so that no line is much over 500.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from camcli.checks.recorded import Heat, MapKey, Recorded, Seen
+from camcli.errors import ConfigError
+from camcli.output import strict_json, write_atomically
+
+SCHEMA = "camcli.baseline/1"
+MOST_CELLS = 196
+_HASH = 32  # hexadecimal digits: 128 bits
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One image of a baseline.
+
+    Attributes:
+        image: its name, for people.
+        predicted, predicted_name: the top prediction.
+        raw: (h, w) float32, signed, up to a positive factor; None where the map showed nothing.
+    """
+
+    image: str
+    predicted: int | None
+    predicted_name: str | None
+    raw: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a good run saw.
+
+    Attributes:
+        name: of the file or run, for messages.
+        header: what was explained and how.
+        images: by the hash of their content.
+    """
+
+    name: str
+    header: Mapping[str, Any]
+    images: Mapping[str, Known]
+
+    def find(self, seen: Seen) -> Known | None:
+        """The same image, whatever its name."""
+        return self.images.get(seen.sha256[:_HASH])
+
+    def differences(self, run: Recorded, key: MapKey) -> list[str]:
+        """What makes a comparison with this run meaningless; empty where there is nothing."""
+        now = _header(run, key)
+        lines = [
+            f"{name}: {_short(self.header.get(name))} → {_short(now[name])}"
+            for name in _SAME
+            if self.header.get(name) != now[name]
+        ]
+        here = {seen.sha256[:_HASH] for seen in run.images}
+        if new := len(here - set(self.images)):
+            lines.append(f"{new} of the run's {len(here)} images are not in the baseline")
+        if gone := len(set(self.images) - here):
+            lines.append(f"{gone} of the baseline's {len(self.images)} images are not in the run")
+        return lines
+
+    @cached_property
+    def size(self) -> int:
+        return len(self.images)
+
+
+_SAME = ("input_size", "mean", "std", "resize", "method", "options", "score", "fuse", "smooth")
+"""Fields of the header that must be equal; the weights may change, that is what ``drift`` is for."""
+
+
+def _header(run: Recorded, key: MapKey) -> dict[str, Any]:
+    config, model = run.header["config"], run.header["model"]
+    return {
+        "schema": SCHEMA,
+        "camcli": run.header["camcli"],
+        "model": model["name"],
+        "weights_sha256": model["weights_sha256"],
+        "fingerprint": run.header["fingerprint"],
+        "layer": key[1],
+        "input_size": model["input_size"],
+        "mean": model["mean"],
+        "std": model["std"],
+        "resize": model["resize"],
+        "method": key[0],
+        "options": sorted(o for o in config["option"] if o.startswith(f"{key[0]}.")),
+        "score": config["score"],
+        "fuse": config["fuse"],
+        "smooth": [config["aug_smooth"], config["eigen_smooth"]],
+    }
+
+
+def baseline_of(run: Recorded, key: MapKey) -> Baseline:
+    """A run as a baseline, as ``cam diff`` compares two runs."""
+    return Baseline(str(run.path), _header(run, key), dict(_known(run, key)))
+
+
+def _known(run: Recorded, key: MapKey) -> Iterator[tuple[str, Known]]:
+    for seen in run.images:
+        heat = seen.heats.get(key)
+        raw = heat.raw if heat is not None and heat.status == "ok" and heat.native is not None else None
+        yield seen.sha256[:_HASH], Known(seen.image, seen.predicted, seen.predicted_name, raw)
+
+
+def write_baseline(path: str, run: Recorded, key: MapKey) -> int:
+    """Write the baseline of a run; returns the bytes written.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    return write_atomically(Path(path), (line + b"\n" for line in _lines(run, key)))
+
+
+def _lines(run: Recorded, key: MapKey) -> Iterator[bytes]:
+    yield strict_json(_header(run, key))
+    for seen in run.images:
+        heat = seen.heats.get(key)
+        row: dict[str, Any] = {"image": seen.image, "sha256": seen.sha256[:_HASH], "predicted": seen.predicted}
+        if seen.predicted_name is not None:
+            row["name"] = seen.predicted_name
+        if heat is not None and heat.status == "ok" and heat.native is not None:
+            native = reduced(heat.native.astype(np.float32))
+            row["grid"] = list(native.shape)
+            row["map"] = base64.b64encode(native.astype("<f2").tobytes()).decode("ascii")
+        yield strict_json(row)
+
+
+def reduced(raw: np.ndarray, most: int = MOST_CELLS) -> np.ndarray:
+    """The map, area-averaged to at most so many cells with its proportions kept."""
+    h, w = raw.shape
+    if h * w <= most:
+        return raw
+    shrink = (most / (h * w)) ** 0.5
+    size = (max(1, int(w * shrink)), max(1, int(h * shrink)))
+    return np.asarray(cv2.resize(raw, size, interpolation=cv2.INTER_AREA))
+
+
+def read_baseline(path: str) -> Baseline:
+    """Read a baseline file.
+
+    Raises:
+        ConfigError: it is not there, or not a baseline.
+    """
+    images: dict[str, Known] = {}
+    try:
+        with Path(path).open(encoding="utf-8") as lines:
+            header = json.loads(next(lines, "null"))
+            if not isinstance(header, dict) or header.get("schema") != SCHEMA:
+                raise ConfigError(f"--baseline {path}: not a baseline of cam. Write one with --write-baseline {path}.")
+            for line in lines:
+                row = json.loads(line)
+                images[row["sha256"]] = Known(row["image"], row["predicted"], row.get("name"), _map(row))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"--baseline {path}: the file is not there. Write it from a good run with --write-baseline {path}."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"--baseline {path}: cannot be read ({error}).") from error
+    return Baseline(path, header, images)
+
+
+def _map(row: Mapping[str, Any]) -> np.ndarray | None:
+    if "map" not in row:
+        return None
+    return np.frombuffer(base64.b64decode(row["map"]), "<f2").astype(np.float32).reshape(row["grid"])
+
+
+def on_one_grid(heat: Heat, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A run's map and the known one on the same grid: the known one's, as the coarser of a baseline."""
+    raw = heat.raw
+    if raw.shape == known.shape:
+        return raw, known
+    smaller = raw.size > known.size
+    resized = cv2.resize(raw, known.shape[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    return np.asarray(resized), known
+
+
+def _short(value: Any) -> str:
+    text = strict_json(value).decode()
+    return text if len(text) <= 60 else text[:57] + "…"

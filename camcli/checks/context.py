@@ -1,0 +1,78 @@
+"""What a check is given: the run, its own settings, and what it may open when it needs more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from camcli.checks.bootstrap import Bootstrap
+from camcli.checks.judge import Judge
+from camcli.checks.recorded import Heat, MapKey, Recorded, Seen
+from camcli.checks.regions import Regions
+
+if TYPE_CHECKING:
+    from camcli.checks.baseline import Baseline
+    from camcli.checks.lab import Lab
+
+
+@dataclass(frozen=True)
+class Context:
+    """One check's view of a run.
+
+    Attributes:
+        run: what was recorded.
+        key: method and layer of the maps that are checked.
+        settings: of this check, complete.
+        suite: the settings of all checks.
+        regions: masks and boxes.
+        lab: opens the model and the images; raises :class:`.UnavailableError` where they are not there.
+        baseline: to compare with, where one was given.
+    """
+
+    run: Recorded
+    key: MapKey
+    settings: Mapping[str, Any]
+    suite: Mapping[str, Any]
+    regions: Regions
+    lab: Lab
+    baseline: Baseline | None = None
+
+    @property
+    def min_images(self) -> int:
+        own = self.settings["min_images"]
+        return int(self.suite["min_images"] if own is None else own)
+
+    @property
+    def seed(self) -> int:
+        return int(self.suite["seed"])
+
+    def bootstrap(self, tests: int = 1) -> Bootstrap:
+        """Intervals; of several tests at once each is wider, so that all of them together keep the confidence."""
+        confidence = 1 - (1 - float(self.suite["confidence"])) / tests
+        return Bootstrap(confidence, int(self.suite["resamples"]), self.seed)
+
+    def judge(self, tests: int = 1, min_images: int | None = None) -> Judge:
+        """Decides by this check's thresholds."""
+        return Judge(self.settings, self.min_images if min_images is None else min_images, self.bootstrap(tests))
+
+    def shown(self, key: MapKey | None = None) -> list[tuple[Seen, Heat]]:
+        """The images with a map that shows something; degenerate ones are the business of ``valid``."""
+        wanted = self.key if key is None else key
+        pairs = ((seen, seen.heats.get(wanted)) for seen in self.run.images)
+        return [
+            (seen, heat) for seen, heat in pairs if heat is not None and heat.status == "ok" and heat.native is not None
+        ]
+
+    def sample(self, images: Sequence[tuple[Seen, Heat]]) -> list[tuple[Seen, Heat]]:
+        """As many of them as the setting ``images`` says, chosen at random but always the same, in input order."""
+        count = min(len(images), int(self.settings["images"]))
+        chosen = np.random.default_rng(self.seed).permutation(len(images))[:count]
+        return [images[i] for i in sorted(chosen.tolist())]
+
+
+def names(images: Iterable[Seen]) -> list[tuple[str, str]]:
+    """(image, source) of each."""
+    return [(seen.image, seen.source) for seen in images]

@@ -1,0 +1,198 @@
+"""A finished run as the checks see it: the index read item by item, native maps kept as float16."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from camcli.attention import read_native
+from camcli.errors import SourceError
+from camcli.images import View
+from camcli.output import INDEX_NAME, SCHEMA, true_name
+
+_ITEMS = '"items": ['
+
+MapKey = tuple[str, str]
+"""Method and layer of a map; several fused layers are joined by ``+``, no layer is the empty string."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """One map of an image.
+
+    Attributes:
+        status: as in the index; only an ``ok`` map has a shape to speak of.
+        native: (h, w) float16, raw and signed, its largest absolute value 1; None where the index has none.
+        target, target_name: the class it explains.
+        overlay: its picture, relative to the run folder, where there is one.
+    """
+
+    status: str
+    native: np.ndarray | None
+    target: int | None
+    target_name: str | None
+    overlay: str | None
+
+    @property
+    def raw(self) -> np.ndarray:
+        """(h, w) float32, signed, up to a positive factor."""
+        assert self.native is not None
+        return self.native.astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One explained image.
+
+    Attributes:
+        image, source: as in the index.
+        name: the image's true name, and its source's, as Python's file functions take them.
+        sha256: of the file's content.
+        label, correct: None where the label is unknown.
+        predicted, predicted_name, probability: of the top prediction.
+        view: what the model saw, in upright original pixels.
+        size: (width, height), upright.
+        heats: the first map (the first target) of each method and layer.
+    """
+
+    image: str
+    source: str
+    name: tuple[str, str]
+    sha256: str
+    label: str | None
+    correct: bool | None
+    predicted: int | None
+    predicted_name: str | None
+    probability: float | None
+    view: View
+    size: tuple[int, int]
+    heats: Mapping[MapKey, Heat]
+
+    @property
+    def prediction(self) -> str:
+        """The top prediction for people."""
+        return self.predicted_name or f"class {self.predicted}"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A run folder.
+
+    Attributes:
+        path: the folder.
+        header: the top-level fields of the index.
+        images: what was explained, in input order.
+        failed: images that could not be explained.
+        statuses: how many maps of the run have which status, all methods, layers and targets counted.
+        degenerate: (image, source, status) of maps that show nothing, at most :data:`MOST_NAMED`.
+    """
+
+    path: Path
+    header: Mapping[str, Any]
+    images: list[Seen]
+    failed: int
+    statuses: Counter[str] = field(default_factory=Counter)
+    degenerate: list[tuple[str, str, str]] = field(default_factory=list)
+
+    @property
+    def keys(self) -> list[MapKey]:
+        """Methods and layers, in the order of the run."""
+        return list(dict.fromkeys(key for seen in self.images[:64] for key in seen.heats))
+
+
+MOST_NAMED = 100
+
+
+def is_run_folder(path: str) -> bool:
+    """Whether a path is a folder that a run has written."""
+    return (Path(path) / INDEX_NAME).is_file()
+
+
+def read_run(path: str | Path) -> Recorded:
+    """Read a finished run.
+
+    Raises:
+        SourceError: no finished run is there, or another version of cam wrote it.
+    """
+    folder = Path(path)
+    try:
+        with (folder / INDEX_NAME).open(encoding="utf-8") as file:
+            header, items = _opened(folder, file)
+            run = Recorded(folder, header, [], 0)
+            failed = sum(not _take(run, item) for item in items)
+    except FileNotFoundError as error:
+        raise SourceError(
+            f"{folder} has no {INDEX_NAME}: no run has finished there. Repeat its `cam run` to let it finish."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SourceError(f"{folder / INDEX_NAME} cannot be read as an index ({error}).") from error
+    return Recorded(folder, run.header, run.images, failed, run.statuses, run.degenerate)
+
+
+def _opened(folder: Path, file: Any) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
+    """The header, and the items one by one where the index has the form we write: a field a line, an item a line."""
+    lines: list[str] = []
+    for line in file:
+        if line.startswith(_ITEMS):
+            header = json.loads("".join(lines).rstrip().removesuffix(",") + "}")
+            return _checked(folder, header), _by_line(file)
+        lines.append(line)
+    document = json.loads("".join(lines))  # something has formatted it anew
+    return _checked(folder, document), iter(document.pop("items"))
+
+
+def _by_line(file: Any) -> Iterator[dict[str, Any]]:
+    for line in file:
+        if (text := line.strip().rstrip(",")).startswith("{"):
+            yield json.loads(text)
+
+
+def _checked(folder: Path, header: Any) -> dict[str, Any]:
+    if not isinstance(header, dict) or header.get("schema") != SCHEMA:
+        found = header.get("schema") if isinstance(header, dict) else None
+        raise SourceError(f"{folder / INDEX_NAME} follows {found}; this version of cam reads {SCHEMA}.")
+    return header
+
+
+def _take(run: Recorded, item: Mapping[str, Any]) -> bool:
+    if item["status"] != "ok":
+        return False
+    heats: dict[MapKey, Heat] = {}
+    for row in item["maps"]:
+        run.statuses[row["status"]] += 1
+        if row["status"] != "ok" and len(run.degenerate) < MOST_NAMED:
+            run.degenerate.append((item["image"], item["source"], row["status"]))
+        layer = row["layer"]
+        key = row["method"], "+".join(layer) if isinstance(layer, list) else layer or ""
+        heats.setdefault(key, _heat(row))
+    top = item["predictions"][0] if item["predictions"] else {}
+    label = item["label"]
+    seen = Seen(
+        image=item["image"],
+        source=item["source"],
+        name=(true_name(item, "image"), true_name(item, "source")),
+        sha256=item["sha256"],
+        label=None if label is None else label["name"] or str(label["index"]),
+        correct=item["correct"],
+        predicted=top.get("index"),
+        predicted_name=top.get("name"),
+        probability=top.get("probability"),
+        view=View(*item["view"]),
+        size=(item["width"], item["height"]),
+        heats=heats,
+    )
+    run.images.append(seen)
+    return True
+
+
+def _heat(row: Mapping[str, Any]) -> Heat:
+    native, target = row.get("native"), row["target"] or {}
+    kept = None if native is None else read_native({**native, "scale": 1.0}).astype(np.float16)
+    files = row.get("files") or {}
+    return Heat(row["status"], kept, target.get("index"), target.get("name"), files.get("overlay"))

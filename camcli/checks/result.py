@@ -1,0 +1,131 @@
+"""What a check says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from camcli.checks.bootstrap import Interval
+
+Status = Literal["pass", "fail", "warn", "inconclusive", "skipped"]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One statistic against one threshold.
+
+    Attributes:
+        name: of the statistic, such as ``median`` or ``spearman p05``; with the class in front where it is of one.
+        value: of the statistic.
+        side: ``max``: at most the threshold is good; ``min``: at least.
+        threshold: where good ends.
+        interval: bootstrap interval of the value; None where the value itself decides.
+        n: images it was made of.
+        status: ``pass``, ``fail`` or ``inconclusive``.
+    """
+
+    name: str
+    value: float
+    side: Literal["min", "max"]
+    threshold: float
+    interval: Interval | None
+    n: int
+    status: Status
+
+    @property
+    def words(self) -> str:
+        """``median 1.62 [1.50 to 1.75], should be at most 1.30``."""
+        between = f" [{number(self.interval[0])} to {number(self.interval[1])}]" if self.interval else ""
+        bound = "at most" if self.side == "max" else "at least"
+        return f"{self.name} {number(self.value)}{between}, should be {bound} {number(self.threshold)}"
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name, "value": self.value, "side": self.side, "threshold": self.threshold,
+            "interval": list(self.interval) if self.interval else None, "n": self.n, "status": self.status,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Worst:
+    """One of the images that speak most against the model.
+
+    Attributes:
+        image, source: as in the index.
+        value: the image's own value of what was measured.
+        words: what that value is.
+    """
+
+    image: str
+    source: str
+    value: float
+    words: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {"image": self.image, "source": self.source, "value": self.value, "words": self.words}
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of one check.
+
+    Attributes:
+        check: its key.
+        status: ``pass``, ``fail``, ``warn`` (a failure that is only pointed at), ``inconclusive`` (too few images, or
+            the interval holds the threshold) or ``skipped`` (what it needs is not there).
+        why: the outcome in plain words.
+        conditions: every statistic with its threshold; the first is the one that decided.
+        n: images that were measured.
+        worst: the images that speak most against the model, worst first.
+        details: anything else that a program may want.
+    """
+
+    check: str
+    status: Status
+    why: str
+    conditions: tuple[Condition, ...] = ()
+    n: int = 0
+    worst: tuple[Worst, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def deciding(self) -> Condition | None:
+        return self.conditions[0] if self.conditions else None
+
+    def as_warning(self) -> Result:
+        """The same, where a failure shall only be pointed at."""
+        return replace(self, status="warn") if self.status == "fail" else self
+
+    def as_json(self) -> dict[str, Any]:
+        first = self.deciding
+        return {
+            "check": self.check,
+            "status": self.status,
+            "value": first.value if first else None,
+            "threshold": first.threshold if first else None,
+            "interval": list(first.interval) if first and first.interval else None,
+            "n": self.n,
+            "worst": [one.as_json() for one in self.worst],
+            "why": self.why,
+            "conditions": [one.as_json() for one in self.conditions],
+            "details": self.details,
+        }
+
+
+def skipped(check: str, why: str) -> Result:
+    """What is needed is not there."""
+    return Result(check, "skipped", why)
+
+
+def overall(results: Sequence[Result]) -> Status:
+    """The worst of the outcomes."""
+    order: tuple[Status, ...] = ("fail", "warn", "inconclusive", "pass", "skipped")
+    return min((result.status for result in results), key=order.index, default="skipped")
+
+
+def number(value: float) -> str:
+    """A number for people: two digits behind the point, more where it is small."""
+    if value == 0 or abs(value) >= 0.095:
+        return f"{value:.2f}"
+    return f"{value:.2g}"

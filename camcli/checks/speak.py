@@ -1,0 +1,87 @@
+"""What is said of the results: a table for people, annotations for GitHub, a document for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from camcli.checks.result import Result, Status, overall
+from camcli.checks.settings import Check
+
+COLOURS: dict[Status, str] = {
+    "pass": "green",
+    "fail": "bold red",
+    "warn": "yellow",
+    "inconclusive": "yellow",
+    "skipped": "dim",
+}
+_SHOWN = 4
+
+
+def table(results: Sequence[Result], checks: dict[str, Check], console: Console) -> None:
+    """A row a check with the outcome in plain words, then the worst images of what did not pass."""
+    rows = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    rows.add_column("check", no_wrap=True)
+    rows.add_column("", no_wrap=True)
+    rows.add_column("what was found")
+    for result in results:
+        colour = COLOURS[result.status]
+        asked = f"[dim]{escape(checks[result.check].question)}[/dim] " if result.check in checks else ""
+        why = escape(result.why[:1].upper() + result.why[1:])
+        rows.add_row(result.check, f"[{colour}]{result.status}[/{colour}]", asked + why)
+    console.print(rows)
+    for result in results:
+        if result.worst and result.status in ("fail", "warn", "inconclusive"):
+            console.print(f"\n[bold]{result.check}[/bold]: worst images")
+            for one in result.worst[:_SHOWN]:
+                console.print(f"  {escape(printable(one.image))}  [dim]{escape(one.words)}[/dim]", soft_wrap=True)
+    console.print(f"\n{summary(results)}")
+
+
+def summary(results: Sequence[Result]) -> str:
+    """``attention checks: 1 failed, 6 passed, 2 skipped``."""
+    words = {"fail": "failed", "warn": "warned", "inconclusive": "inconclusive", "pass": "passed", "skipped": "skipped"}
+    counts = [(sum(r.status == status for r in results), word) for status, word in words.items()]
+    return "attention checks: " + ", ".join(f"{count} {word}" for count, word in counts if count)
+
+
+def annotations(results: Sequence[Result], path: str) -> list[str]:
+    """GitHub's workflow commands: errors and warnings on the run, one line each."""
+    lines = []
+    levels = {"fail": "error", "warn": "warning", "inconclusive": "warning"}
+    for result in results:
+        level = levels.get(result.status)
+        if level is None:
+            continue
+        worst = "".join(f"\n{one.image}: {one.words}" for one in result.worst[:_SHOWN])
+        title = _property(f"cam check {result.check}: {result.status}")
+        lines.append(f"::{level} title={title}::{_message(f'{result.why}{worst}')}")
+    lines.append(f"::notice title=cam check::{_message(f'{summary(results)} ({path})')}")
+    return lines
+
+
+def _message(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _message(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def document(results: Sequence[Result], exit_code: int, **more: Any) -> dict[str, Any]:
+    """What ``--json`` prints."""
+    return {
+        "status": overall(results),
+        "exit_code": exit_code,
+        **more,
+        "checks": [result.as_json() for result in results],
+    }
+
+
+def printable(name: str) -> str:
+    """A file name that any terminal can show on one line."""
+    return "".join(c if c.isprintable() else "?" for c in name)

@@ -1,0 +1,128 @@
+"""Which checks run, with which thresholds: a TOML file, and ``--set CHECK.KEY=VALUE`` over it.
+
+Without a file the checks that are cheap run. A file that has tables of checks runs exactly those, and those that
+``--set`` names besides; a threshold of ``false`` is switched off.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from camcli.checks.judge import LIMIT
+from camcli.checks.settings import COMMON, SUITE, Check, Setting
+from camcli.checks.table import CHECKS
+from camcli.errors import ConfigError, did_you_mean
+
+_SUITE = "suite"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What runs, completely decided.
+
+    Attributes:
+        settings: of each check that runs, by its key, in the order of the table.
+        common: the settings of the table ``[suite]``.
+    """
+
+    settings: Mapping[str, Mapping[str, Any]]
+    common: Mapping[str, Any]
+
+    @property
+    def checks(self) -> list[Check]:
+        return [CHECKS[key] for key in self.settings]
+
+
+def load_suite(path: str | None = None, changes: Sequence[str] = ()) -> Suite:
+    """The suite of a file with changes over it.
+
+    Args:
+        path: a TOML file with a table for each check; None for the checks that run by default.
+        changes: ``CHECK.KEY=VALUE``, or ``suite.KEY=VALUE``.
+
+    Raises:
+        ConfigError: the file cannot be read, or names a check or setting that is not there, or gives it a wrong value.
+    """
+    tables = _read(path) if path is not None else {}
+    given = {name: _typed(name, table, f"--suite {path}") for name, table in tables.items()}
+    if path is not None and given.get(_SUITE, {}).get("manifest"):
+        given[_SUITE]["manifest"] = str(Path(path).parent / given[_SUITE]["manifest"])
+    for change in changes:
+        name, key, value = _parsed(change)
+        given.setdefault(name, {}).update(_typed(name, {key: value}, f"--set {change}"))
+    named = {name for name in tables if name != _SUITE}
+    added = {_parsed(change)[0] for change in changes} - {_SUITE}
+    chosen = {key for key in CHECKS if key in named or (not named and CHECKS[key].by_default)} | added
+    settings = {}
+    for key, check in CHECKS.items():
+        complete = {name: spec.default for name, spec in {**COMMON, **check.settings}.items()} | given.get(key, {})
+        if key in chosen and complete["enabled"]:
+            settings[key] = complete
+    if not settings:
+        raise ConfigError("no check is left to run: every one is disabled.")
+    return Suite(settings, {name: spec.default for name, spec in SUITE.items()} | given.get(_SUITE, {}))
+
+
+def _read(path: str) -> dict[str, dict[str, Any]]:
+    try:
+        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--suite {path}: cannot be read ({error.strerror}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--suite {path}: not a TOML file ({error}).") from error
+    for name, table in document.items():
+        if not isinstance(table, dict):
+            raise ConfigError(f"--suite {path}: {name} stands outside of a table; put it below [CHECK] or [suite].")
+    return document
+
+
+def _parsed(change: str) -> tuple[str, str, Any]:
+    left, equals, text = change.partition("=")
+    name, dot, key = left.strip().partition(".")
+    if not (equals and dot and name and key):
+        raise ConfigError(f"--set {change}: give CHECK.KEY=VALUE, for example border.median_max=1.5.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word or path
+    return name, key, value
+
+
+def _specs(name: str, where: str) -> Mapping[str, Setting]:
+    if name == _SUITE:
+        return SUITE
+    if name not in CHECKS:
+        known = [*CHECKS, _SUITE]
+        raise ConfigError(f"{where}: no check {name!r}.{did_you_mean(name, known)} There are {', '.join(known)}.")
+    return {**COMMON, **CHECKS[name].settings}
+
+
+def _typed(name: str, table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    specs = _specs(name, where)
+    found = {}
+    for key, value in table.items():
+        if key not in specs:
+            raise ConfigError(f"{where}: {name} has no {key!r}.{did_you_mean(key, specs)} It has {', '.join(specs)}.")
+        found[key] = _value(key, specs[key], value, f"{where}: {name}.{key}")
+    return found
+
+
+def _value(key: str, spec: Setting, value: Any, where: str) -> Any:
+    if spec.kind is bool:
+        if isinstance(value, bool):
+            return value
+        raise ConfigError(f"{where} = {value!r} must be true or false.")
+    if value is False and (LIMIT.fullmatch(key) or spec.default is None):
+        return None  # switched off
+    if spec.kind is str:
+        return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    whole = spec.kind is int
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+        raise ConfigError(f"{where} = {value!r} must be a {'whole number' if whole else 'number'}.")
+    if whole and value < 0:
+        raise ConfigError(f"{where} = {value!r} must not be negative.")
+    return value if whole else float(value)

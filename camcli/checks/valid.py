@@ -1,0 +1,40 @@
+"""``valid``: do the maps show anything at all?
+
+Value: the share of degenerate maps (zero, constant, or not finite) among all maps of the run, every method, layer and
+target counted. A handful is normal (a class that nothing in the image speaks for); many mean a target layer without
+gradient, a precision that overflows, or a dead network. The share itself decides, there is no sampling in it.
+"""
+
+from __future__ import annotations
+
+from camcli.checks.context import Context
+from camcli.checks.result import Condition, Result, Worst, skipped
+from camcli.checks.settings import Check, Setting
+
+
+def run(context: Context) -> Result:
+    statuses = context.run.statuses
+    total = statuses.total()
+    if not total:
+        return skipped("valid", "the run has no maps")
+    bad = total - statuses["ok"]
+    limit = context.settings["share_max"]
+    share = bad / total
+    status = "fail" if limit is not None and share > limit else "pass"
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(statuses.items()) if kind != "ok")
+    why = f"all {total} maps show something"
+    if bad:
+        why = f"{bad} of {total} maps show nothing ({kinds}); at most {100 * (limit or 0):g} % may"
+    if status == "fail":
+        why += ". Look at the target layer (cam layers), the precision, and whether the weights are finite."
+    worst = tuple(Worst(image, source, 1.0, f"{kind} map") for image, source, kind in context.run.degenerate[:6])
+    condition = Condition("share of degenerate maps", share, "max", limit or 0.0, None, total, status)  # type: ignore[arg-type]
+    return Result("valid", status, why, (condition,), len(context.run.images), worst)  # type: ignore[arg-type]
+
+
+CHECK = Check(
+    "valid",
+    "do the maps show anything?",
+    run,
+    {"share_max": Setting(0.005, "largest share of degenerate maps, 0 to 1")},
+)
