@@ -14,7 +14,7 @@ from skimage import data
 from timm.data import create_transform, resolve_data_config
 from torch import Tensor, nn
 
-from camcli.explainer import Explainer, ExplainOptions, MapKey
+from camcli.explainer import Explainer, ExplainOptions
 from tests.methods.networks import StandIn, nchw
 
 LAYER = "bn2"
@@ -53,7 +53,8 @@ def ours(
         StandIn(module or trained(), size=224), [nchw(layer, grid)], [method], ExplainOptions(**options)
     )
     found = explainer(photographs(), lambda z: z.argmax(1, keepdim=True), [0, 1])
-    return found.maps[MapKey(method, layer, 0)]
+    (maps,) = found.maps.values()
+    return maps
 
 
 def normalised(maps: Tensor | np.ndarray) -> np.ndarray:
