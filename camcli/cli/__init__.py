@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -36,6 +37,9 @@ def _root(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `cam` and leave with its exit code; an error is a line on stderr, never a traceback."""
     speak_anywhere()
+    # Read when torch is loaded. Threads of the model that wait for each other would else spin on the cores that the
+    # threads which decode and write are waiting for; with two cores a run then takes several times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(args=None if arguments is None else list(arguments), prog_name="cam")
     except CamError as error:
