@@ -45,7 +45,7 @@ class Chunks:
             except torch.cuda.OutOfMemoryError:
                 if size == 1:
                     raise
-                self.most = size // 2
+                self.most = max(1, (part.stop - part.start) // 2)
                 torch.cuda.empty_cache()
                 continue
             start = part.stop

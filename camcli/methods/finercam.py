@@ -27,10 +27,12 @@ def _references(text: str) -> int | str | tuple[int, ...]:
     """``3``: so many nearest classes; ``label``; ``c:281:285`` or ``281:285``: these classes."""
     if text == "label":
         return text
-    if text.isdecimal() and int(text) > 0:
+    if text.isdecimal():
+        if int(text) == 0:
+            raise ValueError(text)
         return int(text)
     classes = tuple(int(part) for part in text.removeprefix("c:").split(":"))
-    if not classes or min(classes) < 0:
+    if min(classes) < 0:
         raise ValueError(text)
     return classes
 
