@@ -25,7 +25,7 @@ from camcli.drawing import Drawer
 from camcli.errors import OutputError
 from camcli.explaining import Explaining
 from camcli.flow import Clock, Stop, in_order
-from camcli.images import Entry, pillow_limits
+from camcli.images import Entry, pillow_limits, was_replaced
 from camcli.items import Failed, Loaded
 from camcli.load import make_loader
 from camcli.output import Ending, RunFolder, Status, artefacts_intact, open_run, read_header, write_csv, write_index
@@ -170,6 +170,8 @@ class Stream:
         """The journal's row of an image that need not be explained again."""
         row = self.folder.journal.find(entry.source, entry.image)
         if row is None or (row.item["status"] == "failed" and self.setup.config.retry_failed):
+            return NOT_REACHED
+        if was_replaced(entry, row.item["bytes"]):
             return NOT_REACHED
         if row.item["status"] == "ok" and not artefacts_intact(self.folder.path, row.item):
             return NOT_REACHED

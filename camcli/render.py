@@ -212,7 +212,7 @@ def encode(kind: str, picture: np.ndarray, style: Style) -> bytes:
         done, data = cv2.imencode(f".{name}", picture, quality.get(name, []))
     except cv2.error:  # some builds raise where others return failure
         done = False
-    if not done:
+    if not done or not len(data):
         height, width = picture.shape[:2]
         raise OutputError(
             f"the {name} encoder failed on a {width}×{height} picture. Try another --image-format, or --max-side."

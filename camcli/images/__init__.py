@@ -7,7 +7,7 @@ from camcli.images.decode import MAX_PIXELS, Decoded, DecodeSettings, decode, pi
 from camcli.images.entry import IMAGE_EXTENSIONS, Entry, Problem, TarMember
 from camcli.images.geometry import Placement, Size, View
 from camcli.images.preprocess import IMAGENET_MEAN, IMAGENET_STD, Prepared, Preprocessing
-from camcli.images.reading import read
+from camcli.images.reading import read, was_replaced
 from camcli.images.resample import INTERPOLATIONS
 from camcli.images.sources import Sources
 from camcli.images.tensors import to_input
@@ -33,4 +33,5 @@ __all__ = [
     "pillow_limits",
     "read",
     "to_input",
+    "was_replaced",
 ]

@@ -47,6 +47,21 @@ def read(entry: Entry) -> bytes:
         os.close(handle)
 
 
+def was_replaced(entry: Entry, size: int | None) -> bool:
+    """Whether an input is no longer the file that was read before, as far as its size in bytes tells.
+
+    An input that is gone was not replaced: what was said of it stands.
+    """
+    if size is None or entry.problem is not None:
+        return False
+    if entry.member is not None:
+        return entry.member.size != size
+    try:
+        return os.stat(entry.path).st_size != size
+    except (OSError, ValueError):
+        return False
+
+
 def _content(handle: int, member: TarMember | None) -> bytes:
     before = os.fstat(handle)
     if not stat.S_ISREG(before.st_mode):

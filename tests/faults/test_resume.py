@@ -1,0 +1,168 @@
+"""Rows 18 to 21: what an earlier start, a hand or another process left in the run folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import index_of
+
+from .conftest import TINY, Tiny, picture, pictures, tree
+from .forking import Forks
+from .test_interruption import SLOW, wait_for_rows
+
+
+@pytest.fixture
+def finished(tiny: Tiny, tmp_path: Path) -> tuple[object, ...]:
+    """The command of a finished run into `out`."""
+    photos = pictures(tmp_path / "photos", 6)
+    command = (photos, "--save", "overlay,raw", "--json", "--output-dir", tmp_path / "out")
+    assert tiny(*command).code == 0
+    return command
+
+
+@pytest.mark.parametrize("left", [0.5, 0.999, 0.0], ids=["half a line", "all but the newline", "nothing but a byte"])
+def test_row_18_a_torn_last_line(left: float, finished: tuple[object, ...], tiny: Tiny, tmp_path: Path) -> None:
+    out, whole = tmp_path / "out", tree(tmp_path / "out")
+    lines = (out / "index.jsonl").read_bytes().splitlines(keepends=True)
+    torn = lines[-1][: max(1, int(len(lines[-1]) * left))]
+    (out / "index.jsonl").write_bytes(b"".join(lines[:-1]) + torn)
+    (out / "index.json").unlink()
+    again = tiny(*finished)
+    assert (again.code, again.document["explained_now"]) == (0, 1)
+    assert tree(out) == whole
+
+
+def test_row_18_a_damaged_line_in_the_middle_and_a_torn_header(
+    finished: tuple[object, ...], tiny: Tiny, tmp_path: Path
+) -> None:
+    out, whole = tmp_path / "out", tree(tmp_path / "out")
+    lines = (out / "index.jsonl").read_bytes().splitlines(keepends=True)
+    lines[3] = b"\0" * (len(lines[3]) - 1) + b"\n"  # a block that never reached the disk
+    (out / "index.jsonl").write_bytes(b"".join(lines))
+    assert tiny(*finished).document["explained_now"] == 1
+    assert tree(out) == whole
+    (out / "index.jsonl").write_bytes(lines[0][:200])
+    assert tiny(*finished).document["explained_now"] == 6
+    assert tree(out) == whole
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (("--method", "layercam"), 'config.method: ["gradcam"] → ["layercam"]'),
+        (("--layer", "features.5"), "features.5"),
+        (("--target", "2"), 'config.target: "predicted" → "2"'),
+        (("--model", "factory:tests.faults.models:slow", "--layer", "altered"), "tests.faults.models:slow"),
+        (("--colormap", "hot"), 'config.colormap: "jet" → "hot"'),
+        (("--input-size", "96"), "96"),
+        (("--score", "prob"), "prob"),
+        (("--batch-size", "3"), "config.batch_size: 6 → 3"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_row_19_another_configuration_is_refused(
+    change: tuple[str, ...], named: str, finished: tuple[object, ...], cam: Tiny, tmp_path: Path
+) -> None:
+    before = tree(tmp_path / "out")
+    refused = cam("run", *finished, *TINY, *change)
+    assert refused.code == 2
+    assert named in refused.err
+    assert "there → asked for" in refused.err
+    assert "Choose another --output-dir, or replace what is there with --overwrite." in refused.err
+    assert tree(tmp_path / "out") == before
+
+
+def test_row_19_other_weights_of_the_same_model_are_refused(cam: Tiny, tmp_path: Path) -> None:
+    import torch
+
+    from tests.tiny import build
+
+    photos = pictures(tmp_path / "photos", 2)
+    model = build()
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    command = ("run", photos, *TINY, "--checkpoint", tmp_path / "weights.pt", "--output-dir", tmp_path / "out")
+    assert cam(*command).code == 0
+    with torch.no_grad():
+        next(model.parameters()).mul_(1.01)
+    torch.save(model.state_dict(), tmp_path / "weights.pt")  # the same name, other values
+    refused = cam(*command)
+    assert refused.code == 2
+    assert "weights_sha256" in refused.err
+
+
+@pytest.mark.parametrize("harm", ["deleted", "cut short", "made a folder", "empty"])
+def test_row_20_an_artefact_lost_after_its_line(
+    harm: str, finished: tuple[object, ...], tiny: Tiny, tmp_path: Path
+) -> None:
+    out, whole = tmp_path / "out", tree(tmp_path / "out")
+    harmed = out / "overlays/gradcam/0004.png.jpg"
+    data = harmed.read_bytes()
+    harmed.unlink()
+    if harm == "made a folder":
+        harmed.mkdir()
+        again = tiny(*finished)
+        assert again.code == 1  # not ours to remove
+        assert f"cannot write {harmed}" in again.err
+        harmed.rmdir()
+    elif harm != "deleted":
+        harmed.write_bytes(data[:-1] if harm == "cut short" else b"")
+    again = tiny(*finished)
+    assert (again.code, again.document["explained_now"]) == (0, 1)
+    assert tree(out) == whole
+
+
+def test_row_20_all_pictures_lost(finished: tuple[object, ...], tiny: Tiny, tmp_path: Path) -> None:
+    out, whole = tmp_path / "out", tree(tmp_path / "out")
+    shutil.rmtree(out / "overlays")
+    assert tiny(*finished).document["explained_now"] == 6
+    assert tree(out) == whole
+
+
+def test_row_20_an_image_that_was_replaced_by_another(finished: tuple[object, ...], tiny: Tiny, tmp_path: Path) -> None:
+    picture(99, (120, 90)).save(tmp_path / "photos" / "0001.png")
+    again = tiny(*finished)
+    assert again.document["explained_now"] == 1
+    item = next(item for item in index_of(tmp_path / "out")["items"] if item["image"] == "0001.png")
+    assert item["width"] == 120
+
+
+def test_row_21_a_second_process_is_refused_and_a_dead_one_does_not_block(
+    forks: Forks, cam: Tiny, tmp_path: Path
+) -> None:
+    photos, out = pictures(tmp_path / "photos", 40), tmp_path / "out"
+    command = ("run", photos, "--batch-size", 2, "--output-dir", out, *SLOW)
+    running = forks.start(command)
+    wait_for_rows(out, 2)
+    second = cam(*command)
+    assert second.code == 1
+    assert f"cam: {out} is being written by process {running.pid} on " in second.err
+    assert "Wait until that ends, or choose another --output-dir." in second.err
+    third = cam(*command, "--overwrite")
+    assert third.code == 1  # and nothing of the first was removed
+    rows = (out / "index.jsonl").read_bytes()
+    assert rows.count(b"\n") > 2
+    running.send(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    assert (out / ".cam.lock").exists()
+    done = cam(*command, "--limit", 12)
+    assert done.code == 0
+    assert not (out / ".cam.lock").exists()
+    assert json.loads(rows.splitlines()[0])["started"] == index_of(out)["started"]
+
+
+def test_row_21_a_process_that_hangs_holds_its_lock(forks: Forks, cam: Tiny, tmp_path: Path) -> None:
+    photos, out = pictures(tmp_path / "photos", 40), tmp_path / "out"
+    running = forks.start(("run", photos, "--batch-size", 2, "--output-dir", out, *SLOW))
+    wait_for_rows(out, 2)
+    running.send(signal.SIGSTOP)
+    second = cam("run", photos, "--batch-size", 2, "--output-dir", out, *SLOW)
+    assert second.code == 1
+    assert f"is being written by process {running.pid} on " in second.err
+    running.send(signal.SIGCONT)
+    running.send(signal.SIGKILL)
+    running.wait()
