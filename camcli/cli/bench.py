@@ -1,0 +1,73 @@
+"""``cam bench``: where the time goes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from camcli.cli.options import Talk, takes_settings
+from camcli.cli.run import with_positional
+from camcli.config import RunConfig
+
+if TYPE_CHECKING:
+    from camcli.bench import Bench
+
+HELP = "Where the time goes on this machine: the run from files to files against the bare forward pass of its model."
+EXAMPLES = """Examples:
+
+cam bench
+
+cam bench --model resnet50 --weights random --precision bf16
+
+cam bench photos --model timm:vit_base_patch16_224 --use-cuda --method gradcam,layercam --json
+
+Without images, some of 500×375 pixels are made. The ceiling is the fastest eager forward pass (channels-last memory,
+batch norms folded) in the precision of the run. Nothing else should keep the machine busy meanwhile."""
+
+
+@takes_settings(("images", "model", "explain", "device", "output"), without=("output_dir", "csv"))
+def command(
+    settings: dict[str, Any],
+    talk: Talk,
+    images: list[str] | None = typer.Argument(None, metavar="[IMAGES]...", help="The same as --image-path."),
+    compiled: bool = typer.Option(False, "--compiled", help="Measure the compiled forward pass too (minutes)."),
+    seconds: float = typer.Option(10.0, min=0.1, metavar="S", help="About how long the run shall take."),
+) -> None:
+    config = RunConfig(**with_positional(settings, images))
+    from camcli.bench import bench
+
+    def say(line: str) -> None:
+        if not talk.quiet:
+            print(line, file=sys.stderr, flush=True)
+
+    result = bench(config, compiled=compiled, seconds=seconds, say=say)
+    print(json.dumps(result.as_json()) if talk.json else "\n".join(lines_of(result)))
+
+
+def lines_of(result: Bench) -> list[str]:
+    """What is printed for people."""
+    end, ceiling = result.end_to_end, result.ceiling
+    lines = [
+        f"model    {result.model}, {', '.join(result.methods)}",
+        f"device   {result.device}, {result.precision}",
+        "",
+        f"{'forward pass alone':<20}{'precision':<11}{'batch':>5}{'images/s':>11}",
+    ]
+    for f in result.forward:
+        rate = f"{f.images_per_second:11.1f}" if f.images_per_second else f"  {f.reason}"
+        mark = "  ceiling" if f == ceiling else ""
+        lines.append(f"{f.setting:<20}{f.precision:<11}{f.batch_size:>5}{rate}{mark}")
+    lines += [
+        "",
+        f"files to files: {end.images_per_second:.1f} images/s, {100 * end.share:.0f} % of the ceiling "
+        f"({end.images} images in {end.seconds:.1f} s, after {end.preparing:.1f} s of preparing)",
+        "busy seconds: " + ", ".join(f"{stage} {spent:.2f}" for stage, spent in end.stages.items()),
+        "busy share: " + ", ".join(f"{part} {100 * share:.0f} %" for part, share in end.busy.items())
+        + f"; the bottleneck is {end.bottleneck}",
+        "",
+        "recommended: " + " ".join(f"{name} {value}" for name, value in result.recommended.items()),
+    ]  # fmt: skip
+    return lines

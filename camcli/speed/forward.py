@@ -1,0 +1,67 @@
+"""How fast the forward pass of a model is by itself, in one setting or another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from camcli.speed.tuned import TunedModel, tuned
+
+
+def forward_rate(
+    model: TunedModel, batch_size: int, precision: str = "fp32", *, setting: str = "folded", seconds: float = 2.0
+) -> float:
+    """Images per second of the bare forward pass: the median over at least three passes after one to warm up.
+
+    Args:
+        model: inside :meth:`camcli.models.Model.prepared`.
+        batch_size: images a pass.
+        precision: ``fp32``, or ``bf16`` or ``fp16`` autocast.
+        setting: ``plain``, ``channels-last``, ``folded`` (and channels-last) or ``compiled`` (and both).
+        seconds: about how long to measure.
+    """
+    with _in_setting(model, setting) as (module, arranged), torch.no_grad(), _autocast(model.device, precision):
+        shape = model.preprocessing
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randn(batch_size, shape.channels, shape.height, shape.width, generator=generator)
+        inputs = arranged(images.to(model.device))
+        _timed(module, inputs)
+        taken: list[float] = []
+        while len(taken) < 3 or sum(taken) < seconds:
+            taken.append(_timed(module, inputs))
+    return batch_size / median(taken)
+
+
+@contextmanager
+def _in_setting(model: TunedModel, setting: str) -> Iterator[tuple[nn.Module, Callable[[Tensor], Tensor]]]:
+    if setting == "plain":
+        yield model.module, Tensor.contiguous
+        return
+    with tuned(model, folding=setting != "channels-last") as tuning:
+        if setting != "compiled":
+            yield model.module, tuning.arranged
+            return
+        import torch._inductor.config as inductor
+
+        with inductor.patch(freezing=True):
+            yield torch.compile(model.module), tuning.arranged  # type: ignore[misc]
+
+
+def _autocast(device: torch.device, precision: str) -> Any:
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)
+
+
+def _timed(module: nn.Module, inputs: Tensor) -> float:
+    start = time.perf_counter()
+    module(inputs)
+    if inputs.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start

@@ -1,0 +1,189 @@
+"""`cam run` against the usual loops over grad-cam and torchcam: ``python -m tests.benchmarks.peers``.
+
+The loops are what users write: Pillow, the model's own transform, batches of 32, an overlay, ``cv2.imwrite``. All get
+the same photographs, the same model and layer, and write one JPEG overlay an image, as large as the photograph and of
+the same quality. Contenders take turns, round by round, and ratios are medians over the rounds of what was measured
+within a round, so that a change of the machine's load meets all of them. Loading models is not counted; what `cam run`
+does before its first image stands in a column of its own.
+
+Waiting threads sleep for all contenders (``OMP_WAIT_POLICY``), which `cam` sets for itself: with other programs on the
+cores the loops would be several times slower without it.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from camcli import RunConfig, run
+from camcli.models import Model, load_model
+from camcli.pipeline import Row, Watcher
+from camcli.setup import Setup
+from camcli.speed import forward_rate
+from tests.benchmarks import models
+from tests.benchmarks.machine import describe_machine
+from tests.benchmarks.photographs import make_photographs
+
+BATCH = 32
+Contender = Callable[[], float]
+"""Does all images once; images per second."""
+
+
+def grad_cam_loop(model: nn.Module, transform: Any, layer: str, paths: Sequence[Path], out: Path) -> float:
+    """As in grad-cam's documentation."""
+    from pytorch_grad_cam import GradCAM
+    from pytorch_grad_cam.utils.image import show_cam_on_image
+
+    start = time.perf_counter()
+    with GradCAM(model=model, target_layers=[model.get_submodule(layer)]) as cam:
+        for first in range(0, len(paths), BATCH):
+            some = paths[first : first + BATCH]
+            images = [Image.open(path).convert("RGB") for path in some]
+            maps = cam(input_tensor=torch.stack([transform(image) for image in images]))
+            for path, image, heat in zip(some, images, maps, strict=True):
+                resized = cv2.resize(heat, image.size)
+                overlay = show_cam_on_image(np.float32(image) / 255, resized, use_rgb=True)  # type: ignore[arg-type]
+                cv2.imwrite(str(out / path.name), cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR))
+    return len(paths) / (time.perf_counter() - start)
+
+
+def torchcam_loop(model: nn.Module, transform: Any, layer: str, paths: Sequence[Path], out: Path) -> float:
+    """As in torchcam's documentation, batched."""
+    from torchcam.methods import GradCAM
+    from torchcam.utils import overlay_mask
+    from torchvision.transforms.functional import to_pil_image
+
+    start = time.perf_counter()
+    with GradCAM(model, target_layer=layer) as extractor:
+        for first in range(0, len(paths), BATCH):
+            some = paths[first : first + BATCH]
+            images = [Image.open(path).convert("RGB") for path in some]
+            scores = model(torch.stack([transform(image) for image in images]))
+            maps = extractor(scores.argmax(1).tolist(), scores)[0]
+            for path, image, heat in zip(some, images, maps, strict=True):
+                overlay = overlay_mask(image, to_pil_image(heat, mode="F"), alpha=0.5)
+                cv2.imwrite(str(out / path.name), cv2.cvtColor(np.asarray(overlay), cv2.COLOR_RGB2BGR))
+    return len(paths) / (time.perf_counter() - start)
+
+
+class _Stopwatch(Watcher):
+    """When the first image was taken."""
+
+    began = 0.0
+
+    def ready(self, setup: Setup, notes: Sequence[str]) -> None:
+        self.began = time.perf_counter()
+
+    def row(self, row: Row) -> None:
+        assert row["status"] == "ok", row["error"]
+
+
+class CamRun:
+    """``cam run`` with the settings that give the outputs of the loops."""
+
+    def __init__(self, name: str, precision: str, folder: Path, out: Path) -> None:
+        self.preparing: list[float] = []
+        self.config = RunConfig(
+            image_path=[str(folder)], output_dir=str(out), overwrite=True,  # type: ignore[arg-type]
+            model=f"factory:tests.benchmarks.models:{name}", layer=[models.LAYERS[name]],  # type: ignore[arg-type]
+            save=["overlay"], quality=95, batch_size=str(BATCH), precision=precision, device="cpu",  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def __call__(self) -> float:
+        watch, start = _Stopwatch(), time.perf_counter()
+        summary = run(self.config, watch=watch)
+        self.preparing.append(watch.began - start)
+        return summary.explained / (time.perf_counter() - watch.began)
+
+
+def bare(model: Model, precision: str, setting: str) -> float:
+    """The forward pass alone."""
+    with model.prepared():
+        return forward_rate(model, BATCH, precision, setting=setting)
+
+
+def race(contenders: dict[str, Contender], rounds: int) -> list[dict[str, float]]:
+    """Images per second of each, in turn, ``rounds`` times."""
+    results = []
+    for number in range(rounds):
+        results.append({name: contender() for name, contender in contenders.items()})
+        shown = ", ".join(f"{name} {rate:.2f}" for name, rate in results[-1].items())
+        print(f"round {number + 1} of {rounds}, images/s: {shown}", flush=True)
+    return results
+
+
+def contenders_of(name: str, paths: Sequence[Path], out: Path) -> dict[str, Contender]:
+    """All that is measured with one model."""
+    module, transform = getattr(models, name)()
+    module = module.eval().requires_grad_(True)  # as users have it
+    mine = load_model(f"factory:tests.benchmarks.models:{name}", device=torch.device("cpu"))
+    layer = models.LAYERS[name]
+    for part in ("grad-cam", "torchcam"):
+        (out / part).mkdir(parents=True, exist_ok=True)
+    contenders: dict[str, Contender] = {
+        "grad-cam loop": lambda: grad_cam_loop(module, transform, layer, paths, out / "grad-cam"),
+        "torchcam loop": lambda: torchcam_loop(module, transform, layer, paths, out / "torchcam"),
+        "plain forward": lambda: bare(mine, "fp32", "plain"),
+    }
+    for precision in ("fp32", "bf16"):
+        contenders[f"best eager forward {precision}"] = partial(bare, mine, precision, "folded")
+        contenders[f"cam run {precision}"] = CamRun(name, precision, paths[0].parent, out / f"cam-{precision}")
+    return contenders
+
+
+def table(name: str, contenders: dict[str, Contender], results: list[dict[str, float]]) -> list[str]:
+    """A table in Markdown."""
+
+    def ratio(top: str, bottom: str) -> str:
+        return f"{median(result[top] / result[bottom] for result in results):.2f}"
+
+    lines = [
+        f"### {name}",
+        "",
+        "| | images/s | × grad-cam loop | × torchcam loop | share of the best eager forward | before the first image |",
+        "|---|---|---|---|---|---|",
+    ]
+    for key, contender in contenders.items():
+        precision = "bf16" if key.endswith("bf16") else "fp32"
+        before = f"{median(contender.preparing):.1f} s" if isinstance(contender, CamRun) else ""
+        rate = f"{median(result[key] for result in results):.2f}"
+        ratios = [ratio(key, other) for other in ("grad-cam loop", "torchcam loop", f"best eager forward {precision}")]
+        lines.append(f"| {' | '.join([key, rate, *ratios, before])} |")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=list(models.LAYERS), choices=list(models.LAYERS))
+    parser.add_argument("--images", type=int, default=2 * BATCH)
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    machine = describe_machine()
+    report: list[str] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        paths = make_photographs(Path(temporary) / "photographs", given.images)
+        for name in given.models:
+            contenders = contenders_of(name, paths, Path(temporary) / name)
+            results = race(contenders, given.rounds)
+            report += ["", *table(name, contenders, results)]
+    print("\n".join(["", *machine, f"{given.images} photographs of 500×375, {given.rounds} rounds", *report]))
+
+
+if __name__ == "__main__":
+    main()
