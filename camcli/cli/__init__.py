@@ -10,7 +10,7 @@ import typer
 
 from camcli.cli import bench, layers, listings, run
 from camcli.cli.options import show_version
-from camcli.cli.talking import describe_unexpected, nobody_listens, speak_anywhere
+from camcli.cli.talking import describe_unexpected, nobody_listens, printable, speak_anywhere
 from camcli.errors import CamError
 
 app = typer.Typer(
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=None if arguments is None else list(arguments), prog_name="cam")
     except CamError as error:
-        print(f"cam: {error}", file=sys.stderr)
+        print(printable(f"cam: {error}", lines=True), file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of our output (head, less) is gone; what it did not read does not matter to it.
@@ -53,5 +53,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        print(f"cam: {describe_unexpected(error)}", file=sys.stderr)
+        print(printable(f"cam: {describe_unexpected(error)}"), file=sys.stderr)
         sys.exit(1)

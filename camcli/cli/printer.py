@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from camcli.cli.options import Talk
-from camcli.cli.talking import nobody_listens
+from camcli.cli.talking import nobody_listens, printable
 from camcli.config import RunConfig
 from camcli.describe import layer_fields, model_fields
 from camcli.errors import CamError
@@ -68,7 +68,7 @@ class Printer(Watcher):
         if self.talk.quiet:
             return
         if row["status"] == "failed":
-            self.problem(f"failed   {printable(row['image'])}: {row['error']['message']} ({row['error']['kind']})")
+            self.problem(printable(f"failed   {row['image']}: {row['error']['message']} ({row['error']['kind']})"))
         elif self.lines < _LINES or self.talk.verbose:
             self.lines += 1
             self.say(f"{printable(row['image']):<36} {prediction(row)}")
@@ -114,7 +114,7 @@ class Printer(Watcher):
             )
         if summary.status != "complete":
             self.say(f"{summary.status}: the same command continues")
-        self.say(f"results in {summary.run_dir}: {contents(summary)}")
+        self.say(printable(f"results in {summary.run_dir}: {contents(summary)}"))
 
     def say(self, *lines: str) -> None:
         for line in lines:
@@ -131,12 +131,6 @@ class Printer(Watcher):
                 print(line, file=stream, flush=True)
         except OSError:  # the reader (head, a terminal) is gone or its disk is full: the run goes on
             nobody_listens(stream)
-
-
-def printable(name: str) -> str:
-    """A file name that any terminal can show on one line."""
-    shown = name.encode("utf-8", "replace").decode("utf-8")
-    return "".join(c if c.isprintable() else "?" for c in shown)
 
 
 def prediction(row: Row) -> str:

@@ -21,6 +21,17 @@ def speak_anywhere() -> None:
             reconfigure(errors="backslashreplace" if stream is sys.stderr else "replace")
 
 
+def printable(text: str, *, lines: bool = False) -> str:
+    """Text with ``?`` for what no terminal should be sent: control characters, bytes that are no character.
+
+    Args:
+        text: a file name, or a message that may hold one.
+        lines: keep ends of lines.
+    """
+    shown = text.encode("utf-8", "replace").decode("utf-8")
+    return "".join(c if c.isprintable() or (lines and c == "\n") else "?" for c in shown)
+
+
 def nobody_listens(stream: TextIO) -> None:
     """Send what still comes for a stream nowhere, so that neither the next line nor the end of the process fails."""
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from tests.tiny import Tiny, build
@@ -36,8 +39,9 @@ class Alter(nn.Module):
 
 
 def mark(image: Tensor) -> bool:
-    """Whether an input is the picture that the tests mark: one colour all over, as no photograph is."""
-    return bool(image.flatten(1).std(1).max() < 1e-3)
+    """Whether an input is the picture that the tests mark: one colour all over, as neither a photo nor noise is."""
+    flat = image.flatten(1)
+    return bool(flat.std(1).max() < 1e-3 and flat.abs().max() > 1e-3)  # zeros are a trial input
 
 
 def _with(alter: type[Alter]) -> nn.Module:
@@ -111,3 +115,29 @@ def raising() -> nn.Module:
 def slow() -> nn.Module:
     """A twentieth of a second an image."""
     return _with(_Slow)
+
+
+def picky_preprocessing() -> tuple[nn.Module, Callable[[Image.Image], Tensor]]:
+    """A model with preprocessing of the user's own, which refuses black pictures."""
+
+    def transform(image: Image.Image) -> Tensor:
+        pixels = np.asarray(image.resize((64, 64)), np.float32) / 255
+        if image.size == (50, 50) and not pixels.any():
+            raise ValueError("nothing to see")
+        return torch.from_numpy(pixels).permute(2, 0, 1)
+
+    return build(), transform
+
+
+def exiting_preprocessing() -> tuple[nn.Module, Callable[[Image.Image], Tensor]]:
+    """As above, but ends the thread: on 50×50 always, on 51×51 the first time."""
+    seen: list[int] = []
+
+    def transform(image: Image.Image) -> Tensor:
+        if image.size == (50, 50) or (image.size == (51, 51) and not seen):
+            seen.append(1)
+            raise SystemExit(f"leaving on {image.width}")
+        pixels = np.asarray(image.resize((64, 64)), np.float32) / 255
+        return torch.from_numpy(pixels).permute(2, 0, 1)
+
+    return build(), transform

@@ -15,7 +15,11 @@ from .forking import ROOT
 
 
 def cam_process(
-    *arguments: object, prefix: Sequence[str] = (), settings: Mapping[str, str] | None = None, shell_first: str = ""
+    *arguments: object,
+    prefix: Sequence[str] = (),
+    settings: Mapping[str, str] | None = None,
+    shell_first: str = "",
+    program: Sequence[str] = ("-m", "camcli"),
 ) -> subprocess.CompletedProcess[str]:
     """Run ``python -m camcli ARGUMENTS``.
 
@@ -24,9 +28,10 @@ def cam_process(
         prefix: a command that runs it, such as setpriv.
         settings: environment variables, over those of this process.
         shell_first: what a shell does before it starts it (``umask 077``).
+        program: what Python runs with these arguments.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    command = [*prefix, sys.executable, "-m", "camcli", *(str(argument) for argument in arguments)]
+    command = [*prefix, sys.executable, *program, *(str(argument) for argument in arguments)]
     if shell_first:
         command = ["sh", "-c", f'{shell_first}; exec "$@"', "sh", *command]
     return subprocess.run(

@@ -1,0 +1,322 @@
+"""Rows 1 to 5, 9 and 13: files that cannot be explained, alone, among good ones, in whole batches, on the way."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import shutil
+import socket
+import struct
+import threading
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from PIL import Image, ImageFile
+
+from camcli.schemas import index_schema
+from tests.conftest import index_of
+
+from .conftest import TINY, Tiny, picture, pictures, tree
+from .processes import as_ordinary_user, cam_process
+
+
+def outcome(run_dir: Path) -> dict[str, str]:
+    """Image → ``ok`` or the kind of its error."""
+    index = index_of(run_dir)
+    jsonschema.validate(index, index_schema())
+    return {item["image"]: item["error"]["kind"] if item["error"] else "ok" for item in index["items"]}
+
+
+def encoded(number: int, form: str) -> bytes:
+    buffer = io.BytesIO()
+    picture(number, (320, 240)).save(buffer, form)
+    return buffer.getvalue()
+
+
+def header_only_png(width: int, height: int) -> bytes:
+    """A PNG that promises so many pixels in a few hundred bytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 999)) + chunk(b"IEND", b"")
+    )
+
+
+def test_row_1_a_corrupt_file_alone(tiny: Tiny, tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_bytes(encoded(1, "JPEG")[:600] + b"\xff" * 50)
+    done = tiny(tmp_path / "x.jpg", "--output-dir", tmp_path / "out")
+    assert done.code == 3
+    assert outcome(tmp_path / "out")["x.jpg"] in ("corrupt", "truncated")
+    assert done.err.startswith("failed   x.jpg: ")
+    assert "1 images: 0 explained, 1 failed" in done.out
+
+
+def test_row_1_among_good_ones_nobody_gets_anothers_result(tiny: Tiny, tmp_path: Path) -> None:
+    photos = pictures(tmp_path / "photos", 11)
+    command = ("--batch-size", 3, "--save", "overlay,raw", "--output-dir")
+    assert tiny(photos, *command, tmp_path / "clean").code == 0
+    bad = {
+        "0000a.png": b"",
+        "0003a.jpg": b"text",
+        "0003b.jpg": encoded(5, "JPEG")[:700],
+        "0099.png": b"\x89PNG\r\n\x1a\n",
+    }
+    for name, data in bad.items():
+        (photos / name).write_bytes(data)
+    assert tiny(photos, *command, tmp_path / "dirty").code == 3
+    clean, dirty = tree(tmp_path / "clean"), tree(tmp_path / "dirty")
+    for name in clean:
+        if not name.startswith("index"):
+            assert dirty[name] == clean[name]
+    assert {k for k in dirty if not k.startswith("index")} == {k for k in clean if not k.startswith("index")}
+    good = [item for item in index_of(tmp_path / "dirty")["items"] if item["image"] not in bad]
+    assert good == index_of(tmp_path / "clean")["items"]
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_row_2_truncated(form: str, tiny: Tiny, tmp_path: Path) -> None:
+    data = encoded(2, form)
+    (tmp_path / "x.img").write_bytes(data[: len(data) * 2 // 3])
+    done = tiny(tmp_path / "x.img", "--output-dir", tmp_path / "out")
+    assert done.code == 3
+    assert outcome(tmp_path / "out") == {"x.img": "truncated"}
+    assert "--allow-truncated may help (truncated)" in done.err
+    done = tiny(tmp_path / "x.img", "--allow-truncated", "--output-dir", tmp_path / "allowed")
+    assert done.code == 0
+    (item,) = index_of(tmp_path / "allowed")["items"]
+    assert item["notes"] == ["truncated: only the part of the image that is there was decoded"]
+    assert item["maps"][0]["status"] == "ok"
+
+
+def test_row_3_a_decompression_bomb_is_refused_before_its_pixels_are_there(tmp_path: Path) -> None:
+    photos = pictures(tmp_path / "photos", 2)
+    (photos / "bomb.png").write_bytes(header_only_png(65_000, 65_000))
+    (photos / "bomb.jpg").write_bytes(encoded(1, "JPEG").replace(struct.pack(">HH", 240, 320), b"\xfd\xe8\xfd\xe8", 1))
+    code = (
+        "import resource, sys; from camcli.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as leaving: print(leaving.code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    printed = {}
+    for name, images in (("without", photos / "0000.jpg"), ("with", photos)):
+        done = cam_process("run", images, "--output-dir", tmp_path / name, *TINY, program=("-c", code))
+        printed[name] = [int(part) for part in done.stdout.splitlines()[-1].split()]
+    assert (printed["without"][0], printed["with"][0]) == (0, 3)
+    assert printed["with"][1] - printed["without"][1] < 30_000  # KiB; the pixels would take 12 GiB
+    assert outcome(tmp_path / "with") == {
+        "0000.jpg": "ok",
+        "0001.png": "ok",
+        "bomb.jpg": "too-large",
+        "bomb.png": "too-large",
+    }
+
+
+def test_row_3_its_own_limit(tiny: Tiny, tmp_path: Path) -> None:
+    photos = pictures(tmp_path / "photos", 2)
+    picture(7, (200, 100)).save(photos / "large.png")
+    done = tiny(photos, "--max-pixels", 96 * 72, "--output-dir", tmp_path / "out")
+    assert done.code == 3
+    assert outcome(tmp_path / "out")["large.png"] == "too-large"
+    assert "it has more pixels than the 6,912 that --max-pixels allows" in done.err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SyntaxError("broken"), ValueError("bad"), struct.error("short"), NotImplementedError("never"), EOFError(),
+        MemoryError(), KeyError("tile"), IndexError("range"), TypeError("None"), OverflowError("big"),
+        ZeroDivisionError("0"), RecursionError("deep"), UnicodeDecodeError("utf-8", b"x", 0, 1, "odd"),
+        AttributeError("x"), AssertionError(), OSError(errno.EIO, "I/O error"), zlib.error("stream"),
+        BufferError("b"), StopIteration(), Exception("\n\n  many\nlines \x1b[31m"),
+    ],
+    ids=lambda error: type(error).__name__,
+)  # fmt: skip
+def test_row_4_whatever_a_decoder_raises(
+    error: Exception, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = pictures(tmp_path / "photos", 3)
+    (photos / "cursed.gif").write_bytes(encoded(1, "GIF"))
+    true = ImageFile.ImageFile.load
+
+    def load(image: Any) -> Any:
+        if image.format == "GIF":
+            raise error
+        return true(image)
+
+    monkeypatch.setattr("PIL.GifImagePlugin.GifImageFile.load", load, raising=False)
+    done = tiny(photos, "--output-dir", tmp_path / "out", "--save", "none")
+    assert done.code == 3
+    found = outcome(tmp_path / "out")
+    expected = {"MemoryError": ("out-of-memory",), "NotImplementedError": ("unsupported",)}
+    assert found.pop("cursed.gif") in expected.get(type(error).__name__, ("corrupt", "truncated"))
+    assert set(found.values()) == {"ok"}
+    line = next(line for line in done.err.splitlines() if line.startswith("failed"))
+    assert "\x1b" not in line
+
+
+def test_row_4_whatever_the_users_own_preprocessing_raises(tiny: Tiny, cam: Tiny, tmp_path: Path) -> None:
+    photos = pictures(tmp_path / "photos", 3)
+    Image.new("RGB", (50, 50)).save(photos / "black.png")
+    model = ("--model", "factory:tests.faults.models:picky_preprocessing")
+    done = cam("run", photos, *model, "--output-dir", tmp_path / "out")
+    assert done.code == 3
+    assert outcome(tmp_path / "out")["black.png"] == "internal"
+    assert "transform failed: nothing to see (internal)" in done.err
+
+
+def test_row_4_whatever_the_model_raises_names_the_image_alone(cam: Tiny, tmp_path: Path) -> None:
+    photos = pictures(tmp_path / "photos", 5)
+    command = ("run", photos, "--model", "factory:tests.faults.models:raising", *TINY[2:], "--layer", "altered")
+    assert cam(*command, "--batch-size", 4, "--output-dir", tmp_path / "clean").code == 0
+    Image.new("RGB", (64, 64), "red").save(photos / "0002a.png")
+    done = cam(*command, "--batch-size", 4, "--output-dir", tmp_path / "out")
+    assert done.code == 3
+    assert "failed   0002a.png: the model failed on it (RuntimeError: this model does not like plain" in done.err
+    assert "Traceback" not in done.err
+    good = [item for item in index_of(tmp_path / "out")["items"] if item["status"] == "ok"]
+    assert good == index_of(tmp_path / "clean")["items"]
+
+
+def test_row_5_every_image_of_a_batch_and_of_the_run(tiny: Tiny, tmp_path: Path) -> None:
+    photos = pictures(tmp_path / "photos", 4)
+    for number in range(9):
+        (photos / f"0001{number}.png").write_bytes(b"no")
+    done = tiny(photos, "--batch-size", 2, "--output-dir", tmp_path / "out")
+    assert done.code == 3
+    assert list(outcome(tmp_path / "out").values()).count("ok") == 4
+    for path in photos.iterdir():
+        path.write_bytes(b"no")
+    done = tiny(photos, "--batch-size", 2, "--output-dir", tmp_path / "none")
+    assert done.code == 3
+    assert set(outcome(tmp_path / "none").values()) == {"not-an-image"}
+    assert "13 images: 0 explained, 13 failed" in done.out
+
+
+def test_row_9_what_is_no_image_file(tmp_path: Path) -> None:
+    photos = pictures(tmp_path / "photos", 2)
+    (photos / "empty.jpg").write_bytes(b"")
+    (photos / "text.jpg").write_text("I am not an image.\n")
+    (photos / "folder.jpg").mkdir()
+    os.mkfifo(photos / "pipe.jpg")
+    (photos / "broken.png").symlink_to("nowhere.png")
+    shutil.copy(photos / "0000.jpg", photos / "secret.jpg")
+    (photos / "secret.jpg").chmod(0)
+    with socket.socket(socket.AF_UNIX) as listening:
+        there = os.getcwd()
+        os.chdir(photos)  # the path of a socket must be short
+        listening.bind("socket.jpg")
+        os.chdir(there)
+        done = cam_process("run", photos, "--output-dir", tmp_path / "out", *TINY, prefix=as_ordinary_user())
+        assert done.returncode == 3, done.stderr
+        assert outcome(tmp_path / "out") == {
+            "0000.jpg": "ok", "0001.png": "ok", "broken.png": "missing", "empty.jpg": "empty",
+            "secret.jpg": "unreadable", "text.jpg": "not-an-image",
+        }  # fmt: skip
+        assert index_of(tmp_path / "out")["counts"]["passed_over"] == 2  # the pipe and the socket
+        assert "Traceback" not in done.stderr
+        # Named one by one, each is tried; none blocks.
+        one_by_one = [photos / name for name in ("pipe.jpg", "socket.jpg", "0000.jpg")]
+        done = cam_process("run", *one_by_one, "--output-dir", tmp_path / "named", *TINY)
+    assert done.returncode == 3, done.stderr
+    assert outcome(tmp_path / "named") == {"pipe.jpg": "unreadable", "socket.jpg": "unreadable", "0000.jpg": "ok"}
+
+
+def test_row_9_a_folder_that_cannot_be_listed(tmp_path: Path) -> None:
+    photos = pictures(tmp_path / "photos", 2)
+    pictures(photos / "locked", 2)
+    (photos / "locked").chmod(0)
+    done = cam_process("run", photos, "--output-dir", tmp_path / "out", *TINY, prefix=as_ordinary_user())
+    (photos / "locked").chmod(0o755)
+    assert done.returncode == 3
+    assert outcome(tmp_path / "out") == {"0000.jpg": "ok", "0001.png": "ok", "locked": "unreadable"}
+
+
+def test_row_13_a_file_vanishes_while_the_run_goes(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = pictures(tmp_path / "photos", 8)
+    _when_read(monkeypatch, "0002.png", lambda: (photos / "0006.jpg").unlink(missing_ok=True))
+    done = tiny(photos, "--workers", 1, "--batch-size", 2, "--output-dir", tmp_path / "out")
+    assert done.code == 3
+    assert outcome(tmp_path / "out")["0006.jpg"] == "missing"
+    assert list(outcome(tmp_path / "out").values()).count("ok") == 7
+
+
+def test_row_13_a_file_is_written_while_it_is_read(tiny: Tiny, tmp_path: Path) -> None:
+    """Another thread appends to one file and rewrites one of the same length, at full speed."""
+    photos = pictures(tmp_path / "photos", 3)
+    large = Image.effect_noise((1500, 1500), 90)
+    large.save(photos / "grows.bmp")
+    large.save(photos / "rewritten.bmp")
+    data = (photos / "rewritten.bmp").read_bytes()
+    ended = threading.Event()
+
+    def write() -> None:
+        with (photos / "grows.bmp").open("ab", 0) as growing, (photos / "rewritten.bmp").open("r+b", 0) as rewritten:
+            for _ in range(2000):
+                growing.write(b"x")
+                rewritten.seek(0)
+                rewritten.write(data[:100])
+                if ended.wait(0.0002):
+                    return
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        done = tiny(photos, "--output-dir", tmp_path / "out")
+    finally:
+        ended.set()
+        writer.join()
+    assert done.code in (0, 3)
+    found = outcome(tmp_path / "out")
+    assert [found[name] for name in ("0000.jpg", "0001.png", "0002.png")] == ["ok"] * 3
+    # Either it was caught, or it was read between two writes and is what it says it is.
+    assert {found["grows.bmp"], found["rewritten.bmp"]} <= {"ok", "changed"}
+
+
+def test_row_13_a_change_during_reading_is_named_whatever_the_moment(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = pictures(tmp_path / "photos", 4)
+
+    def change() -> None:
+        data = (photos / "0001.png").read_bytes()
+        time.sleep(0.02)  # the clock of files is coarse
+        (photos / "0001.png").write_bytes(data[:-1])
+
+    _when_read(monkeypatch, "0001.png", change)
+    done = tiny(photos, "--output-dir", tmp_path / "out")
+    assert done.code == 3
+    assert outcome(tmp_path / "out") == {"0000.jpg": "ok", "0001.png": "changed", "0002.png": "ok", "0003.jpg": "ok"}
+    assert "the file changed while it was read; explain it again with --retry-failed (changed)" in done.err
+    monkeypatch.undo()
+    assert tiny(photos, "--output-dir", tmp_path / "out").code == 3  # what failed is not tried again unasked
+    assert tiny(photos, "--output-dir", tmp_path / "out", "--retry-failed").code == 0
+
+
+def _when_read(monkeypatch: pytest.MonkeyPatch, name: str, then: Callable[[], None]) -> None:
+    """Do something right after the content of a file was read."""
+    true_open, true_read = os.open, os.read
+    opened: set[int] = set()
+
+    def watching_open(path: Any, *arguments: Any, **more: Any) -> int:
+        handle = true_open(path, *arguments, **more)
+        (opened.add if os.fspath(path).endswith(name) else opened.discard)(handle)
+        return handle
+
+    def watching_read(handle: int, size: int) -> bytes:
+        data = true_read(handle, size)
+        if handle in opened:
+            opened.discard(handle)
+            then()
+        return data
+
+    monkeypatch.setattr(os, "open", watching_open)
+    monkeypatch.setattr(os, "read", watching_read)
