@@ -1,0 +1,108 @@
+"""``cam eval``: how faithful maps are, in figures with intervals, beside baselines that know nothing of the model."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from camcli.cli.options import Talk, takes_settings
+from camcli.cli.run import with_positional
+from camcli.config import RunConfig
+from camcli.errors import OutputError
+
+if TYPE_CHECKING:
+    from camcli.evaluation import Evaluation
+    from camcli.setup import Setup
+
+HELP = "How faithful methods are: figures with intervals on your images, beside baselines that do not know the model."
+EXAMPLES = """Examples:
+
+cam eval photos --method gradcam,layercam,eigencam --steps 16
+
+cam eval photos --model resnet50 --recommend
+
+cam eval objects.csv --method gradcam --metrics pointing,energy,maxboxacc --plot eval.png --csv eval.csv
+
+Exit codes: 0 done, 2 wrong usage, 3 some images could not be explained and do not count."""
+_EVERY = 5.0
+"""Seconds between progress lines."""
+
+
+@takes_settings(("images", "model", "explain", "device"), also=("seed",))
+def command(
+    settings: dict[str, Any],
+    talk: Talk,
+    images: list[str] | None = typer.Argument(None, metavar="[IMAGES]...", help="The same as --image-path."),
+    metrics: list[str] | None = typer.Option(
+        None, metavar="K[,K…]", help="Which figures, or all. (default: all but road, which takes long)"
+    ),
+    steps: int = typer.Option(32, metavar="N", help="Steps of the deletion and insertion curves."),
+    baselines: bool = typer.Option(True, help="Maps that know nothing of the model as rows of the table."),
+    grid: int = typer.Option(2, metavar="N", help="GridPG mosaics are N×N images."),
+    grid_probability: float = typer.Option(0.9, metavar="P", help="Least top probability of an image in a mosaic."),
+    recommend: bool = typer.Option(False, "--recommend", help="Name the method and layer that explain best."),
+    csv: str | None = typer.Option(None, metavar="FILE", help="The figures as a flat table."),
+    plot: str | None = typer.Option(None, metavar="FILE", help="The figures as a bar plot (.png, .jpg, .pdf)."),
+    output_dir: str | None = typer.Option(None, metavar="D", help="Write eval.json, eval.csv and eval.png there."),
+) -> None:
+    settings = {**settings, "output_dir": output_dir or RunConfig().output_dir, "save": "none", "csv": None}
+    config = RunConfig(**with_positional(settings, images))
+    from camcli.cli.evaluation_table import print_evaluation
+    from camcli.evaluation import EvalOptions, evaluate
+
+    keys = [key.strip() for text in metrics or () for key in text.split(",") if key.strip()]
+    options = EvalOptions(tuple(keys), steps, baselines, grid, grid_probability, recommend)
+    evaluation = evaluate(config, options, _Progress(talk))
+    document = json.dumps(evaluation.as_json(), allow_nan=False)
+    if talk.json:
+        print(document)
+    else:
+        print_evaluation(evaluation, quiet=talk.quiet)
+    # Printed first: a disk that is full must not cost the figures.
+    folder = None if output_dir is None else Path(output_dir)
+    _save(evaluation, [csv, folder and folder / "eval.csv"], [plot, folder and folder / "eval.png"])
+    if folder is not None:
+        _write("--output-dir", folder / "eval.json", document + "\n")
+    raise typer.Exit(evaluation.exit_code)
+
+
+def _save(evaluation: Evaluation, tables: list[str | Path | None], plots: list[str | Path | None]) -> None:
+    from camcli.evaluation.plot import write_plot
+
+    for table in tables:
+        if table is not None:
+            _write("--csv", Path(table), evaluation.as_csv())
+    for plot in plots:
+        if plot is not None:
+            write_plot(evaluation, Path(plot))
+
+
+def _write(flag: str, path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise OutputError(f"{flag} {path}: cannot be written ({error.strerror}).") from error
+
+
+class _Progress:
+    """Lines on stderr: what is done with, and how far it is."""
+
+    def __init__(self, talk: Talk) -> None:
+        self.talk, self.last = talk, time.monotonic()
+
+    def __call__(self, setup: Setup, done: int) -> None:
+        if self.talk.quiet:
+            return
+        if done == 0:
+            from camcli.cli.printer import describe_setup
+
+            print(*describe_setup(setup, passes=self.talk.verbose), sep="\n", file=sys.stderr, flush=True)
+        elif time.monotonic() - self.last > _EVERY:
+            self.last = time.monotonic()
+            print(f"{done} images", file=sys.stderr, flush=True)

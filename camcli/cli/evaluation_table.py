@@ -1,0 +1,128 @@
+"""The readable form of ``cam eval``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from camcli.evaluation import Comparison, Evaluation
+    from camcli.metrics import Estimate, Metric
+
+_ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
+_HEADLINE = ("ins-del", "road", "adcc", "gridpg", "energy")
+"""The first of these that there is decides what is compared in words."""
+
+
+def print_evaluation(evaluation: Evaluation, *, quiet: bool) -> None:
+    """Print the tables, one for each group of metrics, then what they say."""
+    console = Console(highlight=False)
+    if not quiet:
+        failed = f", {len(evaluation.failed)} failed" if evaluation.failed else ""
+        steps = evaluation.settings["settings"]["steps"]
+        console.print(
+            f"\n[bold]{len(evaluation.images)} images[/bold]{failed}; 95 % intervals over images in brackets; "
+            f"↑ higher or ↓ lower is better, [bold green]best method[/bold green]; {steps} steps"
+        )
+    for group in dict.fromkeys(metric.group for metric in evaluation.metrics):
+        metrics = [metric for metric in evaluation.metrics if metric.group == group]
+        console.print(_table(evaluation, group, metrics))
+    if not quiet:
+        for line in (*_in_words(evaluation), *_warnings(evaluation)):
+            console.print(line)
+    if evaluation.recommended is not None:
+        chosen = evaluation.recommended
+        layer = f" --layer {chosen.layer}" if chosen.layer else ""
+        console.print(f"\nrecommended: [bold green]--method {chosen.row.method}{escape(layer)}[/bold green]")
+        for line in chosen.why if not quiet else ():
+            console.print(f"  {escape(line)}")
+
+
+def _table(evaluation: Evaluation, group: str, metrics: list[Metric]) -> Table:
+    table = Table(title=f"\n{group}", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for metric in metrics:
+        table.add_column(f"{metric.name} {_ARROWS[metric.better]}".strip(), justify="right")
+    best = {metric.key: _best(evaluation, metric) for metric in metrics}
+    for row in evaluation.rows:
+        cells = [_cell(evaluation.figures[row.name][m.key], m, best[m.key] == row.name) for m in metrics]
+        table.add_row(escape(row.name), *cells, style="dim" if row.baseline else None)
+    return table
+
+
+def _cell(found: Estimate, metric: Metric, best: bool) -> str:
+    if found.value is None:
+        return "–"
+    value = _number(found.value, metric)
+    value = f"[bold green]{value}[/bold green]" if best else value
+    if found.interval is None:
+        return value
+    low, high = (_number(end, metric) for end in found.interval)
+    return f"{value} [dim]\\[{low}, {high}][/dim]"
+
+
+def _number(value: float, metric: Metric) -> str:
+    text = f"{value:.{0 if metric.percent else 2}f}"
+    return text.replace("-", "−") if float(text) else text.lstrip("-")
+
+
+def _best(evaluation: Evaluation, metric: Metric) -> str | None:
+    """The best method; None where there is only one, or the metric does not judge."""
+    known = {
+        row.name: value for row in evaluation.methods
+        if (value := evaluation.figures[row.name][metric.key].value) is not None
+    }  # fmt: skip
+    if len(known) < 2 or metric.better == "neither":
+        return None
+    pick = max if metric.better == "higher" else min
+    return pick(known, key=lambda name: known[name])
+
+
+def _in_words(evaluation: Evaluation) -> list[str]:
+    """The best method against every other row, on the first metric that judges faithfulness."""
+    metric = next((m for key in _HEADLINE for m in evaluation.metrics if m.key == key), None)
+    if metric is None:
+        return []
+    best = _best(evaluation, metric) or evaluation.methods[0].name
+    against = [c for c in evaluation.comparisons if c.metric == metric.key and best in (c.a, c.b)]
+    if not against:
+        return []
+    lines = [f"\n[bold]{escape(best)}[/bold], compared image by image ({metric.name}):"]
+    return lines + [_compared(best, c, metric) for c in against]
+
+
+def _compared(best: str, comparison: Comparison, metric: Metric) -> str:
+    other = comparison.b if comparison.a == best else comparison.a
+    sign = 1 if comparison.a == best else -1
+    found = comparison.estimate
+    if found.value is None:
+        return f"  {escape(other)}: no image has both"
+    value = sign * found.value
+    ends = "" if found.interval is None else ", ".join(_number(sign * end, metric) for end in found.interval[::sign])
+    good = (value > 0) == (metric.better == "higher")
+    verdict = ("better than" if good else "[red]worse than[/red]") if comparison.certain else "not told apart from"
+    return f"  {verdict} {escape(other)} (difference {_number(value, metric)}" + (f" \\[{ends}])" if ends else ")")
+
+
+def _warnings(evaluation: Evaluation) -> list[str]:
+    lines = [f"[dim]note: {escape(note)}[/dim]" for note in evaluation.notes]
+    drop = next((m for m in evaluation.metrics if m.key == "drop"), None)
+    if drop is not None and _games(evaluation, drop):
+        lines.insert(0, (
+            "[dim]note: fakecam keeps the whole image but one pixel and leads Average Drop: that figure alone does not "
+            "say that a map explains[/dim]"
+        ))  # fmt: skip
+    if len(evaluation.images) < 30:
+        lines.append(f"[dim]note: {len(evaluation.images)} images are few; intervals are rough below about 30[/dim]")
+    return [f"\n{lines[0]}", *lines[1:]] if lines else []
+
+
+def _games(evaluation: Evaluation, metric: Metric) -> bool:
+    known = {
+        row.name: value for row in evaluation.rows
+        if (value := evaluation.figures[row.name][metric.key].value) is not None
+    }  # fmt: skip
+    return bool(known) and "fakecam" in known and known["fakecam"] == min(known.values())

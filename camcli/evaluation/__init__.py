@@ -1,0 +1,22 @@
+"""``cam eval``: how faithful the maps of methods are, and how well they point, over a set of images.
+
+The maps come from the same loader, batches and explainer as those of a run; the metrics from :mod:`camcli.metrics`.
+
+``options``    the flags
+``evaluate``   the stream: batches of explanations to values per image
+``rows``       methods and baselines, and how each makes its map
+``measure``    all metrics of one row on one batch
+``scorer``     class probabilities of altered inputs
+``regions``    boxes and masks in the geometry of the input
+``mosaics``    GridPG
+``result``     figures with intervals, comparisons, JSON, CSV
+``recommend``  the best method and layer
+``plot``       the bar plot
+"""
+
+from camcli.evaluation.evaluate import evaluate
+from camcli.evaluation.options import EvalOptions
+from camcli.evaluation.result import Comparison, Evaluation, Recommendation
+from camcli.evaluation.rows import Row
+
+__all__ = ["Comparison", "EvalOptions", "Evaluation", "Recommendation", "Row", "evaluate"]

@@ -1,0 +1,226 @@
+"""The stream of an evaluation: explanations as a run makes them, and instead of pictures, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+
+from camcli import __version__, describe
+from camcli.config import RunConfig
+from camcli.errors import ConfigError, SourceError, UsageError
+from camcli.evaluation.measure import MASKED, Measuring
+from camcli.evaluation.mosaics import Candidates, Grids, measure_mosaics
+from camcli.evaluation.options import CANDIDATES, EvalOptions
+from camcli.evaluation.recommend import finer_layer, recommend
+from camcli.evaluation.regions import regions_of
+from camcli.evaluation.result import Evaluation, compare, figure, with_wins
+from camcli.evaluation.rows import Maker, Row, rows_of
+from camcli.evaluation.scorer import ClassScorer
+from camcli.explaining import Explaining
+from camcli.flow import Clock, in_order
+from camcli.images import pillow_limits, to_input
+from camcli.items import Explanation, Failed, seed_of
+from camcli.load import make_loader
+from camcli.metrics import METRICS, bootstrap
+from camcli.metrics.average import EDGE
+from camcli.metrics.impute import NOISE
+from camcli.metrics.insertion import blur_width
+from camcli.metrics.road import FRACTIONS
+from camcli.setup import Setup, explain_options, prepare
+
+_STAGES = ("decode", "preprocess", "model")
+_BATCH = {"cpu": 8, "cuda": 64, "mps": 16}
+"""Altered inputs scored at once."""
+
+Progress = Callable[[Setup, int], None]
+"""Told how many images are done; once with 0 when everything is decided."""
+
+
+def evaluate(config: RunConfig, options: EvalOptions | None = None, progress: Progress | None = None) -> Evaluation:
+    """Figures of methods on images: what ``cam eval`` does.
+
+    Args:
+        config: the settings of the run whose maps are judged; what concerns its output plays no part.
+        options: which figures.
+        progress: told how far it is.
+
+    Raises:
+        UsageError: something is wrong with the configuration; found before any image is explained.
+    """
+    options = options or EvalOptions()
+    setup = _prepared(replace(config, save=()), options)
+    tell = progress or (lambda setup, done: None)
+    tell(setup, 0)
+    with setup.model.prepared(), pillow_limits(allow_truncated=config.allow_truncated):
+        return _Evaluating(setup, options).run(tell)
+
+
+def _prepared(config: RunConfig, options: EvalOptions) -> Setup:
+    if options.recommend and config.method == RunConfig().method:
+        config = replace(config, method=CANDIDATES)
+    setup = prepare(config)
+    if setup.model.num_classes is None:
+        raise ConfigError(f"cam eval judges maps by a class probability. {setup.model.no_classifier}")
+    if len(setup.slots) > 1:
+        raise ConfigError(f"--target {config.target}: cam eval takes one target an image, such as predicted or label.")
+    objects = [metric.key for metric in options.chosen if metric.needs == "regions"]
+    if options.metrics and "all" not in options.metrics and objects and not any(_has_object(setup)):
+        raise SourceError(
+            f"--metrics {','.join(objects)}: no image has a box or a mask. Give --image-path a .csv or .jsonl manifest "
+            "with a column `box` or `mask`."
+        )
+    if options.recommend and config.layer == ("auto",) and (finer := finer_layer(setup)) is not None:
+        setup = prepare(replace(config, layer=("auto", finer)))
+    return setup
+
+
+def _has_object(setup: Setup) -> Iterator[bool]:
+    return (entry.mask is not None or entry.box is not None for entry in setup.sources)
+
+
+class _Evaluating:
+    def __init__(self, setup: Setup, options: EvalOptions) -> None:
+        self.setup, self.options = setup, options
+        precision = explain_options(setup.config, setup.precision).precision_on(setup.device, trials=True)
+        scorer = ClassScorer(setup.model, setup.config.probability, precision)  # type: ignore[arg-type]
+        self.precision = precision
+        keys = [metric.key for metric in options.chosen if metric.needs != "mosaics"]
+        self.measuring = Measuring(scorer, keys, options.steps, _BATCH[setup.device.type])
+        self.maker = Maker(setup, setup.batch_size)
+        self.candidates = Candidates(options.grid, options.grid_probability)
+        self.rows: list[Row] = []
+        self.images: list[str] = []
+        self.failed: list[dict[str, str]] = []
+        self.parts: dict[str, dict[str, list[np.ndarray]]] = {}
+        self.degenerate: dict[str, int] = {}
+        self.guarded = {"drop": 0, "gain": 0}
+
+    def run(self, tell: Progress) -> Evaluation:
+        for batch in self._batches():
+            self._measure(batch)
+            tell(self.setup, len(self.images) + len(self.failed))
+        if not self.images:
+            first = f" {self.failed[0]['image']}: {self.failed[0]['message']}" if self.failed else ""
+            raise UsageError(f"none of the {len(self.failed)} image(s) could be explained.{first}")
+        return self._evaluation()
+
+    def _batches(self) -> Iterator[list[Explanation]]:
+        setup, clock = self.setup, Clock(_STAGES)
+        with ThreadPoolExecutor(setup.workers, "load") as pool:
+            loaded = in_order(pool, make_loader(setup, clock), setup.sources, 2 * setup.batch_size)
+            batch: list[Explanation] = []
+            for result in Explaining(setup, clock).stream(loaded):
+                if isinstance(result, Failed):
+                    error = result.error
+                    self.failed.append({"image": result.entry.image, "kind": error.kind, "message": error.message})
+                    continue
+                batch.append(result)
+                if len(batch) == setup.batch_size:
+                    yield batch
+                    batch = []
+            if batch:
+                yield batch
+
+    def _measure(self, batch: list[Explanation]) -> None:
+        setup = self.setup
+        if not self.rows:
+            self.rows = rows_of(batch[0], len(setup.layers) > 1, self.options.baselines)
+            self.parts = {row.name: {key: [] for key in self.measuring.keys} for row in self.rows}
+            self.degenerate = dict.fromkeys(self.parts, 0)
+        pre = setup.model.preprocessing
+        inputs = to_input(np.stack([e.loaded.pixels for e in batch]), pre, setup.device)
+        classes = torch.tensor(
+            [chosen.index for e in batch if (chosen := e.maps[0].target) is not None], device=setup.device
+        )
+        seeds = [seed_of(e.loaded.facts.sha256, setup.config.seed) for e in batch]
+        regions = regions_of([e.loaded for e in batch], (pre.height, pre.width))
+        sample = self.measuring.sample(inputs, classes, seeds, None if regions is None else regions.to(setup.device))
+        for row in self.rows:
+            maps = self.maker.own(row, batch, inputs, seeds)
+            self.degenerate[row.name] += int(maps.degenerate.sum())
+
+            def again(masked: torch.Tensor, row: Row = row) -> Any:
+                return self.maker.again(row, masked, classes, seeds)
+
+            found = self.measuring(sample, maps, setup.layers[0].layout.grid, again)
+            for key, parts in self.parts[row.name].items():
+                parts.append(found.get(key, np.full((len(batch), 1), np.nan)))
+        for explanation in batch:
+            self.images.append(explanation.loaded.entry.image)
+            self.candidates.offer(explanation)
+        self.guarded["drop"] += int((sample.y < EDGE).sum())
+        self.guarded["gain"] += int((sample.y > 1 - EDGE).sum())
+
+    def _evaluation(self) -> Evaluation:
+        options, seed = self.options, self.setup.config.seed
+        values = {name: {k: _joined(parts) for k, parts in found.items()} for name, found in self.parts.items()}
+        if "win" in self.measuring.keys:
+            for name, wins in with_wins(self.rows, values).items():
+                values[name]["win"] = wins
+        grids = Grids({}, 0)
+        if METRICS["gridpg"] in options.chosen:
+            grids = measure_mosaics(self.setup, self.rows, self.candidates)
+            for name, found in grids.values.items():
+                values[name]["gridpg"] = found
+        some = [m for m in options.chosen if any(_known(found.get(m.key)) for found in values.values())]
+        figures = {row.name: {m.key: figure(values[row.name][m.key], m, seed) for m in some} for row in self.rows}
+        comparisons = compare(self.rows, values, some, seed)
+        return Evaluation(
+            rows=self.rows, metrics=some, images=self.images, failed=self.failed, values=values,
+            degenerate=self.degenerate, guarded=self.guarded if MASKED.intersection(self.measuring.keys) else {},
+            settings=self._settings(grids), notes=self._notes(some, grids), figures=figures, comparisons=comparisons,
+            recommended=recommend(self.rows, figures, comparisons) if options.recommend else None,
+        )  # fmt: skip
+
+    def _settings(self, grids: Grids) -> Mapping[str, Any]:
+        setup, pre = self.setup, self.setup.model.preprocessing
+        kernel, sigma = blur_width(pre.height, pre.width)
+        return {
+            "camcli": __version__,
+            "model": describe.model_fields(setup),
+            "layers": describe.layer_fields(setup),
+            "methods": list(setup.config.method),
+            "environment": describe.environment(setup),
+            "settings": {
+                "target": setup.config.target or "predicted", "probability": setup.config.probability,
+                "seed": setup.config.seed, "steps": self.options.steps, "scoring_precision": self.precision,
+                "deletion": {"replaced_by": 0.0}, "insertion": {"blur_kernel": kernel, "blur_sigma": sigma},
+                "road": {"fractions": list(FRACTIONS), "noise": NOISE},
+                "gridpg": {"n": self.options.grid, "probability": self.options.grid_probability,
+                           "mosaics": grids.mosaics, "shrunk": grids.shrunk},
+                "intervals": {"level": bootstrap.LEVEL, "draws": bootstrap.DRAWS},
+            },
+        }  # fmt: skip
+
+    def _notes(self, some: Sequence[Any], grids: Grids) -> list[str]:
+        asked = {metric.key: metric for metric in self.options.chosen}
+        absent = [m.name for m in asked.values() if m.needs == "regions" and m not in some]
+        notes = list(chain(self.setup.model.notes, self.setup.explainer.notes))
+        if grids.missing:
+            notes.append(grids.missing)
+        if grids.shrunk:
+            notes.append(f"GridPG: the images of a mosaic were shrunk to fit: {grids.shrunk}")
+        if absent and self.options.metrics:
+            notes.append(f"{', '.join(absent)}: no image has a box or a mask that the model sees")
+        notes += [f"{name}: {count} map(s) show nothing" for name, count in self.degenerate.items() if count]
+        if self.guarded["drop"] and MASKED.intersection(asked):
+            notes.append(f"{self.guarded['drop']} image(s) with a probability below {EDGE:g} leave Average Drop")
+        if self.guarded["gain"] and MASKED.intersection(asked):
+            notes.append(f"{self.guarded['gain']} image(s) with a probability above 1 − {EDGE:g} leave Average Gain")
+        return notes
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """(N, K); batches without any box or mask have one column of NaN where others have K."""
+    width = max(part.shape[1] for part in parts)
+    return np.concatenate([np.broadcast_to(p, (len(p), width)) if p.shape[1] < width else p for p in parts])
+
+
+def _known(values: np.ndarray | None) -> bool:
+    return values is not None and not bool(np.isnan(values).all())

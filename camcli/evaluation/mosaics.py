@@ -1,0 +1,126 @@
+"""GridPG of a run: mosaics of the user's own images, as the model can take them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from camcli.errors import CamError
+from camcli.evaluation.rows import Row
+from camcli.explainer import Explainer
+from camcli.images import Preprocessing, to_input
+from camcli.items import Explanation, seed_of
+from camcli.metrics import baseline
+from camcli.metrics.gridpg import choose_mosaics, grid_pointing, mosaic
+from camcli.models import Model
+from camcli.setup import Setup, explain_options
+
+MOST = 64
+"""Mosaics at most: their images are kept until the end."""
+
+
+@dataclass
+class Candidates:
+    """Images that may go into mosaics: those whose class the model is sure of.
+
+    Attributes:
+        n: images a side.
+        probability: least probability of the top class.
+    """
+
+    n: int
+    probability: float
+    pixels: list[np.ndarray] = field(default_factory=list)
+    classes: list[int] = field(default_factory=list)
+
+    def offer(self, explanation: Explanation) -> None:
+        """Keep an image if it will do and there is room."""
+        best = int(explanation.probabilities.argmax())
+        if explanation.probabilities[best] >= self.probability and len(self.pixels) < MOST * self.n**2:
+            self.pixels.append(explanation.loaded.pixels)
+            self.classes.append(best)
+
+
+@dataclass(frozen=True)
+class Grids:
+    """What came of it.
+
+    Attributes:
+        values: (mosaics, 1) by name of the row.
+        mosaics: how many were made.
+        shrunk: why the cells were shrunk to fit into the model's input; None where they were not.
+        missing: why there are none; None where there are some.
+    """
+
+    values: dict[str, np.ndarray]
+    mosaics: int
+    shrunk: str | None = None
+    missing: str | None = None
+
+
+def measure_mosaics(setup: Setup, rows: Sequence[Row], candidates: Candidates) -> Grids:
+    """GridPG of every row: one value a mosaic, the mean over its classes."""
+    n = candidates.n
+    groups = choose_mosaics(candidates.classes, n, MOST, setup.config.seed)
+    if not groups:
+        distinct = len(set(candidates.classes))
+        return Grids({}, 0, missing=(
+            f"GridPG needs {n * n} images of different classes that the model gives at least "
+            f"{candidates.probability:g}; {len(candidates.classes)} image(s) of {distinct} class(es) have that"
+        ))  # fmt: skip
+    explainer, size, shrunk = _explainer(setup, n)
+    grid = setup.layers[0].layout.grid
+    if size is None:
+        grid = grid[0] * n, grid[1] * n
+    values: dict[str, list[float]] = {row.name: [] for row in rows}
+    for number, group in enumerate(groups):
+        cells = to_input(np.stack([candidates.pixels[i] for i in group]), setup.model.preprocessing, setup.device)
+        inputs = mosaic(cells, n, size)
+        seeds = [seed_of(f"mosaic {number}", setup.config.seed)]
+        classes = torch.tensor([[candidates.classes[i] for i in group]])
+        explained = explainer(inputs, lambda _, classes=classes: classes, seeds)  # type: ignore[misc]
+        for row in rows:
+            if row.baseline:
+                maps = baseline(row.method, inputs, grid, seeds).expand(n * n, -1, -1)
+            else:
+                own = (m for key, m in explained.maps.items() if (key.method, key.layer) == (row.method, row.layer))
+                maps = torch.cat(list(own))
+            shares = grid_pointing(maps.cpu(), n)
+            values[row.name].append(float(shares.nanmean()))
+    return Grids({name: np.array(found)[:, None] for name, found in values.items()}, len(groups), shrunk)
+
+
+def _explainer(setup: Setup, n: int) -> tuple[Explainer, tuple[int, int] | None, str | None]:
+    """An explainer of whole mosaics; failing that the run's own, the size to shrink to, and why."""
+    pre = setup.model.preprocessing
+    own = pre.height, pre.width
+    if any(layer.layout.kind == "tokens" for layer in setup.layers):
+        return setup.explainer, own, "the target layer is a sequence of tokens of fixed length"
+    large = Preprocessing(pre.channels, n * pre.height, n * pre.width, pre.mean, pre.std)
+    layers = [
+        dataclasses.replace(layer, layout=dataclasses.replace(layer.layout, grid=_times(layer.layout.grid, n)))
+        for layer in setup.layers
+    ]
+    options = explain_options(setup.config, setup.precision)
+    model: Model = dataclasses.replace(setup.model, preprocessing=large)
+    try:
+        explainer = Explainer(model, layers, setup.config.method, options)
+        explainer(_noise(pre, n, setup.device), lambda logits: torch.zeros(len(logits), 1, dtype=torch.int64), [0])
+    except (CamError, RuntimeError, AssertionError, ValueError) as error:
+        # A model with an input of fixed size says so in its own way; there is no telling beforehand.
+        return setup.explainer, own, f"the model takes no other input size ({str(error).splitlines()[0]})"
+    return explainer, None, None
+
+
+def _noise(pre: Preprocessing, n: int, device: torch.device) -> Tensor:
+    drawn = torch.randn(1, pre.channels, n * pre.height, n * pre.width, generator=torch.Generator().manual_seed(0))
+    return drawn.to(device)
+
+
+def _times(grid: tuple[int, int], n: int) -> tuple[int, int]:
+    return grid[0] * n, grid[1] * n

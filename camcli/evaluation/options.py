@@ -1,0 +1,54 @@
+"""What is asked of an evaluation, beside the settings of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from camcli.errors import ConfigError
+from camcli.metrics import Metric, find_metrics
+from camcli.metrics.curve import STEPS
+
+CANDIDATES = ("gradcam", "gradcam++", "xgradcam", "hirescam", "layercam", "eigencam")
+"""What ``--recommend`` tries where no method is named: one forward and one backward pass for all of them together."""
+_FOR_RECOMMENDING = ("ins-del", "gridpg")
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """The flags of ``cam eval`` that ``cam run`` does not have.
+
+    Attributes:
+        metrics: keys; none: the usual ones. ``all`` is every one.
+        steps: intervals of the deletion and insertion curves.
+        baselines: whether the maps that know nothing of the model stand in the table.
+        grid: images a side of a GridPG mosaic.
+        grid_probability: least probability of the top class of an image that goes into a mosaic.
+        recommend: whether the best method and layer are to be named.
+
+    Raises:
+        ConfigError: a value out of its range, an unknown metric.
+    """
+
+    metrics: Sequence[str] = ()
+    steps: int = STEPS
+    baselines: bool = True
+    grid: int = 2
+    grid_probability: float = 0.9
+    recommend: bool = False
+
+    def __post_init__(self) -> None:
+        if self.steps < 2:
+            raise ConfigError(f"--steps {self.steps}: a curve needs at least 2 steps; 16 to 64 are usual.")
+        if not 2 <= self.grid <= 5:
+            raise ConfigError(f"--grid {self.grid}: mosaics of 2×2 to 5×5 images can be made.")
+        if not 0 <= self.grid_probability <= 1:
+            raise ConfigError(f"--grid-probability {self.grid_probability}: must be between 0 and 1.")
+        find_metrics(self.metrics)
+
+    @cached_property
+    def chosen(self) -> tuple[Metric, ...]:
+        """The metrics, in the order of the table; a recommendation brings those it is made from."""
+        keys = {metric.key for metric in find_metrics(self.metrics)}
+        return find_metrics([*keys, *_FOR_RECOMMENDING] if self.recommend else list(keys))

@@ -1,0 +1,83 @@
+"""Which method, at which layer, explains this model best on these images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from camcli.evaluation.result import Comparison, Recommendation
+from camcli.evaluation.rows import Row
+from camcli.layers import report_layers
+from camcli.metrics import Estimate
+from camcli.setup import Setup
+
+RANKED_BY, TIED_BY = "ins-del", "gridpg"
+
+
+def finer_layer(setup: Setup) -> str | None:
+    """A layer with a finer grid than the automatic one: the last stage that has it; None where no layer does.
+
+    Its layout is proven and the class score has a gradient there.
+    """
+    chosen = setup.layers[0]
+    with setup.model.prepared():
+        reports = report_layers(setup.model, setup.config.layout)
+    usable = [r for r in reports if r.proof == "proven" and r.gradient and r.grid and r.grid[0] > chosen.layout.grid[0]]
+    if not usable:
+        return None
+    coarsest = min(r.grid[0] for r in usable if r.grid)
+    same = [r for r in usable if r.grid and r.grid[0] == coarsest]
+    # People name stages, which stand higher in the tree than what they are made of.
+    shallow = min(r.path.count(".") for r in same)
+    return [r.path for r in same if r.path.count(".") == shallow][-1]
+
+
+def recommend(
+    rows: Sequence[Row], figures: Mapping[str, Mapping[str, Estimate]], comparisons: Sequence[Comparison]
+) -> Recommendation | None:
+    """The best row by Insertion − Deletion; among those that cannot be told from it, the best by GridPG.
+
+    Args:
+        rows: of the table.
+        figures: by row name and metric.
+        comparisons: paired, for both metrics.
+
+    Returns:
+        None where no method has a figure.
+    """
+    ranked = {row.name: figures[row.name][RANKED_BY].value for row in rows if not row.baseline}
+    known = {name: value for name, value in ranked.items() if value is not None}
+    if not known:
+        return None
+    best = max(known, key=lambda name: known[name])
+    tied = [best, *(name for name in known if name != best and not _apart(comparisons, best, name))]
+    why = [f"{best}: Insertion − Deletion {_text(figures[best][RANKED_BY])}, the highest of {len(known)}"]
+    winner = best
+    places = {name: figures[name][TIED_BY] for name in tied if TIED_BY in figures[name]}
+    localised = {name: found.value for name, found in places.items() if found.value is not None}
+    if len(tied) > 1:
+        why.append(f"not told apart from it on these images: {', '.join(tied[1:])}")
+    if len(tied) > 1 and len(localised) == len(tied):
+        winner = max(localised, key=lambda name: localised[name] or 0.0)
+        why.append(f"{winner}: GridPG {_text(places[winner])}, the highest of these")
+    for row in rows:
+        if row.baseline and (value := figures[row.name][RANKED_BY].value) is not None:
+            clear = _apart(comparisons, winner, row.name)
+            beats = (known[winner] > value) if clear else None
+            said = {True: "is better than", False: "is worse than", None: "cannot be told from"}[beats]
+            why.append(f"{winner} {said} the baseline {row.name} ({_number(value)})")
+    chosen = next(row for row in rows if row.name == winner)
+    layer = "+".join(chosen.layer) if isinstance(chosen.layer, tuple) else chosen.layer
+    return Recommendation(chosen, layer, tuple(why))
+
+
+def _apart(comparisons: Sequence[Comparison], a: str, b: str) -> bool:
+    return any(c.certain for c in comparisons if c.metric == RANKED_BY and {c.a, c.b} == {a, b})
+
+
+def _text(found: Estimate) -> str:
+    interval = f" [{_number(found.interval[0])}, {_number(found.interval[1])}]" if found.interval else ""
+    return ("" if found.value is None else _number(found.value)) + interval
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}".replace("-", "−")

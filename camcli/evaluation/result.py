@@ -1,0 +1,193 @@
+"""What an evaluation found, and its forms: a JSON document and a flat table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from camcli.evaluation.rows import Row
+from camcli.metrics import Estimate, Metric, difference, estimate
+from camcli.metrics.win import win, would_win
+
+SCHEMA = "camcli.evaluation/1"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two rows on the same images: figure of ``a`` minus figure of ``b``."""
+
+    metric: str
+    a: str
+    b: str
+    estimate: Estimate
+
+    @property
+    def certain(self) -> bool:
+        """Whether the whole interval is on one side of 0."""
+        interval = self.estimate.interval
+        return interval is not None and (interval[0] > 0 or interval[1] < 0)
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The method and layer that explain the model best on these images.
+
+    Attributes:
+        row: which.
+        layer: its path; None for a method of the whole network.
+        why: the evidence, one line each.
+    """
+
+    row: Row
+    layer: str | None
+    why: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of methods and baselines over images.
+
+    Attributes:
+        rows: methods, then baselines.
+        metrics: those that have a figure.
+        images: names of the images that count, in order.
+        failed: image, kind and message of those that do not.
+        values: by row name, then metric: (N, K) per image (per mosaic for GridPG).
+        degenerate: maps that show nothing, by row name.
+        guarded: images that leave Average Drop and Average Gain.
+        settings: everything that decides a figure.
+        notes: what a reader should know.
+        recommended: with ``--recommend``.
+    """
+
+    rows: Sequence[Row]
+    metrics: Sequence[Metric]
+    images: Sequence[str]
+    failed: Sequence[Mapping[str, str]]
+    values: Mapping[str, Mapping[str, np.ndarray]]
+    degenerate: Mapping[str, int]
+    guarded: Mapping[str, int]
+    settings: Mapping[str, Any]
+    notes: Sequence[str] = ()
+    recommended: Recommendation | None = None
+    figures: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    comparisons: Sequence[Comparison] = ()
+
+    @property
+    def methods(self) -> list[Row]:
+        return [row for row in self.rows if not row.baseline]
+
+    @property
+    def exit_code(self) -> int:
+        return 3 if self.failed else 0
+
+    def as_json(self) -> dict[str, Any]:
+        """The document of ``--json`` and of ``eval.json``."""
+        return {
+            "schema": SCHEMA,
+            **self.settings,
+            "images": len(self.images),
+            "failed": list(self.failed),
+            "guarded": dict(self.guarded),
+            "metrics": [metric.as_json() for metric in self.metrics],
+            "rows": [
+                {
+                    "name": row.name,
+                    "method": row.method,
+                    "layer": list(row.layer) if isinstance(row.layer, tuple) else row.layer,
+                    "baseline": row.baseline,
+                    "degenerate_maps": self.degenerate[row.name],
+                    "figures": {m.key: _estimate(self.figures[row.name][m.key]) for m in self.metrics},
+                }
+                for row in self.rows
+            ],
+            "comparisons": [
+                {"metric": c.metric, "a": c.a, "b": c.b, "certain": c.certain, **_estimate(c.estimate, "difference")}
+                for c in self.comparisons
+            ],
+            "recommended": self.recommended and {
+                "method": self.recommended.row.method,
+                "layer": self.recommended.layer,
+                "why": list(self.recommended.why),
+            },
+            "notes": list(self.notes),
+            "items": [{"image": name, "values": self._item(i)} for i, name in enumerate(self.images)],
+        }  # fmt: skip
+
+    def _item(self, i: int) -> dict[str, dict[str, float | None]]:
+        """The values of one image, where a metric has one number for an image."""
+        single = [m.key for m in self.metrics if m.needs != "mosaics"]
+        return {
+            row.name: {
+                key: _finite(float(self.values[row.name][key][i, 0]))
+                for key in single
+                if self.values[row.name][key].shape[1] == 1
+            }
+            for row in self.rows
+        }
+
+    def as_csv(self) -> str:
+        """One line for every row and metric; figures in the units of the table."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["name", "method", "layer", "baseline", "metric", "better", "value", "low", "high", "n"])
+        for row in self.rows:
+            layer = "+".join(row.layer) if isinstance(row.layer, tuple) else row.layer or ""
+            for metric in self.metrics:
+                found = self.figures[row.name][metric.key]
+                low, high = found.interval or ("", "")
+                value = "" if found.value is None else found.value
+                head = [row.name, row.method, layer, str(row.baseline).lower(), metric.key, metric.better]
+                writer.writerow([*head, value, low, high, found.n])
+        return text.getvalue()
+
+
+def with_wins(rows: Sequence[Row], values: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Win of every row from the drops that stand in its place: methods among themselves, each baseline against them."""
+    methods = np.stack([values[row.name]["win"][:, 0] for row in rows if not row.baseline])
+    among = iter(win(methods))
+    return {
+        row.name: (would_win(values[row.name]["win"][:, 0], methods) if row.baseline else next(among))[:, None]
+        for row in rows
+    }
+
+
+def figure(values: np.ndarray, metric: Metric, seed: int) -> Estimate:
+    """A metric's figure over images, in its unit."""
+    return _scaled(estimate(values, metric.finish, seed), metric.factor)
+
+
+def compare(
+    rows: Sequence[Row], values: Mapping[str, Mapping[str, np.ndarray]], metrics: Sequence[Metric], seed: int
+) -> list[Comparison]:
+    """Every method against every later row, for the metrics that judge."""
+    found = []
+    for metric in metrics:
+        if metric.better == "neither":
+            continue
+        for place, a in enumerate(rows):
+            for b in rows[place + 1 :] if not a.baseline else []:
+                pair = values[a.name][metric.key], values[b.name][metric.key]
+                apart = difference(*pair, metric.finish, seed)
+                found.append(Comparison(metric.key, a.name, b.name, _scaled(apart, metric.factor)))
+    return found
+
+
+def _scaled(found: Estimate, factor: float) -> Estimate:
+    value = None if found.value is None else found.value * factor
+    interval = None if found.interval is None else (found.interval[0] * factor, found.interval[1] * factor)
+    return Estimate(value, interval, found.n)
+
+
+def _estimate(found: Estimate, value: str = "value") -> dict[str, Any]:
+    return {value: found.value, "interval": list(found.interval) if found.interval else None, "n": found.n}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

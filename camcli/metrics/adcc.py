@@ -1,0 +1,34 @@
+"""ADCC: one figure of coherency, complexity and average drop."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def adcc(drop: Tensor, maps: Tensor, again: Tensor) -> Tensor:
+    """3 / (1/coherency + 1/(1 − complexity) + 1/(1 − drop)) in [0, 1], higher is better (Poppi 2021, arXiv:2104.10252).
+
+    Args:
+        drop: (N,), relu(Y − O)/Y.
+        maps: L, (N, H, W) in [0, 1].
+        again: the same method's L for x ⊙ L, (N, H, W) in [0, 1].
+
+    Returns:
+        (N,) float32; 0 where one of the three is 0, NaN where the drop is.
+    """
+    parts = torch.stack([coherency(maps, again), 1 - complexity(maps), 1 - drop])
+    return torch.where(parts.isnan().any(0), torch.nan, 3 / (1 / parts.clamp(min=0)).sum(0))
+
+
+def coherency(maps: Tensor, again: Tensor) -> Tensor:
+    """(Pearson(L, L of x ⊙ L) + 1) / 2 in [0, 1], (N,); ½ where one of the maps is constant, as for no correlation."""
+    a, b = (m.flatten(1).double() - m.flatten(1).double().mean(1, keepdim=True) for m in (maps, again))
+    scale = a.norm(dim=1) * b.norm(dim=1)
+    pearson = torch.where(scale > 0, (a * b).sum(1) / scale.clamp(min=1e-300), 0.0)
+    return ((pearson.clamp(-1, 1) + 1) / 2).float()
+
+
+def complexity(maps: Tensor) -> Tensor:
+    """The mean of L, (N,)."""
+    return maps.flatten(1).mean(1)

@@ -1,0 +1,26 @@
+"""Entropy: how far a native map is spread over its cells."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def entropy(native: Tensor) -> Tensor:
+    """−Σ p ln p / ln n with p = relu(m)/Σ relu(m): 0 for one hot cell, 1 for uniform; as in the index.
+
+    Args:
+        native: (N, h, w), raw.
+
+    Returns:
+        (N,) float32; NaN for a grid of one cell, and where nothing is positive or anything is not finite.
+    """
+    cells = torch.relu(native.flatten(1).double())
+    n, total = cells.shape[1], cells.sum(1)
+    if n < 2:
+        return torch.full((len(cells),), torch.nan)
+    p = cells / total[:, None]
+    spread = -torch.special.xlogy(p, p).sum(1) / math.log(n)
+    return torch.where((total > 0) & total.isfinite(), spread.clamp(0, 1), torch.nan).float()

@@ -1,0 +1,26 @@
+"""Sparsity: how unevenly a native map spreads its mass."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def sparsity(native: Tensor) -> Tensor:
+    """The Gini index of the positive part of a map: 0 for uniform, 1 − 1/n for one hot cell.
+
+    1 − 2 Σ_k m_(k)/Σm · (n − k + ½)/n over the cells in ascending order, k = 1 … n (Hurley 2009, arXiv:0811.4706;
+    for attributions Chalasani 2020, arXiv:1810.06583).
+
+    Args:
+        native: (N, h, w), raw.
+
+    Returns:
+        (N,) float32; NaN where nothing is positive or anything is not finite.
+    """
+    cells = torch.relu(native.flatten(1).double()).sort(dim=1).values
+    n = cells.shape[1]
+    weights = (n - torch.arange(1, n + 1, device=cells.device, dtype=cells.dtype) + 0.5) / n
+    total = cells.sum(1)
+    gini = 1 - 2 * (cells * weights).sum(1) / total
+    return torch.where((total > 0) & total.isfinite(), gini, torch.nan).float()

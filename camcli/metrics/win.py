@@ -1,0 +1,30 @@
+"""Win: how often a method loses the least of the class."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def win(drops: np.ndarray) -> np.ndarray:
+    """1 where a method's drop is the smallest of an image, shared between equals (Chattopadhyay 2018).
+
+    Args:
+        drops: (methods, N), NaN where an image has no drop.
+
+    Returns:
+        (methods, N): 1 / k for each of the k methods that share the smallest drop, else 0; NaN where any is missing.
+    """
+    least = drops == drops.min(axis=0, keepdims=True)
+    shared = least / np.maximum(1, least.sum(axis=0, keepdims=True))
+    return np.where(np.isnan(drops).any(axis=0), np.nan, shared)
+
+
+def would_win(drop: np.ndarray, drops: np.ndarray) -> np.ndarray:
+    """What :func:`win` gives a baseline that takes part alone against the methods.
+
+    Args:
+        drop: (N,) of the baseline.
+        drops: (methods, N).
+    """
+    first: np.ndarray = win(np.concatenate([drop[None], drops]))[0]
+    return first
