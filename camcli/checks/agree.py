@@ -11,13 +11,13 @@ import numpy as np
 
 from camcli.checks.context import Context, names
 from camcli.checks.distances import spearman
-from camcli.checks.judge import conclude, worst_first
+from camcli.checks.judge import Words, conclude, worst_first
 from camcli.checks.recorded import MapKey
 from camcli.checks.result import Result, skipped
 from camcli.checks.settings import Check, Setting
 from camcli.methods import METHODS
 
-MEANS = "Two methods tell different stories of the same decision: do not rely on either map alone."
+TROUBLE = "Two methods tell different stories of the same decision: do not rely on either map alone."
 
 
 def run(context: Context) -> Result:
@@ -39,7 +39,12 @@ def run(context: Context) -> Result:
     both = f"{pair[0][0]} and {pair[1][0]}"
     worst = worst_first(names(images), values, high_is_bad=False, words=f"{both} correlate by {{}}")
     done = conclude(
-        "agree", found, n=len(values), min_images=context.min_images, means=f"({both}) {MEANS}", worst=worst
+        "agree",
+        found,
+        Words(f"rank correlation of {both}", TROUBLE),
+        n=len(values),
+        min_images=context.min_images,
+        worst=worst,
     )
     return done.as_warning()
 

@@ -11,14 +11,17 @@ import numpy as np
 
 from camcli.checks.context import Context, names
 from camcli.checks.distances import mass
-from camcli.checks.judge import conclude, worst_first
+from camcli.checks.judge import Words, conclude, worst_first
 from camcli.checks.recorded import Seen
 from camcli.checks.regions import Region
 from camcli.checks.result import Result, skipped
 from camcli.checks.settings import Check, Setting
 from camcli.errors import ConfigError
 
-MEANS = "The model looks at what it must not look at: it may have learnt the caption, mark or device instead."
+WORDS = Words(
+    "heat in the region to avoid (even: 1)",
+    "The model looks at what it must not look at: it may have learnt the caption, mark or device instead.",
+)
 
 
 def run(context: Context) -> Result:
@@ -39,8 +42,8 @@ def run(context: Context) -> Result:
         how = "give one with --set avoid.box=x0,y0,x1,y1 (shares of the picture), or an `avoid` column in the manifest"
         return skipped("avoid", f"no region to avoid is known, or the model sees none of it: {how}")
     found = context.judge()({"": np.array(values)})
-    worst = worst_first(names(images), values, high_is_bad=True, words="{} times an even share of heat in the region")
-    return conclude("avoid", found, n=len(values), min_images=context.min_images, means=MEANS, worst=worst)
+    worst = worst_first(names(images), values, high_is_bad=True, words="heat in the region {} (even: 1)")
+    return conclude("avoid", found, WORDS, n=len(values), min_images=context.min_images, worst=worst)
 
 
 def _relative(value: object) -> tuple[float, float, float, float] | None:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +75,19 @@ class Baseline:
             lines.append(f"{gone} of the baseline's {len(self.images)} images are not in the run")
         return lines
 
-    @cached_property
+    @property
     def size(self) -> int:
         return len(self.images)
+
+    def matching(self, run: Recorded) -> Baseline:
+        """The same, where an image of the run whose content is not here stands for the one of its name."""
+        by_name = {known.image: known for known in self.images.values()}
+        renamed = {
+            seen.sha256[:_HASH]: by_name[seen.image]
+            for seen in run.images
+            if self.find(seen) is None and seen.image in by_name
+        }
+        return replace(self, images={**self.images, **renamed})
 
 
 _SAME = ("input_size", "mean", "std", "resize", "method", "options", "score", "fuse", "smooth")

@@ -13,13 +13,14 @@ import numpy as np
 from camcli.attention import border_share
 from camcli.checks.context import Context, names
 from camcli.checks.distances import mass
-from camcli.checks.judge import conclude, worst_first
+from camcli.checks.judge import Words, conclude, worst_first
 from camcli.checks.result import Result
 from camcli.checks.settings import Check, Setting
 
 LEAST_SIDE = 7
-MEANS = (
-    "The heat sits at the edge of the pictures: look for frames, captions, padding, or objects that the crop cuts off."
+WORDS = Words(
+    "heat at the edge (even: 1)",
+    "The heat sits at the edge of the pictures: look for frames, captions, padding, or objects that the crop cuts off.",
 )
 
 
@@ -32,9 +33,9 @@ def run(context: Context) -> Result:
         return Result("border", "inconclusive", why, n=len(images))
     found = context.judge()({"": values})
     worst = worst_first(
-        names(seen for seen, _ in images), values, high_is_bad=True, words="{} times an even share of heat at the edge"
+        names(seen for seen, _ in images), values, high_is_bad=True, words="heat at the edge {} (even: 1)"
     )
-    return conclude("border", found, n=len(values), min_images=context.min_images, means=MEANS, worst=worst)
+    return conclude("border", found, WORDS, n=len(values), min_images=context.min_images, worst=worst)
 
 
 CHECK = Check(

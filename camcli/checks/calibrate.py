@@ -40,12 +40,14 @@ def calibrated(results: Sequence[Result], suite: Suite, run: str) -> str:
     for result in results:
         lines += ["", f"[{result.check}]"]
         measured = {
-            one.name: one for one in result.conditions if one.interval is not None and one.status != "inconclusive"
+            (one.name, one.side): one
+            for one in result.conditions
+            if one.interval is not None and one.status != "inconclusive"
         }
         if not measured:
             lines.append(f"# not calibrated ({result.status}): {result.why.splitlines()[0]}")
         for key, value in suite.settings[result.check].items():
-            condition = measured.get(_name(key))
+            condition = measured.get(_statistic(key))
             if value is None or key == "enabled":
                 continue
             if condition is None:
@@ -63,13 +65,14 @@ def _table(settings: Mapping[str, Any]) -> list[str]:
     return [f"{key} = {strict_json(value).decode()}" for key, value in settings.items() if value is not None]
 
 
-def _name(key: str) -> str:
+def _statistic(key: str) -> tuple[str, str]:
+    """Name and side of the condition that a threshold makes; of another setting nothing."""
     match = LIMIT.fullmatch(key)
     if match is None:
-        return ""
+        return "", ""
     statistic = match["statistic"]
     words = statistic if not statistic.startswith("p") else f"{int(statistic[1:])}th percentile"
-    return " ".join(part for part in (match["metric"], words) if part)
+    return " ".join(part for part in (match["metric"], words) if part), match["side"]
 
 
 def _threshold(condition: Condition) -> float:

@@ -15,20 +15,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from camcli.checks.baseline import Baseline, Known, on_one_grid
 from camcli.checks.context import Context, names
 from camcli.checks.distances import centroid_shift, divergence, mass, spearman, top_overlap
-from camcli.checks.judge import conclude, ranked, worst_first
+from camcli.checks.judge import Words, conclude, ranked, worst_first
+from camcli.checks.lab import Lab
 from camcli.checks.recorded import Heat, MapKey, Recorded, Seen
+from camcli.checks.regions import Regions
 from camcli.checks.result import Result, skipped
 from camcli.checks.settings import Check, Setting
 
+if TYPE_CHECKING:
+    from camcli.checks.suite import Suite
+
 METRICS = ("spearman", "iou", "jsd", "centroid")
-MEANS = "The model looks elsewhere than in the baseline. If that is wanted, renew the baseline with --rebase."
+ADVICE = " If that is wanted, renew the baseline with --rebase."
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,24 +92,36 @@ def run(context: Context) -> Result:
     return judged(context, compare(context.run, context.key, context.baseline))
 
 
-def judged(context: Context, moved: list[Moved]) -> Result:
-    """The outcome over the images whose prediction stayed."""
+def judged(context: Context, moved: list[Moved], advice: str = ADVICE) -> Result:
+    """The outcome over the images whose prediction stayed; ``advice`` says what to do about a failure."""
     same = [one for one in moved if one.same_prediction]
     changed = len(moved) - len(same)
     found = context.judge()(columns(same))
     values = [one.distances["spearman"] for one in same]
     worst = worst_first(
-        names(one.seen for one in same), values, high_is_bad=False, words="map correlates with the baseline's by {}"
+        names(one.seen for one in same), values, high_is_bad=False, words="correlates with the baseline by {}"
     )
     details: dict[str, Any] = {"compared": len(moved), "changed_predictions": changed}
     done = conclude(
-        "drift", ranked(found), n=len(same), min_images=context.min_images, means=MEANS, worst=worst, details=details
+        "drift",
+        ranked(found),
+        Words("against the baseline", f"The model looks elsewhere than before.{advice}"),
+        n=len(same),
+        min_images=context.min_images,
+        worst=worst,
+        details=details,
     )
     if changed:
         note = f" Another prediction than in the baseline: {changed} of {len(moved)} images, not counted here."
         done = Result(done.check, done.status, done.why + "." * (not done.why.endswith(".")) + note, done.conditions,
                       done.n, done.worst, done.details)  # fmt: skip
     return done
+
+
+def judge_difference(run: Recorded, key: MapKey, suite: Suite, moved: list[Moved]) -> Result:
+    """The same outcome for images that were compared elsewhere, with the thresholds of a suite."""
+    with Lab(run, key) as lab:
+        return judged(Context(run, key, suite.settings["drift"], suite.common, Regions(run), lab), moved, "")
 
 
 LIMITS: dict[str, Setting] = {

@@ -12,13 +12,14 @@ import numpy as np
 from camcli.attention import entropy
 from camcli.checks.context import Context, names
 from camcli.checks.distances import mass
-from camcli.checks.judge import conclude, worst_first
+from camcli.checks.judge import Words, conclude, worst_first
 from camcli.checks.result import Result, skipped
 from camcli.checks.settings import Check, Setting
 
-MEANS = (
+WORDS = Words(
+    "spread of the heat (one cell: 0, even: 1)",
     "Above: the maps are spread evenly and show no place. Below: they are single hot cells. Try another --layer, and "
-    "check that the weights are the trained ones."
+    "check that the weights are the trained ones.",
 )
 
 
@@ -32,7 +33,7 @@ def run(context: Context) -> Result:
     worst = worst_first(
         names(seen for seen, _ in images), values, high_is_bad=high, words="entropy {} (0 one cell, 1 even)"
     )
-    return conclude("focus", found, n=len(values), min_images=context.min_images, means=MEANS, worst=worst)
+    return conclude("focus", found, WORDS, n=len(values), min_images=context.min_images, worst=worst)
 
 
 CHECK = Check(

@@ -17,12 +17,15 @@ import numpy as np
 
 from camcli.checks.context import Context, names
 from camcli.checks.distances import mass
-from camcli.checks.judge import conclude, ranked, worst_first
+from camcli.checks.judge import Words, conclude, ranked, worst_first
 from camcli.checks.recorded import Heat, Seen
 from camcli.checks.result import Result, skipped
 from camcli.checks.settings import Check, Setting
 
-MEANS = "The heat is not on the objects: the model decides by something else in these pictures."
+WORDS = Words(
+    "heat on the object (even: 1)",
+    "The heat is not on the objects: the model decides by something else in these pictures.",
+)
 NO_REGIONS = "the images have no masks or boxes: run on a manifest with a `mask` or `box` column, or name one with "
 
 
@@ -37,10 +40,10 @@ def run(context: Context) -> Result:
     large = large_classes(images, context.settings["class_images"])
     for name in large if len(large) > 1 else ():
         own = np.array([value for seen, value in measured if seen.label == name])
-        found += context.judge(tests=len(large), min_images=len(own))({"": own}, group=f"{name}:")
-    worst = worst_first(names(images), values, high_is_bad=False, words="{} times an even share of heat on the object")
+        found += context.judge(tests=len(large), min_images=len(own))({"": own}, group=f"class {name}:")
+    worst = worst_first(names(images), values, high_is_bad=False, words="heat on the object {} (even: 1)")
     return conclude(
-        "foreground", ranked(found), n=len(values), min_images=context.min_images, means=MEANS, worst=worst,
+        "foreground", ranked(found), WORDS, n=len(values), min_images=context.min_images, worst=worst,
         details={"classes": large},
     )  # fmt: skip
 

@@ -12,6 +12,8 @@ Two stages, and only both together fail:
 
 from __future__ import annotations
 
+import numpy as np
+
 from camcli.checks.context import Context
 from camcli.checks.judge import ranked
 from camcli.checks.lab import UnavailableError

@@ -98,8 +98,21 @@ def status_of(conditions: Sequence[Condition]) -> Status:
     return min((one.status for one in conditions), key=_ORDER.index, default="inconclusive")
 
 
+@dataclass(frozen=True)
+class Words:
+    """What a check says to people.
+
+    Attributes:
+        measure: what its values are, and how they are to be read.
+        trouble: what a failure means and what to look at.
+    """
+
+    measure: str
+    trouble: str
+
+
 def conclude(
-    check: str, conditions: Sequence[Condition], *, n: int, min_images: int, means: str, worst: Sequence[Worst] = (),
+    check: str, conditions: Sequence[Condition], words: Words, *, n: int, min_images: int, worst: Sequence[Worst] = (),
     details: dict[str, Any] | None = None,
 ) -> Result:  # fmt: skip
     """The outcome of a check in plain words.
@@ -107,9 +120,9 @@ def conclude(
     Args:
         check: its key.
         conditions: all of them.
+        words: what was measured, and what a failure means.
         n: images that were measured.
         min_images: how many it takes.
-        means: what a failure means.
         worst: images that speak most against the model.
         details: for programs.
     """
@@ -117,19 +130,19 @@ def conclude(
     if not found:
         why = "no image could be measured"
     elif n < min_images:
-        why = f"only {_images(n)} where {min_images} are needed to tell; so far: {found[0].words}"
+        why = f"only {_images(n)} where {min_images} are needed to tell; so far {words.measure}: {found[0].words}"
     elif status == "fail":
         failed = [one for one in found if one.status == "fail"]
         more = f" (and {len(failed) - 3} more)" if len(failed) > 3 else ""
-        why = f"{'; '.join(one.words for one in failed[:3])}{more}. {means}"
+        why = f"{words.measure}: {'; '.join(one.words for one in failed[:3])}{more}. {words.trouble}"
     elif status == "inconclusive":
         few = found[0].n < min_images
         reason = (
             f"only {_images(found[0].n)}" if few else "the interval reaches over the threshold; more images would tell"
         )
-        why = f"{found[0].words}: {reason}"
+        why = f"{words.measure}: {found[0].words}; {reason}"
     else:
-        why = found[0].words.replace(", should be", ",")
+        why = f"{words.measure}: {found[0].words.replace(', should be', ',')}"
     return Result(check, status, why, tuple(found), n, tuple(worst), details or {})
 
 

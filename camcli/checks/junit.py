@@ -35,12 +35,11 @@ def junit(
         "tests": len(results), "failures": outcomes.count("failure"), "errors": 0, "skipped": outcomes.count("skipped"),
     }  # fmt: skip
     numbers = {name: str(count) for name, count in counts.items()}
-    root = ET.Element("testsuites", name="cam", time="0", **{k: v for k, v in numbers.items() if k != "skipped"})
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    host = node() or "localhost"
-    body = ET.SubElement(
-        root, "testsuite", name=_clean(suite), timestamp=now, hostname=_clean(host), time="0", **numbers
-    )
+    top = {name: count for name, count in numbers.items() if name != "skipped"}
+    root = ET.Element("testsuites", {"name": "cam", "time": "0", **top})
+    now, host = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"), _clean(node() or "localhost")
+    about = {"name": _clean(suite), "timestamp": now, "hostname": host, "time": "0"}
+    body = ET.SubElement(root, "testsuite", {**about, **numbers})
     listed = ET.SubElement(body, "properties")
     for name, value in (properties or {}).items():
         ET.SubElement(listed, "property", name=_clean(name), value=_clean(value))
@@ -49,7 +48,8 @@ def junit(
     ET.SubElement(body, "system-out")
     ET.SubElement(body, "system-err")
     ET.indent(root)
-    return ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+    text: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text + b"\n"
 
 
 def _outcome(result: Result, strict: bool) -> str:

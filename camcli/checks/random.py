@@ -20,7 +20,7 @@ import numpy as np
 
 from camcli.checks.context import Context, names
 from camcli.checks.distances import spearman
-from camcli.checks.judge import conclude, worst_first
+from camcli.checks.judge import Words, conclude, worst_first
 from camcli.checks.lab import UnavailableError
 from camcli.checks.result import Result, skipped
 from camcli.checks.settings import Check, Setting
@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 STAGES = 3
-MEANS = (
+WORDS = Words(
+    "rank correlation with maps that should differ",
     "Maps stay much the same without what the model has learnt, or for another class: they show the picture or the "
-    "architecture, not the model's reasons. Use another method."
+    "architecture, not the model's reasons. Use another method.",
 )
 
 
@@ -60,11 +61,9 @@ def run(context: Context) -> Result:
         metrics["otherclass"] = _correlations(trained, lab.maps(pixels, others, seeds))
     found = context.judge()(metrics)
     highest = np.max(list(metrics.values()), axis=0)
-    worst = worst_first(
-        names(images), highest.tolist(), high_is_bad=True, words="correlates by {} with a map that should differ"
-    )
+    worst = worst_first(names(images), highest.tolist(), high_is_bad=True, words="correlates by {} with another map")
     return conclude(
-        "random", found, n=len(images), min_images=context.min_images, means=MEANS, worst=worst,
+        "random", found, WORDS, n=len(images), min_images=context.min_images, worst=worst,
         details={"median_by_stage": curve},
     )  # fmt: skip
 

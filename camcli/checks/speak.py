@@ -30,9 +30,8 @@ def table(results: Sequence[Result], checks: dict[str, Check], console: Console)
     rows.add_column("what was found")
     for result in results:
         colour = COLOURS[result.status]
-        asked = f"[dim]{escape(checks[result.check].question)}[/dim] " if result.check in checks else ""
-        why = escape(result.why[:1].upper() + result.why[1:])
-        rows.add_row(result.check, f"[{colour}]{result.status}[/{colour}]", asked + why)
+        asked = f"[dim]{escape(checks[result.check].question)}[/dim]\n" if result.check in checks else ""
+        rows.add_row(result.check, f"[{colour}]{result.status}[/{colour}]", asked + escape(result.why))
     console.print(rows)
     for result in results:
         if result.worst and result.status in ("fail", "warn", "inconclusive"):
@@ -49,7 +48,7 @@ def summary(results: Sequence[Result]) -> str:
     return "attention checks: " + ", ".join(f"{count} {word}" for count, word in counts if count)
 
 
-def annotations(results: Sequence[Result], path: str) -> list[str]:
+def github(results: Sequence[Result], path: str) -> list[str]:
     """GitHub's workflow commands: errors and warnings on the run, one line each."""
     lines = []
     levels = {"fail": "error", "warn": "warning", "inconclusive": "warning"}

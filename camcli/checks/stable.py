@@ -21,7 +21,7 @@ from PIL import Image
 
 from camcli.checks.context import Context, names
 from camcli.checks.distances import spearman
-from camcli.checks.judge import conclude, worst_first
+from camcli.checks.judge import Words, conclude, worst_first
 from camcli.checks.lab import Lab, Picture, UnavailableError
 from camcli.checks.result import Result, skipped
 from camcli.checks.settings import Check, Setting
@@ -30,7 +30,10 @@ JPEG_QUALITY = 75
 BRIGHTNESS = 0.05
 NOISE = 0.02
 SHIFT = 4 / 224
-MEANS = "Maps change with changes that no person would see: do not rely on single maps of this model and method."
+WORDS = Words(
+    "rank correlation with maps of changed pictures",
+    "Maps change with changes that no person would see: do not rely on single maps of this model and method.",
+)
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,8 @@ def _shift(by: float) -> Change:
 
 
 def _bytes(values: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    clipped: np.ndarray = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return clipped
 
 
 CHANGES = (
@@ -119,10 +123,8 @@ def run(context: Context) -> Result:
     metrics = {kind: total / sum(change.kind == kind for change in CHANGES) for kind, total in sums.items()}
     found = context.judge()(metrics)
     weakest = np.minimum(metrics["photometric"], metrics["geometric"])
-    worst = worst_first(
-        names(images), weakest.tolist(), high_is_bad=False, words="maps of changed pictures correlate by {}"
-    )
-    return conclude("stable", found, n=len(images), min_images=context.min_images, means=MEANS, worst=worst)
+    worst = worst_first(names(images), weakest.tolist(), high_is_bad=False, words="correlates by {} when changed")
+    return conclude("stable", found, WORDS, n=len(images), min_images=context.min_images, worst=worst)
 
 
 def _changed(lab: Lab, picture: Picture, change: Change, draw: np.random.Generator) -> np.ndarray:

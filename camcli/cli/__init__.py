@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from camcli.cli import bench, evaluate, layers, listings, run
+from camcli.cli import bench, check, diff, evaluate, layers, listings, run
 from camcli.cli.options import show_version
 from camcli.cli.talking import describe_unexpected, nobody_listens, printable, speak_anywhere
 from camcli.errors import CamError
@@ -23,7 +23,9 @@ app = typer.Typer(
 )
 app.command("run", help=run.HELP, epilog=run.EXAMPLES)(run.command)
 app.command("layers", help=layers.HELP, epilog=layers.EXAMPLES)(layers.command)
+app.command("check", help=check.HELP, epilog=check.EXAMPLES)(check.command)
 app.command("eval", help=evaluate.HELP, epilog=evaluate.EXAMPLES)(evaluate.command)
+app.command("diff", help=diff.HELP, epilog=diff.EXAMPLES)(diff.command)
 app.command("bench", help=bench.HELP, epilog=bench.EXAMPLES)(bench.command)
 app.command("models", help=listings.MODELS_HELP, epilog=listings.MODELS_EXAMPLES)(listings.models)
 app.command("methods", help=listings.METHODS_HELP, epilog=listings.METHODS_EXAMPLES)(listings.methods)

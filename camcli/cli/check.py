@@ -1,0 +1,176 @@
+"""``cam check``: attention checks on a finished run, or on images that are explained first."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from camcli.cli.gate import Gate, console_for_people
+from camcli.cli.options import Talk, takes_settings
+from camcli.cli.run import stopping, with_positional
+from camcli.config import RunConfig, flag
+from camcli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from camcli.checks import Baseline, Recorded, Result, Suite
+    from camcli.checks.recorded import MapKey
+
+HELP = "Check where the model looks against thresholds; ends with exit code 1 when a check fails."
+EXAMPLES = """Examples:
+
+cam check cam-output
+
+cam check cam-output --suite configs/checks.toml --baseline attention.baseline --junit attention.xml
+
+cam check photos --model resnet50 --output-dir out --set border.median_max=1.5 --sheet worst.jpg
+
+A finished run needs neither images nor model, except for the checks that change images or weights (stable, random,
+layout, the cause of a hotspot). Exit codes: 0 all checks passed, 1 a check failed, 2 wrong usage, 3 passed, but the run
+could not explain some images."""
+
+_WITH_RUN = ("device", "use_cuda")
+
+
+@takes_settings(("images", "model", "explain", "device", "output", "run"))
+def command(
+    settings: dict[str, Any],
+    talk: Talk,
+    run: list[str] | None = typer.Argument(
+        None, metavar="RUN | [IMAGES]...", help="A run folder, or images to explain."
+    ),
+    suite: str | None = typer.Option(
+        None, metavar="FILE.toml", help="Checks and thresholds.", rich_help_panel="Checks"
+    ),
+    set_: list[str] | None = typer.Option(
+        None, "--set", metavar="CHECK.KEY=VALUE", help="One threshold; repeatable.", rich_help_panel="Checks"
+    ),
+    baseline: str | None = typer.Option(
+        None, metavar="FILE", help="Compare with it (drift).", rich_help_panel="Checks"
+    ),
+    write_baseline: str | None = typer.Option(
+        None, metavar="FILE", help="Write this run as a baseline.", rich_help_panel="Checks"
+    ),
+    rebase: bool = typer.Option(False, help="Renew the file of --baseline by this run.", rich_help_panel="Checks"),
+    calibrate: str | None = typer.Option(
+        None, metavar="FILE.toml", help="Propose thresholds from this run, known to be good.", rich_help_panel="Checks"
+    ),
+    sheet: str | None = typer.Option(
+        None, metavar="FILE.jpg", help="The worst images as one picture.", rich_help_panel="Checks"
+    ),
+    junit: str | None = typer.Option(None, metavar="FILE.xml", help="JUnit XML.", rich_help_panel="Checks"),
+    format: str = typer.Option("text", help="text, json, github.", rich_help_panel="Checks"),  # noqa: A002
+    fail_on: str = typer.Option("fail", help="fail, warn, never.", rich_help_panel="Checks"),
+) -> None:
+    gate = Gate(talk, format, fail_on, junit)
+    if rebase and not baseline:
+        raise ConfigError("--rebase: name the baseline to renew with --baseline FILE.")
+    from camcli.checks import choose_maps, load_suite, read_baseline, read_run, run_checks
+    from camcli.checks import write_baseline as save_baseline
+    from camcli.checks.calibrate import write_calibrated
+    from camcli.checks.sheet import sheet_format
+
+    chosen = load_suite(suite, set_ or ())
+    if sheet:
+        sheet_format(sheet)
+    known = read_baseline(baseline) if baseline and not rebase else None
+    folder, code = _folder(settings, run or [], gate)
+    recorded = read_run(folder)
+    key = choose_maps(recorded, chosen)
+    if known is not None:
+        _refuse_other(known, recorded, key)
+    results = run_checks(
+        recorded, chosen, known, settings.get("device") or ("cuda" if settings.get("use_cuda") else None)
+    )
+    if sheet:
+        _sheet(sheet, recorded, key, results)
+    if calibrate:
+        write_calibrated(calibrate, results, chosen, folder)
+    written = {
+        name: save_baseline(name, recorded, key) for name in (write_baseline, baseline if rebase else None) if name
+    }
+    notes = [
+        f"baseline of {len(recorded.images)} images written: {name} ({size:,} bytes)" for name, size in written.items()
+    ]
+    notes += [f"thresholds proposed in {calibrate}"] if calibrate else []
+    notes += [f"worst images in {sheet}"] if sheet else []
+    more = {"run": str(folder), "method": key[0], "layer": key[1]}
+    raise typer.Exit(
+        gate.report(results, str(folder), code, lambda: _people(recorded, key, chosen, results, notes), **more)
+    )
+
+
+def _folder(settings: dict[str, Any], given: list[str], gate: Gate) -> tuple[str, int]:
+    """The run folder that is checked, and the exit code of the run where one was made for it."""
+    from camcli.checks import is_run_folder
+
+    if len(given) == 1 and is_run_folder(given[0]):
+        extra = [flag(name) for name in settings if name not in _WITH_RUN]
+        if extra:
+            raise ConfigError(
+                f"{given[0]} is a finished run; {', '.join(extra)} cannot apply to it. Leave them out, or name images."
+            )
+        return given[0], 0
+    config = RunConfig(**with_positional(settings, given))
+    if not config.image_path:
+        raise ConfigError("nothing to check: name a run folder, or images to explain first.")
+    from camcli.cli.printer import Printer
+    from camcli.pipeline import run
+
+    # Results of the run go to stderr: stdout is for those of the checks.
+    quiet = Talk(gate.talk.quiet or not gate.talk.verbose, gate.talk.verbose, True)
+    with Printer(quiet) as printer, stopping() as stop:
+        summary = run(config, command=["cam", *sys.argv[1:]], stop=stop, watch=printer)
+        printer.summary(summary)
+    if summary.status != "complete":
+        raise typer.Exit(summary.exit_code)
+    return config.output_dir, summary.exit_code
+
+
+def _refuse_other(known: Baseline, recorded: Recorded, key: MapKey) -> None:
+    lines = known.differences(recorded, key)
+    if lines:
+        listed = "".join(f"\n  {line}" for line in lines)
+        raise ConfigError(
+            f"--baseline {known.name} cannot be compared with this run (baseline → run):{listed}\n"
+            "If that is wanted, renew it with --rebase."
+        )
+
+
+def _sheet(path: str, recorded: Recorded, key: MapKey, results: list[Result]) -> None:
+    from camcli.checks.sheet import Row, overlays, write_sheet
+
+    order = ("fail", "warn", "inconclusive", "pass", "skipped")
+    shown = sorted((r for r in results if r.worst), key=lambda result: order.index(result.status))
+    wanted = {(one.image, one.source) for result in shown for one in result.worst}
+    pictures = overlays(recorded, key, [seen for seen in recorded.images if (seen.image, seen.source) in wanted])
+    rows = [
+        Row(
+            f"{result.check}: {result.status}",
+            [
+                ([pictures[w.image, w.source]], f"{w.image}\n{w.words}")
+                for w in result.worst
+                if (w.image, w.source) in pictures
+            ],
+        )
+        for result in shown
+    ]
+    write_sheet(path, rows)
+
+
+def _people(recorded: Recorded, key: MapKey, suite: Suite, results: list[Result], notes: list[str]) -> None:
+
+    from camcli.checks import CHECKS
+    from camcli.checks.speak import table
+
+    console = console_for_people()
+    at = f" at {key[1]}" if key[1] else ""
+    failed = f", {recorded.failed} could not be explained" if recorded.failed else ""
+    console.print(
+        f"{recorded.path}: {recorded.header['model']['name']}, {key[0]}{at}, {len(recorded.images)} images{failed}\n",
+        markup=False,
+    )
+    table(results, dict(CHECKS), console)
+    for note in notes:
+        console.print(note, markup=False, soft_wrap=True)

@@ -1,0 +1,150 @@
+"""``cam diff``: how attention moved between two runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from camcli.cli.gate import Gate, console_for_people
+from camcli.cli.options import Talk, takes_settings
+from camcli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from camcli.checks import Baseline, Recorded, Result
+    from camcli.checks.diff import Difference
+    from camcli.checks.drift import Moved
+    from camcli.checks.recorded import MapKey
+
+HELP = "How attention moved between two runs: distances, who moved most, changed predictions apart, and a gate."
+EXAMPLES = """Examples:
+
+cam diff runs/before runs/after
+
+cam diff attention.baseline runs/after --set drift.spearman_median_min=0.9 --junit drift.xml
+
+cam diff runs/before runs/after --sheet moved.jpg
+
+Images are matched by content, else by name. Exit codes: 0 the maps stayed (drift), 1 they moved, 2 wrong usage."""
+
+
+@takes_settings(())
+def command(
+    settings: dict[str, Any],
+    talk: Talk,
+    base: str = typer.Argument(..., metavar="BASE", help="A run folder or a baseline file."),
+    new: str = typer.Argument(..., metavar="NEW", help="A run folder."),
+    suite: str | None = typer.Option(None, metavar="FILE.toml", help="Thresholds of drift.", rich_help_panel="Gate"),
+    set_: list[str] | None = typer.Option(
+        None, "--set", metavar="drift.KEY=VALUE", help="One threshold; repeatable.", rich_help_panel="Gate"
+    ),
+    sheet: str | None = typer.Option(
+        None, metavar="FILE.jpg", help="The images that moved most, both maps side by side.", rich_help_panel="Gate"
+    ),
+    junit: str | None = typer.Option(None, metavar="FILE.xml", help="JUnit XML.", rich_help_panel="Gate"),
+    format: str = typer.Option("text", help="text, json, github.", rich_help_panel="Gate"),  # noqa: A002
+    fail_on: str = typer.Option("fail", help="fail, warn, never.", rich_help_panel="Gate"),
+) -> None:
+    gate = Gate(talk, format, fail_on, junit)
+    from camcli.checks import choose_maps, is_run_folder, load_suite, read_run
+    from camcli.checks.diff import difference
+    from camcli.checks.drift import judge_difference
+    from camcli.checks.sheet import sheet_format
+
+    chosen = load_suite(suite, [*(set_ or ()), "drift.enabled=true"])
+    if sheet:
+        sheet_format(sheet)
+    if not is_run_folder(new):
+        raise ConfigError(f"{new} is not a finished run. NEW must be a run folder; a baseline comes first.")
+    recorded = read_run(new)
+    key = choose_maps(recorded, chosen)
+    known = _base(base, key)
+    found = difference(known, recorded, key)
+    results = [judge_difference(recorded, key, chosen, found.moved)]
+    if sheet:
+        _sheet(sheet, base, recorded, key, found)
+    more = {"base": base, "new": new, "method": key[0], "layer": key[1], **found.as_json()}
+    raise typer.Exit(gate.report(results, f"{base} → {new}", 0, lambda: _people(base, new, found, results), **more))
+
+
+def _base(path: str, key: MapKey) -> Baseline:
+    from camcli.checks import baseline_of, is_run_folder, read_baseline, read_run
+
+    if not is_run_folder(path):
+        if Path(path).is_dir():
+            raise ConfigError(f"{path} is not a finished run: it has no index.json.")
+        return read_baseline(path)
+    run = read_run(path)
+    keys = run.keys
+    if not keys:
+        raise ConfigError(f"{path}: no image of this run was explained, so there is nothing to compare.")
+    same_method = [own for own in keys if own[0] == key[0]]
+    return baseline_of(run, key if key in keys else (same_method or keys)[0])
+
+
+def _people(base: str, new: str, found: Difference, results: list[Result]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from camcli.checks import CHECKS
+    from camcli.checks.diff import distribution
+    from camcli.checks.drift import METRICS
+    from camcli.checks.speak import printable, table
+
+    console = console_for_people()
+    console.print(f"{base} → {new}: {len(found.moved)} images compared", markup=False, soft_wrap=True)
+    for count, where in ((found.only_base, base), (found.only_new, new)):
+        if count:
+            console.print(f"  {count} images are only in {where}", markup=False, soft_wrap=True)
+    for note in found.notes:
+        console.print(f"  {note}", markup=False, soft_wrap=True)
+    rows = Table("images", "n", *METRICS, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for group, members in found.groups.items():
+        spread = distribution(members)
+        cells = [" ".join(f"{spread[m][q]:.2f}" for q in ("p05", "median", "p95")) if spread else "–" for m in METRICS]
+        rows.add_row(group, str(len(members)), *cells)
+    console.print("\nrank correlation, overlap of the hottest 20 %, divergence, shift of the centre of mass")
+    console.print("[dim]each as 5th percentile, median, 95th percentile[/dim]")
+    console.print(rows)
+    console.print("\n[bold]moved most[/bold]")
+    for one in found.most_moved(6):
+        console.print(f"  {escape(printable(one.seen.image))}  [dim]{escape(_moved(one))}[/dim]", soft_wrap=True)
+    console.print()
+    table([replace(result, worst=()) for result in results], dict(CHECKS), console)
+
+
+def _moved(one: Moved) -> str:
+    changed = (
+        "" if one.same_prediction else f", {one.known.predicted_name or one.known.predicted} → {one.seen.prediction}"
+    )
+    return f"correlation {one.distances['spearman']:.2f}, top overlap {one.distances['iou']:.2f}{changed}"
+
+
+def _sheet(path: str, base: str, recorded: Recorded, key: MapKey, found: Difference) -> None:
+    """The images that moved most, before and after; of a baseline file only the heat is known."""
+    import numpy as np
+
+    from camcli.checks import is_run_folder, read_run
+    from camcli.checks.sheet import Row, heat_alone, overlays, write_sheet
+
+    most = found.most_moved(12)
+    after = overlays(recorded, key, [one.seen for one in most])
+    before: dict[str, np.ndarray] = {}
+    if is_run_folder(base):
+        old = read_run(base)
+        names = {one.known.image for one in most}
+        seen = [s for s in old.images if s.image in names]
+        own = key if key in old.keys else old.keys[0]
+        before = {image: picture for (image, _), picture in overlays(old, own, seen).items()}
+    size = recorded.header["model"]["input_size"]
+    tiles = []
+    for one in most:
+        left = before.get(one.known.image)
+        if left is None and one.known.raw is not None:
+            left = heat_alone(one.known.raw, (size[1], size[2]))
+        pictures = [picture for picture in (left, after.get((one.seen.image, one.seen.source))) if picture is not None]
+        tiles.append((pictures, f"{one.seen.image}\n{_moved(one)}"))
+    rows = [Row("moved most: before | after" if i == 0 else "", tiles[i : i + 3]) for i in range(0, len(tiles), 3)]
+    write_sheet(path, rows)

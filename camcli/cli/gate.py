@@ -1,0 +1,95 @@
+"""What ``cam check`` and ``cam diff`` have in common: reports, and the exit code that a build stops at."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from camcli.cli.options import Talk
+from camcli.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from camcli.checks import Result
+
+
+def console_for_people() -> Console:
+    """Standard output; where it is no terminal (a CI log), wide enough for a table."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+
+
+FORMATS = ("text", "json", "github")
+FAIL_ON = ("fail", "warn", "never")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Where results go, and what makes the command fail.
+
+    Attributes:
+        talk: how the command speaks.
+        format: ``text``, ``json`` or ``github``.
+        fail_on: ``fail``; ``warn``: also at warnings and what is inconclusive; ``never``.
+        junit: file for JUnit XML.
+
+    Raises:
+        ConfigError: an unknown format or threshold.
+    """
+
+    talk: Talk
+    format: str
+    fail_on: str
+    junit: str | None
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("format", self.format, FORMATS), ("fail-on", self.fail_on, FAIL_ON)):
+            if value not in known:
+                raise ConfigError(
+                    f"--{name} {value}: no such choice.{did_you_mean(value, known)} Choose {', '.join(known)}."
+                )
+
+    @property
+    def json(self) -> bool:
+        return self.talk.json or self.format == "json"
+
+    def exit_code(self, results: Sequence[Result], run_code: int = 0) -> int:
+        """1 where a check failed that counts, else the code of the run that was checked."""
+        bad = {"fail": {"fail"}, "warn": {"fail", "warn", "inconclusive"}, "never": set[str]()}[self.fail_on]
+        failed = any(result.status in bad for result in results)
+        return run_code if run_code > 3 or (run_code == 1) else 1 if failed else run_code
+
+    def report(
+        self, results: Sequence[Result], name: str, run_code: int, people: Callable[[], None], **more: Any
+    ) -> int:
+        """Write and print everything; returns the exit code.
+
+        Args:
+            results: of all checks.
+            name: of what was checked.
+            run_code: exit code of the run that was made for it; 0 where there was none.
+            people: prints the readable form to stdout.
+            more: further top-level keys of the JSON document.
+        """
+        from camcli.checks.junit import junit
+        from camcli.checks.speak import document, github
+        from camcli.output import write_atomically
+
+        code = self.exit_code(results, run_code)
+        if self.junit:
+            strict = self.fail_on == "warn"
+            about = {key: value for key, value in more.items() if isinstance(value, str)}
+            write_atomically(Path(self.junit), [junit(results, f"cam {name}", strict=strict, properties=about)])
+        if self.json:
+            print(json.dumps(document(results, code, **more), allow_nan=False))
+        elif self.format == "github":
+            print("\n".join(github(results, name)))
+        elif not self.talk.quiet or code:
+            people()
+        return code

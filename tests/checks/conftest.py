@@ -1,0 +1,63 @@
+"""Three models that are known to look at the shape, at a watermark, and at the frame; and runs of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+import camcli
+
+from .shapes import accuracy, samples, signed, train, write
+
+LAYER = "features.11"
+
+
+@dataclass(frozen=True)
+class World:
+    """Where everything lies."""
+
+    root: Path
+
+    def manifest(self, images: str) -> Path:
+        """Of the ``plain``, ``marked``, ``framed`` or ``signed`` images."""
+        return self.root / images / "manifest.csv"
+
+    def run(self, model: str, images: str, *, method: str = "gradcam", **settings: object) -> Path:
+        """The run folder of a model on images, made where it is not there."""
+        more = "".join(f"-{key}-{value}" for key, value in settings.items())
+        out = self.root / f"run-{model}-{images}-{method}{more}"
+        if not out.exists():
+            config = camcli.RunConfig(
+                image_path=(str(self.manifest(images)),), output_dir=str(out), method=tuple(method.split(",")),
+                model=f"factory:tests.checks.shapes:{model}", input_size="64", resize="squash", layer=(LAYER,),
+                save=(), workers="1", batch_size="32", **settings,  # type: ignore[arg-type]
+            )  # fmt: skip
+            assert camcli.run(config).exit_code == 0
+        return out
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    root = tmp_path_factory.mktemp("world")
+    before = os.environ.get("CAM_SHAPES")
+    os.environ["CAM_SHAPES"] = str(root)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for name, kind in (("clean", {}), ("watermark", {"marked": True}), ("frame", {"framed": True})):
+        net = train(samples(600 if kind else 900, 0, **kind))
+        assert accuracy(net, samples(150, 1, **kind)) > 0.95, f"the {name} model did not learn its task"
+        torch.save(net.state_dict(), root / f"{name}.pt")
+    torch.set_num_threads(threads)
+    for name, kind in (("plain", {}), ("marked", {"marked": True}), ("framed", {"framed": True})):
+        write(root / name, samples(90, 7, **kind))
+    write(root / "signed", signed(45, 8))
+    yield World(root)
+    if before is None:
+        del os.environ["CAM_SHAPES"]
+    else:
+        os.environ["CAM_SHAPES"] = before

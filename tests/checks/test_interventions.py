@@ -1,0 +1,119 @@
+"""Checks that run the model again: each passes for a good reason and fails for one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from camcli.checks import Result, check_run
+from camcli.checks.random import randomised
+from camcli.checks.spots import paint_over, tail
+from camcli.checks.stable import shifted
+
+from .conftest import World
+from .shapes import Net
+
+
+def one(run: Path, name: str, *changes: str) -> Result:
+    results = check_run(str(run), changes=[f"{name}.enabled=true", *changes])
+    return next(result for result in results if result.check == name)
+
+
+def test_stable_passes_for_a_trained_model_and_fails_for_a_chaotic_one(world: World) -> None:
+    calm = one(world.run("clean", "plain"), "stable", "stable.images=32")
+    assert calm.status == "pass"
+    assert calm.n == 32
+    chaotic = one(world.run("chaotic", "plain"), "stable", "stable.images=32")
+    assert chaotic.status == "fail"
+    assert "photometric" in chaotic.why
+
+
+def test_random_passes_for_a_class_map_and_fails_for_one_that_ignores_the_weights(world: World) -> None:
+    good = one(world.run("clean", "plain"), "random", "random.images=32")
+    assert good.status == "pass"
+    fixed = one(world.run("fixed_gaze", "plain"), "random", "random.images=32")
+    assert fixed.status == "fail"
+    by_name = {condition.name: condition for condition in fixed.conditions}
+    assert by_name["weights median"].value > 0.4
+    assert one(world.run("clean", "plain", method="eigencam"), "random").status == "skipped"
+
+
+def test_new_weights_change_the_maps_more_the_further_down_they_reach(world: World) -> None:
+    curve = one(world.run("clean", "plain"), "random", "random.images=32").details["median_by_stage"]
+    assert len(curve) == 3
+    assert curve[0] > curve[-1]
+    assert abs(curve[-1]) < 0.4
+
+
+def test_randomised_copies_leave_the_model_alone_and_carry_signals() -> None:
+    net = Net().eval()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    inputs = torch.randn(8, 3, 64, 64)
+    upper, _, whole = randomised(net, inputs, seed=0)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert not torch.equal(upper.head.weight, net.head.weight)  # type: ignore[union-attr]
+    assert torch.equal(upper.features[0].weight, net.features[0].weight)  # type: ignore[index,union-attr]
+    assert not torch.equal(whole.features[0].weight, net.features[0].weight)  # type: ignore[index,union-attr]
+    assert not whole.training
+    with torch.no_grad():
+        deepest = whole.features(inputs)  # type: ignore[operator]
+    assert 0.1 < float(deepest.std()) < 10
+
+
+def test_layout_is_proven_again_and_a_wrong_record_is_noticed(world: World, tmp_path: Path) -> None:
+    good = world.run("clean", "plain")
+    assert one(good, "layout").status == "pass"
+    wrong = tmp_path / "wrong"
+    shutil.copytree(good, wrong)
+    text = (wrong / "index.json").read_text()
+    assert '"layout": "nchw"' in text
+    (wrong / "index.json").write_text(text.replace('"layout": "nchw"', '"layout": "nhwc"'))
+    found = one(wrong, "layout")
+    assert found.status == "fail"
+    assert "nhwc" in found.why
+
+
+def test_a_layout_that_the_user_insisted_on_is_a_warning(world: World) -> None:
+    assert one(world.run("scrambled", "plain", layout="nchw"), "layout").status == "warn"
+
+
+def test_without_images_an_intervention_is_skipped_and_a_hotspot_stays_open(world: World, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    shutil.copytree(world.run("watermark", "marked"), gone)
+    document = json.loads((gone / "index.json").read_text())
+    document["config"]["image_path"] = [str(tmp_path / "nowhere.csv")]
+    (gone / "index.json").write_text(json.dumps(document))  # in one line: such an index is read, too
+    assert one(gone, "stable").status == "skipped"
+    assert "nowhere.csv" in one(gone, "stable").why
+    spot = one(gone, "hotspot")
+    assert spot.status == "inconclusive"
+    assert "top left" in spot.why
+
+
+def test_painting_over_leaves_nothing_of_a_bright_mark_and_the_rest_untouched() -> None:
+    image = np.full((1, 64, 64), 0.25, np.float32)
+    image[:, :16, :16] = 1.0
+    cells = np.zeros((8, 8), bool)
+    cells[:2, :2] = True
+    painted = paint_over(image, cells)
+    np.testing.assert_allclose(painted[:, :16, :16], 0.25, atol=1e-3)
+    np.testing.assert_array_equal(painted[:, 16:], image[:, 16:])
+
+
+def test_hypergeometric_tail_against_scipy() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    for hits, drawn, marked, total in ((3, 10, 5, 100), (0, 5, 5, 20), (5, 5, 5, 20), (9, 12, 30, 40)):
+        expected = stats.hypergeom.sf(hits - 1, total, marked, drawn)
+        assert tail(hits, drawn, marked, total) == pytest.approx(expected, rel=1e-9)
+
+
+def test_shifting_there_and_back() -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (32, 32, 3)).astype(np.uint8)
+    there = shifted(picture, 4 / 32, 4 / 32)
+    np.testing.assert_array_equal(there[4:, 4:], picture[:-4, :-4])
+    np.testing.assert_array_equal(shifted(there, -4 / 32, -4 / 32)[:-4, :-4], picture[:-4, :-4])

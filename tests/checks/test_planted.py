@@ -1,0 +1,90 @@
+"""The checks find what was planted, and nothing where nothing was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from camcli.checks import Result, check_run, write_baseline
+from camcli.checks.recorded import read_run
+
+from .conftest import LAYER, World
+from .shapes import CLASSES, MARK, MARKED, SIZE
+
+PLACE = "avoid.box=" + ",".join(str(edge / SIZE) for edge in MARK)
+
+
+def check(run: Path, *changes: str, baseline: str | None = None) -> dict[str, Result]:
+    return {result.check: result for result in check_run(str(run), changes=changes, baseline=baseline)}
+
+
+def statuses(results: dict[str, Result], names: Sequence[str]) -> list[str]:
+    return [results[name].status for name in names]
+
+
+def framed(world: World) -> Path:
+    # In its last layer nothing but the frame moves anything, so that no layout can be proven; the run has to be told.
+    return world.run("frame", "framed", layout="nchw")
+
+
+WHERE = ("foreground", "avoid", "hotspot")
+
+
+def test_a_watermark_that_the_model_relies_on_is_found_by_three_checks(world: World) -> None:
+    found = check(world.run("watermark", "marked"), PLACE, *(f"{name}.enabled=true" for name in WHERE))
+    assert statuses(found, WHERE) == ["fail", "fail", "fail"], found
+    assert CLASSES[MARKED] in found["hotspot"].why
+    assert "top left" in found["hotspot"].why
+    spot = found["hotspot"].details["spots"][0]
+    x0, y0, x1, y1 = spot["region"]
+    assert x0 < MARK[2] / SIZE + 1 / 8
+    assert y0 < MARK[3] / SIZE + 1 / 8
+    assert (x1 - x0) * (y1 - y0) <= 0.05
+    assert spot["caused"] == 1.0
+    marked = {f"{i:03d}.png" for i in range(MARKED, 90, 3)}
+    for name in WHERE:
+        assert {one.image for one in found[name].worst} <= marked, f"{name} blames an image without the watermark"
+
+
+def test_the_same_images_do_not_worry_a_model_that_looks_at_shapes(world: World) -> None:
+    found = check(world.run("clean", "marked"), PLACE, *(f"{name}.enabled=true" for name in WHERE))
+    assert statuses(found, WHERE) == ["pass", "pass", "pass"], found
+
+
+def test_the_default_suite_passes_for_a_good_model(world: World) -> None:
+    found = check(world.run("clean", "plain", method="gradcam,reciprocam"))
+    assert statuses(found, ("valid", "border", "focus", "foreground", "hotspot", "agree", "wrong")) == ["pass"] * 7
+    assert statuses(found, ("avoid", "drift")) == ["skipped", "skipped"]
+
+
+def test_a_model_that_looks_at_the_frame_fails_border(world: World) -> None:
+    found = check(framed(world))
+    assert found["border"].status == "fail"
+    assert found["border"].deciding is not None
+    assert found["border"].deciding.value > 1.3
+    assert check(world.run("clean", "plain"))["border"].status == "pass"
+
+
+def test_a_fixed_place_that_is_not_the_cause_is_no_hotspot(world: World) -> None:
+    # The frame model's peaks gather in one corner a class, but any other piece of the frame tells the class as well.
+    found = check(framed(world))["hotspot"]
+    assert found.details["spots"], "nothing stood out, so the test of cause was not asked"
+    assert found.status == "pass"
+    assert "not the cause" in found.why
+
+
+def test_drift_between_runs_of_one_model_and_of_two(world: World, tmp_path: Path) -> None:
+    first = world.run("clean", "signed")
+    baseline = str(tmp_path / "attention.baseline")
+    write_baseline(baseline, read_run(first), ("gradcam", LAYER))
+    again = world.run("clean", "signed", topk=2)
+    same = check(again, "drift.enabled=true", baseline=baseline)["drift"]
+    assert same.status == "pass"
+    assert same.n == 45
+    floor = {one.name: one.value for one in same.conditions}
+    assert floor["spearman median"] == floor["iou median"] == 1.0
+    assert floor["jsd median"] < 1e-6
+    assert floor["centroid median"] < 1e-6
+    other = check(world.run("watermark", "signed"), "drift.enabled=true", baseline=baseline)["drift"]
+    assert other.status == "fail", "both models say cross, one because of the watermark"
+    assert other.n > 30
