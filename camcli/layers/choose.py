@@ -17,9 +17,8 @@ from camcli.layers.study import Study
 
 _PASSIVE = re.compile(r"Identity|Dropout|DropPath|Permute|Flatten|AvgPool|AdaptivePool|Rearrange|Upsample|Pad\d?d?$")
 _NORM = re.compile(r"LayerNorm|RmsNorm|RMSNorm|GroupNorm|Affine|SimpleNorm")
-_ATTENTION = re.compile(r"(Attention|Attn|AttentionPool\w*|AttnPool\w*|Mlp|MLP|FeedForward)$")
-_AT_ONCE = 12  # gradients are asked for this many layers at a time, from the last backwards
-_LATE = 60  # layers that are proven at first
+_ATTENTION = re.compile(r"^(?!.*(Block|Stage|Layer|Encoder)$).*(Att[en]|Mlp|MLP|FeedForward)")
+_LATE = 12  # layers that are perturbed at a time, from the last backwards
 _EARLY = 0.5  # of the modules that run: a trunk that ends before is that of a network with several branches
 
 
@@ -27,7 +26,7 @@ def choose(study: Study, needs_gradient: bool = True) -> str | None:
     """The canonical path of the target layer, None where no layer will do."""
     trunk = _trunk(study)
     norms = _leading_norms(study)
-    study.prove([*trunk[:_LATE], *norms[:_LATE]])
+    study.perturb([*trunk[:_LATE], *norms[:_LATE]])
     last = _best(study, trunk, needs_gradient)
     norm = _best(study, norms, needs_gradient)
     if norm is not None and (last is None or _concludes(study, norm, last, trunk)):
@@ -40,17 +39,14 @@ def choose(study: Study, needs_gradient: bool = True) -> str | None:
 def _best(study: Study, paths: list[str], needs_gradient: bool) -> str | None:
     """The first of these layers with at least 4x4 cells, else the first with more than one."""
     coarse = None
-    study.prove(paths[:_LATE])
-    for start in range(0, len(paths), _AT_ONCE):
-        some = paths[start : start + _AT_ONCE]
-        study.prove(some)
-        proven = [path for path in some if study.verdict(path).proof == "proven"]
-        flows = study.has_gradient(proven) if needs_gradient else [True] * len(proven)
-        for path, flowing in zip(proven, flows, strict=True):
-            layout = study.verdict(path).layout
-            if not flowing or layout is None:
+    for start in range(0, len(paths), _LATE):
+        some = paths[start : start + _LATE]
+        study.perturb(some)
+        for path in some:
+            verdict = study.verdict(path)
+            if verdict.proof != "proven" or verdict.layout is None or (needs_gradient and not study.has_gradient(path)):
                 continue
-            if min(layout.grid) >= 4:
+            if min(verdict.layout.grid) >= 4:
                 return path
             coarse = coarse or path
     return coarse
@@ -154,16 +150,19 @@ def _concludes(study: Study, norm: str, last: str, trunk: list[str]) -> bool:
         return False
     block = norm.rpartition(".")[0]
     after = [path for path in trunk if visits[path].started > visits[block].order]
-    return all(not list(visits[path].module.children()) and not _has_kernel(visits[path].module) for path in after)
+    return not any(list(visits[path].module.children()) or _is_kernel(visits[path].module) for path in after)
 
 
-def _has_kernel(module: nn.Module) -> bool:
+def _is_kernel(module: nn.Module) -> bool:
     weight = getattr(module, "weight", None)
     return weight is not None and weight.ndim >= 2
 
 
 def _anything(study: Study) -> list[str]:
-    """Where no output carries everything: all plausible layers, last first, but for the insides of attention."""
+    """Where no output carries everything: all plausible layers but for the insides of attention.
+
+    Last first; tuples, and bare convolutions and linear maps, only after all others.
+    """
     visits = [visit for visit in study.record.visits.values() if visit.path and study.plausible(visit.path)]
     plain = [
         visit
@@ -172,4 +171,4 @@ def _anything(study: Study) -> list[str]:
         and not _ATTENTION.search(type(visit.module).__name__)
         and not _PASSIVE.search(type(visit.module).__name__)
     ]
-    return [visit.path for visit in sorted(plain, key=lambda visit: (not visit.plain, -visit.order))]
+    return [visit.path for visit in sorted(plain, key=lambda v: (not v.plain or _is_kernel(v.module), -v.order))]

@@ -48,11 +48,11 @@ def find_module(module: nn.Module, path: str) -> tuple[str, nn.Module]:
 
 def split_path(path: str) -> list[str]:
     """``layers[-1].blocks.-1`` → ``['layers', '-1', 'blocks', '-1']``."""
-    return [part for part in _INDEX.sub(r".\2", path.strip()).split(".") if part]
+    return [part.strip() for part in _INDEX.sub(r".\2", path).split(".") if part.strip()]
 
 
 def _child(parent: nn.Module, part: str) -> nn.Module | None:
-    named = dict(parent.named_children())
+    named = {name: child for name, child in parent._modules.items() if child is not None}  # shared children too
     if part in named:
         return named[part]
     if re.fullmatch(r"-?\d+", part):
@@ -63,10 +63,8 @@ def _child(parent: nn.Module, part: str) -> nn.Module | None:
 
 
 def _unwrapped(parent: nn.Module) -> nn.Module | None:
-    children = dict(parent.named_children())
-    if len(children) == 1 and (name := next(iter(children))) in _WRAPPERS:
-        return children[name]
-    return None
+    children = list(parent.named_children())
+    return children[0][1] if len(children) == 1 and children[0][0] in _WRAPPERS else None
 
 
 def _canonical(root: nn.Module, wanted: nn.Module) -> str:

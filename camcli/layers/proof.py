@@ -21,15 +21,15 @@ from torch import Tensor
 
 from camcli.layers.layout import Layout, LayoutFlag
 from camcli.layers.perturb import Box, Movement
-from camcli.layers.readings import SHIFTS, WIDTHS, Reading, readings
+from camcli.layers.readings import SHIFTS, WIDTHS, Reading, readings, rivals
 
 Proof = Literal["proven", "refuted", "unproven"]
 
-AGREEMENT = 0.6  # correlation of movement and prediction below which nothing is proven
+AGREEMENT = 0.75  # correlation of movement and prediction below which nothing is proven
 LEAD = 0.015  # by which it must exceed every rival reading's
 ROW_LEAD = 0.2  # by which taking a row of the grid for prefix tokens must be better than not
 MIXED = 0.1  # by which it must exceed the best with the blocks of the images interchanged
-_SHORTLIST = 8  # token sequences have hundreds of readings: the best by a quick correlation are looked at closely
+_SHORTLIST = 4  # token sequences have dozens of readings: the best by a quick correlation are looked at closely
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Prover:
         """
         flag = flag or LayoutFlag()
         known = self.readings(movement.shape)
-        if not any(reading.layout is not None for reading in known):
+        if not known:
             return Verdict(None, "refuted", f"not spatial: no grid fits the shape {_shape(movement.shape)}")
         fields = {axis: _relative(moved) for axis, moved in movement.by_axis.items()}
         if any(not bool(field.isfinite().all()) for field in fields.values()):
@@ -91,7 +91,7 @@ class Prover:
         return judged
 
     def readings(self, shape: tuple[int, ...]) -> list[Reading]:
-        """All readings of the shape (1, ...)."""
+        """The layouts that the shape (1, ...) admits."""
         if shape not in self._readings:
             self._readings[shape] = readings(shape, self._image)
         return self._readings[shape]
@@ -104,7 +104,8 @@ class Prover:
             scores = self._quick_templates(shape, known) @ _centred(fields[2]).flatten()
             by_score = [known[int(i)] for i in scores.argsort(descending=True)]
             allowed = [reading for reading in by_score if _allowed(reading, flag)]
-            known = list(dict.fromkeys([*by_score[:_SHORTLIST], *allowed[:2]]))
+            known = list(dict.fromkeys([*by_score[:_SHORTLIST], *allowed[:1]]))
+        known = [*known, *(rival for reading in known[:2] for rival in rivals(reading))]
         entries = [(*self._agreement(fields[reading.axis], reading), reading) for reading in known]
         return sorted(entries, key=lambda entry: -entry[0])
 
@@ -142,7 +143,7 @@ class Prover:
         if shape[:2] not in self._quick:
             templates = torch.zeros(len(known), len(self._boxes), shape[1])
             for template, reading in zip(templates, known, strict=True):
-                template[:, reading.prefix : shape[1] - reading.suffix] = self._template(reading, WIDTHS[1], SHIFTS[0])
+                template[:, reading.prefix :] = self._template(reading, WIDTHS[1], SHIFTS[0])
             templates /= templates.flatten(1).norm(dim=1)[:, None, None] + 1e-20
             self._quick[shape[:2]] = templates.flatten(1)
         return self._quick[shape[:2]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -46,13 +46,9 @@ class Reading:
 
     def expected(self, boxes: tuple[Box, ...], width: float, shift: float) -> Tensor:
         """How far each position should move for each image: (K, positions), prefix and suffix left out."""
+        y0, y1, x0, x1 = torch.tensor(boxes).T
         rows, columns = self.grid
-        maps = torch.stack(
-            [
-                torch.outer(_reached(y0, y1, rows, width, shift), _reached(x0, x1, columns, width, shift))
-                for y0, y1, x0, x1 in boxes
-            ]
-        )
+        maps = _reached(y0, y1, rows, width, shift)[:, :, None] * _reached(x0, x1, columns, width, shift)[:, None]
         return (maps.transpose(1, 2) if self.columns_first else maps).flatten(1)
 
     def is_row_variant(self, other: Reading) -> bool:
@@ -76,21 +72,28 @@ class Reading:
 
 
 def readings(shape: tuple[int, ...], image: tuple[int, int]) -> list[Reading]:
-    """All readings of an activation (N, ...) that an image of height × width admits, plain layouts first."""
+    """The layouts that an activation (N, ...) can have for an image of height × width."""
     found: list[Reading] = []
     if len(shape) == 4:
-        for kind, first in (("nchw", 2), ("nhwc", 1)):
+        kinds: tuple[tuple[LayoutKind, int], ...] = (("nchw", 2), ("nhwc", 1))
+        for kind, first in kinds:
             if _plausible(shape[first], shape[first + 1], image):
-                found.append(Reading(kind, (shape[first], shape[first + 1])))  # type: ignore[arg-type]
-            if _plausible(shape[first + 1], shape[first], image):
-                found.append(Reading(kind, (shape[first + 1], shape[first]), columns_first=True))  # type: ignore[arg-type]
+                found.append(Reading(kind, (shape[first], shape[first + 1])))
     elif len(shape) == 3:
-        for extra in range(min(_MOST_PREFIX, shape[1] // 4) + 1):
-            for grid in _grids(shape[1] - extra, image):
-                found.append(Reading("tokens", grid, extra))
-                found.append(Reading("tokens", grid, extra, columns_first=True))
-                found.extend(Reading("tokens", grid, extra - behind, behind) for behind in {1, extra} if extra)
-    return sorted(found, key=lambda reading: reading.layout is None)
+        for prefix in range(min(_MOST_PREFIX, shape[1] // 4) + 1):
+            found.extend(Reading("tokens", grid, prefix) for grid in _grids(shape[1] - prefix, image))
+    return found
+
+
+def rivals(reading: Reading) -> list[Reading]:
+    """What looks like this layout from afar: the same grid column by column, or with tokens behind it."""
+    height, width = reading.grid
+    stored = reading.grid if reading.kind == "tokens" else (width, height)
+    suffixes = {1, reading.prefix} if reading.prefix else set()
+    return [
+        replace(reading, grid=stored, columns_first=True),
+        *(replace(reading, prefix=reading.prefix - suffix, suffix=suffix) for suffix in sorted(suffixes)),
+    ]
 
 
 def _plausible(height: int, width: int, image: tuple[int, int]) -> bool:
@@ -105,9 +108,10 @@ def _grids(count: int, image: tuple[int, int]) -> Iterator[tuple[int, int]]:
             yield height, count // height
 
 
-def _reached(start: float, stop: float, cells: int, width: float, shift: float) -> Tensor:
-    """How strongly the interval [start, stop) of the unit interval reaches each of the cells."""
+def _reached(starts: Tensor, stops: Tensor, cells: int, width: float, shift: float) -> Tensor:
+    """How strongly intervals [start, stop) of the unit interval reach each of the cells: (K,), (K,) → (K, cells)."""
     edges = (torch.arange(cells + 1) - shift) / cells
-    covered = (edges[1:].clamp(max=stop) - edges[:-1].clamp(min=start)).clamp(min=0) * cells
+    ends, begins = edges[None, 1:], edges[None, :-1]
+    covered = (torch.minimum(ends, stops[:, None]) - torch.maximum(begins, starts[:, None])).clamp(min=0) * cells
     at = torch.arange(cells, dtype=torch.float32)
-    return torch.exp(-((at[:, None] - at[None]) ** 2) / (2 * width * width)) @ covered
+    return covered @ torch.exp(-((at[:, None] - at[None]) ** 2) / (2 * width * width))

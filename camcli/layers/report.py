@@ -86,12 +86,12 @@ def report_layers(
             paths = [path for path in paths if name_contains.casefold() in path.casefold()]
         if wanted:
             paths = [path for path in paths if path in wanted]
-        studied.prove(paths)
-        flows = studied.has_gradient(paths)
-        return [_row(studied, path, flow, recommended) for path, flow in zip(paths, flows, strict=True)]
+        studied.perturb(paths)
+        studied.slopes(paths)
+        return [_row(studied, path, recommended) for path in paths]
 
 
-def _row(studied: Study, path: str, flows: bool, recommended: str | None) -> LayerReport:
+def _row(studied: Study, path: str, recommended: str | None) -> LayerReport:
     visit, verdict = studied.record.visits[path], studied.verdict(path)
     read = verdict.layout if verdict.proof != "refuted" else None
     channels = None
@@ -107,6 +107,6 @@ def _row(studied: Study, path: str, flows: bool, recommended: str | None) -> Lay
         channels=channels,
         recommended=path == recommended,
         proof=verdict.proof,
-        gradient=flows and visit.calls == 1,
+        gradient=visit.calls == 1 and studied.has_gradient(path),
         reason=verdict.reason,
     )

@@ -65,7 +65,7 @@ def resolve_layers(
             find_module(model.module, path)  # mistyped: say so before anything is computed
     with study(model, flag, needs_gradient) as studied:
         named = [path if path == AUTO else find_module(model.module, path)[0] for path in requested]
-        studied.prove([path for path in named if path != AUTO])
+        studied.perturb([path for path in named if path != AUTO])
         layers: dict[str, Layer] = {}
         for typed, path in zip(requested, named, strict=True):
             if path == AUTO:
@@ -102,7 +102,7 @@ def _explicit(studied: Study, typed: str, path: str, needs_gradient: bool) -> La
             f"--layer {typed}: {verdict.reason}. If you know how it is to be read, say so with --layout "
             f"(nchw, nhwc, tokens:PREFIX:HxW).{_instead(studied, needs_gradient)}"
         )
-    if needs_gradient and not studied.has_gradient([path])[0]:
+    if needs_gradient and not studied.has_gradient(path):
         raise LayerError(
             f"--layer {typed}: the class score has no gradient at its spatial positions, so gradient methods would "
             f"draw nothing.{_instead(studied, needs_gradient)}"

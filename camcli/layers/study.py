@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from camcli.errors import ModelError
-from camcli.layers.layout import Layout, LayoutFlag
-from camcli.layers.perturb import Perturbation, movements, noise, perturbation
+from camcli.layers.layout import LayoutFlag
+from camcli.layers.perturb import Movement, Perturbation, movements, noise, perturbation
 from camcli.layers.probe import ProbedModel, Record, record, undisturbed
 from camcli.layers.proof import Prover, Verdict
 from camcli.layers.structure import main_tensor
 from camcli.layers.warmup import warmed_up
 
+_CALIBRATION = 1  # images that batch-norm statistics are taken from; more would cost passes and prove no more
 _NO_GRADIENT = 1e-9  # of the largest gradient anywhere in the activation
 
 
@@ -42,6 +43,7 @@ class Study:
     flag: LayoutFlag
     _perturbation: Perturbation
     _place: tuple[torch.device, torch.dtype]
+    _moved: dict[str, Movement | None] = field(default_factory=dict)
     _verdicts: dict[str, Verdict] = field(default_factory=dict)
     _slopes: dict[str, Tensor | None] = field(default_factory=dict)
 
@@ -50,27 +52,31 @@ class Study:
         visit = self.record.visits[path]
         if visit.calls != 1 or visit.shape is None or visit.shape[0] != 1:
             return False
-        return any(reading.layout is not None for reading in self.prover.readings(visit.shape))
+        return bool(self.prover.readings(visit.shape))
 
-    def prove(self, paths: Sequence[str]) -> None:
-        """Have the verdicts on all these modules ready, for the price of one batch."""
-        wanted = [path for path in dict.fromkeys(paths) if path not in self._verdicts and self.plausible(path)]
+    def perturb(self, paths: Sequence[str]) -> None:
+        """Have the evidence on all these modules ready, for the price of one batch."""
+        wanted = [path for path in dict.fromkeys(paths) if path not in self._moved and self.plausible(path)]
         if not wanted:
             return
         device, dtype = self._place
         images = self._perturbation.images.to(device, dtype)
         moved = movements(self.model.module, wanted, images, self.model.module)
-        for path in wanted:
-            if path in moved:
-                self._verdicts[path] = self.prover.verdict(moved[path], self.flag)
-            else:
-                self._verdicts[path] = Verdict(None, "refuted", "not spatial: images of a batch do not stay apart")
+        self._moved.update({path: moved.get(path) for path in wanted})
 
     def verdict(self, path: str) -> Verdict:
         """What the perturbations say about this module's output."""
-        self.prove([path])
-        if path in self._verdicts:
-            return self._verdicts[path]
+        if path not in self._verdicts:
+            self._verdicts[path] = self._judge(path)
+        return self._verdicts[path]
+
+    def _judge(self, path: str) -> Verdict:
+        self.perturb([path])
+        if path in self._moved:
+            moved = self._moved[path]
+            if moved is None:
+                return Verdict(None, "refuted", "not spatial: images of a batch do not stay apart")
+            return self.prover.verdict(moved, self.flag)
         visit = self.record.visits[path]
         if visit.calls == 0:
             return Verdict(None, "unproven", "never runs in a forward pass")
@@ -81,14 +87,18 @@ class Study:
         sizes = ", ".join(map(str, ("N", *visit.shape[1:])))
         return Verdict(None, "refuted", f"not spatial: no grid fits the shape ({sizes})")
 
-    def has_gradient(self, paths: Sequence[str]) -> list[bool]:
-        """Whether the class score has a non-zero gradient at the spatial positions of these modules' outputs.
+    def slopes(self, paths: Sequence[str]) -> None:
+        """Have the gradients at all these modules' outputs ready, for the price of one backward pass."""
+        missing = [path for path in dict.fromkeys(paths) if path not in self._slopes]
+        self._slopes.update(zip(missing, self.record.gradients(missing), strict=True))
+
+    def has_gradient(self, path: str) -> bool:
+        """Whether the class score has a non-zero gradient at the spatial positions of this module's output.
 
         Where the layout is not known, at any position.
         """
-        missing = [path for path in dict.fromkeys(paths) if path not in self._slopes]
-        self._slopes.update(zip(missing, self.record.gradients(missing), strict=True))
-        return [_flows(self._slopes[path], self._verdicts.get(path)) for path in paths]
+        self.slopes([path])
+        return _flows(self._slopes[path], self.verdict(path))
 
 
 @contextmanager
@@ -111,7 +121,7 @@ def study(model: ProbedModel, flag: LayoutFlag, needs_gradient: bool = True) -> 
     devices = [device] if device.type == "cuda" else []
     with undisturbed(model.module), torch.random.fork_rng(devices):
         torch.manual_seed(0)  # a model that draws at random draws the same for every probing image
-        with warmed_up(model.module, noise(2, *size, seed=2).to(device, dtype)) as warmed:
+        with warmed_up(model.module, noise(_CALIBRATION, *size, seed=2).to(device, dtype)) as warmed:
             images = perturbation(*size)
             recorded = record(model, images.images[:1].to(device, dtype), _scorer(model, needs_gradient))
             prover = Prover(images.boxes, size[1:])
@@ -131,11 +141,11 @@ def _scorer(model: ProbedModel, needs_gradient: bool) -> Any:
     return scores
 
 
-def _flows(slope: Tensor | None, verdict: Verdict | None) -> bool:
+def _flows(slope: Tensor | None, verdict: Verdict) -> bool:
     if slope is None or not bool(slope.isfinite().all()):
         return False
     size = slope.detach().float().abs()
-    layout: Layout | None = verdict.layout if verdict is not None else None
+    layout = verdict.layout
     spatial = layout.to_maps(size) if layout is not None and layout.fits(tuple(size.shape)) else size
     return bool(spatial.max() > _NO_GRADIENT * size.max())
 

@@ -28,7 +28,7 @@ def warmed_up(module: nn.Module, noise: Tensor) -> Iterator[bool]:
 
     Args:
         module: the network, in eval mode.
-        noise: inputs (N ≥ 2, C, H, W) to calibrate batch-norm statistics on.
+        noise: inputs (N, C, H, W) to calibrate batch-norm statistics on.
 
     Yields:
         Whether anything was changed.
