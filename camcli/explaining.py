@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from camcli.device import is_device_lost, is_out_of_memory
 from camcli.errors import CamError, ImageError
 from camcli.explainer import Explained, MapKey
 from camcli.flow import Clock
-from camcli.guard import described
+from camcli.guard import described, is_device_lost, is_out_of_memory
 from camcli.images import to_input
 from camcli.items import ChosenClass, ClassMap, Explanation, Failed, Loaded, seed_of
 from camcli.setup import Setup
@@ -96,7 +95,7 @@ class Explaining:
 
         seeds = [seed_of(image.facts.sha256, setup.config.seed) for image in padded]
         known = torch.tensor([NO_SLOT if label is None else label for label in labels])
-        return setup.explainer(inputs, choose, seeds, known)
+        return setup.explainer(inputs, choose, seeds, known, real=len(images))
 
     def _explanation(self, image: Loaded, explained: Explained, i: int) -> Explanation | Failed:
         targets = explained.targets[i].tolist()

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,9 @@ from camcli.render import Style
 from camcli.speed import Tuning, tuned
 from camcli.targets import Slot, parse_target
 
-_BATCH = {"cpu": 16, "cuda": 64, "mps": 16}
+_BATCH = {"cpu": 8, "cuda": 64, "mps": 16}
+"""What `--batch-size auto` is. It does not depend on the number of images: another batch size changes the last bits
+of a result, and one more file in a folder must not."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def prepare(config: RunConfig, recorded: Mapping[str, Any] | None = None) -> Set
         device=device,
         device_name=device_name(device),
         precision=precision,
-        batch_size=_batch_size(config, device, sources, earlier.get("batch_size")),
+        batch_size=_batch_size(config, device, earlier.get("batch_size")),
         workers=positive_or_auto("workers", config.workers) or min(16, max(2, os.cpu_count() or 2)),
         style=Style(config.colormap, config.alpha, config.image_format, config.quality),
         limits=_limits(config, earlier.get("scale_limits")),
@@ -159,12 +160,8 @@ def at_speed(setup: Setup) -> Iterator[Setup]:
         yield replace(setup, tuning=tuning)
 
 
-def _batch_size(config: RunConfig, device: torch.device, sources: Sources, earlier: int | None) -> int:
-    asked = positive_or_auto("batch_size", config.batch_size)
-    if asked is not None or earlier is not None:
-        return asked or earlier or 1
-    most = _BATCH[device.type]
-    return max(1, sum(1 for _ in islice(iter(sources), most)))
+def _batch_size(config: RunConfig, device: torch.device, earlier: int | None) -> int:
+    return positive_or_auto("batch_size", config.batch_size) or earlier or _BATCH[device.type]
 
 
 def _limits(config: RunConfig, earlier: Mapping[str, Sequence[float]] | None) -> dict[str, tuple[float, float]]:

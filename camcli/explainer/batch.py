@@ -28,12 +28,20 @@ class Batch:
         labels: (N,) int64, the true classes; -1 where not known.
         chunks: of the run.
         done: told of progress inside a method.
+        real: so many images count; what is behind them repeats the last one to fill the batch.
     """
 
     def __init__(
-        self, plan: Plan, inputs: Tensor, seeds: Sequence[int], labels: Tensor, chunks: Chunks, done: Done
+        self,
+        plan: Plan,
+        inputs: Tensor,
+        seeds: Sequence[int],
+        labels: Tensor,
+        chunks: Chunks,
+        done: Done,
+        real: int | None = None,
     ) -> None:
-        self.plan, self.inputs, self.seeds = plan, inputs, seeds
+        self.plan, self.inputs, self.seeds, self.real = plan, inputs, seeds, real
         self.labels = labels.to(inputs.device)
         memos: dict[str, Memo] = {layer.path: {} for layer in plan.layers if layer.path in plan.tails}
         with ExitStack() as stack:
@@ -104,6 +112,7 @@ class Batch:
             layer=LayerAccess(self.runs, layer, targets, method.key, scores),
             gradients=gradients,
             eigen_smooth=plan.options.eigen_smooth,
+            real=self.real,
         )
 
     def _gradients(self, targets: Tensor) -> dict[str, dict[str, Tensor]]:

@@ -51,7 +51,14 @@ class Explainer:
         self._chunks = Chunks.on(device)
         self._plan = self._planned(layers, tuple({key: find_method(key) for key in methods}.values()), device)
 
-    def __call__(self, inputs: Tensor, choose: Choose, seeds: Sequence[int], labels: Tensor | None = None) -> Explained:
+    def __call__(
+        self,
+        inputs: Tensor,
+        choose: Choose,
+        seeds: Sequence[int],
+        labels: Tensor | None = None,
+        real: int | None = None,
+    ) -> Explained:
         """Explain a batch.
 
         Args:
@@ -60,16 +67,18 @@ class Explainer:
                 one slot has no class.
             seeds: N, one an image, so that randomness depends on the image alone.
             labels: (N,) int64, the true classes where known, else -1; for methods that compare with them.
+            real: so many images count; those behind them repeat the last one to fill the batch, and slow methods
+                do not look at them again. None: all.
         """
         with frozen(self.model.module):
-            batch = self._batch(inputs, seeds, labels)
+            batch = self._batch(inputs, seeds, labels, real)
             targets = batch.choose(choose)
             maps = batch.maps(targets)
             if self.options.aug_smooth:
                 own = self.model.preprocessing
                 runs = [(maps, False)]
                 for varied, flipped in variants(inputs, own.mean, own.std):
-                    runs.append((self._batch(varied, seeds, labels).maps(targets), flipped))
+                    runs.append((self._batch(varied, seeds, labels, real).maps(targets), flipped))
                 maps = {key: averaged([(found[key], flipped) for found, flipped in runs]) for key in maps}
         logits = batch.logits.cpu()
         return Explained(logits, probabilities(logits, self._plan.score.sigmoid), targets, maps)
@@ -88,9 +97,9 @@ class Explainer:
         """The passes of a batch, one line each, for people."""
         return self._plan.lines()
 
-    def _batch(self, inputs: Tensor, seeds: Sequence[int], labels: Tensor | None) -> Batch:
+    def _batch(self, inputs: Tensor, seeds: Sequence[int], labels: Tensor | None, real: int | None) -> Batch:
         known = torch.full((len(inputs),), -1) if labels is None else labels
-        return Batch(self._plan, inputs, seeds, known, self._chunks, self._progress)
+        return Batch(self._plan, inputs, seeds, known, self._chunks, self._progress, real)
 
     def _planned(self, layers: Sequence[Target], methods: tuple[Method, ...], device: torch.device) -> Plan:
         options, model = self.options, self.model

@@ -25,7 +25,7 @@ def ablationcam(p: Pass, options: Mapping[str, Any]) -> Tensor:
         (N, T, h, w) float32, signed.
     """
     activations = p.layer.activations()
-    weights = torch.stack([_weights(p, activations, image, options["fill"]) for image in range(len(activations))])
+    weights = p.each_image(lambda image: _weights(p, activations, image, options["fill"]))
     return p.weighted_slots(weights)
 
 

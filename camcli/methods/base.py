@@ -116,6 +116,7 @@ class Pass:
         network: for methods that need more than a layer's activations.
         layer: the same at the layer.
         gradients: ∂S/∂A, (N, K, h, w) float32, for methods that declare ``needs_gradients``.
+        real: so many images count, the rows behind them repeat the last one to fill the batch; None: all.
         eigen_smooth: the first principal component of the weighted activations instead of their sum.
     """
 
@@ -129,6 +130,7 @@ class Pass:
     layer: AtLayer
     gradients: Tensor | None = None
     eigen_smooth: bool = False
+    real: int | None = None
 
     @property
     def g(self) -> Tensor:
@@ -136,6 +138,12 @@ class Pass:
         if self.gradients is None:
             raise ValueError("this method did not declare needs_gradients")
         return self.gradients
+
+    def each_image(self, one: Callable[[int], Tensor]) -> Tensor:
+        """What a slow method finds for one image after the other, by number, stacked; not done twice for padding."""
+        count = len(self.inputs)
+        found = [one(image) for image in range(self.real or count)]
+        return torch.stack(found + [found[-1]] * (count - len(found)))
 
     def weighted(self, weights: Tensor) -> Tensor:
         """Σ_k w_k A_k, or with ``eigen_smooth`` the first principal component of the w_k A_k.

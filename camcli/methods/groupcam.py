@@ -32,7 +32,7 @@ def groupcam(p: Pass, options: Mapping[str, Any]) -> Tensor:
     bars = sums.flatten(2).quantile(_QUANTILE, dim=2)[:, :, None, None]
     maps = normalised(torch.where(sums < bars, 0.0, sums))
     blurs = blurred(p.inputs)
-    rewards = torch.stack([_rewards(p, image, maps[image], blurs[image]) for image in range(len(maps))])
+    rewards = p.each_image(lambda image: _rewards(p, image, maps[image], blurs[image]))
     return (rewards[:, :, None, None] * maps).sum(1).relu()
 
 

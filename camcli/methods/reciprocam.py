@@ -32,7 +32,7 @@ def reciprocam(p: Pass, options: Mapping[str, Any]) -> Tensor:
     activations = p.layer.activations()
     height, width = activations.shape[2:]
     masks = bumps(height, width, options["mask"]).to(activations)
-    return torch.stack([_map(p, activations, image, masks) for image in range(len(activations))])
+    return p.each_image(lambda image: _map(p, activations, image, masks))
 
 
 def _map(p: Pass, activations: Tensor, image: int, masks: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ def rise(p: Pass, options: Mapping[str, Any]) -> Tensor:
     Returns:
         (N, T, H, W) float32, non-negative.
     """
-    return torch.stack([_map(p, options, image) for image in range(len(p.inputs))])
+    return p.each_image(lambda image: _map(p, options, image))
 
 
 def _map(p: Pass, options: Mapping[str, Any], image: int) -> Tensor:

@@ -80,7 +80,7 @@ def approximation(options: Mapping[str, Any]) -> str | None:
 
 def _weighted(p: Pass, options: Mapping[str, Any], rounds: Rounds) -> Tensor:
     score = p.score if options["score"] is None else Score(options["score"], p.score.sigmoid)
-    weights = torch.stack([_weights(p, options, score, rounds, image) for image in range(len(p.activations))])
+    weights = p.each_image(lambda image: _weights(p, options, score, rounds, image))
     return p.weighted_slots(weights)
 
 
