@@ -47,21 +47,6 @@ def _cuda(name: str, device: torch.device) -> torch.device:
     return torch.device("cuda", index)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on an accelerator or on the host; torch has no one type for it."""
-    if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
-
-
-def is_device_lost(error: BaseException) -> bool:
-    """Whether a device refuses all further work: after a CUDA error every later call in this process fails as well."""
-    return isinstance(error, RuntimeError) and "CUDA error" in str(error)
-
-
-_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")
-
-
 def device_name(device: torch.device) -> str:
     """What people call it."""
     if device.type == "cuda":

@@ -21,15 +21,24 @@ def in_order(
 
     Nothing is pulled from ``items`` before the reader asks for a result, so a slow reader slows the whole chain and
     memory stays bounded. ``items`` is only ever touched by the reader's thread. Closing it drops what has not begun.
+    Where ``items`` fails, what came before is still finished and yielded.
     """
     pending: deque[Future[Out]] = deque()
+    source = iter(items)
     try:
-        for item in items:
+        while True:
+            try:
+                item = next(source)
+            except Exception as error:  # StopIteration among them
+                ended = error
+                break
             pending.append(pool.submit(work, item))
             if len(pending) >= window:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+        if not isinstance(ended, StopIteration):
+            raise ended
     finally:
         for future in pending:
             future.cancel()

@@ -43,3 +43,18 @@ def guarded(work: Callable[[], Out], doing: str) -> Out:
 def described(error: BaseException) -> str:
     """An exception that is not ours, in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on an accelerator or on the host; torch has no one type for it."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+    )
+
+
+def is_device_lost(error: BaseException) -> bool:
+    """Whether a device refuses all further work: after a CUDA error every later call in this process fails as well."""
+    return isinstance(error, RuntimeError) and "CUDA error" in str(error)
+
+
+_NO_MEMORY = ("out of memory", "allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")

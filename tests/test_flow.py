@@ -62,6 +62,18 @@ def test_an_error_reaches_the_reader_in_its_place() -> None:
             next(results)
 
 
+def test_where_the_items_fail_what_came_before_is_finished() -> None:
+    def items() -> Iterator[int]:
+        yield from range(5)
+        raise OSError("the list ends here")
+
+    with ThreadPoolExecutor(2) as pool:
+        results = in_order(pool, lambda n: n, items(), 4)
+        assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
+        with pytest.raises(OSError, match="ends here"):
+            next(results)
+
+
 def test_clock_adds_up_over_threads() -> None:
     clock = Clock(["decode", "write"])
 

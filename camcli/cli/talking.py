@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 from typing import TextIO
 
-from camcli.guard import described
+from camcli.guard import described, is_out_of_memory
 
 _OURS = Path(__file__).resolve().parent.parent
 
@@ -44,6 +44,8 @@ def describe_unexpected(error: Exception) -> str:
     if isinstance(error, OSError):
         named = f"{error.filename}: " if error.filename else ""
         return f"{named}{error.strerror or error}"
+    if is_out_of_memory(error):
+        return f"memory ran out ({described(error)}). A smaller --batch-size or another --device may help."
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if _OURS in Path(frame.filename).resolve().parents]
     place = ", ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in (*ours[-1:], *frames[-1:]))

@@ -112,6 +112,30 @@ def raising() -> nn.Module:
     return _with(_Raising)
 
 
+class _Hungry(Alter):
+    def forward(self, activation: Tensor, images: Tensor) -> Tensor:
+        if len(images) > 3 and any(map(mark, images)):
+            torch.empty(1 << 58)  # more than any machine has
+        return activation
+
+
+class _Starving(Alter):
+    def change(self, activation: Tensor, marked: bool) -> Tensor:
+        if marked:
+            torch.empty(1 << 58)
+        return activation
+
+
+def hungry() -> nn.Module:
+    """Takes three images at once where one is marked."""
+    return _with(_Hungry)
+
+
+def starving() -> nn.Module:
+    """Takes no marked image, however few they are."""
+    return _with(_Starving)
+
+
 def slow() -> nn.Module:
     """A twentieth of a second an image."""
     return _with(_Slow)
