@@ -14,7 +14,17 @@ _OURS = Path(__file__).resolve().parent.parent
 
 
 def speak_anywhere() -> None:
-    """Let stdout and stderr replace what their encoding cannot hold; in the C locale that is even ``×``."""
+    """Let stdout and stderr replace what their encoding cannot hold; in the C locale that is even ``×``.
+
+    A stream that is closed leads nowhere from here on: else the next file that is opened would take its number, and
+    what is meant for people would be written into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number and not _is_open(number):
+                os.dup2(nowhere, number)
+            setattr(sys, name, open(os.devnull, "w" if number else "r"))  # noqa: SIM115 - as long as the process
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)  # not there where a program has put its own stream
         if reconfigure is not None:
@@ -37,6 +47,14 @@ def nobody_listens(stream: TextIO) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def describe_unexpected(error: Exception) -> str:

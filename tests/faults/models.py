@@ -13,12 +13,17 @@ from torch import Tensor, nn
 from tests.tiny import Tiny, build
 
 
+def _tiny() -> Tiny:
+    model = build()
+    assert isinstance(model, Tiny)
+    return model
+
+
 class _Altered(Tiny):
     """The tiny classifier with something done to its activations after `features`, when there are real images."""
 
     def __init__(self) -> None:
-        original = build()
-        assert isinstance(original, Tiny)
+        original = _tiny()
         super().__init__(original.features)
         self.head = original.head
         self.altered = Alter()
@@ -86,6 +91,52 @@ class _Slow(Alter):
     def change(self, activation: Tensor, marked: bool) -> Tensor:
         time.sleep(0.05)
         return activation
+
+
+class _Unused(Tiny):
+    """Has a module that no pass reaches."""
+
+    def __init__(self) -> None:
+        super().__init__(_tiny().features)
+        self.spare = nn.Conv2d(16, 16, 1)
+
+
+class _Unconnected(Tiny):
+    """Has a module whose output the score does not depend on."""
+
+    def __init__(self) -> None:
+        super().__init__(_tiny().features)
+        self.side = nn.Conv2d(16, 16, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.features(x)
+        aside = self.side(features)
+        logits: Tensor = self.head(features.mean((2, 3))) + 0 * aside.detach().mean()
+        return logits
+
+
+class _Pooled(Tiny):
+    """Has a module whose output is one cell."""
+
+    def __init__(self) -> None:
+        super().__init__(_tiny().features)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.pool(self.features(x)).flatten(1))
+        return logits
+
+
+def unused() -> nn.Module:
+    return _Unused()
+
+
+def unconnected() -> nn.Module:
+    return _Unconnected()
+
+
+def pooled() -> nn.Module:
+    return _Pooled()
 
 
 def nan() -> nn.Module:
