@@ -187,7 +187,10 @@ def _keep(path: str, nodes: dict[str, Tensor], gradients: bool) -> Callable[[nn.
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode and parameters that ask for no gradient inside; afterwards all flags as they were."""
+    """Evaluation mode and parameters that ask for no gradient inside; afterwards all flags as they were.
+
+    A compiled module runs as it is written inside: compiled code passes hooks by.
+    """
     training = [part for part in module.modules() if part.training]
     wanting = [parameter for parameter in module.parameters() if parameter.requires_grad]
     try:
@@ -195,12 +198,17 @@ def frozen(module: nn.Module) -> Iterator[None]:
             part.training = False
         for parameter in wanting:
             parameter.requires_grad_(False)
-        yield
+        with torch.compiler.set_stance("force_eager") if _is_compiled(module) else nullcontext():
+            yield
     finally:
         for parameter in wanting:
             parameter.requires_grad_(True)
         for part in training:
             part.training = True
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    return any(hasattr(m, "_orig_mod") or m._compiled_call_impl is not None for m in module.modules())
 
 
 def _no_gradient(paths: Sequence[str]) -> str:

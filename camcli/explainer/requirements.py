@@ -141,6 +141,11 @@ def _attention(plan: Plan, inputs: Tensor) -> Plan:
     blocks = find_blocks(plan.forward, inputs, layer.layout.prefix_tokens + height * width, layer.layout.prefix_tokens)
     if blocks is None:
         raise MethodError(f"{keys}: no attention matrix over all tokens was met in this model. gradcam, layercam work.")
+    if len(set(blocks.paths)) < len(blocks.paths):
+        raise MethodError(
+            f"{keys}: {blocks.paths[0]} computes several attention matrices over all tokens, for which the methods are "
+            "not defined. gradcam, layercam work."
+        )
     plan = plan.adding(blocks=blocks)
     if any(method.key == "legrad" for method in plan.methods):
         plan = plan.adding(block_tail=learn_tail(plan.forward, blocks.paths[-1], inputs))
