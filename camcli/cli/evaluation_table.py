@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -13,13 +14,15 @@ if TYPE_CHECKING:
     from camcli.metrics import Estimate, Metric
 
 _ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
+_WIDTH = 120
+"""Columns where there is no terminal."""
 _HEADLINE = ("ins-del", "road", "adcc", "gridpg", "energy")
 """The first of these that there is decides what is compared in words."""
 
 
 def print_evaluation(evaluation: Evaluation, *, quiet: bool) -> None:
     """Print the tables, one for each group of metrics, then what they say."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
     if not quiet:
         failed = f", {len(evaluation.failed)} failed" if evaluation.failed else ""
         steps = evaluation.settings["settings"]["steps"]
