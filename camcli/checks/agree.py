@@ -15,7 +15,6 @@ from camcli.checks.judge import Words, conclude, worst_first
 from camcli.checks.recorded import MapKey
 from camcli.checks.result import Result, skipped
 from camcli.checks.settings import Check, Setting
-from camcli.methods import METHODS
 
 TROUBLE = "Two methods tell different stories of the same decision: do not rely on either map alone."
 
@@ -51,6 +50,8 @@ def run(context: Context) -> Result:
 
 def family(method: str) -> str:
     """What a method works by; of unknown ones their own name."""
+    from camcli.methods import METHODS
+
     known = METHODS.get(method)
     if known is None:
         return method
@@ -65,6 +66,10 @@ def family(method: str) -> str:
 
 def _pair(context: Context) -> tuple[MapKey, MapKey] | None:
     """The checked method and the first of another family; one that explains the class, where there is one."""
+    if len({method for method, _ in context.run.keys}) < 2:
+        return None
+    from camcli.methods import METHODS  # loads torch, which most checks of a finished run do without
+
     keys = [key for key in context.run.keys if family(key[0]) != family(context.key[0]) and key[0] != "randomcam"]
     keys.sort(key=lambda key: (key[0] not in METHODS or not METHODS[key[0]].class_specific, key[1] != context.key[1]))
     return (context.key, keys[0]) if keys else None

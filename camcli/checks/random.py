@@ -24,7 +24,6 @@ from camcli.checks.judge import Words, conclude, worst_first
 from camcli.checks.lab import UnavailableError
 from camcli.checks.result import Result, skipped
 from camcli.checks.settings import Check, Setting
-from camcli.methods import METHODS
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +38,8 @@ WORDS = Words(
 
 
 def run(context: Context) -> Result:
+    from camcli.methods import METHODS
+
     method = METHODS.get(context.key[0])
     if method is not None and not method.class_specific:
         return skipped("random", f"{method.key} is class-agnostic: it does not claim to explain a class")

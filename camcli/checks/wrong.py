@@ -19,6 +19,9 @@ from camcli.checks.recorded import Seen
 from camcli.checks.result import Result, number, skipped
 from camcli.checks.settings import Check
 
+LEAST = 10
+"""Fewer wrong or right predictions are no ground for saying that they differ."""
+
 
 def run(context: Context) -> Result:
     measured, what = _measured(context)
@@ -34,10 +37,12 @@ def run(context: Context) -> Result:
     low, high = bootstrap.quantile(values, 0.5)
     right_low, right_high = bootstrap.quantile(np.array(right), 0.5)
     apart = low > right_high or high < right_low
+    few = min(len(wrong), len(right)) < LEAST
+    outcome = "too few to tell" if few else "they differ" if apart else "no clear difference"
     why = (
         f"median {what} {number(float(np.median(values)))} [{number(low)} to {number(high)}] in {len(wrong)} wrong "
         f"predictions, {number(float(np.median(right)))} [{number(right_low)} to {number(right_high)}] in {len(right)} "
-        f"right ones: {'they differ' if apart else 'no clear difference'}"
+        f"right ones: {outcome}"
     )
     on_objects = what.startswith("heat")
     worst = worst_first(

@@ -118,9 +118,9 @@ def _folder(settings: dict[str, Any], given: list[str], gate: Gate) -> tuple[str
     from camcli.cli.printer import Printer
     from camcli.pipeline import run
 
-    # Results of the run go to stderr: stdout is for those of the checks.
-    quiet = Talk(gate.talk.quiet or not gate.talk.verbose, gate.talk.verbose, True)
-    with Printer(quiet) as printer, stopping() as stop:
+    # The run speaks on stderr (what --json does): stdout is for the checks.
+    aside = Talk(gate.talk.quiet, gate.talk.verbose, True)
+    with Printer(aside) as printer, stopping() as stop:
         summary = run(config, command=["cam", *sys.argv[1:]], stop=stop, watch=printer)
         printer.summary(summary)
     if summary.status != "complete":

@@ -1,0 +1,193 @@
+"""`cam check` and `cam diff` from end to end: exit codes, refusals, and everything they write."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ..conftest import SAMPLES, Outcome
+from .conftest import World
+from .handmade import blob, blobs, item, write_run
+
+Cam = Callable[..., Outcome]
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ("--model", "factory:tests.tiny:build", "--input-size", 64, "--batch-size", 2)
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    return write_run(tmp_path / "good", [item(i, {"gradcam": m}) for i, m in enumerate(blobs(40))])
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> Path:
+    """The same images, and the heat at their edge."""
+    ring = np.pad(np.zeros((5, 5), np.float32), 1, constant_values=1.0)
+    return write_run(tmp_path / "bad", [item(i, {"gradcam": ring + 0.01 * blob(0.5, 0.97)}) for i in range(40)])
+
+
+def installed(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command as it is installed beside the interpreter."""
+    script = Path(sys.executable).with_name("cam")
+    command = [str(script)] if script.exists() else [sys.executable, "-m", "camcli"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [*command, *map(str, arguments)], capture_output=True, text=True, env=environment, cwd=ROOT, check=False
+    )
+
+
+def test_exit_codes_of_the_installed_command(good: Path, bad: Path, tmp_path: Path) -> None:
+    junit = tmp_path / "out.xml"
+    passed = installed("check", good)
+    assert passed.returncode == 0, passed.stderr
+    failed = installed("check", bad, "--junit", junit)
+    assert failed.returncode == 1, failed.stderr
+    assert "heat at the edge" in failed.stdout
+    assert ET.parse(junit).getroot().get("failures") == "1"
+    wrong = installed("check", good, "--set", "bordr.median_max=1")
+    assert wrong.returncode == 2
+    assert "Did you mean border" in wrong.stderr
+    moved = installed("diff", good, bad)
+    assert moved.returncode == 1, moved.stderr
+
+
+def test_what_makes_the_build_fail_can_be_chosen(cam: Cam, good: Path, bad: Path) -> None:
+    assert cam("check", bad, "--fail-on", "never").code == 0
+    assert cam("check", good, "--set", "suite.min_images=50").code == 0  # inconclusive
+    assert cam("check", good, "--set", "suite.min_images=50", "--fail-on", "warn").code == 1
+    assert cam("check", bad, "--set", "border.warn=true").code == 0
+    assert cam("check", bad, "--set", "border.warn=true", "--fail-on", "warn").code == 1
+    assert cam("check", bad, "--set", "border.enabled=false").code == 0
+    assert cam("check", good, "--fail-on", "sometimes").code == 2
+
+
+def test_a_run_that_is_made_for_the_check_and_its_exit_codes(cam: Cam, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number, path in enumerate(sorted(SAMPLES.rglob("*.jpg"))[:4]):
+        Image.open(path).resize((80, 80)).save(photos / f"{number}.png")
+    loose = ("--set", "suite.min_images=2", "--set", "border.enabled=false", "--set", "focus.enabled=false")
+    checked = cam("check", photos, *TINY, "--output-dir", tmp_path / "out", *loose, "--json")
+    assert checked.code == 0, checked.err
+    assert (tmp_path / "out" / "index.json").is_file()
+    assert checked.document["status"] == "inconclusive"  # hotspot: no class has enough images
+    (photos / "broken.png").write_bytes(b"not an image")
+    partly = cam("check", photos, *TINY, "--output-dir", tmp_path / "partly", *loose)
+    assert partly.code == 3
+    assert "1 could not be explained" in partly.out
+    assert cam("check", tmp_path / "out", "--method", "layercam").code == 2
+    assert cam("check", tmp_path / "nowhere", *TINY).code == 2
+    assert cam("check").code == 2
+
+
+def test_json_is_one_document_on_stdout(cam: Cam, bad: Path) -> None:
+    found = cam("check", bad, "--json")
+    document = found.document
+    assert (found.code, document["exit_code"], document["status"]) == (1, 1, "fail")
+    border = next(row for row in document["checks"] if row["check"] == "border")
+    assert border["status"] == "fail"
+    assert border["value"] > border["threshold"] == 1.3
+    assert border["interval"][0] > 1.3
+    assert border["n"] == 40
+    assert len(border["worst"]) == 6
+    assert {"image", "value"} <= set(border["worst"][0])
+    assert cam("check", bad, "--format", "json").document == document
+
+
+def test_the_table_says_what_failed_by_how_much_and_where(cam: Cam, bad: Path) -> None:
+    out = cam("check", bad).out
+    assert "heat at the edge (even: 1): median 2.0" in out
+    assert "should be at most 1.30" in out
+    assert "border: worst images" in out
+    assert "000.jpg" in out
+    assert "attention checks: 1 failed" in out
+    assert cam("check", bad, "--format", "github").out.startswith("::error title=cam check border")
+
+
+def test_a_baseline_is_written_compared_refused_and_renewed(cam: Cam, good: Path, bad: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "attention.baseline"
+    assert cam("check", good, "--write-baseline", kept).code == 0
+    same = cam("check", good, "--baseline", kept, "--json")
+    assert same.code == 0
+    assert next(row for row in same.document["checks"] if row["check"] == "drift")["status"] == "pass"
+    moved = cam("check", bad, "--baseline", kept, "--set", "border.enabled=false")
+    assert moved.code == 1
+    assert "--rebase" in moved.out
+    fewer = write_run(tmp_path / "fewer", [item(i, {"gradcam": m}) for i, m in enumerate(blobs(35))])
+    refused = cam("check", fewer, "--baseline", kept)
+    assert refused.code == 2
+    assert "5 of the baseline's 40 images are not in the run" in refused.err
+    assert cam("check", fewer, "--rebase").code == 2
+    assert cam("check", fewer, "--baseline", kept, "--rebase").code == 0
+    assert cam("check", fewer, "--baseline", kept).code == 0
+    assert cam("check", good, "--baseline", tmp_path / "none").code == 2
+
+
+def test_diff_tells_stayed_and_changed_predictions_apart(cam: Cam, tmp_path: Path) -> None:
+    maps = blobs(80)
+    before = write_run(tmp_path / "before", [item(i, {"gradcam": m}) for i, m in enumerate(maps)])
+    after = [item(i, {"gradcam": blob(0.9, 0.1) if i >= 60 else m}, predicted=int(i >= 60)) for i, m in enumerate(maps)]
+    found = cam("diff", before, write_run(tmp_path / "after", after), "--json")
+    assert found.code == 0  # the maps of what is still predicted are where they were
+    document: dict[str, Any] = found.document
+    assert (document["images"], document["changed_predictions"]) == (80, 20)
+    spread = document["distances"]
+    assert spread["same prediction"]["spearman"]["median"] == 1
+    assert spread["changed prediction"]["spearman"]["median"] < 0.5
+    assert all(int(row["image"][:3]) >= 60 for row in document["moved"])
+    assert document["moved"][0]["base_prediction"] != document["moved"][0]["new_prediction"]
+
+
+def test_diff_matches_by_content_then_by_name_and_takes_a_baseline(cam: Cam, good: Path, tmp_path: Path) -> None:
+    rows = [item(i, {"gradcam": m}) for i, m in enumerate(blobs(40))]
+    for row in rows[:20]:
+        row["image"] = "moved/" + row["image"]  # the same content elsewhere
+    for row in rows[20:]:
+        row["sha256"] = row["sha256"][::-1]
+    other = write_run(tmp_path / "other", rows)
+    document = cam("diff", good, other, "--json").document
+    assert (document["images"], document["only_base"], document["only_new"]) == (40, 0, 0)
+    assert document["distances"]["all"]["spearman"]["p05"] == 1
+    kept = tmp_path / "kept"
+    assert cam("check", good, "--write-baseline", kept).code == 0
+    assert cam("diff", kept, good).code == 0
+    stranger = write_run(tmp_path / "stranger", [item(900, {"gradcam": blob(0.5, 0.5)})])
+    nothing = cam("diff", good, stranger)
+    assert nothing.code == 2
+    assert "no image in common" in nothing.err
+    assert cam("diff", good, tmp_path).code == 2
+
+
+def test_a_real_run_with_all_outputs(cam: Cam, world: World, tmp_path: Path) -> None:
+    run = world.run("watermark", "marked")
+    sheet, calibrated, junit = tmp_path / "sheet.jpg", tmp_path / "suite.toml", tmp_path / "junit.xml"
+    done = cam("check", run, "--sheet", sheet, "--calibrate", calibrated, "--junit", junit)
+    assert done.code == 1
+    assert "hotspot" in done.out
+    with Image.open(sheet) as picture:
+        assert picture.height > 600
+    assert "[border]" in calibrated.read_text(encoding="utf-8")
+    assert ET.parse(junit).getroot()[0].get("failures") == "2"
+    moved = tmp_path / "moved.jpg"
+    compared = cam("diff", run, world.run("clean", "marked"), "--sheet", moved)
+    assert compared.code in (0, 1)
+    assert "moved most" in compared.out
+    assert moved.is_file()
+
+
+def test_help_of_both_commands_does_not_load_torch() -> None:
+    for command in ("check", "diff"):
+        called = f"try: main(['{command}', '--help'])\nexcept SystemExit: pass"
+        code = f"import sys; from camcli.cli import main\n{called}\nassert 'torch' not in sys.modules"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "Examples" in done.stdout

@@ -1,0 +1,198 @@
+"""Every check that reads the run folder alone: where it passes, where it fails, where it cannot tell, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from camcli.attention import border_share
+from camcli.checks import Result, check_run
+from camcli.checks.distances import mass
+from camcli.errors import ConfigError, SourceError
+
+from .handmade import blob, blobs, item, write_run
+
+RING = np.pad(np.zeros((5, 5), np.float32), 1, constant_values=1.0)
+
+
+def check(run: Path, name: str, *changes: str, **more: Any) -> Result:
+    found = check_run(str(run), changes=[f"{name}.enabled=true", *changes], **more)
+    return next(result for result in found if result.check == name)
+
+
+def of_maps(folder: Path, maps: list[np.ndarray], **more: Any) -> Path:
+    return write_run(folder, [item(i, {"gradcam": raw}, **more) for i, raw in enumerate(maps)])
+
+
+def test_valid_counts_every_kind_of_degenerate_map(tmp_path: Path) -> None:
+    good = blobs(400)
+    assert check(of_maps(tmp_path / "good", good), "valid").status == "pass"
+    one_bad = [*good[:-1], np.zeros((7, 7), np.float32)]
+    assert check(of_maps(tmp_path / "one", one_bad), "valid").status == "pass"  # 0.25 %
+    bad = [*good[:-3], np.zeros((7, 7), np.float32), np.ones((7, 7), np.float32), np.full((7, 7), np.nan, np.float32)]
+    failed = check(of_maps(tmp_path / "bad", bad), "valid")
+    assert failed.status == "fail"  # 0.75 % by value, whatever an interval would say
+    assert failed.deciding is not None
+    assert failed.deciding.value == pytest.approx(3 / 400)
+    assert "1 constant, 1 nonfinite, 1 zero" in failed.why
+    assert {one.image for one in failed.worst} == {"397.jpg", "398.jpg", "399.jpg"}
+
+
+def test_border_fails_for_heat_in_a_ring_and_names_the_worst(tmp_path: Path) -> None:
+    assert check(of_maps(tmp_path / "good", blobs(40)), "border").status == "pass"
+    maps = [RING + 0.01 * i * blob(0.5, 0.5) for i in range(40)]
+    failed = check(of_maps(tmp_path / "ring", maps), "border")
+    assert failed.status == "fail"
+    assert [one.image for one in failed.worst[:3]] == ["000.jpg", "001.jpg", "002.jpg"]
+    assert failed.worst[0].value == pytest.approx(border_share(mass(RING)), abs=1e-3)
+    assert 1.9 < failed.worst[0].value < 2.1
+
+
+def test_border_cannot_tell_on_small_grids(tmp_path: Path) -> None:
+    found = check(of_maps(tmp_path / "run", blobs(40, grid=4)), "border")
+    assert found.status == "inconclusive"
+    assert "7×7" in found.why
+
+
+def test_focus_fails_for_even_maps_and_for_single_cells(tmp_path: Path) -> None:
+    assert check(of_maps(tmp_path / "good", blobs(40)), "focus").status == "pass"
+    even = check(of_maps(tmp_path / "even", blobs(40, base=50.0)), "focus")
+    assert even.status == "fail"
+    assert even.deciding is not None
+    assert (even.deciding.side, even.deciding.threshold) == ("max", 0.97)
+    cell = np.zeros((7, 7), np.float32)
+    cell[3, 3] = 1
+    single = check(of_maps(tmp_path / "cell", [cell] * 40), "focus")
+    assert single.status == "fail"
+    assert single.deciding is not None
+    assert single.deciding.side == "min"
+
+
+def test_too_few_images_are_inconclusive_unless_allowed(tmp_path: Path) -> None:
+    run = of_maps(tmp_path / "run", blobs(12))
+    few = check(run, "focus")
+    assert few.status == "inconclusive"
+    assert "only 12 images where 30 are needed" in few.why
+    assert check(run, "focus", "suite.min_images=10").status == "pass"
+    assert check(run, "focus", "focus.min_images=10").status == "pass"
+
+
+def manifest(folder: Path, rows: list[str], columns: str) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "m.csv").write_text(columns + "\n" + "\n".join(rows) + "\n")
+    return f'suite.manifest="{folder / "m.csv"}"'
+
+
+def test_foreground_by_boxes_and_by_masks(tmp_path: Path) -> None:
+    run = of_maps(tmp_path / "run", [blob(0.3, 0.3) for _ in range(40)])
+    on = manifest(tmp_path / "on", [f'{i:03d}.jpg,"7,7,35,35"' for i in range(40)], "image,box")
+    off = manifest(tmp_path / "off", [f'{i:03d}.jpg,"42,42,70,70"' for i in range(40)], "image,box")
+    assert check(run, "foreground", on).status == "pass"
+    failed = check(run, "foreground", off)
+    assert failed.status == "fail"
+    assert "not on the objects" in failed.why
+    mask = np.zeros((140, 140), np.uint8)  # of twice the image's size
+    mask[14:70, 14:70] = 1
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    masks = manifest(tmp_path, [f"{i:03d}.jpg,mask.png" for i in range(40)], "image,mask")
+    by_mask, by_box = check(run, "foreground", masks), check(run, "foreground", on)
+    assert by_mask.deciding is not None
+    assert by_box.deciding is not None
+    assert by_mask.deciding.value == pytest.approx(by_box.deciding.value, rel=1e-9)
+
+
+def test_foreground_judges_classes_by_themselves(tmp_path: Path) -> None:
+    items = [item(i, {"gradcam": blob(0.3, 0.3)}, predicted=0, label=0) for i in range(60)]
+    items += [item(i, {"gradcam": blob(0.8, 0.8)}, predicted=1, label=1) for i in range(60, 80)]
+    run = write_run(tmp_path / "run", items)
+    boxes = manifest(tmp_path, [f'{i:03d}.jpg,"7,7,35,35"' for i in range(80)], "image,box")
+    failed = check(run, "foreground", boxes, "foreground.p05_min=false")
+    assert failed.status == "fail"
+    assert failed.deciding is not None
+    assert failed.deciding.name == "class class 1: median"
+    assert check(run, "foreground", boxes, "foreground.p05_min=false", "foreground.class_images=1000").status == "pass"
+
+
+def test_foreground_leaves_out_objects_that_fill_the_view(tmp_path: Path) -> None:
+    run = of_maps(tmp_path / "run", [blob(0.5, 0.5) for _ in range(40)])
+    full = manifest(tmp_path, [f'{i:03d}.jpg,"0,0,70,69"' for i in range(40)], "image,box")
+    assert check(run, "foreground", full).status == "skipped"
+    assert check(run, "foreground", full, "foreground.largest=1.0").status == "fail"
+
+
+def test_avoid_by_one_box_and_by_the_manifest(tmp_path: Path) -> None:
+    bottom = of_maps(tmp_path / "bottom", [blob(0.5, 0.95) for _ in range(40)])
+    middle = of_maps(tmp_path / "middle", [blob(0.5, 0.4) for _ in range(40)])
+    bar = "avoid.box=0,0.85,1,1"
+    assert check(bottom, "avoid", bar).status == "fail"
+    assert check(middle, "avoid", bar).status == "pass"
+    own = manifest(tmp_path, [f'{i:03d}.jpg,"0,59.5,70,70"' for i in range(40)], "image,avoid")
+    found = check(bottom, "avoid", own)
+    by_box = check(bottom, "avoid", bar)
+    assert found.status == "fail"
+    assert found.deciding is not None
+    assert by_box.deciding is not None
+    assert found.deciding.value == pytest.approx(by_box.deciding.value)
+    assert check(middle, "avoid").status == "skipped"
+    with pytest.raises(ConfigError, match="shares of the picture"):
+        check(middle, "avoid", "avoid.box=0,60,70,70")
+
+
+def test_agree_needs_two_families_and_only_warns(tmp_path: Path) -> None:
+    maps = blobs(40)
+
+    def run(name: str, other: list[np.ndarray], method: str = "reciprocam") -> Path:
+        pairs = enumerate(zip(maps, other, strict=True))
+        return write_run(tmp_path / name, [item(i, {"gradcam": a, method: b}) for i, (a, b) in pairs])
+
+    assert check(run("same", [m**2 for m in maps]), "agree").status == "pass"  # the same order of cells
+    other = check(run("other", [blob(0.9, 0.1, base=0.01 * i) for i in range(40)]), "agree")
+    assert other.status == "warn"
+    assert "gradcam and reciprocam" in other.why
+    assert check(run("kin", maps, method="layercam"), "agree").status == "skipped"
+
+
+def test_wrong_reports_and_never_fails(tmp_path: Path) -> None:
+    items = [item(i, {"gradcam": blob(0.5, 0.5)}, predicted=0, label=0) for i in range(30)]
+    items += [item(i, {"gradcam": blob(0.5, 0.5, base=9.0)}, predicted=0, label=1) for i in range(30, 50)]
+    found = check(write_run(tmp_path / "run", items), "wrong")
+    assert found.status == "pass"
+    assert "they differ" in found.why
+    assert found.details["wrong"]["n"] == 20
+    assert found.details["wrong"]["median"] > found.details["right"]["median"]
+    assert check(of_maps(tmp_path / "unlabelled", blobs(5)), "wrong").status == "skipped"
+
+
+def test_hotspot_pass_and_too_coarse_without_a_model(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    items = [item(i, {"gradcam": blob(*rng.uniform(0.1, 0.9, 2), width=0.08)}, predicted=i % 2) for i in range(80)]
+    assert check(write_run(tmp_path / "spread", items), "hotspot").status == "pass"
+    centred = [item(i, {"gradcam": blob(0.5, 0.5)}, predicted=i % 2) for i in range(80)]
+    # All classes look at the same place: that is where the objects are.
+    assert check(write_run(tmp_path / "centred", centred), "hotspot").status == "pass"
+    marked = [item(i, {"gradcam": blob(0.1, 0.1) if i % 2 else blob(0.6, 0.6)}, predicted=i % 2) for i in range(80)]
+    open_question = check(write_run(tmp_path / "marked", marked), "hotspot")
+    assert open_question.status == "inconclusive"  # nothing here to try the cause on
+    assert "100 % of the maps" in open_question.why
+    coarse = [item(i, {"gradcam": blob(0.5, 0.5, grid=4)}, predicted=i % 2) for i in range(80)]
+    assert "larger than 5 %" in check(write_run(tmp_path / "coarse", coarse), "hotspot").why
+
+
+def test_a_folder_without_a_finished_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"no index\.json"):
+        check_run(str(tmp_path))
+    (tmp_path / "index.json").write_text("{}")
+    with pytest.raises(SourceError, match="this version of cam reads"):
+        check_run(str(tmp_path))
+
+
+def test_which_maps_are_checked_can_be_chosen(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", [item(i, {"gradcam": m, "layercam": RING}) for i, m in enumerate(blobs(40))])
+    assert check(run, "border").status == "pass"
+    assert check(run, "border", "suite.method=layercam").status == "fail"
+    with pytest.raises(ConfigError, match="Did you mean gradcam"):
+        check(run, "border", "suite.method=gradcm")

@@ -1,0 +1,202 @@
+"""Suites, baselines, JUnit, annotations, calibration, the sheet."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from camcli.checks import Result, check_run, load_suite, read_baseline, read_run, write_baseline
+from camcli.checks.baseline import MOST_CELLS, reduced
+from camcli.checks.calibrate import calibrated
+from camcli.checks.junit import junit
+from camcli.checks.result import Condition, Worst
+from camcli.checks.settings import COMMON
+from camcli.checks.speak import github
+from camcli.checks.table import CHECKS
+from camcli.errors import ConfigError
+
+from .handmade import blob, blobs, item, write_run
+
+KEY = ("gradcam", "layer")
+
+
+def results() -> list[Result]:
+    bad = Condition("median", 1.62, "max", 1.3, (1.5, 1.75), 40, "fail")
+    worst = (Worst("a\x00b & <c>.jpg", "photos", 2.1, "heat 2.1"),)
+    return [
+        Result("valid", "pass", "all 40 maps show something", n=40),
+        Result("border", "fail", "median 1.62: 100 %\nsecond line", (bad,), 40, worst),
+        Result("agree", "warn", "they differ", n=40),
+        Result("focus", "inconclusive", "too few", n=4),
+        Result("avoid", "skipped", "no region"),
+    ]
+
+
+# The test cases of the schema that Jenkins' xunit plugin ships (junit-10.xsd), and the order of Apache Ant's.
+ATTRIBUTES = {
+    "testsuites": {"name", "time", "tests", "failures", "errors", "disabled"},
+    "testsuite": {"name", "tests", "failures", "errors", "skipped", "time", "timestamp", "hostname", "id"},
+    "testcase": {"name", "classname", "time", "assertions", "status", "file", "line"},
+    "failure": {"message", "type"}, "error": {"message", "type"}, "skipped": {"message"},
+    "property": {"name", "value"}, "properties": set(), "system-out": set(), "system-err": set(),
+}  # fmt: skip
+REQUIRED = {
+    "testsuite": {"name", "tests", "failures", "errors", "time", "timestamp", "hostname"},
+    "testcase": {"name", "classname", "time"}, "property": {"name", "value"}, "failure": {"type"},
+}  # fmt: skip
+CHILDREN = {
+    "testsuites": r"(testsuite,)*", "testsuite": r"properties,(testcase,)*system-out,system-err,",
+    "testcase": r"((skipped|error|failure),)?(system-out,)?(system-err,)?", "properties": r"(property,)*",
+}  # fmt: skip
+
+
+def assert_follows_the_schema(element: ET.Element) -> None:
+    assert set(element.attrib) <= ATTRIBUTES[element.tag], element.tag
+    assert REQUIRED.get(element.tag, set()) <= set(element.attrib), element.tag
+    order = "".join(f"{child.tag}," for child in element)
+    assert re.fullmatch(CHILDREN.get(element.tag, ""), order), (element.tag, order)
+    for name in ("tests", "failures", "errors", "skipped"):
+        assert element.get(name, "0").isdecimal() or element.tag == "skipped"
+    for child in element:
+        assert_follows_the_schema(child)
+
+
+@pytest.mark.parametrize(("strict", "failures", "skipped"), [(False, 1, 2), (True, 3, 1)])
+def test_junit_follows_the_schema_and_counts(strict: bool, failures: int, skipped: int) -> None:
+    root = ET.fromstring(junit(results(), "cam\x01 run", strict=strict, properties={"model": "m"}))
+    assert_follows_the_schema(root)
+    suite = root[0]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", suite.attrib["timestamp"])
+    assert [suite.attrib[k] for k in ("tests", "failures", "skipped")] == ["5", str(failures), str(skipped)]
+    assert len(suite.findall("testcase/failure")) == failures
+    assert len(suite.findall("testcase/skipped")) == skipped
+    border = suite.find("testcase[@name='border']")
+    assert border is not None
+    out = border.findtext("system-out") or ""
+    assert "a\ufffdb & <c>.jpg: heat 2.1" in out  # a character that XML cannot hold
+    assert "should be at most 1.30" in out
+
+
+def test_github_annotations_stay_on_one_line_each() -> None:
+    lines = github(results(), "out")
+    assert [line.split(" ")[0] for line in lines] == ["::error", "::warning", "::warning", "::notice"]
+    assert all("\n" not in line for line in lines)
+    assert "100 %25%0Asecond line" in lines[0]
+    assert lines[0].startswith("::error title=cam check border%3A fail::")
+
+
+def test_a_suite_of_a_file_with_changes_over_it(tmp_path: Path) -> None:
+    path = tmp_path / "suite.toml"
+    path.write_text("[suite]\nmin_images = 7\n[border]\nmedian_max = 1.1\np95_max = false\n[focus]\nenabled = false\n")
+    suite = load_suite(str(path), ["border.warn=true", "avoid.box=0,0,1,0.1"])
+    assert list(suite.settings) == ["border", "avoid"]
+    assert suite.common["min_images"] == 7
+    assert suite.settings["border"] == {
+        "enabled": True, "min_images": None, "warn": True, "median_max": 1.1, "p95_max": None,
+    }  # fmt: skip
+    assert suite.settings["avoid"]["box"] == "0,0,1,0.1"
+    assert "stable" not in load_suite().settings
+    assert "stable" in load_suite(None, ["stable.images=4"]).settings
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("bordr.median_max=1", "Did you mean border"),
+        ("border.median=1", "Did you mean median_max"),
+        ("border.median_max=high", "must be a number"),
+        ("border.min_images=1.5", "must be a whole number"),
+        ("border.enabled=1", "must be true or false"),
+        ("hotspot.share=false", "must be a number"),
+        ("border", "CHECK.KEY=VALUE"),
+    ],
+)
+def test_a_wrong_change_is_named(change: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        load_suite(None, [change])
+
+
+def test_every_check_says_what_it_is_and_what_its_settings_mean() -> None:
+    for key, check in CHECKS.items():
+        assert check.question.endswith("?")
+        assert not set(check.settings) & set(COMMON), key
+        assert all(setting.help for setting in check.settings.values())
+
+
+def test_a_baseline_is_small_and_complete(tmp_path: Path) -> None:
+    run = read_run(write_run(tmp_path / "run", [item(i, {"gradcam": m}) for i, m in enumerate(blobs(100))]))
+    path = tmp_path / "attention.baseline"
+    size = write_baseline(str(path), run, KEY)
+    assert size == path.stat().st_size
+    assert size / 100 < 500
+    known = read_baseline(str(path))
+    assert known.differences(run, KEY) == []
+    for seen in run.images:
+        found = known.find(seen)
+        assert found is not None
+        assert found.raw is not None
+        np.testing.assert_array_equal(found.raw, seen.heats[KEY].raw)
+    large = reduced(np.random.default_rng(0).random((32, 24)).astype(np.float32))
+    assert large.size <= MOST_CELLS
+
+
+def test_a_baseline_of_something_else_says_what_differs(tmp_path: Path) -> None:
+    items = [item(i, {"gradcam": m}) for i, m in enumerate(blobs(10))]
+    run = read_run(write_run(tmp_path / "run", items))
+    path = str(tmp_path / "b")
+    write_baseline(path, run, KEY)
+    known = read_baseline(path)
+    fewer = read_run(write_run(tmp_path / "fewer", items[:8]))
+    assert known.differences(fewer, KEY) == ["2 of the baseline's 10 images are not in the run"]
+    model = {**run.header["model"], "mean": [0.0], "weights_sha256": "1" * 64}
+    other = read_run(write_run(tmp_path / "other", items, model=model))
+    assert known.differences(other, KEY) == ["mean: [0.5] → [0.0]"]  # other weights are what drift is for
+    for text in ("", "{}", "not json"):
+        Path(path).write_text(text)
+        with pytest.raises(ConfigError, match="baseline"):
+            read_baseline(path)
+
+
+def test_a_calibrated_suite_lets_the_good_run_pass_and_a_worse_one_not(tmp_path: Path) -> None:
+    good = write_run(tmp_path / "good", [item(i, {"gradcam": m}) for i, m in enumerate(blobs(60))])
+    suite = load_suite(None, ["border.median_max=0.01", "border.p95_max=0.01", "focus.enabled=true"])
+    from camcli.checks import run_checks
+
+    first = run_checks(read_run(good), suite)
+    assert {one.check: one.status for one in first}["border"] == "fail"
+    path = tmp_path / "calibrated.toml"
+    path.write_text(calibrated(first, suite, str(good)), encoding="utf-8")
+    document = tomllib.loads(path.read_text(encoding="utf-8"))
+    assert document["focus"]["median_min"] < document["focus"]["median_max"] < 0.97
+    again = {one.check: one.status for one in check_run(str(good), suite=str(path))}
+    assert again["border"] == again["focus"] == "pass"
+    others = write_run(tmp_path / "kin", [item(i, {"gradcam": m}) for i, m in enumerate(blobs(60, seed=5))])
+    assert {r.status for r in check_run(str(others), suite=str(path)) if r.check in ("border", "focus")} == {"pass"}
+    worse = write_run(tmp_path / "worse", [item(i, {"gradcam": blob(0.5, 0.95)}) for i in range(60)])
+    assert {one.check: one.status for one in check_run(str(worse), suite=str(path))}["border"] == "fail"
+
+
+def test_results_are_json_as_documented(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", [item(i, {"gradcam": m}) for i, m in enumerate(blobs(40))])
+    for result in check_run(str(run)):
+        row = json.loads(json.dumps(result.as_json(), allow_nan=False))
+        assert {"check", "status", "value", "threshold", "interval", "n", "worst", "why"} <= set(row)
+
+
+def test_the_sheet_names_its_format(tmp_path: Path) -> None:
+    from camcli.checks.sheet import Row, write_sheet
+
+    tile = ([np.zeros((20, 40, 3), np.uint8)], "a very long name that does not fit below its picture.jpg\nvalue")
+    for name in ("s.jpg", "s.png", "s.webp"):
+        write_sheet(str(tmp_path / name), [Row("border: fail", [tile, tile]), Row("focus: pass", [tile])])
+        with Image.open(tmp_path / name) as sheet:
+            assert sheet.width >= 2 * 224
+    with pytest.raises(ConfigError, match=r"\.png"):
+        write_sheet(str(tmp_path / "s.gif"), [])
