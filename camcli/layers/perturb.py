@@ -59,14 +59,14 @@ def noise(count: int, channels: int, height: int, width: int, seed: int) -> Tens
     return 0.5 * fine + F.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)
 
 
-def perturbation(channels: int, height: int, width: int) -> Perturbation:
-    """The images for an input of this size."""
-    base, other = noise(2, channels, height, width, seed=1).unsqueeze(1)
+def perturbation(channels: int, height: int, width: int, mirrored: bool = False) -> Perturbation:
+    """The images for an input of this size; ``mirrored`` gives another image with the blocks at mirrored places."""
+    base, other = noise(2, channels, height, width, seed=4 if mirrored else 1).unsqueeze(1)
     images, boxes = [base], []
     other = other + _LIFT
     for row, column in CENTRES:
         y0, y1 = _interval(row, height)
-        x0, x1 = _interval(column, width)
+        x0, x1 = _interval(1 - column if mirrored else column, width)
         image = base.clone()
         image[:, :, y0:y1, x0:x1] = other[:, :, y0:y1, x0:x1]
         images.append(image)

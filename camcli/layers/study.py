@@ -8,21 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from camcli.errors import ModelError
+from camcli.layers.evidence import Evidence
 from camcli.layers.layout import LayoutFlag
-from camcli.layers.perturb import Movement, Perturbation, movements, noise, perturbation
+from camcli.layers.perturb import noise, perturbation
 from camcli.layers.probe import ProbedModel, Record, record, undisturbed
-from camcli.layers.proof import Prover, Verdict
+from camcli.layers.proof import Verdict
 from camcli.layers.structure import main_tensor
 from camcli.layers.warmup import warmed_up
 
 _CALIBRATION = 1  # images that batch-norm statistics are taken from; more would cost passes and prove no more
+_CERTAIN = 0.9  # agreement below which a proof is asked for twice
 _NO_GRADIENT = 1e-9  # of the largest gradient anywhere in the activation
 
 
@@ -34,16 +36,17 @@ class Study:
         model: the model.
         record: the recorded pass.
         warmed: whether the network was found untrained and given signals.
+        flag: what the user says about layouts.
+        evidence: the batch of perturbed images.
+        second: another one, for where the first leaves doubt.
     """
 
     model: ProbedModel
     record: Record
-    prover: Prover
     warmed: bool
     flag: LayoutFlag
-    _perturbation: Perturbation
-    _place: tuple[torch.device, torch.dtype]
-    _moved: dict[str, Movement | None] = field(default_factory=dict)
+    evidence: Evidence
+    second: Evidence
     _verdicts: dict[str, Verdict] = field(default_factory=dict)
     _slopes: dict[str, Tensor | None] = field(default_factory=dict)
 
@@ -52,31 +55,33 @@ class Study:
         visit = self.record.visits[path]
         if visit.calls != 1 or visit.shape is None or visit.shape[0] != 1:
             return False
-        return bool(self.prover.readings(visit.shape))
+        return bool(self.evidence.prover.readings(visit.shape))
 
     def perturb(self, paths: Sequence[str]) -> None:
         """Have the evidence on all these modules ready, for the price of one batch."""
-        wanted = [path for path in dict.fromkeys(paths) if path not in self._moved and self.plausible(path)]
-        if not wanted:
-            return
-        device, dtype = self._place
-        images = self._perturbation.images.to(device, dtype)
-        moved = movements(self.model.module, wanted, images, self.model.module)
-        self._moved.update({path: moved.get(path) for path in wanted})
+        self.evidence.gather(path for path in paths if self.plausible(path))
 
     def verdict(self, path: str) -> Verdict:
         """What the perturbations say about this module's output."""
         if path not in self._verdicts:
-            self._verdicts[path] = self._judge(path)
+            self._verdicts[path] = self._judged(path) if self.plausible(path) else self._why_not(path)
         return self._verdicts[path]
 
-    def _judge(self, path: str) -> Verdict:
-        self.perturb([path])
-        if path in self._moved:
-            moved = self._moved[path]
-            if moved is None:
-                return Verdict(None, "refuted", "not spatial: images of a batch do not stay apart")
-            return self.prover.verdict(moved, self.flag)
+    def _judged(self, path: str) -> Verdict:
+        first = self.evidence.verdict(path, self.flag)
+        if first.proof != "proven" or first.agreement >= _CERTAIN:
+            return first
+        self.second.gather(self.evidence.paths)
+        second = self.second.verdict(path, self.flag)
+        agreement = min(first.agreement, second.agreement)
+        if second.proof == "proven" and second.layout == first.layout:
+            return replace(first, agreement=agreement)
+        reason = (
+            f"one image speaks for {first.layout} ({first.agreement:.2f}), another does not ({second.agreement:.2f})"
+        )
+        return Verdict(first.layout, "unproven", reason, agreement)
+
+    def _why_not(self, path: str) -> Verdict:
         visit = self.record.visits[path]
         if visit.calls == 0:
             return Verdict(None, "unproven", "never runs in a forward pass")
@@ -118,14 +123,18 @@ def study(model: ProbedModel, flag: LayoutFlag, needs_gradient: bool = True) -> 
     parameter = next((p for p in model.module.parameters() if p.is_floating_point()), None)
     device = parameter.device if parameter is not None else torch.device("cpu")
     dtype = parameter.dtype if parameter is not None else torch.float32
-    devices = [device] if device.type == "cuda" else []
-    with undisturbed(model.module), torch.random.fork_rng(devices):
+    images = perturbation(*size)
+
+    def feed(batch: Tensor) -> Any:
+        return model.module(batch.to(device, dtype))
+
+    with undisturbed(model.module), torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)  # a model that draws at random draws the same for every probing image
         with warmed_up(model.module, noise(_CALIBRATION, *size, seed=2).to(device, dtype)) as warmed:
-            images = perturbation(*size)
             recorded = record(model, images.images[:1].to(device, dtype), _scorer(model, needs_gradient))
-            prover = Prover(images.boxes, size[1:])
-            yield Study(model, recorded, prover, warmed, flag, images, (device, dtype))
+            first = Evidence.of(model.module, images, feed)
+            second = Evidence.of(model.module, perturbation(*size, mirrored=True), feed)
+            yield Study(model, recorded, warmed, flag, first, second)
 
 
 def _scorer(model: ProbedModel, needs_gradient: bool) -> Any:

@@ -68,7 +68,7 @@ def gradcam(module: nn.Module, reported: Reported, image: Tensor) -> Tensor:
     return (slopes.mean((2, 3), keepdim=True) * maps).sum(1)[0]
 
 
-def follows(module: nn.Module, reported: Reported, shape: tuple[int, int, int], count: int = 9) -> tuple[float, float]:
+def follows(module: nn.Module, reported: Reported, shape: tuple[int, int, int], count: int = 16) -> tuple[float, float]:
     """How well the place where the activation moves follows the place that was changed in the image.
 
     A patch of the image is inverted at ``count`` random places. Returns the correlations, over the places, of the row
@@ -90,8 +90,9 @@ def follows(module: nn.Module, reported: Reported, shape: tuple[int, int, int], 
             changed[:, :, y : y + side_y, x : x + side_x] = 2.0 - changed[:, :, y : y + side_y, x : x + side_x]
             moved.append((_seen(module, reported, changed) - still).float().pow(2).sum(1).sqrt()[0])
     fields = torch.stack(moved)
-    fields = fields / (fields.mean(0) + 1e-3 * fields.max() + 1e-30)
-    fields = (fields - fields.mean(0)).clamp(min=0)
+    fields = fields / (fields.mean((1, 2), keepdim=True) + 1e-30)  # some patches change more than others
+    fields = fields / (fields.mean(0) + 1e-3)  # some cells move for any patch
+    fields = (fields - fields.mean((1, 2), keepdim=True)).clamp(min=0).square()
     mass = fields.sum((1, 2)) + 1e-30
     rows = (fields.sum(2) * torch.arange(fields.shape[1])).sum(1) / mass
     columns = (fields.sum(1) * torch.arange(fields.shape[2])).sum(1) / mass
