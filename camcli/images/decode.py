@@ -18,6 +18,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from camcli.errors import ImageError
 from camcli.images.damage import has_known_start, is_cut_short, what_it_is
+from camcli.images.libtiff import quiet_libtiff
 from camcli.images.rgb import to_rgb
 
 MAX_PIXELS = 89_478_485
@@ -94,7 +95,7 @@ def pillow_limits(*, max_pixels: int | None = None, allow_truncated: bool = Fals
     """
     del allow_truncated
     limits = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), quiet_libtiff():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         # Pillow warns above its limit and refuses above twice as much.

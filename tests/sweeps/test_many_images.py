@@ -1,0 +1,40 @@
+"""Long runs: memory that does not grow. Minutes, so only when asked for.
+
+``python -m pytest tests/sweeps/test_many_images.py -s --timeout 3600 --basetemp FOLDER_WITH_4_GB``
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.conftest import TINY
+from tests.faults.forking import Forks
+from tests.faults.test_many_images import SIMULATED, manifest, memory_of, needs_proc
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    with Forks() as server:
+        yield server
+
+
+@needs_proc
+@pytest.mark.parametrize(("count", "simulated"), [(10_000, False), (1_000_000, True)], ids=["10,000", "a million"])
+def test_row_27(count: int, simulated: bool, forks: Forks, tmp_path: Path) -> None:
+    """10,000 small images flat within 5 % after the first 500; a million simulated ones, at 33 bytes an image."""
+    out, start = tmp_path / "out", time.monotonic()
+    save = "none" if simulated else "overlay,raw"
+    command = ("run", manifest(tmp_path, count), "--save", save, *TINY, "--output-dir", out)
+    running = forks.start(command, before=SIMULATED if simulated else "")
+    early, most = memory_of(running, out / "index.jsonl", 1200, 10_000 if simulated else 500)
+    assert running.wait() == 0, running.err
+    seconds = time.monotonic() - start
+    print(f"{count} images: {early / 2**20:.0f} MiB after the first, at most {most / 2**20:.0f} MiB, {seconds:.0f} s")
+    with (out / "index.jsonl").open("rb") as journal:
+        assert sum(1 for _ in journal) == 1 + count
+    allowed = early + 160 * count if simulated else 1.05 * early
+    assert most < allowed
