@@ -55,7 +55,7 @@ def grad_cam_loop(model: nn.Module, transform: Any, layer: str, paths: Sequence[
         for first in range(0, len(paths), BATCH):
             some = paths[first : first + BATCH]
             images = [Image.open(path).convert("RGB") for path in some]
-            maps = cam(input_tensor=torch.stack([transform(image) for image in images]))
+            maps = cam(torch.stack([transform(image) for image in images]), targets=None)
             for path, image, heat in zip(some, images, maps, strict=True):
                 resized = cv2.resize(heat, image.size)
                 overlay = show_cam_on_image(np.float32(image) / 255, resized, use_rgb=True)  # type: ignore[arg-type]

@@ -48,7 +48,7 @@ class Block(nn.Module):
 
 def chained(block: Block, x: Tensor) -> Tensor:
     after: Tensor = block.norm(block.conv(x))
-    return after.relu()
+    return after.sigmoid()
 
 
 def used_beside(block: Block, x: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ def test_folding_changes_no_output(norm: str, bias: bool) -> None:
         assert (tuning.folded, tuning.channels_last, tuning.notes) == (1, True, ())
         found = model.module(tuning.arranged(images))
     torch.testing.assert_close(found, expected, rtol=0, atol=TOLERANCE * float(expected.abs().max()))
-    assert not torch.equal(expected, torch.zeros_like(expected))
+    assert float(expected.std()) > 1e-3  # there was something to compare
 
 
 @pytest.mark.parametrize("join", [used_beside, run_twice, changed_between, written_between])
