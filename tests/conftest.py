@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Two workers share two cores; before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SAMPLES = Path(__file__).resolve().parent.parent / "sample_images"
 
