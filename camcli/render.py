@@ -151,7 +151,8 @@ class Drawing:
             return to_gray(self.placed)
         if kind == "map":
             return self.placed.astype(np.float16)
-        return {"heatmap": self.heatmap, "overlay": self.overlay, "panel": self.panel}[kind]
+        drawn: np.ndarray = getattr(self, kind)
+        return drawn
 
     @cached_property
     def heatmap(self) -> np.ndarray:
