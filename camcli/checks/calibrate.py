@@ -39,7 +39,7 @@ def calibrated(results: Sequence[Result], suite: Suite, run: str) -> str:
     ]
     for result in results:
         lines += ["", f"[{result.check}]"]
-        measured = {
+        measured: dict[tuple[str, str], Condition] = {
             (one.name, one.side): one
             for one in result.conditions
             if one.interval is not None and one.status != "inconclusive"

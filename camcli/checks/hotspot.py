@@ -86,6 +86,8 @@ def _sentence(spot: Spot) -> str:
 
 def probability_falls(context: Context, spot: Spot) -> list[tuple[Seen, float]]:
     """By how much the class's probability falls in each image when the region is painted over."""
+    import torch
+
     chosen = context.sample([(seen, seen.heats[context.key]) for seen in spot.images])
     cells = hot_cells([heat.raw for _, heat in chosen], spot, context.settings["paint"])
     lab = context.lab
@@ -94,7 +96,8 @@ def probability_falls(context: Context, spot: Spot) -> list[tuple[Seen, float]]:
         inputs = lab.inputs([picture.pixels])
         covered = inputs.clone()
         covered[0] = covered.new_tensor(paint_over(inputs[0].cpu().numpy(), cells))
-        before, after = (float(lab.probabilities(x)[0, spot.target]) for x in (inputs, covered))
+        target = torch.tensor([spot.target], device=inputs.device)
+        before, after = (float(lab.score(x, target)) for x in (inputs, covered))
         falls.append((picture.seen, before - after))
     return falls
 

@@ -149,14 +149,15 @@ class Lab:
         kept: np.ndarray = np.concatenate(found)[: len(pixels)]
         return kept
 
-    def probabilities(self, inputs: torch.Tensor) -> np.ndarray:
-        """(N, classes) of inputs (N, C, H, W)."""
+    def score(self, inputs: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        """(N,) float32: the probability of each input's own class; inputs (N, C, H, W), classes (N,)."""
         import torch
 
         model, mode = self.setup.model, self.setup.config.probability
         with torch.no_grad():
             logits = model.logits(model.module(inputs)).float()
-        return np.asarray(model.probabilities(logits, mode).cpu().numpy())  # type: ignore[arg-type]
+        found = model.probabilities(logits, mode)  # type: ignore[arg-type]
+        return found.gather(1, classes[:, None])[:, 0]
 
     def inputs(self, pixels: Sequence[np.ndarray]) -> torch.Tensor:
         """The model's input of prepared pixels."""

@@ -9,6 +9,7 @@ from camcli.checks import (
     avoid,
     border,
     drift,
+    faithful,
     focus,
     foreground,
     hotspot,
@@ -19,7 +20,7 @@ from camcli.checks import (
     wrong,
 )
 
-_MODULES = (valid, layout, border, focus, foreground, avoid, hotspot, stable, random, agree, drift, wrong)
+_MODULES = (valid, layout, border, focus, foreground, avoid, hotspot, stable, random, faithful, agree, drift, wrong)
 
 CHECKS = MappingProxyType({module.CHECK.key: module.CHECK for module in _MODULES})
 """By key. Read-only."""

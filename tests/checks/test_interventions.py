@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from camcli.checks import Result, check_run
+from camcli.checks.faithful import sign_test
 from camcli.checks.random import randomised
 from camcli.checks.spots import paint_over, tail
 from camcli.checks.stable import shifted
@@ -63,6 +64,24 @@ def test_randomised_copies_leave_the_model_alone_and_carry_signals() -> None:
     with torch.no_grad():
         deepest = whole.features(inputs)  # type: ignore[operator]
     assert 0.1 < float(deepest.std()) < 10
+
+
+def test_faithful_passes_for_evidence_and_fails_for_its_opposite(world: World) -> None:
+    good = one(world.run("clean", "plain"), "faithful", "faithful.images=32", "faithful.steps=8")
+    assert good.status in ("pass", "warn"), good.why
+    assert good.conditions[0].value > 0.8
+    against = one(world.run("clean", "plain", score="neg-logit"), "faithful", "faithful.images=32", "faithful.steps=8")
+    assert against.status == "fail"  # what speaks against the class decides it less than chance
+    noise = one(world.run("clean", "plain", method="randomcam"), "faithful", "faithful.images=16", "faithful.steps=8")
+    assert noise.status in ("inconclusive", "fail")
+
+
+def test_sign_test_against_scipy() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    for wins, n in ((81, 135), (60, 100), (0, 5), (5, 5)):
+        expected = stats.binomtest(wins, n, alternative="greater").pvalue
+        assert sign_test(wins, n) == pytest.approx(expected, rel=1e-9)
+    assert sign_test(82, 135) < 0.01 < sign_test(80, 135)  # hence the 135 images
 
 
 def test_layout_is_proven_again_and_a_wrong_record_is_noticed(world: World, tmp_path: Path) -> None:

@@ -1,0 +1,89 @@
+"""The documented CI jobs and the pytest example, executed as they stand, on the built-in model and real photographs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from camcli.checks import load_suite
+from camcli.checks.settings import COMMON
+from camcli.checks.table import CHECKS
+
+from ..conftest import SAMPLES, Outcome
+
+ROOT = SAMPLES.parent
+CI = ROOT / "docs" / "ci"
+JOBS = ("github-actions.yml", "gitlab-ci.yml")
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout of a user's: photographs, a suite."""
+    root = tmp_path_factory.mktemp("user")
+    shutil.copytree(SAMPLES, root / "sample_images")
+    (root / "configs").mkdir()
+    shutil.copy(ROOT / "configs" / "checks.toml", root / "configs")
+    shutil.copy(CI / "test_attention.py", root)
+    return root
+
+
+def commands(text: str, of: str) -> list[list[str]]:
+    return [line.split() for line in re.findall(of, text, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_job_runs_as_it_stands(
+    name: str, repository: Path, cam: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repository)
+    text = (CI / name).read_text(encoding="utf-8")
+    once, job = commands(text, r"^#   cam (.*)$"), commands(text, r"^ *(?:run:|-) cam (.*)$")
+    assert [c[0] for c in once] == [c[0] for c in job] == ["run", "check"]
+    if not (repository / "attention.baseline").exists():
+        for command in once:
+            assert cam(*command).code == 0
+    shutil.rmtree(repository / "attention")
+    for command in job:
+        done = cam(*command)
+        assert done.code == 0, done.out + done.err
+    assert (repository / "attention.xml").stat().st_size > 1000
+    assert (repository / "attention-worst.jpg").stat().st_size > 10_000
+    for written in ("attention.xml", "attention-worst.jpg"):
+        assert written in text.split("cam check attention --suite")[1], f"{name} does not keep {written}"
+
+
+def test_jobs_are_yaml() -> None:
+    yaml = pytest.importorskip("yaml")
+    github = yaml.safe_load((CI / JOBS[0]).read_text(encoding="utf-8"))
+    assert [step.get("uses", step.get("run", "")).split()[0] for step in github["jobs"]["attention"]["steps"]] == [
+        "actions/checkout@v4", "actions/setup-python@v5", "pip", "cam", "cam", "actions/upload-artifact@v4",
+    ]  # fmt: skip
+    gitlab = yaml.safe_load((CI / JOBS[1]).read_text(encoding="utf-8"))
+    assert gitlab["attention"]["artifacts"]["reports"]["junit"] == "attention.xml"
+
+
+def test_the_pytest_example_passes_on_the_built_in_model(repository: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "test_attention.py"],
+        cwd=repository, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    passed = int(re.findall(r"(\d+) passed", done.stdout)[0])
+    assert passed >= 6, done.stdout  # valid, layout, border, focus, stable, agree, wrong
+
+
+def test_the_example_suite_states_the_defaults_of_every_check() -> None:
+    suite = load_suite(str(ROOT / "configs" / "checks.toml"), ["faithful.enabled=true"])
+    assert set(suite.settings) == set(CHECKS)
+    for key, settings in suite.settings.items():
+        for name, spec in CHECKS[key].settings.items():
+            if name not in COMMON and name != "images":
+                assert settings[name] == spec.default, f"{key}.{name}"
