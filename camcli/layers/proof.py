@@ -21,7 +21,7 @@ from torch import Tensor
 
 from camcli.layers.layout import Layout, LayoutFlag
 from camcli.layers.perturb import Box, Movement
-from camcli.layers.readings import SHIFTS, WIDTHS, Reading, readings, rivals
+from camcli.layers.readings import Reading, readings, rivals
 
 Proof = Literal["proven", "refuted", "unproven"]
 
@@ -61,7 +61,7 @@ class Prover:
         self._boxes = boxes
         self._image = image
         self._readings: dict[tuple[int, ...], list[Reading]] = {}
-        self._expected: dict[tuple[Reading, float, float], Tensor] = {}
+        self._expected: dict[Reading, Tensor] = {}
         self._quick: dict[tuple[int, ...], Tensor] = {}
         self._orders = torch.tensor(list(itertools.permutations(range(len(boxes)))))
 
@@ -87,7 +87,8 @@ class Prover:
             return Verdict(None, "refuted", f"its shape {_shape(movement.shape)} does not allow what --layout says")
         judged = _judged(self._first(allowed), ranked)
         if judged.proof == "refuted" and flag.kind is not None:
-            return replace(judged, layout=self._plainest(movement.shape, flag))
+            plainest = self._plainest([reading for reading in known if _allowed(reading, flag)])
+            return replace(judged, layout=plainest.layout)
         return judged
 
     def readings(self, shape: tuple[int, ...]) -> list[Reading]:
@@ -104,7 +105,7 @@ class Prover:
             scores = self._quick_templates(shape, known) @ _centred(fields[2]).flatten()
             by_score = [known[int(i)] for i in scores.argsort(descending=True)]
             allowed = [reading for reading in by_score if _allowed(reading, flag)]
-            known = list(dict.fromkeys([*by_score[:_SHORTLIST], *allowed[:1]]))
+            known = list(dict.fromkeys([by_score[0], self._plainest(known), *by_score[1:_SHORTLIST], *allowed[:1]]))
         known = [*known, *(rival for reading in known[:2] for rival in rivals(reading))]
         entries = [(*self._agreement(fields[reading.axis], reading), reading) for reading in known]
         return sorted(entries, key=lambda entry: -entry[0])
@@ -118,32 +119,29 @@ class Prover:
         close = [entry for entry in ranked if entry[0] > best[0] - ROW_LEAD and entry[2].is_row_variant(best[2])]
         return min(close, key=lambda entry: entry[2].skew(self._image))
 
-    def _plainest(self, shape: tuple[int, ...], flag: LayoutFlag) -> Layout | None:
-        """What a user most likely means who leaves grid or prefix open: the image's aspect, few prefix tokens."""
-        allowed = [reading for reading in self.readings(shape) if _allowed(reading, flag)]
-        return min(allowed, key=lambda reading: (reading.skew(self._image), reading.prefix)).layout
+    def _plainest(self, known: list[Reading]) -> Reading:
+        """What is most likely where nothing tells: the image's aspect, few prefix tokens."""
+        return min(known, key=lambda reading: (reading.skew(self._image), reading.prefix))
 
     def _agreement(self, field: Tensor, reading: Reading) -> tuple[float, float]:
         used = _centred(field[:, reading.prefix : field.shape[1] - reading.suffix])
-        best, mixed = -1.0, -1.0
-        for width, shift in itertools.product(WIDTHS, SHIFTS):
-            expected = self._template(reading, width, shift)
-            between = used @ expected.T / (used.norm() * expected.norm() + 1e-20)
-            by_order = between[torch.arange(len(between)), self._orders].sum(1)
-            if float(by_order[0]) > best:  # the first order is the identity
-                best, mixed = float(by_order[0]), float(by_order[1:].max())
-        return best, mixed
+        between = torch.einsum("kp,tjp->tkj", used, self._predictions(reading)) / (used.norm() + 1e-20)
+        by_order = between[:, torch.arange(len(used)), self._orders].sum(2)  # (P, orders), the first is the identity
+        best = int(by_order[:, 0].argmax())
+        return float(by_order[best, 0]), float(by_order[best, 1:].max())
 
-    def _template(self, reading: Reading, width: float, shift: float) -> Tensor:
-        if (reading, width, shift) not in self._expected:
-            self._expected[reading, width, shift] = _centred(reading.expected(self._boxes, width, shift))
-        return self._expected[reading, width, shift]
+    def _predictions(self, reading: Reading) -> Tensor:
+        """(P, K, positions), centred and of unit norm."""
+        if reading not in self._expected:
+            expected = _centred(reading.predictions(self._boxes))
+            self._expected[reading] = expected / (expected.flatten(1).norm(dim=1)[:, None, None] + 1e-20)
+        return self._expected[reading]
 
     def _quick_templates(self, shape: tuple[int, ...], known: list[Reading]) -> Tensor:
         if shape[:2] not in self._quick:
             templates = torch.zeros(len(known), len(self._boxes), shape[1])
             for template, reading in zip(templates, known, strict=True):
-                template[:, reading.prefix :] = self._template(reading, WIDTHS[1], SHIFTS[0])
+                template[:, reading.prefix :] = _centred(reading.expected(self._boxes, width=1.0, shift=0.0))
             templates /= templates.flatten(1).norm(dim=1)[:, None, None] + 1e-20
             self._quick[shape[:2]] = templates.flatten(1)
         return self._quick[shape[:2]]
@@ -151,17 +149,17 @@ class Prover:
 
 def _judged(chosen: tuple[float, float, Reading], ranked: list[tuple[float, float, Reading]]) -> Verdict:
     agreement, mixed, reading = chosen
-    rivals = [entry for entry in ranked if entry[2] != reading and not entry[2].is_row_variant(reading)]
-    rival = rivals[0] if rivals else None
     layout = reading.layout
-    if max(agreement, rival[0] if rival else -1.0) < AGREEMENT or agreement < mixed + MIXED:
+    others = [entry for entry in ranked if entry[2] != reading and not entry[2].is_row_variant(reading)]
+    strongest, _, rival = others[0] if others else (-1.0, -1.0, None)
+    if rival is not None and strongest >= max(AGREEMENT, agreement + LEAD):
+        hint = "" if rival.layout is not None else ", for which there is no layout"
+        return Verdict(layout, "refuted", f"moves like {rival} (agreement {strongest:.2f}){hint}", agreement)
+    if agreement < AGREEMENT or agreement < mixed + MIXED:
         reason = f"moves elsewhere than the perturbed part of the image (agreement {agreement:.2f})"
         return Verdict(layout, "refuted", reason, agreement)
-    if rival is not None and rival[0] > agreement:
-        return Verdict(layout, "refuted", f"reads as {rival[2]}, which is no layout --layout knows", agreement)
-    if agreement < AGREEMENT or (rival is not None and rival[0] > agreement - LEAD):
-        assert rival is not None
-        reason = f"{layout} ({agreement:.2f}) and {rival[2]} ({rival[0]:.2f}) agree about equally well"
+    if rival is not None and strongest > agreement - LEAD:
+        reason = f"{layout} ({agreement:.2f}) and {rival} ({strongest:.2f}) agree about equally well"
         return Verdict(layout, "unproven", reason, agreement)
     return Verdict(layout, "proven", None, agreement)
 
@@ -178,8 +176,9 @@ def _relative(moved: Tensor) -> Tensor:
 
 
 def _centred(field: Tensor) -> Tensor:
-    field = field - field.mean(0, keepdim=True)
-    return field - field.mean(1, keepdim=True)
+    """(..., K, positions) with the means over images and over positions taken away."""
+    field = field - field.mean(-2, keepdim=True)
+    return field - field.mean(-1, keepdim=True)
 
 
 def _shape(shape: tuple[int, ...]) -> str:

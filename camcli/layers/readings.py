@@ -12,7 +12,7 @@ from torch import Tensor
 from camcli.layers.layout import Layout, LayoutKind
 from camcli.layers.perturb import Box
 
-WIDTHS = (0.5, 1.0, 2.0)  # reach of a block in cells: one cell, up to the receptive fields of deep convolutions
+WIDTHS = (0.5, 1.0, 2.0, 4.0, 8.0)  # reach of a block in cells: one, up to the receptive fields of deep convolutions
 SHIFTS = (0.0, 0.5)  # cells by which a block lands too far: strided layers look at the top left corner of their cells
 _MOST_PREFIX = 24
 _SKEW = 4.0  # a grid's aspect differs from the image's by no more than this factor
@@ -43,6 +43,11 @@ class Reading:
     def axis(self) -> int:
         """The axis of the channels."""
         return {"nchw": 1, "nhwc": 3, "tokens": 2}[self.kind]
+
+    def predictions(self, boxes: tuple[Box, ...]) -> Tensor:
+        """:meth:`expected` for each reach that makes sense on this grid and each shift: (P, K, positions)."""
+        widths = [width for width in WIDTHS if width <= max(2.0, min(self.grid) / 4)]
+        return torch.stack([self.expected(boxes, width, shift) for width in widths for shift in SHIFTS])
 
     def expected(self, boxes: tuple[Box, ...], width: float, shift: float) -> Tensor:
         """How far each position should move for each image: (K, positions), prefix and suffix left out."""
