@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -22,16 +22,19 @@ class Chunks:
     """How many trials go through the model at once; halved when the device runs out of memory.
 
     Attributes:
-        limit: bytes that the inputs or activations of a chunk may take.
+        limit: bytes that the inputs or activations of a chunk may take. On a CPU few trials at once are the fastest:
+            what one module hands the next stays in its cache.
         most: trials in a chunk at most.
+        images: images whose graph through the whole network is held at once.
     """
 
     limit: int
     most: int
+    images: int = 4
 
     @classmethod
     def on(cls, device: torch.device) -> Chunks:
-        return cls(512 << 20, 512) if device.type == "cuda" else cls(16 << 20, 128)
+        return cls(512 << 20, 512, 32) if device.type == "cuda" else cls(16 << 20, 128)
 
     def run(self, count: int, each: int, trial: Callable[[slice], Tensor], done: Callable[[int, int], None]) -> Tensor:
         """The results of ``count`` trials of ``each`` bytes, one below the other."""
@@ -184,7 +187,6 @@ class LayerAccess:
     layer: Target
     targets: Tensor
     method: str
-    scores: Tensor = field(repr=False)
 
     def trials(self, image: int, count: int, maps: Build, reduce: Reduce) -> Tensor:
         runs = self.runs
@@ -215,8 +217,10 @@ class LayerAccess:
         native = self.layer.layout.from_maps(
             direction, torch.zeros_like(captured.activations[path], dtype=torch.float32)
         )
-        with torch.enable_grad(), self.runs.plan.attention_kernel():
-            return maps_of(self.layer, captured.curvature(self.scores, path, native))
+        plan = self.runs.plan
+        with torch.enable_grad(), plan.attention_kernel():
+            scores = plan.score(captured.logits, self.targets)
+            return maps_of(self.layer, captured.curvature(scores, path, native))
 
 
 def maps_of(layer: Target, tensor: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from copy import copy
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -16,6 +18,11 @@ from camcli.explainer.plan import Plan
 from camcli.methods import Method, Pass
 
 Done = Callable[[str, int, int], None]
+
+
+def _differs(method: Method, slot: int) -> bool:
+    """Whether a method has to look at this slot: not where its map is the first slot's, or came with it."""
+    return slot == 0 or (method.class_specific and not method.slots_together)
 
 
 class Batch:
@@ -64,12 +71,41 @@ class Batch:
         """The raw maps (N, h, w) float32 on the CPU of targets (N, T), by method, then layer, then slot."""
         chosen = targets.clamp(min=0).to(self.inputs.device)  # no target: explain class 0, to be dropped
         found: dict[MapKey, Tensor] = {}
+        gradients = []
         for slot in range(chosen.shape[1]):
-            gradients = self._gradients(chosen[:, slot])
+            gradients.append(self._gradients(chosen[:, slot]))
             for method in self.plan.methods:
-                if slot == 0 or (method.class_specific and not method.slots_together):
-                    found |= self._of(method, chosen, slot, gradients)
+                if not method.whole_graph and _differs(method, slot):
+                    found |= self._of(method, chosen, slot, gradients[slot])
+            gradients[slot] = {m.key: gradients[slot].get(m.key, {}) for m in self.plan.methods if m.whole_graph}
+        found |= self._few_at_once(chosen, gradients)
         return self._in_order(found, chosen.shape[1])
+
+    def _few_at_once(self, targets: Tensor, gradients: Sequence[dict[str, dict[str, Tensor]]]) -> dict[MapKey, Tensor]:
+        """The methods whose graph is that of the whole network, which would not fit into memory for a whole batch."""
+        methods = [method for method in self.plan.methods if method.whole_graph]
+        found: dict[MapKey, list[Tensor]] = {}
+        count = len(self.inputs) if self.real is None else self.real
+        size = self.runs.chunks.images
+        for start in range(0, count if methods else 0, size):
+            part = slice(start, min(start + size, count))
+            few = self._only(part)
+            for slot in range(targets.shape[1]):
+                own = {key: {path: g[part] for path, g in by.items()} for key, by in gradients[slot].items()}
+                for method in methods:
+                    if _differs(method, slot):
+                        for key, maps in few._of(method, targets[part], slot, own).items():
+                            found.setdefault(key, []).append(maps)
+        padding = len(self.inputs) - count
+        return {key: torch.cat(maps + [maps[-1][-1:]] * padding) for key, maps in found.items()}
+
+    def _only(self, part: slice) -> Batch:
+        """Some images of the batch; what was captured is theirs no more."""
+        few = copy(self)
+        few.inputs, few.seeds, few.logits, few.real = self.inputs[part], self.seeds[part], self.logits[part], None
+        few.activations = {path: a[part] for path, a in self.activations.items()}
+        few.runs = replace(self.runs, inputs=few.inputs, memos={})
+        return few
 
     def _of(
         self, method: Method, targets: Tensor, slot: int, gradients: dict[str, dict[str, Tensor]]
@@ -98,9 +134,7 @@ class Batch:
         return found
 
     def _pass(self, method: Method, layer: Target, targets: Tensor, gradients: Tensor | None) -> Pass:
-        plan, logits = self.plan, self.runs.captured.logits
-        with torch.enable_grad():
-            scores = plan.score(logits, targets) if logits.shape[1] else logits.sum(1)
+        plan = self.plan
         return Pass(
             activations=self.activations[layer.path],
             logits=self.logits,
@@ -109,7 +143,7 @@ class Batch:
             seeds=self.seeds,
             inputs=self.inputs,
             network=NetworkAccess(self.runs, targets, method.key),
-            layer=LayerAccess(self.runs, layer, targets, method.key, scores),
+            layer=LayerAccess(self.runs, layer, targets, method.key),
             gradients=gradients,
             eigen_smooth=plan.options.eigen_smooth,
             real=self.real,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from camcli.capture import Forward, capture, frozen
-from camcli.errors import MethodError
+from camcli.errors import ConfigError, MethodError
 from camcli.explainer.access import Chunks
 from camcli.explainer.augment import averaged, variants
 from camcli.explainer.batch import Batch
@@ -132,6 +132,11 @@ class Explainer:
         return require(plan, inputs) if any(m.needs or m.scope == "layers" for m in methods) else plan
 
     def _check(self, methods: Sequence[Method], classless: bool) -> None:
+        if self.options.aug_smooth and getattr(self.model.preprocessing, "custom", None) is not None:
+            raise ConfigError(
+                "--aug-smooth makes pixels brighter and darker, and preprocessing of one's own does not say how it "
+                "normalises them. Leave --aug-smooth out."
+            )
         for method in methods:
             if classless and method.class_specific:
                 hint = getattr(self.model, "no_classifier", "the model has no classifier. eigencam works.")

@@ -209,6 +209,11 @@ class Method:
     options: tuple[Option, ...] = ()
     approximate: Callable[[Mapping[str, Any]], str | None] | None = None
 
+    @property
+    def whole_graph(self) -> bool:
+        """Whether it differentiates through the whole network rather than from a layer on."""
+        return bool({"network gradient", "attention"} & set(self.needs))
+
     def approximations(self, settings: Mapping[str, Any]) -> list[str]:
         """What with these settings is less than the method's definition, for the user to know."""
         note = self.approximate(settings) if self.approximate is not None else None

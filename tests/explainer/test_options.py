@@ -140,6 +140,30 @@ def test_the_size_of_the_chunks_changes_last_bits_at_most(method):
         assert torch.allclose(expected, results[1][key], atol=1e-4 * float(expected.abs().max()))
 
 
+@pytest.mark.parametrize("method", [m.key for m in METHODS.values() if m.whole_graph])
+def test_graphs_of_whole_networks_are_held_for_a_few_images_at_once(method):
+    net, layers = home(method)
+    most = []
+    net.register_forward_pre_hook(lambda m, args: most.append(len(args[0])))
+    explainer = Explainer(StandIn(net), layers, [method], ExplainOptions(method_options=quick(method)))
+    explainer._chunks = Chunks(1 << 30, 128, images=2)
+    inputs = torch.cat([noise(3), noise(3)[-1:].expand(3, -1, -1, -1)])
+    seeds = [0, 1, 2, 2, 2, 2]
+    most.clear()
+    found = explainer(inputs, lambda z: z.argsort(1)[:, :2], seeds, real=3).maps
+    assert set(most) == {6, 2, 1}
+    whole = Explainer(StandIn(net), layers, [method], ExplainOptions(method_options=quick(method)))
+    for key, expected in whole(inputs, lambda z: z.argsort(1)[:, :2], seeds).maps.items():
+        assert torch.allclose(found[key], expected, atol=1e-5 * float(expected.abs().max()))
+
+
+def test_augmentation_needs_to_know_how_pixels_are_normalised():
+    model = StandIn(random_net())
+    model.preprocessing.custom = lambda image: image
+    with pytest.raises(ConfigError, match="--aug-smooth"):
+        Explainer(model, LAYERS, ["gradcam"], ExplainOptions(aug_smooth=True))
+
+
 def test_progress_inside_an_image_is_told():
     told = []
     explainer = Explainer(

@@ -94,14 +94,14 @@ def groupcam(x: Case) -> np.ndarray:
     # As many groups as channels here, one channel each: the networks have fewer than 32.
     weights = [sum(x.g[k][c] for c in x.cells()) / len(x.cells()) for k in range(len(x.a))]
     blur = _blur(x.pixels)
-    base = float(x.probability(blur))
+    base = float(x.probability(blur).detach())
     total = np.zeros(x.a.shape[1:])
     for k, weight in enumerate(weights):
         part = np.maximum(weight * x.a[k], 0)
         part = np.where(part < np.quantile(part, 0.7), 0, part)
         reward = n01(torch.from_numpy(part))
         mask = up(reward, x.pixels.shape[1:])
-        gain = float(x.probability(x.pixels * mask + blur * (1 - mask))) - base
+        gain = float(x.probability(x.pixels * mask + blur * (1 - mask)).detach()) - base
         total += max(gain, 0.0) * reward.numpy()
     return np.maximum(total, 0)
 
@@ -129,7 +129,7 @@ def rise(x: Case) -> np.ndarray:
         large = up(grid, (8 * cell, 8 * cell))
         top, left = int(float(dy) * cell), int(float(dx) * cell)
         mask = large[top : top + size, left : left + size]
-        total += float(x.probability(x.pixels * mask)) * mask
+        total += float(x.probability(x.pixels * mask).detach()) * mask
     return (total / (0.5 * count)).numpy()
 
 
