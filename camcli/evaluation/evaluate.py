@@ -32,10 +32,11 @@ from camcli.metrics.average import EDGE
 from camcli.metrics.impute import NOISE
 from camcli.metrics.insertion import blur_width
 from camcli.metrics.road import FRACTIONS
+from camcli.metrics.scoring import BATCH
 from camcli.setup import Setup, explain_options, prepare
 
 _STAGES = ("decode", "preprocess", "model")
-_BATCH = {"cpu": 8, "cuda": 64, "mps": 16}
+_BATCH = {"cpu": BATCH, "cuda": 64, "mps": 16}
 """Altered inputs scored at once."""
 
 Progress = Callable[[Setup, int], None]

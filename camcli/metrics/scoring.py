@@ -7,8 +7,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-BATCH = 8
-"""Altered inputs scored at once, unless the caller says otherwise: on a CPU small batches stay in its caches."""
+BATCH = 4
+"""Altered inputs scored at once, unless the caller says otherwise: on a CPU small batches stay in its caches, and their
+activations in memory that the allocator keeps, where larger ones are mapped anew for every layer."""
 
 
 class Scorer(Protocol):
