@@ -96,7 +96,7 @@ class Plan:
                 shares = ", all targets at once" if m.slots_together else ", a target"
                 specific = shares if m.class_specific else ""
                 precision = self.trial.precision if {"tail", "scoring"} & set(m.needs) else self.forward.precision
-                lines.append(f"{m.key}: {m.cost} an image{specific} ({precision})")
+                lines.append(f"{m.key}: {m.cost_with(self.settings[m.key])} an image{specific} ({precision})")
         if self.options.aug_smooth:
             lines.append("all of this 6 times: 3 intensities, each plain and flipped")
         return lines + [f"note: {note}" for note in self.notes]

@@ -190,6 +190,7 @@ class Method:
         needs: of the model, beyond activations and gradients.
         rescore: explains another scalar than the run does.
         options: its own options.
+        cost_as_set: the cost with its options in braces, where they decide it.
         approximate: says what is cut short by its options, None where nothing is.
     """
 
@@ -207,7 +208,12 @@ class Method:
     needs: tuple[Need, ...] = ()
     rescore: Rescore | None = None
     options: tuple[Option, ...] = ()
+    cost_as_set: str = ""
     approximate: Callable[[Mapping[str, Any]], str | None] | None = None
+
+    def cost_with(self, settings: Mapping[str, Any]) -> str:
+        """Passes an image with these options."""
+        return self.cost_as_set.format(**settings) if self.cost_as_set else self.cost
 
     @property
     def whole_graph(self) -> bool:

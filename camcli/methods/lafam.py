@@ -1,4 +1,4 @@
-"""LaFAM: Karjauv and Albayrak 2024, arXiv 2403.06059."""
+"""LaFAM: Karjauv and Albayrak 2024, arXiv 2407.06059."""
 
 from __future__ import annotations
 

@@ -46,7 +46,8 @@ _TABLE = (
     _gradient_sum("gradcam++", "Grad-CAM++", "Chattopadhyay 2018, arXiv:1710.11063", compute=gradcampp),
     _gradient_sum(
         "smoothgradcam++", "Smooth Grad-CAM++", "Omeiza 2019, arXiv:1908.01224", compute=smooth.smoothgradcampp,
-        cost="nF+nB", needs_gradients=False, needs=("other inputs",), options=smooth.OPTIONS,
+        cost="nF+nB", cost_as_set="{samples}F+{samples}B", needs_gradients=False, needs=("other inputs",),
+        options=smooth.OPTIONS,
     ),
     _gradient_sum("xgradcam", "XGrad-CAM", "Fu 2020, arXiv:2008.02312", compute=xgradcam),
     _gradient_sum("hirescam", "HiResCAM", "Draelos 2020, arXiv:2011.08891", compute=hirescam),
@@ -55,8 +56,14 @@ _TABLE = (
     ),
     _gradient_sum("layercam", "LayerCAM", "Jiang 2021, doi:10.1109/TIP.2021.3089943", compute=layercam),
     _masking("scorecam", "Score-CAM", "Wang 2020, arXiv:1910.01279", "(K+1)F", score.scorecam, options=score.OPTIONS),
-    _masking("sscam", "SS-CAM", "Wang 2020, arXiv:2006.14255", "nK F", score.sscam, options=score.SSCAM_OPTIONS),
-    _masking("iscam", "IS-CAM", "Naidu 2020, arXiv:2010.03023", "nK F", score.iscam, options=score.ISCAM_OPTIONS),
+    _masking(
+        "sscam", "SS-CAM", "Wang 2020, arXiv:2006.14255", "nK F", score.sscam,
+        cost_as_set="{samples}K F", options=score.SSCAM_OPTIONS,
+    ),
+    _masking(
+        "iscam", "IS-CAM", "Naidu 2020, arXiv:2010.03023", "nK F", score.iscam,
+        cost_as_set="{samples}K F", options=score.ISCAM_OPTIONS,
+    ),
     Method(
         "ablationcam", "Ablation-CAM", "Desai 2020, doi:10.1109/WACV45572.2020.9093360", "F+K T", ablation.ablationcam,
         weighted=True, slots_together=True, needs=("tail",), options=ablation.OPTIONS,
@@ -66,14 +73,14 @@ _TABLE = (
     _gradient("segeigencam", "Seg-Eigen-CAM", "Chung 2025, doi:10.3390/app15137562", compute=segeigencam),
     _activation("kpcacam", "KPCA-CAM", "Karmani 2024, arXiv:2410.00267", compute=kpcacam),
     _activation("fem", "FEM", "Fuad 2020, doi:10.1109/IPTA50016.2020.9286629", compute=fem, weighted=True),
-    _activation("lafam", "LaFAM", "Karjauv 2024, arXiv:2403.06059", compute=lafam),
+    _activation("lafam", "LaFAM", "Karjauv 2024, arXiv:2407.06059", compute=lafam),
     Method(
         "reciprocam", "Recipro-CAM", "Byun 2022, arXiv:2209.14074", "F+n T", reciprocam.reciprocam,
         slots_together=True, needs=("tail",), options=reciprocam.OPTIONS,
     ),
     _gradient(
         "groupcam", "Group-CAM", "Zhang 2021, arXiv:2103.13859", compute=groupcam.groupcam,
-        cost="F+B+32F", signed=False, needs=("scoring",), options=groupcam.OPTIONS,
+        cost="F+B+32F", cost_as_set="F+B+{groups}F", signed=False, needs=("scoring",), options=groupcam.OPTIONS,
     ),
     _pixels(
         "fullgrad", "FullGrad", "Srinivas 2019, arXiv:1905.00780", "F+B to the input", fullgrad,
@@ -92,11 +99,11 @@ _TABLE = (
     ),
     Method(
         "opticam", "Opti-CAM", "Zhang 2023, arXiv:2301.07002", "50(F+B)", opticam.opticam,
-        needs=("scoring", "network gradient"), options=opticam.OPTIONS,
+        needs=("scoring", "network gradient"), cost_as_set="{steps}(F+B)", options=opticam.OPTIONS,
     ),
     _pixels(
         "rise", "RISE", "Petsiuk 2018, arXiv:1806.07421", "1000F", rise.rise,
-        scope="network", slots_together=True, needs=("scoring",), options=rise.OPTIONS,
+        scope="network", slots_together=True, needs=("scoring",), cost_as_set="{masks}F", options=rise.OPTIONS,
     ),
     _attention("rollout", "attention rollout", "Abnar 2020, arXiv:2005.00928", "F", rollout, class_specific=False),
     _attention("chefer", "generic attention explainability", "Chefer 2021, arXiv:2103.15679", "F+B", chefer),

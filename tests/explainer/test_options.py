@@ -220,6 +220,14 @@ def test_the_plan_lists_shared_and_own_passes():
     assert len(lines) == 7
 
 
+def test_the_plan_counts_with_the_options_as_set():
+    options = ExplainOptions(method_options=["rise.masks=40", "opticam.steps=7"])
+    lines = Explainer(StandIn(random_net()), LAYERS[:1], ["rise", "opticam", "sscam"], options).plan()
+    assert "rise: 40F an image, all targets at once (fp32)" in lines
+    assert "opticam: 7(F+B) an image, a target (fp32)" in lines
+    assert "sscam: 10K F an image, all targets at once (fp32)" in lines
+
+
 @pytest.mark.parametrize(
     ("method", "net", "layers", "words"),
     [
