@@ -124,10 +124,7 @@ def decode(data: bytes, settings: DecodeSettings | None = None) -> Decoded:
         raise ImageError("out-of-memory", "decoding this image does not fit into memory") from error
     except Image.DecompressionBombError as error:
         allowed = (settings or DecodeSettings()).max_pixels
-        message = (
-            f"it has more pixels than the {allowed:,} that --max-pixels allows; raise it if the file can be trusted"
-        )
-        raise ImageError("too-large", message) from error
+        raise ImageError("too-large", f"it has more than the {allowed:,} pixels that --max-pixels allows") from error
     except Exception as error:  # the one catch-all: decoders raise nearly anything; it is this image's failure alone
         raise _reason(data, error) from error
 

@@ -69,7 +69,7 @@ def test_row_29_clocks_that_jump_and_files_of_the_future(
     true = time.time
 
     def jumping() -> float:
-        return true() + (-1) ** next(jumps) * 10**7
+        return float(true() + (-1) ** next(jumps) * 10**7)
 
     class Jumping(datetime.datetime):
         @classmethod

@@ -143,9 +143,14 @@ def test_row_15_the_second_signal_ends_it_at_once(forks: Forks, tmp_path: Path) 
 def test_row_15_before_the_first_image_a_signal_leaves_nothing_behind(forks: Forks, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 3)
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-        late = "import time, camcli.setup as s; load = s.load_model\ns.load_model = lambda *a, **k: time.sleep(60)"
+        reached = tmp_path / f"reached-{code}"
+        late = (
+            "import time, pathlib, camcli.setup as setup\n"
+            f"setup.load_model = lambda *a, **k: (pathlib.Path({str(reached)!r}).touch(), time.sleep(60))"
+        )
         running = forks.start(("run", photos, "--output-dir", tmp_path / "out", *TINY), before=late)
-        time.sleep(0.3)
+        while not reached.exists():
+            time.sleep(0.01)
         running.send(number)
         assert running.wait() == code
         assert running.err.strip() == "cam: stopped before the first image."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ _STORED = {  # EXIF orientation → how the upright picture must be turned to be
 
 @pytest.mark.parametrize(("extension", "how"), [("png", {}), ("tiff", {}), ("webp", {"lossless": True}), ("jpg", {})])
 def test_row_6_all_eight_orientations_give_one_upright_overlay(
-    extension: str, how: dict[str, object], tiny: Tiny, tmp_path: Path
+    extension: str, how: dict[str, Any], tiny: Tiny, tmp_path: Path
 ) -> None:
     photos, upright = tmp_path / "photos", picture(6, (96, 64))
     photos.mkdir()
@@ -90,7 +91,7 @@ def test_row_8_the_first_frame_counts(tiny: Tiny, tmp_path: Path) -> None:
     photos.mkdir()
     frames[0].save(photos / "a.png")
     for name in ("b.tiff", "c.webp", "d.png", "e.gif"):
-        how = {"lossless": True} if name == "c.webp" else {}
+        how: dict[str, Any] = {"lossless": True} if name == "c.webp" else {}
         frames[0].save(photos / name, save_all=True, append_images=frames[1:], **how)
     done = tiny(photos, "--save", "overlay", "--image-format", "png", "--output-dir", tmp_path / "out")
     assert done.code == 0, done.err

@@ -13,6 +13,8 @@ import torch
 from PIL import Image
 
 from camcli.explainer import Explainer
+from camcli.images import decode
+from camcli.items import explained_row
 from tests.conftest import index_of
 
 from .conftest import TINY, Tiny, pictures
@@ -34,11 +36,11 @@ def test_row_22_out_of_gpu_memory_halves_the_batch(
     assert tiny(photos, *command, tmp_path / "whole").code == 0
     true, sizes = Explainer.__call__, []
 
-    def explain(self: Explainer, inputs: torch.Tensor, *more: Any) -> Any:
+    def explain(self: Explainer, inputs: torch.Tensor, *more: Any, **named: Any) -> Any:
         sizes.append(len(inputs))
         if len(inputs) > most:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return true(self, inputs, *more)
+        return true(self, inputs, *more, **named)
 
     monkeypatch.setattr(Explainer, "__call__", explain)
     done = tiny(photos, *command, tmp_path / "out")
@@ -81,11 +83,11 @@ def test_row_22_a_device_that_is_lost_ends_the_run(tiny: Tiny, tmp_path: Path, m
     photos = pictures(tmp_path / "photos", 6)
     true, calls = Explainer.__call__, []
 
-    def explain(self: Explainer, *arguments: Any) -> Any:
+    def explain(self: Explainer, *arguments: Any, **named: Any) -> Any:
         calls.append(1)
         if len(calls) > 2:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
-        return true(self, *arguments)
+        return true(self, *arguments, **named)
 
     monkeypatch.setattr(Explainer, "__call__", explain)
     done = tiny(photos, "--batch-size", 2, "--output-dir", tmp_path / "out")
@@ -124,14 +126,11 @@ def test_row_23_a_worker_is_lost_once_then_twice(
 
     sizes = [path.stat().st_size for path in sorted(photos.iterdir())]
     if stage == "decode":
-        import camcli.load as module
-
-        monkeypatch.setattr(module, "decode", dying(module.decode, lambda data, _: sizes.index(len(data))))
+        dies = dying(decode, lambda data, _: sizes.index(len(data)))
+        monkeypatch.setattr("camcli.load.decode", dies)
     else:
-        import camcli.drawing as drawing
-
-        by_bytes = lambda explanation, *_: sizes.index(explanation.loaded.facts.bytes)  # noqa: E731
-        monkeypatch.setattr(drawing, "explained_row", dying(drawing.explained_row, by_bytes))
+        dies = dying(explained_row, lambda explanation, *_: sizes.index(explanation.loaded.facts.bytes))
+        monkeypatch.setattr("camcli.drawing.explained_row", dies)
     done = tiny(photos, "--output-dir", tmp_path / "out")
     assert done.code == 3, done.err
     found = outcome(tmp_path / "out")

