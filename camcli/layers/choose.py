@@ -110,8 +110,11 @@ def _above(path: str) -> Iterable[str]:
 
 
 def _is_score_map(study: Study, visit: Visit) -> bool:
-    shape = visit.shape
-    return study.record.outputs > 1 and shape is not None and study.record.outputs in (shape[1], shape[-1])
+    """Whether this is as many maps as classes, with nothing learned after it: pooled, they are the scores."""
+    if visit.shape is None or study.record.outputs not in (visit.shape[1], visit.shape[-1]):
+        return False
+    later = (other for other in study.record.visits.values() if other.started > visit.order)
+    return not any(next(other.module.parameters(), None) is not None for other in later)
 
 
 def _is_early(study: Study, path: str) -> bool:

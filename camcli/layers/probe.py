@@ -102,7 +102,7 @@ def record(model: ProbedModel, image: Tensor, score_of: Callable[[Any], Tensor])
         scores = score_of(seen)
     score = _mixed(scores) if scores.requires_grad else None
     trunk = _trunk(score, visits.values()) if score is not None else frozenset()
-    ordered = sorted(visits.values(), key=lambda v: v.order if v.calls else len(visits))
+    ordered = sorted(visits.values(), key=lambda v: (not v.calls, v.order))
     return Record({v.path: v for v in ordered}, score, int(scores.shape[-1]), trunk)
 
 
