@@ -58,9 +58,7 @@ def run(context: Context) -> Result:
         why += "; more images would tell" if first.status == "inconclusive" else ": the map does not name what decides"
     if lost:
         why += f". It loses to {' and to '.join(lost)}." + WARNING
-    worst = worst_first(
-        names(images), own - others[0], high_is_bad=False, words="Insertion − Deletion above random's: {}"
-    )
+    worst = worst_first(names(images), own - others[0], high_is_bad=False, words="better than a random map by {}")
     return Result("faithful", status, why, (first,), len(images), worst, {"median": medians, "lost_to": lost})
 
 

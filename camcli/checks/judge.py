@@ -89,8 +89,8 @@ def _beyond(value: float, side: str, limit: float) -> bool:
 
 
 def ranked(conditions: Sequence[Condition]) -> list[Condition]:
-    """Those that decide first: failed, then inconclusive, then passed."""
-    return sorted(conditions, key=lambda one: _ORDER.index(one.status))
+    """Those that decide first: failed, then inconclusive, then passed; of equals the one that is nearest to trouble."""
+    return sorted(conditions, key=lambda one: (_ORDER.index(one.status), one.room))
 
 
 def status_of(conditions: Sequence[Condition]) -> Status:

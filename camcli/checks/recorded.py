@@ -14,7 +14,7 @@ import numpy as np
 from camcli.attention import read_native
 from camcli.errors import SourceError
 from camcli.images import View
-from camcli.output import INDEX_NAME, SCHEMA, true_name
+from camcli.output import INDEX_NAME, JOURNAL_NAME, SCHEMA, true_name
 
 _ITEMS = '"items": ['
 
@@ -110,8 +110,8 @@ MOST_NAMED = 100
 
 
 def is_run_folder(path: str) -> bool:
-    """Whether a path is a folder that a run has written."""
-    return (Path(path) / INDEX_NAME).is_file()
+    """Whether a path is a folder that a run writes or has written."""
+    return any((Path(path) / name).is_file() for name in (INDEX_NAME, JOURNAL_NAME))
 
 
 def read_run(path: str | Path) -> Recorded:

@@ -34,6 +34,13 @@ class Condition:
     status: Status
 
     @property
+    def room(self) -> float:
+        """How far the bad end of the interval keeps from the threshold, relative to it; negative beyond it."""
+        low, high = self.interval or (self.value, self.value)
+        distance = self.threshold - high if self.side == "max" else low - self.threshold
+        return distance / max(abs(self.threshold), 1e-9)
+
+    @property
     def words(self) -> str:
         """``median 1.62 [1.50 to 1.75], should be at most 1.30``."""
         between = f" [{number(self.interval[0])} to {number(self.interval[1])}]" if self.interval else ""

@@ -103,8 +103,8 @@ def _thumbnail(picture: np.ndarray) -> Image.Image:
 def _fitting(
     pen: ImageDraw.ImageDraw, words: str, room: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
 ) -> str:
-    """The words, cut in the middle where they are too wide; Pillow's own font has no arrow."""
-    words = words.replace("→", "to")
+    """The words, cut in the middle where they are too wide; Pillow's own font has no arrow or minus."""
+    words = words.replace("→", "to").replace("−", "-")
     if pen.textlength(words, font=font) <= room:
         return words
     keep = len(words)

@@ -166,11 +166,10 @@ def _people(recorded: Recorded, key: MapKey, suite: Suite, results: list[Result]
 
     console = console_for_people()
     at = f" at {key[1]}" if key[1] else ""
+    unfinished = "" if recorded.header["status"] == "complete" else f" (the run was {recorded.header['status']})"
     failed = f", {recorded.failed} could not be explained" if recorded.failed else ""
-    console.print(
-        f"{recorded.path}: {recorded.header['model']['name']}, {key[0]}{at}, {len(recorded.images)} images{failed}\n",
-        markup=False,
-    )
+    what = f"{recorded.header['model']['name']}, {key[0]}{at}, {len(recorded.images)} images{failed}{unfinished}"
+    console.print(f"{recorded.path}: {what}\n", markup=False)
     table(results, dict(CHECKS), console)
     for note in notes:
         console.print(note, markup=False, soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,20 +45,32 @@ class World:
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     root = tmp_path_factory.mktemp("world")
-    before = os.environ.get("CAM_SHAPES")
-    os.environ["CAM_SHAPES"] = str(root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAM_SHAPES", str(_trained(tmp_path_factory)))
+        for name, kind in (("plain", {}), ("marked", {"marked": True}), ("framed", {"framed": True})):
+            write(root / name, samples(90, 7, **kind))
+        write(root / "signed", signed(45, 8))
+        yield World(root)
+
+
+def _trained(factory: pytest.TempPathFactory) -> Path:
+    """The folder of the trained weights; of several workers of one test run only the first trains."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        deadline = time.monotonic() + 240
+        while not (folder / "done").exists():
+            assert time.monotonic() < deadline, "another worker has begun to train the models and not finished"
+            time.sleep(0.1)
+        return folder
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     for name, kind in (("clean", {}), ("watermark", {"marked": True}), ("frame", {"framed": True})):
         net = train(samples(600 if kind else 900, 0, **kind))
         assert accuracy(net, samples(150, 1, **kind)) > 0.95, f"the {name} model did not learn its task"
-        torch.save(net.state_dict(), root / f"{name}.pt")
+        torch.save(net.state_dict(), folder / f"{name}.pt")
     torch.set_num_threads(threads)
-    for name, kind in (("plain", {}), ("marked", {"marked": True}), ("framed", {"framed": True})):
-        write(root / name, samples(90, 7, **kind))
-    write(root / "signed", signed(45, 8))
-    yield World(root)
-    if before is None:
-        del os.environ["CAM_SHAPES"]
-    else:
-        os.environ["CAM_SHAPES"] = before
+    (folder / "done").touch()
+    return folder

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from camcli.attention import border_share
-from camcli.checks import Result, check_run
+from camcli.checks import Result, check_run, is_run_folder
 from camcli.checks.distances import mass
 from camcli.errors import ConfigError, SourceError
 
@@ -185,9 +185,18 @@ def test_hotspot_pass_and_too_coarse_without_a_model(tmp_path: Path) -> None:
 def test_a_folder_without_a_finished_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"no index\.json"):
         check_run(str(tmp_path))
+    (tmp_path / "index.jsonl").write_text("{}\n")  # a run that has not ended is not taken for a folder of images
+    assert is_run_folder(str(tmp_path))
     (tmp_path / "index.json").write_text("{}")
     with pytest.raises(SourceError, match="this version of cam reads"):
         check_run(str(tmp_path))
+
+
+def test_of_several_thresholds_the_nearest_to_trouble_is_told(tmp_path: Path) -> None:
+    found = check(of_maps(tmp_path / "run", blobs(40, base=0.1)), "focus")
+    assert found.status == "pass"
+    assert found.deciding is not None
+    assert (found.deciding.side, len(found.conditions)) == ("max", 2)  # 0.9 is nearer to 0.97 than to 0.05
 
 
 def test_which_maps_are_checked_can_be_chosen(tmp_path: Path) -> None:
