@@ -67,8 +67,8 @@ def _cell(found: Estimate, metric: Metric, best: bool) -> str:
     return f"{value} [dim]\\[{low}, {high}][/dim]"
 
 
-def _number(value: float, metric: Metric) -> str:
-    text = f"{value:.{0 if metric.percent else 2}f}"
+def _number(value: float, metric: Metric, more: int = 0) -> str:
+    text = f"{value:.{more + (0 if metric.percent else 2)}f}"
     return text.replace("-", "−") if float(text) else text.lstrip("-")
 
 
@@ -104,10 +104,10 @@ def _compared(best: str, comparison: Comparison, metric: Metric) -> str:
     if found.value is None:
         return f"  {escape(other)}: no image has both"
     value = sign * found.value
-    ends = "" if found.interval is None else ", ".join(_number(sign * end, metric) for end in found.interval[::sign])
+    ends = "" if found.interval is None else ", ".join(_number(sign * end, metric, 1) for end in found.interval[::sign])
     good = (value > 0) == (metric.better == "higher")
     verdict = ("better than" if good else "[red]worse than[/red]") if comparison.certain else "not told apart from"
-    return f"  {verdict} {escape(other)} (difference {_number(value, metric)}" + (f" \\[{ends}])" if ends else ")")
+    return f"  {verdict} {escape(other)} (difference {_number(value, metric, 1)}" + (f" \\[{ends}])" if ends else ")")
 
 
 def _warnings(evaluation: Evaluation) -> list[str]:

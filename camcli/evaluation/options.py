@@ -11,7 +11,7 @@ from camcli.metrics import Metric, find_metrics
 from camcli.metrics.curve import STEPS
 
 CANDIDATES = ("gradcam", "gradcam++", "xgradcam", "hirescam", "layercam", "eigencam")
-"""What ``--recommend`` tries where no method is named: one forward and one backward pass for all of them together."""
+"""What ``--recommend`` tries where no method but the default is named; they share one forward and backward pass."""
 _FOR_RECOMMENDING = ("ins-del", "gridpg")
 
 

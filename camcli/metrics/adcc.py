@@ -23,10 +23,11 @@ def adcc(drop: Tensor, maps: Tensor, again: Tensor) -> Tensor:
 
 def coherency(maps: Tensor, again: Tensor) -> Tensor:
     """(Pearson(L, L of x ⊙ L) + 1) / 2 in [0, 1], (N,); ½ where one of the maps is constant, as for no correlation."""
-    a, b = (m.flatten(1).double() - m.flatten(1).double().mean(1, keepdim=True) for m in (maps, again))
+    flat = [m.flatten(1).cpu().double() for m in (maps, again)]  # in float64, which not every device has
+    a, b = (m - m.mean(1, keepdim=True) for m in flat)
     scale = a.norm(dim=1) * b.norm(dim=1)
     pearson = torch.where(scale > 0, (a * b).sum(1) / scale.clamp(min=1e-300), 0.0)
-    return ((pearson.clamp(-1, 1) + 1) / 2).float()
+    return ((pearson.clamp(-1, 1) + 1) / 2).float().to(maps.device)
 
 
 def complexity(maps: Tensor) -> Tensor:
