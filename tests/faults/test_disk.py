@@ -16,7 +16,7 @@ from tests.output.faults import fail_at, needs_tmpfs, small_disk
 
 from .conftest import TINY, Tiny, pictures, tree
 from .forking import Forks
-from .processes import as_ordinary_user, cam_process
+from .processes import as_ordinary_user
 
 
 @pytest.mark.parametrize("forever", [False, True], ids=["once", "from then on"])
@@ -80,15 +80,15 @@ def test_row_16_a_disk_that_is_full_from_the_start(forks: Forks, tmp_path: Path)
     assert running.err.startswith(f"cam: cannot write {disk}/out")
 
 
-def test_row_17_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+def test_row_17_a_folder_that_cannot_be_written(forks: Forks, tmp_path: Path) -> None:
     photos, locked = pictures(tmp_path / "photos", 2), tmp_path / "locked"
     locked.mkdir()
     locked.chmod(0o555)
-    done = cam_process("run", photos, "--output-dir", locked / "out", *TINY, prefix=as_ordinary_user())
-    assert done.returncode == 1
+    code, done = forks.run(("run", photos, "--output-dir", locked / "out", *TINY), as_ordinary_user())
+    assert code == 1
     expected = f"cam: cannot write {locked / 'out'}: Permission denied. Check its permissions, or choose another"
-    assert done.stderr.startswith(expected)
-    assert "Traceback" not in done.stderr
+    assert done.err.startswith(expected)
+    assert "Traceback" not in done.err
 
 
 def test_row_17_something_else_stands_in_its_place(tiny: Tiny, tmp_path: Path) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime
 import os
 import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import pytest
 from tests.conftest import index_of
 
 from .conftest import TINY, Tiny, pictures, tree
-from .forking import ROOT, Forks
+from .forking import Forks
 from .processes import cam_process
 
 
@@ -86,46 +84,32 @@ def test_row_29_clocks_that_jump_and_files_of_the_future(
     assert index["timing"]["images_per_second"] >= 0
 
 
-def _piped(arguments: tuple[object, ...], end: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    command = [
-        "bash",
-        "-o",
-        "pipefail",
-        "-c",
-        f'"$@" {end}',
-        "bash",
-        sys.executable,
-        "-m",
-        "camcli",
-        *map(str, arguments),
-    ]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=folder, timeout=120)
-
-
-def test_a_reader_that_leaves_does_not_stop_the_run(photos: Path, tmp_path: Path) -> None:
-    pictures(photos, 10, start=20)
-    done = _piped(("run", photos, "--output-dir", tmp_path / "out", *TINY), "| head -n 1", tmp_path)
-    assert done.returncode == 3
-    assert len(done.stdout.splitlines()) == 1
+def test_a_reader_that_leaves_does_not_stop_the_run(forks: Forks, photos: Path, tmp_path: Path) -> None:
+    leave = "import os; reader, writer = os.pipe(); os.close(reader); os.dup2(writer, 1)"
+    code, running = forks.run(("run", photos, "--output-dir", tmp_path / "out", *TINY), leave)
+    assert code == 3
     assert index_of(tmp_path / "out")["status"] == "complete"
-    assert [line for line in done.stderr.splitlines() if not line.startswith("failed   bad.png")] == []
+    assert [line for line in running.err.splitlines() if not line.startswith("failed   bad.png")] == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-def test_printing_to_a_full_disk_does_not_stop_the_run_but_a_lost_result_is_said(photos: Path, tmp_path: Path) -> None:
-    done = _piped(("run", photos, "--output-dir", tmp_path / "out", *TINY), "> /dev/full", tmp_path)
-    assert done.returncode == 3
+def test_printing_to_a_full_disk_does_not_stop_the_run_but_a_lost_result_is_said(
+    forks: Forks, photos: Path, tmp_path: Path
+) -> None:
+    full = "import os; os.dup2(os.open('/dev/full', os.O_WRONLY), 1)"
+    code, running = forks.run(("run", photos, "--output-dir", tmp_path / "out", *TINY), full)
+    assert code == 3
     assert index_of(tmp_path / "out")["status"] == "complete"
-    assert "Traceback" not in done.stderr
-    done = _piped(("run", photos, "--output-dir", tmp_path / "out", "--json", *TINY), "> /dev/full", tmp_path)
-    assert done.returncode == 1
-    assert re.search(r"^cam: .*No space left on device$", done.stderr, re.MULTILINE)
-    assert "Traceback" not in done.stderr
-    assert "Exception ignored" not in done.stderr
+    assert "Traceback" not in running.err
+    code, running = forks.run(("run", photos, "--output-dir", tmp_path / "out", "--json", *TINY), full)
+    assert code == 1
+    assert re.search(r"^cam: .*No space left on device$", running.err, re.MULTILINE)
+    assert "Traceback" not in running.err
 
 
-def test_no_output_at_all(photos: Path, tmp_path: Path) -> None:
-    done = _piped(("run", photos, "--output-dir", tmp_path / "out", *TINY), ">&- 2>&- <&-", tmp_path)
-    assert done.returncode == 3
-    assert index_of(tmp_path / "out")["status"] == "complete"
+def test_no_output_at_all(forks: Forks, photos: Path, tmp_path: Path) -> None:
+    close = "import os, sys\nfor n in range(3): os.close(n)\nsys.stdin = sys.stdout = sys.stderr = None"
+    code, _ = forks.run(("run", photos, "--output-dir", tmp_path / "out", *TINY), close)
+    assert code == 3
+    index = index_of(tmp_path / "out")
+    assert (index["status"], len(index["items"])) == ("complete", 3)

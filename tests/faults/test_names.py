@@ -13,7 +13,8 @@ import pytest
 from tests.conftest import index_of
 
 from .conftest import TINY, Tiny, picture, pictures
-from .processes import as_ordinary_user, cam_process
+from .forking import Forks
+from .processes import as_ordinary_user
 
 
 def test_row_10_five_names_that_look_alike(tiny: Tiny, tmp_path: Path) -> None:
@@ -153,21 +154,19 @@ def test_row_12_output_inside_input_is_never_explained(where: str, tiny: Tiny, t
     assert "lies in the run folder" in refused.err
 
 
-def test_row_29_a_read_only_input_folder_and_a_very_long_path(tmp_path: Path) -> None:
+def test_row_29_a_read_only_input_folder_and_a_very_long_path(forks: Forks, tmp_path: Path) -> None:
     deep = tmp_path / "photos" / "/".join("d" * 60 + str(n) for n in range(6))
     pictures(deep, 2)
     assert len(str(deep)) > 300
     for folder in (deep, tmp_path / "photos"):
         folder.chmod(0o555)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    done = cam_process(
-        "run", tmp_path / "photos", "--output-dir", tmp_path / "out" / deep.relative_to(tmp_path), *TINY,
-        prefix=as_ordinary_user(),
-    )  # fmt: skip
+    out = tmp_path / "out" / deep.relative_to(tmp_path)
+    code, done = forks.run(("run", tmp_path / "photos", "--output-dir", out, *TINY), as_ordinary_user())
     for folder in (tmp_path / "photos", deep):
         folder.chmod(0o755)
-    assert done.returncode == 0, done.stderr
+    assert code == 0, done.err
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    items = index_of(tmp_path / "out" / deep.relative_to(tmp_path))["items"]
+    items = index_of(out)["items"]
     assert len(items) == 2
     shutil.rmtree(tmp_path / "out")
