@@ -14,7 +14,7 @@ from camcli.config import RunConfig, flag
 from camcli.errors import ConfigError
 
 if TYPE_CHECKING:
-    from camcli.checks import Baseline, Recorded, Result, Suite
+    from camcli.checks import Baseline, Recorded, Result
     from camcli.checks.recorded import MapKey
 
 HELP = "Check where the model looks against thresholds; ends with exit code 1 when a check fails."
@@ -67,7 +67,6 @@ def command(
     if rebase and not baseline:
         raise ConfigError("--rebase: name the baseline to renew with --baseline FILE.")
     from camcli.checks import choose_maps, load_suite, read_baseline, read_run, run_checks
-    from camcli.checks import write_baseline as save_baseline
     from camcli.checks.calibrate import write_calibrated
     from camcli.checks.sheet import sheet_format
 
@@ -80,25 +79,18 @@ def command(
     key = choose_maps(recorded, chosen)
     if known is not None:
         _refuse_other(known, recorded, key)
-    results = run_checks(
-        recorded, chosen, known, settings.get("device") or ("cuda" if settings.get("use_cuda") else None)
-    )
+    device = "cuda" if settings.get("use_cuda") else settings.get("device")
+    results = run_checks(recorded, chosen, known, device)
     if sheet:
         _sheet(sheet, recorded, key, results)
     if calibrate:
         write_calibrated(calibrate, results, chosen, folder)
-    written = {
-        name: save_baseline(name, recorded, key) for name in (write_baseline, baseline if rebase else None) if name
-    }
-    notes = [
-        f"baseline of {len(recorded.images)} images written: {name} ({size:,} bytes)" for name, size in written.items()
-    ]
+    renewed = [name for name in (write_baseline, baseline if rebase else None) if name]
+    notes = [_baseline_written(name, recorded, key) for name in renewed]
     notes += [f"thresholds proposed in {calibrate}"] if calibrate else []
     notes += [f"worst images in {sheet}"] if sheet else []
-    more = {"run": str(folder), "method": key[0], "layer": key[1]}
-    raise typer.Exit(
-        gate.report(results, str(folder), code, lambda: _people(recorded, key, chosen, results, notes), **more)
-    )
+    more = {"run": folder, "method": key[0], "layer": key[1]}
+    raise typer.Exit(gate.report(results, folder, code, lambda: _people(recorded, key, results, notes), **more))
 
 
 def _folder(settings: dict[str, Any], given: list[str], gate: Gate) -> tuple[str, int]:
@@ -159,7 +151,14 @@ def _sheet(path: str, recorded: Recorded, key: MapKey, results: list[Result]) ->
     write_sheet(path, rows)
 
 
-def _people(recorded: Recorded, key: MapKey, suite: Suite, results: list[Result], notes: list[str]) -> None:
+def _baseline_written(name: str, recorded: Recorded, key: MapKey) -> str:
+    from camcli.checks import write_baseline
+
+    size = write_baseline(name, recorded, key)
+    return f"baseline of {len(recorded.images)} images written: {name} ({size:,} bytes)"
+
+
+def _people(recorded: Recorded, key: MapKey, results: list[Result], notes: list[str]) -> None:
 
     from camcli.checks import CHECKS
     from camcli.checks.speak import table
