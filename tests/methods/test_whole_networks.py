@@ -52,7 +52,7 @@ def test_fullgrad_is_its_formula():
         for bias, gradient in zip(biases, gradients[1:], strict=True):
             for channel in (bias * gradient).abs()[0]:
                 expected = expected + upsampled(channel[None], (16, 16))
-        np.testing.assert_allclose(found[i], expected[0].detach(), atol=1e-4 * float(expected.max()))
+        np.testing.assert_allclose(found[i], expected[0].detach(), atol=1e-4 * float(expected.detach().max()))
 
 
 def complete(net, inputs, targets, layers):
@@ -133,7 +133,7 @@ def test_guided_backpropagation_is_its_formula():
     found = explain("guidedbackprop", random_net(7), inputs, targets)
     for i in range(3):
         expected = guided(random_net(7), inputs[i], int(targets[i]))
-        np.testing.assert_allclose(found[i], expected, atol=1e-4 * float(expected.max()))
+        np.testing.assert_allclose(found[i], expected, atol=1e-4 * float(expected.detach().max()))
 
 
 def test_guided_gradcam_is_the_product():
