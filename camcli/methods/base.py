@@ -146,13 +146,10 @@ class Pass:
         return torch.stack(found + [found[-1]] * (count - len(found)))
 
     def weighted(self, weights: Tensor) -> Tensor:
-        """Σ_k w_k A_k, or with ``eigen_smooth`` the first principal component of the w_k A_k.
+        """Σ_k w_k A_k, or with ``eigen_smooth`` the first principal component of the w_k A_k, (N, h, w) float32.
 
         Args:
             weights: (N, K), or (N, K, h, w) where every position has its own.
-
-        Returns:
-            (N, h, w) float32.
         """
         if weights.ndim == 2:
             weights = weights[:, :, None, None]
