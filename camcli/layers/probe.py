@@ -84,21 +84,24 @@ class Record:
         return [next(found) if edge is not None else None for edge in edges]
 
 
-def record(model: ProbedModel, image: Tensor, score_of: Callable[[Any], Tensor]) -> Record:
+def record(
+    module: nn.Module, feed: Callable[[Tensor], Any], image: Tensor, score_of: Callable[[Any], Tensor]
+) -> Record:
     """One pass of one image through the model.
 
     Args:
-        model: its module in eval mode (see :func:`undisturbed`).
-        image: (1, C, H, W).
+        module: the network in eval mode (see :func:`undisturbed`).
+        feed: runs it on a batch.
+        image: (1, C, H, W), of the network's device and type.
         score_of: from the module's output to what is explained, (1, C).
     """
-    visits = {path: Visit(path, module) for path, module in model.module.named_modules()}
-    seen = _watch(model.module, visits, image, leaves=frozenset())
+    visits = {path: Visit(path, part) for path, part in module.named_modules()}
+    seen = _watch(feed, visits, image, leaves=frozenset())
     scores = score_of(seen)
     if not scores.requires_grad:
         # The model detaches its trunk (no_grad inside forward): let the recorded outputs themselves be the leaves.
-        visits = {path: Visit(path, module) for path, module in model.module.named_modules()}
-        seen = _watch(model.module, visits, image, leaves=frozenset(visits))
+        visits = {path: Visit(path, part) for path, part in module.named_modules()}
+        seen = _watch(feed, visits, image, leaves=frozenset(visits))
         scores = score_of(seen)
     score = _mixed(scores) if scores.requires_grad else None
     trunk = _trunk(score, visits.values()) if score is not None else frozenset()
@@ -112,7 +115,7 @@ def _mixed(scores: Tensor) -> Tensor:
     return (scores.float() * weights.to(scores.device)).sum()
 
 
-def _watch(module: nn.Module, visits: dict[str, Visit], image: Tensor, leaves: frozenset[str]) -> Any:
+def _watch(feed: Callable[[Tensor], Any], visits: dict[str, Visit], image: Tensor, leaves: frozenset[str]) -> Any:
     stack: list[Visit] = []
     clock = iter(range(1 << 40))
 
@@ -148,7 +151,7 @@ def _watch(module: nn.Module, visits: dict[str, Visit], image: Tensor, leaves: f
         for visit in visits.values():
             hooks.callback(visit.module.register_forward_pre_hook(enter(visit), prepend=True, with_kwargs=True).remove)
             hooks.callback(visit.module.register_forward_hook(leave(visit)).remove)
-        return module(image.detach().clone().requires_grad_(not leaves))
+        return feed(image.detach().clone().requires_grad_(not leaves))
 
 
 def _trunk(score: Tensor, visits: Iterable[Visit]) -> frozenset[str]:

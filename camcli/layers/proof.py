@@ -158,7 +158,8 @@ def _judged(chosen: tuple[float, float, Reading], ranked: list[tuple[float, floa
     if agreement < AGREEMENT or agreement < mixed + MIXED:
         reason = f"moves elsewhere than the perturbed part of the image (agreement {agreement:.2f})"
         return Verdict(layout, "refuted", reason, agreement)
-    if rival is not None and strongest > agreement - LEAD:
+    lead = LEAD * min(1.0, 14 / max(reading.grid))  # on a fine grid a block looks much the same one cell further
+    if rival is not None and strongest > agreement - lead:
         reason = f"{layout} ({agreement:.2f}) and {rival} ({strongest:.2f}) agree about equally well"
         return Verdict(layout, "unproven", reason, agreement)
     return Verdict(layout, "proven", None, agreement)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from camcli.errors import ModelError
 from camcli.layers.evidence import Evidence
@@ -124,14 +124,22 @@ def study(model: ProbedModel, flag: LayoutFlag, needs_gradient: bool = True) -> 
     device = parameter.device if parameter is not None else torch.device("cpu")
     dtype = parameter.dtype if parameter is not None else torch.float32
     images = perturbation(*size)
+    parallel = isinstance(model.module, nn.DataParallel | nn.parallel.DistributedDataParallel)
+    network = model.module.module if parallel else model.module  # hooks see one device, not its replicas
 
     def feed(batch: Tensor) -> Any:
-        return model.module(batch.to(device, dtype))
+        try:
+            return network(batch.to(device, dtype))
+        except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
+            raise ModelError(
+                f"the model fails on images of {size[0]} channels and {size[1]}x{size[2]} pixels: {error}. "
+                "If it wants another size, say so with --input-size."
+            ) from error
 
     with undisturbed(model.module), torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)  # a model that draws at random draws the same for every probing image
-        with warmed_up(model.module, noise(_CALIBRATION, *size, seed=2).to(device, dtype)) as warmed:
-            recorded = record(model, images.images[:1].to(device, dtype), _scorer(model, needs_gradient))
+        with warmed_up(model.module, noise(_CALIBRATION, *size, seed=2), feed) as warmed:
+            recorded = record(model.module, feed, images.images[:1].to(device, dtype), _scorer(model, needs_gradient))
             first = Evidence.of(model.module, images, feed)
             second = Evidence.of(model.module, perturbation(*size, mirrored=True), feed)
             yield Study(model, recorded, warmed, flag, first, second)

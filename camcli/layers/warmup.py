@@ -9,9 +9,9 @@ calibrated on noise. Everything is put back bit for bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,12 +23,13 @@ _FLOOR = 0.25  # of a batch-norm's variance, as a share of the mean square of it
 
 
 @contextmanager
-def warmed_up(module: nn.Module, noise: Tensor) -> Iterator[bool]:
+def warmed_up(module: nn.Module, noise: Tensor, feed: Callable[[Tensor], Any] | None = None) -> Iterator[bool]:
     """Within the context a network that has never been trained carries signals; a trained one is not touched.
 
     Args:
         module: the network, in eval mode.
         noise: inputs (N, C, H, W) to calibrate batch-norm statistics on.
+        feed: runs the network on a batch, where that is not calling it.
 
     Yields:
         Whether anything was changed.
@@ -44,7 +45,7 @@ def warmed_up(module: nn.Module, noise: Tensor) -> Iterator[bool]:
     try:
         with torch.no_grad():
             _wake(zeros)
-            _calibrate(module, norms, noise)
+            _calibrate(feed or module, norms, noise)
         yield True
     finally:
         with torch.no_grad():
@@ -72,7 +73,7 @@ def _wake(zeros: Sequence[Tensor]) -> None:
             parameter.copy_(values)
 
 
-def _calibrate(module: nn.Module, norms: Sequence[_BatchNorm], noise: Tensor) -> None:
+def _calibrate(feed: Callable[[Tensor], Any], norms: Sequence[_BatchNorm], noise: Tensor) -> None:
     """Give the norms statistics one after the other, each on what the calibrated norms before it let through."""
     for norm in norms:
         if norm.bias is not None and not bool(norm.bias.any()):
@@ -80,7 +81,7 @@ def _calibrate(module: nn.Module, norms: Sequence[_BatchNorm], noise: Tensor) ->
     handles = [norm.register_forward_pre_hook(_measure) for norm in norms]
     try:
         if norms:
-            module(noise)
+            feed(noise)
     finally:
         for handle in handles:
             handle.remove()

@@ -92,6 +92,11 @@ def test_data_parallel() -> None:
     assert resolve_layers(standin(nn.DataParallel(Net()), 32), ["auto"])[0].path == "module.stage"
 
 
+def test_an_input_the_model_does_not_take_is_explained() -> None:
+    with pytest.raises(ModelError, match=r"fails on images of 1 channels"):
+        resolve_layers(standin(Net(), 32, channels=1), ["auto"])
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_other_precisions(dtype: torch.dtype) -> None:
     [layer] = resolve_layers(standin(Net().to(dtype), 32), ["auto"])
@@ -153,7 +158,9 @@ def test_the_module_is_left_as_it_was_when_it_fails() -> None:
             raise RuntimeError("inside the model")
 
     net = Failing().train()
-    with pytest.raises(RuntimeError, match="inside the model"):
+    with pytest.raises(
+        ModelError, match="fails on images of 3 channels and 32x32 pixels: inside the model.*--input-size"
+    ):
         resolve_layers(standin(net, 32), ["auto"])
     assert net.training
     assert all(parameter.requires_grad for parameter in net.parameters())
