@@ -106,10 +106,9 @@ def test_figures_agree_with_each_other(found: Evaluation) -> None:
 
 
 def test_fake_cam_keeps_the_class_and_adcc_sees_through_it(found: Evaluation) -> None:
-    figures = found.figures["fakecam"]
-    assert (figures["drop"].value or 0) < 0.5
-    assert (figures["adcc"].value or 0) < 0.01
-    assert abs(figures["ins-del"].value or 0) < 0.2
+    value = {key: figure.value or 0 for key, figure in found.figures["fakecam"].items()}
+    assert value["drop"] < 0.5
+    assert value["adcc"] < 0.01
 
 
 def test_only_images_with_an_object_count_where_one_is_needed(found: Evaluation) -> None:
