@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
-import torch
 from torch import nn
 
 from camcli.layers.layout import LayoutFlag
 from camcli.layers.perturb import Movement, Perturbation, movements
+from camcli.layers.probe import Feed
 from camcli.layers.proof import Prover, Verdict
-
-Feed = Callable[[torch.Tensor], Any]
 
 
 @dataclass

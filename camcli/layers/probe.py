@@ -20,20 +20,12 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from camcli.layers.structure import main_tensor, with_main_tensor
 
-
-class InputShape(Protocol):
-    """The part of a model's preprocessing that is needed here."""
-
-    @property
-    def channels(self) -> int: ...
-    @property
-    def height(self) -> int: ...
-    @property
-    def width(self) -> int: ...
+Feed = Callable[[Tensor], Any]
+"""Runs a network on a batch of images."""
 
 
 class ProbedModel(Protocol):
-    """The part of a loaded model that is needed here."""
+    """The part of a loaded model that is needed here; ``preprocessing`` has ``channels``, ``height`` and ``width``."""
 
     @property
     def module(self) -> nn.Module: ...
@@ -84,9 +76,7 @@ class Record:
         return [next(found) if edge is not None else None for edge in edges]
 
 
-def record(
-    module: nn.Module, feed: Callable[[Tensor], Any], image: Tensor, score_of: Callable[[Any], Tensor]
-) -> Record:
+def record(module: nn.Module, feed: Feed, image: Tensor, score_of: Callable[[Any], Tensor]) -> Record:
     """One pass of one image through the model.
 
     Args:
@@ -115,7 +105,7 @@ def _mixed(scores: Tensor) -> Tensor:
     return (scores.float() * weights.to(scores.device)).sum()
 
 
-def _watch(feed: Callable[[Tensor], Any], visits: dict[str, Visit], image: Tensor, leaves: frozenset[str]) -> Any:
+def _watch(feed: Feed, visits: dict[str, Visit], image: Tensor, leaves: frozenset[str]) -> Any:
     stack: list[Visit] = []
     clock = iter(range(1 << 40))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -124,8 +124,9 @@ def study(model: ProbedModel, flag: LayoutFlag, needs_gradient: bool = True) -> 
     device = parameter.device if parameter is not None else torch.device("cpu")
     dtype = parameter.dtype if parameter is not None else torch.float32
     images = perturbation(*size)
-    parallel = isinstance(model.module, nn.DataParallel | nn.parallel.DistributedDataParallel)
-    network = model.module.module if parallel else model.module  # hooks see one device, not its replicas
+    network: nn.Module = model.module
+    if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        network = cast(nn.Module, network.module)  # hooks see the module itself, not its replicas
 
     def feed(batch: Tensor) -> Any:
         try:

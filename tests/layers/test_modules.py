@@ -159,7 +159,7 @@ def test_the_module_is_left_as_it_was_when_it_fails() -> None:
 
     net = Failing().train()
     with pytest.raises(
-        ModelError, match="fails on images of 3 channels and 32x32 pixels: inside the model.*--input-size"
+        ModelError, match=r"fails on images of 3 channels and 32x32 pixels: inside the model.*--input-size"
     ):
         resolve_layers(standin(net, 32), ["auto"])
     assert net.training
