@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from camcli.config import RunConfig
 from camcli.device import choose_device, choose_precision, device_name
+from camcli.methods import find_method
 from camcli.models import Model
 from camcli.pipeline import Row, Watcher, run
 from camcli.setup import Setup, open_model
@@ -100,24 +102,26 @@ def bench(config: RunConfig, *, compiled: bool = False, seconds: float = 10.0, s
     Args:
         config: the model, method, device and outputs; without images some are made.
         compiled: measure the compiled forward pass too, which takes minutes to compile.
-        seconds: about how long the run from files to files shall take.
+        seconds: about how long the run from files to files shall take; each forward pass a fifth of it.
         say: told what is measured.
     """
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
+    for key in config.method:
+        find_method(key)  # mistyped: say so before anything is measured
     model = open_model(config, device)
     asked = int(config.batch_size) if config.batch_size != "auto" else None
     sizes = (asked,) if asked else (1, 4, 16, 32) if device.type == "cpu" else (16, 64, 128, 256)
     with model.prepared():
-        forward = list(_forward_passes(model, precision, sizes, compiled, say))
+        forward = list(_forward_passes(precision, sizes, compiled, partial(_measured, model, say, seconds / 5)))
     ceiling = max((f for f in forward if f.setting != "compiled" and f.precision == precision), key=_rate)
     batch = _smallest(forward, precision)
     with tempfile.TemporaryDirectory(prefix="cam-bench-") as folder:
-        count = batch * max(3, math.ceil(_rate(ceiling) * seconds / batch))
+        count = config.limit or batch * max(3, math.ceil(_rate(ceiling) * seconds / batch))
         images = config.image_path or (str(make_images(Path(folder) / "images", min(count, 4096))),)
         whole = replace(
             config, image_path=images, output_dir=str(Path(folder) / "run"), overwrite=True, precision=precision,
-            batch_size=str(batch), limit=config.limit or count,
+            batch_size=str(batch), limit=count,
         )  # fmt: skip
         say(f"from files to files, batches of {batch}")
         watch = _Stopwatch()
@@ -147,28 +151,31 @@ def make_images(folder: Path, count: int) -> Path:
     return folder
 
 
-def _forward_passes(model: Model, precision: str, sizes: Sequence[int], compiled: bool, say: Say) -> Iterator[Forward]:
+def _forward_passes(
+    precision: str, sizes: Sequence[int], compiled: bool, measure: Callable[[str, str, int], Forward]
+) -> Iterator[Forward]:
     """The settings at one batch size, then the best one at the others."""
     middle = sizes[len(sizes) // 2]
     half = "fp16" if precision == "fp16" else "bf16"
     for setting, kind in (("plain", "fp32"), ("channels-last", "fp32"), ("folded", "fp32"), ("folded", half)):
-        yield _measured(model, setting, kind, middle, say)
+        yield measure(setting, kind, middle)
     for size in sizes:
         if size != middle:
-            yield _measured(model, "folded", precision, size, say)
+            yield measure("folded", precision, size)
     if compiled:
         for kind in ("fp32", half):
-            yield _measured(model, "compiled", kind, middle, say)
+            yield measure("compiled", kind, middle)
 
 
-def _measured(model: Model, setting: str, precision: str, size: int, say: Say) -> Forward:
+def _measured(model: Model, say: Say, seconds: float, setting: str, precision: str, size: int) -> Forward:
     say(f"forward pass, {setting}, {precision}, batches of {size}")
     try:
-        return Forward(setting, precision, size, forward_rate(model, size, precision, setting=setting))
+        rate = forward_rate(model, size, precision, setting=setting, seconds=seconds)
     except (RuntimeError, NotImplementedError) as error:
         # Where a setting does not work (no compiler, not enough memory) that is the result.
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return Forward(setting, precision, size, None, lines[0])
+    return Forward(setting, precision, size, rate)
 
 
 class _Stopwatch(Watcher):

@@ -3,8 +3,9 @@
 The loops are what users write: Pillow, the model's own transform, batches of 32, an overlay, ``cv2.imwrite``. All get
 the same photographs, the same model and layer, and write one JPEG overlay an image, as large as the photograph and of
 the same quality. Contenders take turns, round by round, and ratios are medians over the rounds of what was measured
-within a round, so that a change of the machine's load meets all of them. Loading models is not counted; what `cam run`
-does before its first image stands in a column of its own.
+within a round, so that a change of the machine's load meets all of them. A loop does one batch a round, since each of
+its batches takes as long as the one before; `cam run`, which works on several batches at once, does all photographs.
+Loading models is not counted; what `cam run` does before its first image stands in a column of its own.
 
 Waiting threads sleep for all contenders (``OMP_WAIT_POLICY``), which `cam` sets for itself: with other programs on the
 cores the loops would be several times slower without it.
@@ -137,8 +138,8 @@ def contenders_of(name: str, paths: Sequence[Path], out: Path) -> dict[str, Cont
     for part in ("grad-cam", "torchcam"):
         (out / part).mkdir(parents=True, exist_ok=True)
     contenders: dict[str, Contender] = {
-        "grad-cam loop": lambda: grad_cam_loop(module, transform, layer, paths, out / "grad-cam"),
-        "torchcam loop": lambda: torchcam_loop(module, transform, layer, paths, out / "torchcam"),
+        "grad-cam loop": lambda: grad_cam_loop(module, transform, layer, paths[:BATCH], out / "grad-cam"),
+        "torchcam loop": lambda: torchcam_loop(module, transform, layer, paths[:BATCH], out / "torchcam"),
         "plain forward": lambda: bare(mine, "fp32", "plain"),
     }
     for precision in ("fp32", "bf16"):
@@ -171,7 +172,7 @@ def table(name: str, contenders: dict[str, Contender], results: list[dict[str, f
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=list(models.LAYERS), choices=list(models.LAYERS))
-    parser.add_argument("--images", type=int, default=2 * BATCH)
+    parser.add_argument("--images", type=int, default=4 * BATCH)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     machine = describe_machine()

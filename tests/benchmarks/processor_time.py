@@ -1,0 +1,82 @@
+"""Processor time of an image, from file to file, against the forward pass: ``python -m tests.benchmarks.processor_time``.
+
+On one thread, and counted in processor time, which other programs on the machine hardly change. The share is that of
+the forward pass in all the work of an image: what a run could reach of the forward pass's rate if no core ever idled.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from camcli import RunConfig, run
+from camcli.models import load_model
+from camcli.pipeline import Watcher
+from camcli.setup import Setup
+from camcli.speed import tuned
+from tests.benchmarks import models
+from tests.benchmarks.machine import describe_machine
+from tests.benchmarks.photographs import make_photographs
+
+BATCH, IMAGES = 16, 64
+
+
+class _Stopwatch(Watcher):
+    """Processor seconds of the process, of all its threads, when the first image was taken."""
+
+    began = 0.0
+
+    def ready(self, setup: Setup, notes: Sequence[str]) -> None:
+        self.began = time.process_time()
+
+
+def forward_milliseconds(name: str, precision: str) -> float:
+    """Of the best eager forward pass, an image."""
+    model = load_model(f"factory:tests.benchmarks.models:{name}", device=torch.device("cpu"))
+    inputs = torch.randn(BATCH, 3, 224, 224)
+    half = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
+    with model.prepared() as module, tuned(model) as tuning, torch.no_grad(), half:
+        inputs = tuning.arranged(inputs)
+        module(inputs)
+        start = time.process_time()
+        for _ in range(IMAGES // BATCH):
+            module(inputs)
+        return 1000 * (time.process_time() - start) / IMAGES
+
+
+def run_milliseconds(name: str, precision: str, folder: Path) -> float:
+    """Of the whole run but its start, an image; the second of two, since the first one warms up."""
+    for _ in range(2):
+        watch = _Stopwatch()
+        config = RunConfig(
+            image_path=(str(folder / "images"),), output_dir=str(folder / "out"), overwrite=True, device="cpu",
+            model=f"factory:tests.benchmarks.models:{name}", layer=(models.LAYERS[name],), save=("overlay",),
+            batch_size=str(BATCH), precision=precision,
+        )  # fmt: skip
+        explained = run(config, watch=watch).explained
+        spent = 1000 * (time.process_time() - watch.began) / explained
+    return spent
+
+
+def main() -> None:
+    print("\n".join(describe_machine()), flush=True)
+    print("\n| | forward pass, ms | file to file, ms | share of the forward pass |\n|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as temporary:
+        make_photographs(Path(temporary) / "images", IMAGES)
+        for name in models.LAYERS:
+            for precision in ("fp32", "bf16"):
+                alone = forward_milliseconds(name, precision)
+                whole = run_milliseconds(name, precision, Path(temporary))
+                print(f"| {name} {precision} | {alone:.1f} | {whole:.1f} | {alone / whole:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
