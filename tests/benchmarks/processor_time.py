@@ -1,4 +1,4 @@
-"""Processor time of an image, from file to file, against the forward pass: ``python -m tests.benchmarks.processor_time``.
+"""Processor time of an image, file to file, against the forward pass: ``python -m tests.benchmarks.processor_time``.
 
 On one thread, and counted in processor time, which other programs on the machine hardly change. The share is that of
 the forward pass in all the work of an image: what a run could reach of the forward pass's rate if no core ever idled.
