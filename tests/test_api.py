@@ -50,7 +50,9 @@ def test_python_and_the_command_line_agree(model: camcli.Model, tmp_path: Path) 
     )  # fmt: skip
     assert summary.exit_code == 0
     assert summary.counts["ok"] == 1
-    assert np.array_equal(np.load(tmp_path / "out" / "raw" / "gradcam" / f"{path.name}.npy"), alone)
+    written = np.load(tmp_path / "out" / "raw" / "gradcam" / f"{path.name}.npy")
+    # A run folds batch norms, which a call from Python does not find worth its time: equal but for rounding.
+    assert np.abs(written - alone).max() < 1e-4 * np.abs(alone).max()
 
 
 def test_several_targets_and_layers_name_their_maps(model: camcli.Model) -> None:
