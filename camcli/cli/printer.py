@@ -106,7 +106,8 @@ class Printer(Watcher):
         if counts.get("labelled"):
             self.say(f"{counts['correct']} of {counts['labelled']} labelled images have their label as top prediction")
         if counts.get("passed_over"):
-            self.say(f"{counts['passed_over']} other files were passed over")
+            over = counts["passed_over"]
+            self.say(f"{over} other file{'s' if over > 1 else ''} without the extension of an image passed over")
         if self.talk.verbose:
             self.say(
                 "busy seconds: "
