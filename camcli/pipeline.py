@@ -73,6 +73,7 @@ class Watcher:
     def ready(self, setup: Setup, notes: Sequence[str]) -> None: ...
     def row(self, row: Row) -> None: ...
     def skipped(self, count: int) -> None: ...
+    def inside(self, method: str, done: int, total: int) -> None: ...
 
 
 def run(
@@ -92,8 +93,9 @@ def run(
     """
     started = time.perf_counter()
     run_dir = Path(config.output_dir)
-    setup = prepare(config, read_header(run_dir) if config.resume and not config.overwrite else None)
     watch = watch or Watcher()
+    recorded = read_header(run_dir) if config.resume and not config.overwrite else None
+    setup = prepare(config, recorded, watch.inside)
     with setup.model.prepared(), at_speed(setup) as setup, pillow_limits(max_pixels=config.max_pixels):
         if scale_limits(config.scale).sample and not setup.limits:
             setup = replace(setup, limits=sample_limits(setup, Clock(STAGES)))

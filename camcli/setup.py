@@ -14,7 +14,7 @@ import torch
 from camcli.config import RunConfig, parse_floats, parse_input_size, positive_or_auto, scale_limits
 from camcli.device import choose_device, choose_precision, device_name
 from camcli.errors import SourceError
-from camcli.explainer import Explainer, ExplainOptions
+from camcli.explainer import Explainer, ExplainOptions, Progress
 from camcli.images import Sources
 from camcli.labels import Labeller
 from camcli.layers import Layer, resolve_layers
@@ -113,12 +113,13 @@ def needs_gradient(config: RunConfig) -> bool:
     return any(method.needs_gradients for method in methods)
 
 
-def prepare(config: RunConfig, recorded: Mapping[str, Any] | None = None) -> Setup:
+def prepare(config: RunConfig, recorded: Mapping[str, Any] | None = None, progress: Progress | None = None) -> Setup:
     """Decide everything.
 
     Args:
         config: the settings.
         recorded: the header of the run folder that is continued, whose batch size and limits are used again.
+        progress: told how far a slow method is inside an image.
 
     Raises:
         UsageError: anything that is wrong with the configuration, before an image is explained.
@@ -130,7 +131,7 @@ def prepare(config: RunConfig, recorded: Mapping[str, Any] | None = None) -> Set
     model = open_model(config, device)
     with model.prepared():
         layers = tuple(resolve_layers(model, config.layer, config.layout, needs_gradient(config)))
-        explainer = Explainer(model, layers, config.method, explain_options(config, precision))
+        explainer = Explainer(model, layers, config.method, explain_options(config, precision), progress)
     slots = parse_target(config.target or "predicted", model.class_names, model.num_classes)
     earlier = recorded["config"] if recorded else {}
     return Setup(

@@ -25,6 +25,8 @@ _LINES = 20
 """So many images are named one by one; the index has them all."""
 _EVERY = 5.0
 """Seconds between progress lines where there is no terminal."""
+_OFTEN = 0.3
+"""The same inside an image, where there is one."""
 
 
 class Printer(Watcher):
@@ -79,6 +81,16 @@ class Printer(Watcher):
     def skipped(self, count: int) -> None:
         self.kept += count
         self.done += count
+
+    def inside(self, method: str, done: int, total: int) -> None:
+        """How far a method of many passes is inside one image."""
+        if self.talk.quiet or time.monotonic() - self.last < (_OFTEN if self.bar is not None else _EVERY):
+            return
+        self.last = time.monotonic()
+        if self.bar is not None:
+            self.bar.set_postfix_str(f"{method} {done}/{total}")
+        else:
+            self._print(f"{method}: {done} of {total} passes in one image", sys.stderr)
 
     def _progress(self) -> None:
         if self.bar is not None:
