@@ -157,8 +157,8 @@ def _result(
         if index == NO_SLOT:
             continue
         levels = [key.method]
-        if layer_count > 1 and key.layer is not None:
-            levels.append("+".join(key.layer) if isinstance(key.layer, tuple) else key.layer)
+        if layer_count > 1 and isinstance(key.layer, str):
+            levels.append(key.layer)
         if len(slots) > 1:
             levels.append(slots[key.slot].key)
         size = (model.preprocessing.height, model.preprocessing.width)

@@ -69,11 +69,11 @@ class Drawer:
 
     def _path(self, kind: str, entry: Entry, class_map: ClassMap, suffix: str) -> str:
         setup = self.setup
-        layer = class_map.layer if len(setup.layers) > 1 else None
+        several_layers = len(setup.layers) > 1 and isinstance(class_map.layer, str)  # fused: one map for all of them
         return artefact_path(
             kind,
             class_map.method,
-            layer="+".join(layer) if isinstance(layer, tuple) else layer,
+            layer=str(class_map.layer) if several_layers else None,
             target=class_map.slot_key if len(setup.slots) > 1 else None,
             source=entry.source_slug if self.several_sources else None,
             image=entry.image,

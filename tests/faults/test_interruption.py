@@ -60,9 +60,12 @@ def check_journal(run_dir: Path) -> None:
 def test_row_14_kill_9_at_random_instants_restarted_until_done(forks: Forks, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 60)
     command = ("run", photos, "--save", "overlay,raw", "--batch-size", 4, "--workers", 2, *TINY, "--output-dir")
+    started = time.monotonic()
     assert forks.run((*command, tmp_path / "whole"))[0] == 0
+    # A quarter of what the whole takes here: whatever the machine's speed, the first starts cannot all finish.
+    longest = (time.monotonic() - started) / 4
     killed = tmp_path / "killed"
-    assert kill_until_done(forks, (*command, killed), killed, 12, random.Random(14), 0.6) > 3
+    assert kill_until_done(forks, (*command, killed), killed, 12, random.Random(14), longest) > 2
     assert tree(killed) == tree(tmp_path / "whole")
     assert len(tree(killed)) == 2 * 60 + 2  # no temporary file, no lock
     assert index_of(killed)["status"] == "complete"
