@@ -12,11 +12,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from camcli import __version__
+from camcli.output import SCHEMA
 
 if TYPE_CHECKING:
     from camcli.setup import Setup
 
-SCHEMA = "camcli.index/1"
 _READING = ("path", "layout", "grid", "prefix_tokens")
 
 

@@ -58,7 +58,7 @@ def evaluate(config: RunConfig, options: EvalOptions | None = None, progress: Pr
     setup = _prepared(replace(config, save=()), options)
     tell = progress or (lambda setup, done: None)
     tell(setup, 0)
-    with setup.model.prepared(), pillow_limits(allow_truncated=config.allow_truncated):
+    with setup.model.prepared(), pillow_limits(max_pixels=config.max_pixels):
         return _Evaluating(setup, options).run(tell)
 
 

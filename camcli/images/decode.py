@@ -84,23 +84,22 @@ class Decoded:
 
 
 @contextmanager
-def pillow_limits(*, max_pixels: int | None = None, allow_truncated: bool = False) -> Iterator[None]:
+def pillow_limits(*, max_pixels: int | None = None) -> Iterator[None]:
     """Around a run: our own limit in place of Pillow's global one, none of its warnings, and both as before afterwards.
 
     Args:
         max_pixels: as in :class:`DecodeSettings`, which :func:`decode` checks by itself; given here, it also holds for
             images inside images (icons), which only Pillow sees.
-        allow_truncated: changes nothing global: :func:`decode` mends a truncated image by itself, because Pillow's
-            switch would also let damaged images of other threads pass without a word.
     """
-    del allow_truncated
     limits = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
     with warnings.catch_warnings(), quiet_libtiff():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         # Pillow warns above its limit and refuses above twice as much.
         Image.MAX_IMAGE_PIXELS = None if max_pixels is None else max(1, -(-max_pixels // 2))
-        ImageFile.LOAD_TRUNCATED_IMAGES = False  # which imported packages like to set
+        # Imported packages like to set it. `decode` mends a truncated image by itself, because this switch would also
+        # let damaged images of other threads pass without a word.
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
         try:
             yield
         finally:

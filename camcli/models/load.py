@@ -10,11 +10,12 @@ from typing import Unpack
 import torch
 from torch import nn
 
+from camcli.device import choose_device
 from camcli.errors import ModelError, did_you_mean
 from camcli.models.model import Model, is_distilled, unwrap
 from camcli.models.names import ClassNames, read_class_names
 from camcli.models.outputs import describe_output, find_logits
-from camcli.models.request import ModelRequest, ModelSettings, as_device
+from camcli.models.request import ModelRequest, ModelSettings
 from camcli.models.sources import Opened
 
 
@@ -34,7 +35,7 @@ def load_model(name: str = "builtin", request: ModelRequest | None = None, **set
         DeviceError: the device is not there.
     """
     wanted = request or ModelRequest(name=name, **settings)
-    device = as_device(wanted.device)
+    device = choose_device(str(wanted.device))
     opened = open_source(wanted)
     model = Model(
         module=opened.module,

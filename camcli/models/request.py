@@ -7,8 +7,6 @@ from typing import TypedDict
 
 import torch
 
-from camcli.errors import DeviceError
-
 
 class ModelSettings(TypedDict, total=False):
     """The keyword arguments of :func:`camcli.models.load_model`; the fields of :class:`ModelRequest`."""
@@ -41,7 +39,7 @@ class ModelRequest:
         input_size: height and width in pixels instead of the model's own; one number for both.
         mean, std: per channel, of pixels in 0..1; one value counts for all channels.
         resize: how an image comes to the input size; ``own`` is the model's own way.
-        device: where the model goes; ``auto`` is CUDA where there is any, else the CPU.
+        device: where the model goes; ``auto`` is CUDA, then MPS, then the CPU.
         trust_checkpoint: allow a checkpoint whose pickle runs code.
         output_key: which entry of the output holds the logits.
         seed: of random weights, so that two runs agree.
@@ -75,20 +73,3 @@ class ModelRequest:
     def size(self) -> tuple[int, int] | None:
         """(height, width) asked for, or None."""
         return (self.input_size, self.input_size) if isinstance(self.input_size, int) else self.input_size
-
-
-def as_device(device: str | torch.device) -> torch.device:
-    """The device of that name.
-
-    Raises:
-        DeviceError: no such device, or it is not there.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(device)
-        torch.empty(1, device=found)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise DeviceError(f"device {device}: not available here ({reason}). Use cpu, or auto.") from error
-    return found
