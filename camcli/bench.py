@@ -96,12 +96,12 @@ class Bench:
         return {"schema": "camcli.bench/1", **asdict(self)}
 
 
-def bench(config: RunConfig, *, compiled: bool = False, seconds: float = 10.0, say: Say = lambda line: None) -> Bench:
+def bench(config: RunConfig, *, seconds: float = 10.0, say: Say = lambda line: None) -> Bench:
     """Measure the settings of a run.
 
     Args:
-        config: the model, method, device and outputs; without images some are made.
-        compiled: measure the compiled forward pass too, which takes minutes to compile.
+        config: the model, method, device and outputs; without images some are made. With ``compile`` the compiled
+            forward pass is the ceiling.
         seconds: about how long the run from files to files shall take; each forward pass a fifth of it.
         say: told what is measured.
     """
@@ -113,9 +113,12 @@ def bench(config: RunConfig, *, compiled: bool = False, seconds: float = 10.0, s
     asked = int(config.batch_size) if config.batch_size != "auto" else None
     sizes = (asked,) if asked else (1, 4, 16, 32) if device.type == "cpu" else (16, 64, 128, 256)
     with model.prepared():
-        forward = list(_forward_passes(precision, sizes, compiled, partial(_measured, model, say, seconds / 5)))
-    ceiling = max((f for f in forward if f.setting != "compiled" and f.precision == precision), key=_rate)
-    batch = _smallest(forward, precision)
+        measure = partial(_measured, model, say, seconds / 5)
+        forward = list(_forward_passes(precision, sizes, measure))
+        batch = _smallest(forward, precision)
+        if config.compile:
+            forward.append(measure("compiled", precision, batch))
+    ceiling = max((f for f in forward if f.precision == precision), key=_rate)
     with tempfile.TemporaryDirectory(prefix="cam-bench-") as folder:
         count = config.limit or batch * max(3, math.ceil(_rate(ceiling) * seconds / batch))
         images = config.image_path or (str(make_images(Path(folder) / "images", min(count, 4096))),)
@@ -152,7 +155,7 @@ def make_images(folder: Path, count: int) -> Path:
 
 
 def _forward_passes(
-    precision: str, sizes: Sequence[int], compiled: bool, measure: Callable[[str, str, int], Forward]
+    precision: str, sizes: Sequence[int], measure: Callable[[str, str, int], Forward]
 ) -> Iterator[Forward]:
     """The settings at one batch size, then the best one at the others."""
     middle = sizes[len(sizes) // 2]
@@ -162,9 +165,6 @@ def _forward_passes(
     for size in sizes:
         if size != middle:
             yield measure("folded", precision, size)
-    if compiled:
-        for kind in ("fp32", half):
-            yield measure("compiled", kind, middle)
 
 
 def _measured(model: Model, say: Say, seconds: float, setting: str, precision: str, size: int) -> Forward:

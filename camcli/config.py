@@ -136,6 +136,11 @@ class RunConfig:
     use_cuda: bool = setting(False, "The same as --device cuda.", group="device")
     precision: str = setting("auto", "auto (fp32 on CPU, bf16 on CUDA), fp32, bf16, fp16.", group="device", metavar="P")
     batch_size: str = setting("auto", "Images a batch, or auto.", group="device", metavar="N")
+    compile: bool = setting(
+        False,
+        "Compile the part before the target layer; takes up to minutes once, and pays for long runs.",
+        group="device",
+    )
     workers: str = setting("auto", "Decoding and writing threads, or auto.", group="device", metavar="N")
     save: tuple[str, ...] = setting(
         ("overlay", "heatmap"),

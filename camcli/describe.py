@@ -81,6 +81,7 @@ def _decides_maps(setup: Setup) -> dict[str, Any]:
         "smooth": [config.aug_smooth, config.eigen_smooth],
         "precision": setup.precision,
         "batch": setup.batch_size,
+        "compiled": setup.tuning.compiled,
         "seed": config.seed,
         "fast_decode": config.fast_decode,
     }

@@ -158,7 +158,18 @@ def at_speed(setup: Setup) -> Iterator[Setup]:
     # Gradients of the whole network are taken for methods that read the biases of its norms.
     reads_parameters = any("network gradient" in find_method(key).needs for key in setup.config.method)
     with tuned(setup.model, setup.explainer.watched, folding=not reads_parameters) as tuning:
-        yield replace(setup, tuning=tuning)
+        setup = replace(setup, tuning=tuning)
+        yield _compiled(setup) if setup.config.compile else setup
+
+
+def _compiled(setup: Setup) -> Setup:
+    """The same with the part before the target layer compiled, where that works."""
+    shape, tuning = setup.model.preprocessing, setup.tuning
+    size = (setup.batch_size, shape.channels, shape.height, shape.width)
+    inputs = torch.randn(size, generator=torch.Generator().manual_seed(0)).to(setup.device)
+    explainer, result = setup.explainer.compiled(tuning.arranged(inputs))
+    tuning = replace(tuning, compiled=result.works, notes=(*tuning.notes, result.note))
+    return replace(setup, explainer=explainer, tuning=tuning)
 
 
 def _batch_size(config: RunConfig, device: torch.device, earlier: int | None) -> int:

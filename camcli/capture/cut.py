@@ -9,9 +9,9 @@ gradient of every image of the batch at once, since an image's score depends on 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,17 @@ FP16_SCALE = 1024.0
 """Scores are multiplied by this before a backward pass in fp16, whose smallest step would swallow small gradients."""
 
 
+class Ahead(Protocol):
+    """Runs the part of a module before its target layers in a way of its own (see :mod:`camcli.capture.trunk`)."""
+
+    @property
+    def batch(self) -> int:
+        """Images that it takes at a time."""
+
+    def of(self, inputs: Tensor) -> AbstractContextManager[None]:
+        """Inside, calling the module runs the rest alone; or all of it, for inputs that this cannot be done for."""
+
+
 @dataclass(frozen=True)
 class Forward:
     """How a module is run.
@@ -32,25 +43,34 @@ class Forward:
         logits: from the module's output to (N, classes).
         precision: ``fp32``, or ``bf16`` or ``fp16`` autocast. A module whose own parameters are in half precision
             runs in that.
+        ahead: what runs the part before the target layers; None where the module does so itself.
     """
 
     module: nn.Module
     logits: Callable[[Any], Tensor]
     precision: str = "fp32"
+    ahead: Ahead | None = None
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Logits (N, classes) float32 of inputs (N, C, H, W) float32."""
         own = self.own_dtype
-        with self._autocast(inputs.device.type):
-            output = self.module(inputs.to(own) if own != torch.float32 else inputs)
+        inputs = inputs.to(own) if own != torch.float32 else inputs
+        with self.autocast(inputs.device.type), self.ahead.of(inputs) if self.ahead is not None else nullcontext():
+            output = self.module(inputs)
         return self.logits(output).float()
+
+    @property
+    def plain(self) -> Forward:
+        """The same with every module running as it is written, for those who look into what comes before the layer."""
+        return replace(self, ahead=None)
 
     @property
     def own_dtype(self) -> torch.dtype:
         """In which the module keeps its parameters."""
         return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
 
-    def _autocast(self, device: str) -> Any:
+    def autocast(self, device: str) -> Any:
+        """The context that a pass runs in."""
         if self.own_dtype != torch.float32:
             return nullcontext()
         if self.precision == "fp32":

@@ -133,7 +133,10 @@ def _deviation(tail: Tail, memo: Memo, inputs: Tensor) -> str | None:
     """What is wrong with replayed logits, None where they are those of the whole model run again."""
     altered = _altered(tail, memo, image=1)
     # Replayed first: after a naive run, what the trunk leaves outside its outputs would happen to be right.
-    replayed = tail.run(memo, inputs, altered, 1)
+    given = altered.clone()
+    replayed = tail.run(memo, inputs, given, 1)
+    if not torch.equal(given, altered):
+        return "something behind writes into the layer's activation"
     naive = replace(tail, why_not="on purpose").run(memo, inputs, altered, 1)
     if replayed.shape != naive.shape or not bool(torch.isfinite(replayed).all()):
         return "it gives no finite logits"

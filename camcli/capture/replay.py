@@ -122,6 +122,8 @@ class Tail:
             image: which image of the batch, from 0.
         """
         count = len(altered)
+        if self.copies or self.why_not is not None:
+            altered = altered.clone()
         output = with_main_tensor(self._given((self.path, 0), memo, image, count), altered)
         copies = [inputs[image : image + 1].expand(count, *inputs.shape[1:])]
         if self.copies:
@@ -138,16 +140,21 @@ class Tail:
 
     def run_batch(self, memo: Memo, inputs: Tensor, altered: Tensor) -> Tensor:
         """Logits (N, classes) with the activations (N, ...) of the whole batch replaced; differentiable."""
+        output = with_main_tensor(memo[self.path, 0], altered)
         if self.why_not is not None:
-            return self._whole(inputs, with_main_tensor(memo[self.path, 0], altered))
+            return self._whole(inputs, output)
+        with self.answering({**memo, (self.path, 0): output}, inputs):
+            return self.forward(inputs)
+
+    @contextmanager
+    def answering(self, memo: Memo, inputs: Tensor) -> Iterator[None]:
+        """Inside, everything up to the layer returns for the batch what is remembered, without running."""
         ready: dict[str, list[Any]] = {}
         for key in self.specs:
-            count = len(inputs)
-            value = memo[key] if key in memo else self._stub(key, count, inputs.device)
+            value = memo[key] if key in memo else self._stub(key, len(inputs), inputs.device)
             ready.setdefault(key[0], []).append(value)
-        ready[self.path] = [with_main_tensor(memo[self.path, 0], altered)]
         with _answering(self.forward.module, ready):
-            return self.forward(inputs)
+            yield
 
     def _whole(self, inputs: Tensor, output: Any) -> Tensor:
         handle = self.forward.module.get_submodule(self.path).register_forward_hook(lambda *_: output)

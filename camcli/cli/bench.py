@@ -25,7 +25,8 @@ cam bench --model resnet50 --weights random --precision bf16
 cam bench photos --model timm:vit_base_patch16_224 --use-cuda --method gradcam,layercam --json
 
 Without images, some of 500×375 pixels are made. The ceiling is the fastest eager forward pass (channels-last memory,
-batch norms folded) in the precision of the run. Nothing else should keep the machine busy meanwhile."""
+batch norms folded) in the precision of the run; with --compile the compiled one, where it is faster. Nothing else
+should keep the machine busy meanwhile."""
 
 
 @takes_settings(("images", "model", "explain", "device", "output"), without=("output_dir", "csv"))
@@ -33,7 +34,6 @@ def command(
     settings: dict[str, Any],
     talk: Talk,
     images: list[str] | None = typer.Argument(None, metavar="[IMAGES]...", help="The same as --image-path."),
-    compiled: bool = typer.Option(False, "--compiled", help="Measure the compiled forward pass too (minutes)."),
     seconds: float = typer.Option(10.0, min=0.0, metavar="S", help="About how long the run shall take."),
 ) -> None:
     config = RunConfig(**with_positional(settings, images))
@@ -43,7 +43,7 @@ def command(
         if not talk.quiet:
             print(line, file=sys.stderr, flush=True)
 
-    result = bench(config, compiled=compiled, seconds=seconds, say=say)
+    result = bench(config, seconds=seconds, say=say)
     print(json.dumps(result.as_json()) if talk.json else "\n".join(lines_of(result)))
 
 

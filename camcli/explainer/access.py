@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from camcli.capture import Captured, Memo, capture, gradients_of
+from camcli.capture import Captured, Forward, Memo, capture, gradients_of
 from camcli.capture.attention import AttentionPass, attention_pass
 from camcli.capture.functions import BiasTap, GuidedRelu
 from camcli.explainer.options import Target
@@ -36,12 +36,19 @@ class Chunks:
     def on(cls, device: torch.device) -> Chunks:
         return cls(512 << 20, 512, 32) if device.type == "cuda" else cls(16 << 20, 128)
 
-    def run(self, count: int, each: int, trial: Callable[[slice], Tensor], done: Callable[[int, int], None]) -> Tensor:
-        """The results of ``count`` trials of ``each`` bytes, one below the other."""
+    def run(
+        self,
+        count: int,
+        each: int,
+        trial: Callable[[slice], Tensor],
+        done: Callable[[int, int], None],
+        together: int | None = None,
+    ) -> Tensor:
+        """The results of ``count`` trials of ``each`` bytes, one below the other; ``together``: so many at once."""
         results: list[Tensor] = []
         start = 0
         while start < count:
-            size = max(1, min(self.most, self.limit // max(each, 1)))
+            size = max(1, min(self.most, together or self.limit // max(each, 1)))
             part = slice(start, min(start + size, count))
             try:
                 results.append(trial(part))
@@ -82,9 +89,9 @@ class Runs:
         memo = self.memos.setdefault("attention", {})
         tail = self.plan.block_tail
         if tail is None:
-            return attention_pass(self.plan.forward, self.inputs, self.plan.blocks)
+            return attention_pass(self.plan.forward.plain, self.inputs, self.plan.blocks)
         with tail.remembering(memo):
-            return attention_pass(self.plan.forward, self.inputs, self.plan.blocks)
+            return attention_pass(self.plan.forward.plain, self.inputs, self.plan.blocks)
 
 
 @dataclass(frozen=True)
@@ -100,13 +107,15 @@ class NetworkAccess:
 
     def trials(self, count: int, inputs: Build, reduce: Reduce) -> Tensor:
         runs = self.runs
+        ahead = runs.plan.trial.ahead
         each = runs.inputs[0].numel() * 4 * 8  # eight times the input: what the widest activations take
 
         def trial(part: slice) -> Tensor:
             with torch.no_grad():
-                return reduce(runs.plan.trial(inputs(part)))
+                return reduce(_filled(runs.plan.trial, inputs(part)))
 
-        return runs.chunks.run(count, each, trial, lambda i, n: runs.done(self.method, i, n))
+        together = ahead.batch if ahead is not None else None
+        return runs.chunks.run(count, each, trial, lambda i, n: runs.done(self.method, i, n), together)
 
     def biases(self) -> Biases:
         with torch.enable_grad(), BiasTap() as tap:
@@ -177,6 +186,15 @@ def _or_zeros(gradients: Sequence[Tensor | None], nodes: Sequence[Tensor]) -> li
         torch.zeros_like(node, dtype=torch.float32) if g is None else g
         for g, node in zip(gradients, nodes, strict=True)
     ]
+
+
+def _filled(forward: Forward, inputs: Tensor) -> Tensor:
+    """Logits of inputs that may be fewer than the compiled part takes: nearly as many are filled up."""
+    missing = forward.ahead.batch - len(inputs) if forward.ahead is not None else 0
+    if not 0 < missing <= len(inputs):
+        return forward(inputs)
+    filled = torch.cat([inputs, inputs[-1:].expand(missing, *inputs.shape[1:])])
+    return forward(filled)[: len(inputs)]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from camcli.explainer.plan import Plan, in_layer_order, noise
 from camcli.explainer.requirements import require
 from camcli.layers.structure import main_tensor
 from camcli.methods import Method, Score, find_method, parse_options, probabilities
+from camcli.speed import Compilation, compile_trunk
 
 
 class Explainer:
@@ -92,6 +94,20 @@ class Explainer:
     def watched(self) -> tuple[str, ...]:
         """Paths of the modules whose output a method reads."""
         return tuple(layer.path for layer in self._plan.captured)
+
+    def compiled(self, inputs: Tensor) -> tuple[Explainer, Compilation]:
+        """The same with what comes before the first target layer compiled, and what came of that.
+
+        Args:
+            inputs: noise in the shape and memory of the batches to come.
+        """
+        plan = self._plan
+        seen = capture(plan.forward, inputs[:1], self.watched, gradients=False)
+        result = compile_trunk(plan.forward, next(iter(seen.activations)), inputs)
+        same = plan.trial.precision == plan.forward.precision
+        faster = copy(self)
+        faster._plan = plan.adding(forward=result.forward, trial=result.forward if same else plan.trial)
+        return faster, result
 
     def plan(self) -> list[str]:
         """The passes of a batch, one line each, for people."""

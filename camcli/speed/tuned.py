@@ -50,12 +50,14 @@ class Tuning:
         channels_last: its convolutions have their weights in channels-last memory.
         inputs: the memory format that it takes its inputs in.
         folded: batch norms folded into convolutions.
+        compiled: the part before the target layer is compiled.
         notes: what the user should know.
     """
 
     channels_last: bool = False
     inputs: torch.memory_format = torch.channels_last
     folded: int = 0
+    compiled: bool = False
     notes: tuple[str, ...] = ()
 
     def arranged(self, inputs: Tensor) -> Tensor:
@@ -78,7 +80,7 @@ def tuned(model: TunedModel, watched: Collection[str] = (), *, folding: bool = T
     image = _noise(model)
     before: list[Tensor] = []
     with _exact():
-        plain = _is_plain(module)
+        plain = is_plain(module)
         pairs = find_pairs(module, lambda: before.extend(run(image)), watched) if folding and plain else []
         before = before or run(image)
     convolutional = plain and sum(isinstance(part, nn.Conv2d) for part in module.modules()) > 1
@@ -122,10 +124,11 @@ def _deviation(before: list[Tensor], run: Callable[[Tensor], list[Tensor]], inpu
         return math.inf
     if len(now) != len(before):
         return math.inf
-    return max(map(_distance, before, now), default=0.0)
+    return max(map(distance, before, now), default=0.0)
 
 
-def _distance(before: Tensor, now: Tensor) -> float:
+def distance(before: Tensor, now: Tensor) -> float:
+    """The largest difference, relative to the largest value before; infinite for another shape or other NaN."""
     if before.shape != now.shape or not torch.equal(before.isnan(), now.isnan()):
         return math.inf
     moved = (before.float() - now.float()).nan_to_num().abs()
@@ -151,7 +154,7 @@ def _noise(model: TunedModel) -> Tensor:
     return image.to(model.device)
 
 
-def _is_plain(module: nn.Module) -> bool:
+def is_plain(module: nn.Module) -> bool:
     """Whether all of it runs as written: nothing scripted, compiled or copied to several devices."""
     return not any(
         isinstance(part, (torch.jit.ScriptModule, nn.DataParallel))

@@ -5,7 +5,8 @@ the same photographs, the same model and layer, and write one JPEG overlay an im
 the same quality. Contenders take turns, round by round, and ratios are medians over the rounds of what was measured
 within a round, so that a change of the machine's load meets all of them. A loop does one batch a round, since each of
 its batches takes as long as the one before; `cam run`, which works on several batches at once, does all photographs.
-Loading models is not counted; what `cam run` does before its first image stands in a column of its own.
+Loading models is not counted; what `cam run` does before its first image stands in a column of its own. ``--compile``
+adds the forward pass of the whole model compiled and frozen, and `cam run --compile`.
 
 Waiting threads sleep for all contenders (``OMP_WAIT_POLICY``), which `cam` sets for itself: with other programs on the
 cores the loops would be several times slower without it.
@@ -98,12 +99,13 @@ class _Stopwatch(Watcher):
 class CamRun:
     """``cam run`` with the settings that give the outputs of the loops."""
 
-    def __init__(self, name: str, precision: str, folder: Path, out: Path) -> None:
+    def __init__(self, name: str, precision: str, folder: Path, out: Path, *, compiled: bool = False) -> None:
         self.preparing: list[float] = []
         self.config = RunConfig(
             image_path=[str(folder)], output_dir=str(out), overwrite=True,  # type: ignore[arg-type]
             model=f"factory:tests.benchmarks.models:{name}", layer=[models.LAYERS[name]],  # type: ignore[arg-type]
             save=["overlay"], quality=95, batch_size=str(BATCH), precision=precision, device="cpu",  # type: ignore[arg-type]
+            compile=compiled,
         )  # fmt: skip
 
     def __call__(self) -> float:
@@ -129,7 +131,7 @@ def race(contenders: dict[str, Contender], rounds: int) -> list[dict[str, float]
     return results
 
 
-def contenders_of(name: str, paths: Sequence[Path], out: Path) -> dict[str, Contender]:
+def contenders_of(name: str, paths: Sequence[Path], out: Path, *, compiled: bool) -> dict[str, Contender]:
     """All that is measured with one model."""
     module, transform = getattr(models, name)()
     module = module.eval().requires_grad_(True)  # as users have it
@@ -145,6 +147,12 @@ def contenders_of(name: str, paths: Sequence[Path], out: Path) -> dict[str, Cont
     for precision in ("fp32", "bf16"):
         contenders[f"best eager forward {precision}"] = partial(bare, mine, precision, "folded")
         contenders[f"cam run {precision}"] = CamRun(name, precision, paths[0].parent, out / f"cam-{precision}")
+        if compiled:
+            folder = out / f"compiled-{precision}"
+            contenders[f"compiled forward {precision}"] = partial(bare, mine, precision, "compiled")
+            contenders[f"cam run --compile {precision}"] = CamRun(
+                name, precision, paths[0].parent, folder, compiled=True
+            )
     return contenders
 
 
@@ -157,14 +165,16 @@ def table(name: str, contenders: dict[str, Contender], results: list[dict[str, f
     lines = [
         f"### {name}",
         "",
-        "| | images/s | × grad-cam loop | × torchcam loop | share of the best eager forward | before the first image |",
-        "|---|---|---|---|---|---|",
+        "| | images/s | × grad-cam loop | × torchcam loop | share of the best eager forward "
+        "| share of the compiled forward | before the first image |",
+        "|---|---|---|---|---|---|---|",
     ]
     for key, contender in contenders.items():
         precision = "bf16" if key.endswith("bf16") else "fp32"
         before = f"{median(contender.preparing):.1f} s" if isinstance(contender, CamRun) else ""
         rate = f"{median(result[key] for result in results):.2f}"
-        ratios = [ratio(key, other) for other in ("grad-cam loop", "torchcam loop", f"best eager forward {precision}")]
+        others = ("grad-cam loop", "torchcam loop", f"best eager forward {precision}", f"compiled forward {precision}")
+        ratios = [ratio(key, other) if other in contenders else "" for other in others]
         lines.append(f"| {' | '.join([key, rate, *ratios, before])} |")
     return lines
 
@@ -174,13 +184,14 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=list(models.LAYERS), choices=list(models.LAYERS))
     parser.add_argument("--images", type=int, default=4 * BATCH)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--compile", action="store_true", help="the compiled forward pass and `cam run --compile` too")
     given = parser.parse_args()
     machine = describe_machine()
     report: list[str] = []
     with tempfile.TemporaryDirectory() as temporary:
         paths = make_photographs(Path(temporary) / "photographs", given.images)
         for name in given.models:
-            contenders = contenders_of(name, paths, Path(temporary) / name)
+            contenders = contenders_of(name, paths, Path(temporary) / name, compiled=given.compile)
             results = race(contenders, given.rounds)
             report += ["", *table(name, contenders, results)]
     print("\n".join(["", *machine, f"{given.images} photographs of 500×375, {given.rounds} rounds", *report]))

@@ -78,3 +78,13 @@ def test_made_images_are_alike_each_time(tmp_path: Path) -> None:
     files = sorted(path.name for path in one.iterdir())
     assert files == ["00000.jpg", "00001.jpg"]
     assert all((one / name).read_bytes() == (two / name).read_bytes() for name in files)
+
+
+def test_compiled(cam: Callable[..., Any]) -> None:
+    result = cam("bench", *TINY, "--batch-size", "4", "--json", "--limit", "8", "--compile")
+    assert result.code == 0, result.err
+    document = json.loads(result.out)
+    (compiled,) = [f for f in document["forward"] if f["setting"] == "compiled"]
+    assert compiled["images_per_second"] > 0
+    rates = [f["images_per_second"] for f in document["forward"] if f["precision"] == "fp32"]
+    assert document["ceiling"]["images_per_second"] == max(rates)
