@@ -13,20 +13,21 @@ import torch
 
 from camcli.config import RunConfig, parse_floats, parse_input_size, positive_or_auto, scale_limits
 from camcli.device import choose_device, choose_precision, device_name
-from camcli.errors import SourceError
+from camcli.errors import DeviceError, SourceError
 from camcli.explainer import Explainer, ExplainOptions, Progress
 from camcli.images import Sources
 from camcli.labels import Labeller
 from camcli.layers import Layer, resolve_layers
 from camcli.methods import find_method
 from camcli.models import Model, load_model
+from camcli.recommended import with_recommended
 from camcli.render import Style
-from camcli.speed import Tuning, tuned
+from camcli.speed import Tuning, cuda_batch, tuned
 from camcli.targets import Slot, parse_target
 
-_BATCH = {"cpu": 8, "cuda": 64, "mps": 16}
-"""What `--batch-size auto` is. It does not depend on the number of images: another batch size changes the last bits
-of a result, and one more file in a folder must not."""
+_BATCH = {"cpu": 8, "mps": 16}
+"""What `--batch-size auto` is; on CUDA it is what fits into memory. It does not depend on the number of images:
+another batch size changes the last bits of a result, and one more file in a folder must not."""
 
 
 @dataclass(frozen=True)
@@ -124,16 +125,20 @@ def prepare(config: RunConfig, recorded: Mapping[str, Any] | None = None, progre
     Raises:
         UsageError: anything that is wrong with the configuration, before an image is explained.
     """
+    config, best = with_recommended(config)
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     needs_gradient(config)  # a mistyped method: say so before a model is loaded
     sources = open_sources(config)
     model = open_model(config, device)
+    if best is not None:
+        best.confirm(model.weights_sha256)
+    earlier = recorded["config"] if recorded else {}
     with model.prepared():
         layers = tuple(resolve_layers(model, config.layer, config.layout, needs_gradient(config)))
         explainer = Explainer(model, layers, config.method, explain_options(config, precision), progress)
+        batch_size = _batch_size(config, explainer, model, earlier.get("batch_size"))
     slots = parse_target(config.target or "predicted", model.class_names, model.num_classes)
-    earlier = recorded["config"] if recorded else {}
     return Setup(
         config=config,
         sources=sources,
@@ -145,7 +150,7 @@ def prepare(config: RunConfig, recorded: Mapping[str, Any] | None = None, progre
         device=device,
         device_name=device_name(device),
         precision=precision,
-        batch_size=_batch_size(config, device, earlier.get("batch_size")),
+        batch_size=batch_size,
         workers=positive_or_auto("workers", config.workers) or min(16, max(2, os.cpu_count() or 2)),
         style=Style(config.colormap, config.alpha, config.image_format, config.quality),
         limits=_limits(config, earlier.get("scale_limits")),
@@ -164,16 +169,32 @@ def at_speed(setup: Setup) -> Iterator[Setup]:
 
 def _compiled(setup: Setup) -> Setup:
     """The same with the part before the target layer compiled, where that works."""
-    shape, tuning = setup.model.preprocessing, setup.tuning
-    size = (setup.batch_size, shape.channels, shape.height, shape.width)
-    inputs = torch.randn(size, generator=torch.Generator().manual_seed(0)).to(setup.device)
-    explainer, result = setup.explainer.compiled(tuning.arranged(inputs))
+    tuning = setup.tuning
+    explainer, result = setup.explainer.compiled(tuning.arranged(_noise(setup.model, setup.batch_size)))
     tuning = replace(tuning, compiled=result.works, notes=(*tuning.notes, result.note))
     return replace(setup, explainer=explainer, tuning=tuning)
 
 
-def _batch_size(config: RunConfig, device: torch.device, earlier: int | None) -> int:
-    return positive_or_auto("batch_size", config.batch_size) or earlier or _BATCH[device.type]
+def _batch_size(config: RunConfig, explainer: Explainer, model: Model, earlier: int | None) -> int:
+    asked = positive_or_auto("batch_size", config.batch_size) or earlier
+    if asked:
+        return asked
+    if model.device.type != "cuda":
+        return _BATCH[model.device.type]
+    try:
+        return cuda_batch(lambda size: explainer.rehearse(_noise(model, size)), model.device)
+    except torch.cuda.OutOfMemoryError as error:
+        raise DeviceError(
+            f"--device {model.device}: one image does not fit into its memory with model {model.name}. Free some, "
+            "take a smaller --input-size, or run on the CPU (--device cpu)."
+        ) from error
+
+
+def _noise(model: Model, count: int) -> torch.Tensor:
+    """Inputs (count, C, H, W) on the model's device."""
+    shape = model.preprocessing
+    made = torch.randn(count, shape.channels, shape.height, shape.width, generator=torch.Generator().manual_seed(0))
+    return made.to(model.device)
 
 
 def _limits(config: RunConfig, earlier: Mapping[str, Sequence[float]] | None) -> dict[str, tuple[float, float]]:

@@ -61,6 +61,10 @@ class Batch:
         self.activations = {layer.path: maps_of(layer, captured.activations[layer.path]) for layer in plan.captured}
         self.logits = captured.logits.detach()
 
+    def gradients(self, targets: Tensor) -> None:
+        """The backward passes of targets (N,), for what they take of time and memory."""
+        self._gradients(targets.to(self.inputs.device))
+
     def choose(self, choose: Choose) -> Tensor:
         """(N, T) int64 on the CPU."""
         if self.plan.classless:

@@ -95,6 +95,12 @@ class Explainer:
         """Paths of the modules whose output a method reads."""
         return tuple(layer.path for layer in self._plan.captured)
 
+    def rehearse(self, inputs: Tensor) -> None:
+        """The passes that all methods share, on noise, for what they take of memory."""
+        with frozen(self.model.module):
+            batch = self._batch(inputs, [0] * len(inputs), None, None)
+            batch.gradients(torch.zeros(len(inputs), dtype=torch.int64))
+
     def compiled(self, inputs: Tensor) -> tuple[Explainer, Compilation]:
         """The same with what comes before the first target layer compiled, and what came of that.
 

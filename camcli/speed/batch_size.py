@@ -1,0 +1,55 @@
+"""``--batch-size auto`` on an accelerator: how many images fit, tried from few upwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+FIRST, MOST = 16, 256
+"""Batches tried. More than the most gives no more images a second, and more to lose at once."""
+SHARE = 0.6
+"""Of the free memory that a batch may take: methods with passes of their own need some, and so may others."""
+
+
+def fitting_batch(peak: Callable[[int], int], free: int) -> int:
+    """The largest tried batch that stays below a share of the free memory.
+
+    The number of images in a run has no say in it: one more file in a folder must not change what the others give.
+
+    Args:
+        peak: runs a batch of so many images; the bytes it took at its highest.
+        free: bytes.
+
+    Raises:
+        torch.cuda.OutOfMemoryError: not one image fits.
+    """
+    size = FIRST
+    while True:
+        try:
+            taken = peak(size)
+        except torch.cuda.OutOfMemoryError:
+            if size == 1:
+                raise
+            torch.cuda.empty_cache()
+            size //= 2
+            if size < FIRST:
+                continue  # not even the first one fitted: further down
+            return size
+        if size < FIRST or size >= MOST or 2 * taken > SHARE * free:
+            return size
+        size *= 2
+
+
+def cuda_batch(rehearse: Callable[[int], object], device: torch.device) -> int:
+    """The same on a CUDA device; ``rehearse`` runs a batch."""
+
+    def peak(size: int) -> int:
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        rehearse(size)
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+
+    torch.cuda.empty_cache()
+    return fitting_batch(peak, torch.cuda.mem_get_info(device)[0])
