@@ -6,6 +6,8 @@ Maps here are single, native and raw: (h, w) float32, signed where the method is
 from __future__ import annotations
 
 import base64
+import math
+from functools import lru_cache
 from typing import Any, Literal
 
 import cv2
@@ -24,13 +26,12 @@ CONSTANT = 1e-6
 
 def map_status(raw: np.ndarray) -> MapStatus:
     """``ok``, or why the map shows nothing: not finite, nowhere positive, or the same everywhere."""
-    if not np.isfinite(raw).all():
+    low, high = float(raw.min()), float(raw.max())  # NaN where there is one
+    if not (math.isfinite(low) and math.isfinite(high)):
         return "nonfinite"
-    if not (raw > 0).any():
+    if high <= 0:
         return "zero"
-    if float(raw.max()) - float(raw.min()) < CONSTANT * float(np.abs(raw).max()):
-        return "constant"
-    return "ok"
+    return "constant" if high - low < CONSTANT * max(high, -low) else "ok"
 
 
 def raw_statistics(raw: np.ndarray) -> dict[str, float | None]:
@@ -100,6 +101,7 @@ def border_share(p: np.ndarray) -> float:
     return max(0.0, float((p * (1 - inner)).sum() / (1 - (1 - 2 * BAND) ** 2)))
 
 
+@lru_cache
 def _inner_share(n: int) -> np.ndarray:
     edges = np.arange(n + 1) / n
     clipped = np.clip(edges, BAND, 1 - BAND)
@@ -111,8 +113,10 @@ def _box(heat: np.ndarray, view: View, size: tuple[int, int], model_size: tuple[
     height, width = model_size
     full = cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
     hot = (full >= 0.5 * float(full.max())).astype(np.uint8)
-    _, _, stats, _ = cv2.connectedComponentsWithStats(hot, connectivity=8)
+    left, top, across, down = cv2.boundingRect(hot)  # components are looked for where there are any
+    _, _, stats, _ = cv2.connectedComponentsWithStats(hot[top : top + down, left : left + across], connectivity=8)
     x, y, w, h, _ = max(stats[1:].tolist(), key=lambda s: s[cv2.CC_STAT_AREA])
+    x, y = x + left, y + top
     place = _Placer(view, (height, width), size)
     return [*place.point(x, y), *place.point(x + w, y + h)]
 

@@ -107,7 +107,7 @@ class RunConfig:
     resize: str = setting("own", "own, crop, squash, pad.", group="model", metavar="HOW")
     layer: tuple[str, ...] = setting(
         ("auto",),
-        "Dotted path of a target layer (layer4.2, features[-1]) or auto; repeatable.",
+        "Dotted path of a target layer (layer4.2, features[-1]), auto, or best (by `cam eval`); repeatable.",
         group="explain",
         metavar="PATH",
     )
@@ -118,7 +118,11 @@ class RunConfig:
         "auto", "auto, nchw, nhwc, tokens[:PREFIX[:HxW]], where it cannot be proven.", group="model", metavar="L"
     )
     method: tuple[str, ...] = setting(
-        ("gradcam",), "One or more methods, see `cam methods`.", group="explain", metavar="M[,M…]", comma=True
+        ("gradcam",),
+        "One or more methods, see `cam methods`; best: what `cam eval --recommend` found.",
+        group="explain",
+        metavar="M[,M…]",
+        comma=True,
     )
     option: tuple[str, ...] = setting(
         (), "An option of a method: METHOD.KEY=VALUE; repeatable.", group="explain", metavar="METHOD.KEY=VALUE"

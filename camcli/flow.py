@@ -8,22 +8,49 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 In = TypeVar("In")
 Out = TypeVar("Out")
 
 
+MOST_BYTES = 1 << 28
+"""What waits between two stages weighs about this at most, however large the images are."""
+_GUESS = 1 << 25  # what an image weighs, as long as none is known
+
+
 def in_order(
-    pool: ThreadPoolExecutor, work: Callable[[In], Out], items: Iterable[In], window: int
+    pool: ThreadPoolExecutor,
+    work: Callable[[In], Out],
+    items: Iterable[In],
+    window: int,
+    weigh: Callable[[In | Out], int] | None = None,
 ) -> Generator[Out, None, None]:
     """Do the work in threads, at most ``window`` items ahead of the reader, and yield the results in order.
 
     Nothing is pulled from ``items`` before the reader asks for a result, so a slow reader slows the whole chain and
     memory stays bounded. ``items`` is only ever touched by the reader's thread. Closing it drops what has not begun.
     Where ``items`` fails, what came before is still finished and yielded.
+
+    Args:
+        pool: the threads.
+        work: what is done with an item.
+        items: where they come from.
+        window: items ahead of the reader.
+        weigh: bytes that an item or a result holds; fewer are let ahead where the latest were so heavy that they
+            would exceed :data:`MOST_BYTES` together.
     """
     pending: deque[Future[Out]] = deque()
+    latest = deque([0 if weigh is None else _GUESS], maxlen=window)
+
+    def weighed(thing: Any) -> Any:
+        if weigh is not None:
+            latest.append(weigh(thing))
+        return thing
+
+    def is_full() -> bool:
+        return len(pending) >= window or len(pending) * max(latest) >= MOST_BYTES
+
     source = iter(items)
     try:
         while True:
@@ -32,9 +59,9 @@ def in_order(
             except Exception as error:  # StopIteration among them
                 ended = error
                 break
-            pending.append(pool.submit(work, item))
-            if len(pending) >= window:
-                yield pending.popleft().result()
+            pending.append(pool.submit(work, weighed(item)))
+            while pending and is_full():
+                yield weighed(pending.popleft().result())
         while pending:
             yield pending.popleft().result()
         if not isinstance(ended, StopIteration):

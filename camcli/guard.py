@@ -1,4 +1,8 @@
-"""What one image provokes is that image's trouble alone: the one place that catches everything."""
+"""What one image provokes is that image's trouble alone: the one place that catches everything.
+
+Workers are threads. A crash inside a decoder's machine code ends the process, and no code of ours: what was journalled
+stays, but the same command meets the same image again, which then has to be taken out of the input by hand.
+"""
 
 from __future__ import annotations
 

@@ -87,6 +87,14 @@ class Explanation:
     notes: tuple[str, ...] = field(default=())
 
 
+def held_bytes(thing: object) -> int:
+    """Bytes of pixels that something on its way through the stream holds."""
+    image = thing.loaded if isinstance(thing, Explanation) else thing
+    if not isinstance(image, Loaded):
+        return 0
+    return image.pixels.nbytes + (image.canvas.pixels.nbytes if image.canvas is not None else 0)
+
+
 def class_name(index: int, names: Names | None) -> str | None:
     """The name of a class, or None where the model has none for it."""
     return names.names[index] if names is not None and index < len(names.names) else None

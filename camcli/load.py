@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from PIL import Image
 
 from camcli.errors import ImageError, TargetError
 from camcli.flow import Clock
@@ -59,7 +60,8 @@ class Loader:
         canvas = None
         if self.canvas_side is not None:
             view = prepared.view.scaled(image.width / decoded.width, image.height / decoded.height)
-            canvas = make_canvas(np.asarray(image), view, self.canvas_side)
+            shown = np.asarray(_reduced(image, self.canvas_side))
+            canvas = make_canvas(shown, view, self.canvas_side, (image.height, image.width))
         return Loaded(entry, facts, prepared.pixels, prepared.view, canvas, self.labeller(entry), own)
 
     def _own_target(self, entry: Entry) -> Slot | None:
@@ -72,6 +74,12 @@ class Loader:
         if len(slots) != 1:
             raise ImageError("target", f"the manifest's target {entry.target!r} must name one class")
         return slots[0]
+
+
+def _reduced(image: Image.Image, side: int) -> Image.Image:
+    """A large image at a whole fraction of its size, ``side`` or more; in one step, all its pixels would be copied."""
+    fraction = max(image.size) // side if side else 1
+    return image.reduce(fraction) if fraction > 1 else image
 
 
 def facts_of(decoded: Decoded) -> Facts:

@@ -26,7 +26,7 @@ from camcli.errors import OutputError
 from camcli.explaining import Explaining
 from camcli.flow import Clock, Stop, in_order
 from camcli.images import Entry, pillow_limits, was_replaced
-from camcli.items import Failed, Loaded
+from camcli.items import Failed, Loaded, held_bytes
 from camcli.load import make_loader
 from camcli.output import Ending, RunFolder, Status, artefacts_intact, open_run, read_header, write_csv, write_index
 from camcli.sampling import sample_limits
@@ -70,6 +70,7 @@ class Summary:
 class Watcher:
     """Is told what happens; the command line prints it. This one says nothing."""
 
+    def compiling(self) -> None: ...
     def ready(self, setup: Setup, notes: Sequence[str]) -> None: ...
     def row(self, row: Row) -> None: ...
     def skipped(self, count: int) -> None: ...
@@ -96,6 +97,8 @@ def run(
     watch = watch or Watcher()
     recorded = read_header(run_dir) if config.resume and not config.overwrite else None
     setup = prepare(config, recorded, watch.inside)
+    if config.compile:
+        watch.compiling()
     with setup.model.prepared(), at_speed(setup) as setup, pillow_limits(max_pixels=config.max_pixels):
         if scale_limits(config.scale).sample and not setup.limits:
             setup = replace(setup, limits=sample_limits(setup, Clock(STAGES)))
@@ -114,7 +117,8 @@ class Stream:
         self.clock = Clock(STAGES)
         self.explained = 0
         self.ended: Status | None = None  # set when no further image is to be explained
-        # Where the journal has the row of each image, by the image's position in the input: 8 bytes an image.
+        # Where the journal has the row of each image, by the image's position in the input: 8 bytes an image. Of a run
+        # that was not begun before, nothing: its rows are appended in the order of the input.
         self.offsets = array("q")
 
     def run(self, header: Row) -> Summary:
@@ -139,8 +143,8 @@ class Stream:
         with (
             ThreadPoolExecutor(threads, "load") as loaders,
             ThreadPoolExecutor(threads, "draw") as drawers,
-            closing(in_order(loaders, load, entries, ahead)) as loaded,
-            closing(in_order(drawers, draw, explaining.stream(self._wanted(loaded)), ahead)) as rows,
+            closing(in_order(loaders, load, entries, ahead, held_bytes)) as loaded,
+            closing(in_order(drawers, draw, explaining.stream(self._wanted(loaded)), ahead, held_bytes)) as rows,
         ):
             for entry, row in rows:
                 self._record(entry, row)
@@ -187,6 +191,8 @@ class Stream:
             self.ended = "aborted"
 
     def _note(self, entry: Entry, offset: int) -> None:
+        if not self.folder.resumed:
+            return
         while len(self.offsets) <= entry.ordinal:
             self.offsets.append(NOT_REACHED)
         self.offsets[entry.ordinal] = offset
@@ -197,7 +203,9 @@ class Stream:
         if self._ending and self.folder.resumed:  # what earlier starts finished belongs into the index all the same
             for _ in entries:
                 pass
-        order = folder.journal.compact(offset for offset in self.offsets if offset != NOT_REACHED)
+        order = None
+        if folder.resumed:
+            order = folder.journal.compact(offset for offset in self.offsets if offset != NOT_REACHED)
         seconds = round(time.perf_counter() - self.started, 3)
         rate = round(self.explained / seconds, 3) if seconds else 0.0
         timing = {"seconds": seconds, "images_per_second": rate, "stages": self.clock.seconds()}

@@ -51,16 +51,21 @@ class Style:
     quality: int = 90
 
 
-def make_canvas(rgb: np.ndarray, view: View, max_side: int) -> Canvas:
-    """Shrink an upright original, (height, width, 3) uint8 RGB, to the canvas its maps are drawn on."""
-    height, width = rgb.shape[:2]
+def make_canvas(rgb: np.ndarray, view: View, max_side: int, size: tuple[int, int] | None = None) -> Canvas:
+    """Shrink an upright original, (height, width, 3) uint8 RGB, to the canvas its maps are drawn on.
+
+    Args:
+        rgb: the original, or the same in smaller.
+        view: what the model saw, in pixels of the original.
+        max_side: longest side of the canvas; 0: that of the original.
+        size: (height, width) of the original, where ``rgb`` is smaller.
+    """
+    height, width = size or rgb.shape[:2]
     shrink = min(1.0, max_side / max(height, width)) if max_side else 1.0
-    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-    if shrink < 1.0:
-        new = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-        bgr = cv2.resize(bgr, new, interpolation=cv2.INTER_AREA)
-    sx, sy = bgr.shape[1] / width, bgr.shape[0] / height
-    return Canvas(bgr, View(view.x0 * sx, view.y0 * sy, view.x1 * sx, view.y1 * sy))
+    new = (max(1, round(height * shrink)), max(1, round(width * shrink)))
+    if rgb.shape[:2] != new:
+        rgb = cv2.resize(rgb, new[::-1], interpolation=cv2.INTER_AREA)
+    return Canvas(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), view.scaled(new[1] / width, new[0] / height))
 
 
 def normalise(raw: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
@@ -94,23 +99,30 @@ def place(heat: np.ndarray, model_size: tuple[int, int], canvas: Canvas) -> tupl
         The map in the geometry of the canvas, float32 in [0, 1] and 0 outside the view, and the rows and columns of
         the canvas whose pixel centres lie in the view.
     """
+    patch, inside = _patch(heat, model_size, canvas)
+    placed = np.zeros(canvas.size, np.float32)
+    placed[inside] = patch
+    return placed, inside
+
+
+def _patch(heat: np.ndarray, model_size: tuple[int, int], canvas: Canvas) -> tuple[np.ndarray, tuple[slice, slice]]:
+    """What :func:`place` puts into the canvas, and where."""
     height, width = canvas.size
     v = canvas.view
     x0, x1 = max(0, int(np.ceil(v.x0 - 0.5))), min(width, int(np.ceil(v.x1 - 0.5)))
     y0, y1 = max(0, int(np.ceil(v.y0 - 0.5))), min(height, int(np.ceil(v.y1 - 0.5)))
     inside = (slice(y0, max(y0, y1)), slice(x0, max(x0, x1)))
-    placed = np.zeros((height, width), np.float32)
     if x1 <= x0 or y1 <= y0:
-        return placed, inside
+        return np.zeros((max(0, y1 - y0), max(0, x1 - x0)), np.float32), inside
     upsampled = cv2.resize(heat, (model_size[1], model_size[0]), interpolation=cv2.INTER_LINEAR)
     # Inverse map from a pixel of the inside rectangle to the input, between pixel centres.
     sx, sy = model_size[1] / (v.x1 - v.x0), model_size[0] / (v.y1 - v.y0)
     inverse = np.array([[sx, 0, (x0 + 0.5 - v.x0) * sx - 0.5], [0, sy, (y0 + 0.5 - v.y0) * sy - 0.5]], dtype=np.float64)
-    placed[inside] = cv2.warpAffine(
+    patch: np.ndarray = cv2.warpAffine(
         upsampled, inverse, (x1 - x0, y1 - y0),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
     )  # fmt: skip
-    return placed, inside
+    return patch, inside
 
 
 def colour(placed: np.ndarray, colormap: str) -> np.ndarray:
@@ -122,7 +134,7 @@ def colour(placed: np.ndarray, colormap: str) -> np.ndarray:
 
 def to_gray(placed: np.ndarray) -> np.ndarray:
     """[0, 1] to 8 bits, rounded."""
-    gray: np.ndarray = np.rint(placed * 255).astype(np.uint8)
+    gray: np.ndarray = cv2.convertScaleAbs(placed, alpha=255)
     return gray
 
 
@@ -143,42 +155,48 @@ class Drawing:
     ) -> None:  # fmt: skip
         self.canvas, self.model_size, self.style = canvas, model_size, style
         self.heat = normalise(raw, limits)
-        self.placed, self.inside = place(self.heat, model_size, canvas)
+        self.patch, self.inside = _patch(self.heat, model_size, canvas)
 
     def picture(self, kind: str) -> np.ndarray:
         """``overlay``, ``heatmap``, ``panel``: BGR; ``gray``: 8 bits; ``map``: float16 in [0, 1]."""
         if kind == "gray":
-            return to_gray(self.placed)
+            return to_gray(self._whole(self.patch))
         if kind == "map":
-            return self.placed.astype(np.float16)
+            return self._whole(self.patch).astype(np.float16)
         drawn: np.ndarray = getattr(self, kind)
         return drawn
 
     @cached_property
     def heatmap(self) -> np.ndarray:
-        return self._coloured(self.placed)
+        return self._whole(self._coloured)
 
     @cached_property
     def overlay(self) -> np.ndarray:
         pixels, alpha = self.canvas.pixels, self.style.alpha
         picture = cv2.convertScaleAbs(pixels, alpha=DIMMED)
-        if picture[self.inside].size:
-            heat, seen = (np.ascontiguousarray(p[self.inside]) for p in (self.heatmap, pixels))
-            picture[self.inside] = cv2.addWeighted(heat, alpha, seen, 1 - alpha, 0)
+        if self.patch.size:
+            picture[self.inside] = cv2.addWeighted(self._coloured, alpha, pixels[self.inside], 1 - alpha, 0)
         return picture
 
     @cached_property
     def panel(self) -> np.ndarray:
         blocks = cv2.resize(self.heat, self.model_size[::-1], interpolation=cv2.INTER_NEAREST)
-        native, _ = place(blocks, self.model_size, self.canvas)
-        tiles = (self.canvas.pixels, self._coloured(native), self.heatmap, self.overlay)
+        native, _ = _patch(blocks, self.model_size, self.canvas)
+        tiles = (self.canvas.pixels, self._whole(self._colour(native)), self.heatmap, self.overlay)
         return np.hstack([_tile(picture) for picture in tiles])
 
-    def _coloured(self, placed: np.ndarray) -> np.ndarray:
-        picture = np.zeros((*placed.shape, 3), np.uint8)
-        if placed[self.inside].size:
-            picture[self.inside] = colour(placed[self.inside], self.style.colormap)
-        return picture
+    @cached_property
+    def _coloured(self) -> np.ndarray:
+        return self._colour(self.patch)
+
+    def _colour(self, patch: np.ndarray) -> np.ndarray:
+        return colour(patch, self.style.colormap) if patch.size else np.zeros((*patch.shape, 3), np.uint8)
+
+    def _whole(self, patch: np.ndarray) -> np.ndarray:
+        """A picture of the canvas's size, with nothing where the model did not look."""
+        whole = np.zeros(self.canvas.size + patch.shape[2:], patch.dtype)
+        whole[self.inside] = patch
+        return whole
 
 
 def _tile(picture: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import islice
 
 import numpy as np
@@ -11,7 +12,7 @@ from camcli.config import scale_limits
 from camcli.errors import UsageError
 from camcli.explaining import Explaining
 from camcli.flow import Clock, in_order
-from camcli.items import Explanation
+from camcli.items import Explanation, held_bytes
 from camcli.load import make_loader
 from camcli.setup import Setup
 
@@ -26,8 +27,11 @@ def sample_limits(setup: Setup, clock: Clock) -> dict[str, tuple[float, float]]:
     """
     count = scale_limits(setup.config.scale).sample
     values: dict[str, list[np.ndarray]] = {}
-    with ThreadPoolExecutor(setup.workers, "sample") as pool:
-        loaded = in_order(pool, make_loader(setup, clock), islice(iter(setup.sources), count), 2 * setup.batch_size)
+    entries, load = islice(iter(setup.sources), count), make_loader(setup, clock)
+    with (
+        ThreadPoolExecutor(setup.workers, "sample") as pool,
+        closing(in_order(pool, load, entries, 2 * setup.batch_size, held_bytes)) as loaded,
+    ):
         for result in Explaining(setup, clock).stream(loaded):
             for class_map in result.maps if isinstance(result, Explanation) else ():
                 finite = class_map.raw[np.isfinite(class_map.raw)]

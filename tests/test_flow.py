@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from camcli.flow import Clock, Stop, in_order
+from camcli.flow import MOST_BYTES, Clock, Stop, in_order
 
 
 def test_results_come_in_order_whatever_finishes_first() -> None:
@@ -33,6 +33,40 @@ def test_no_more_than_a_window_is_pulled_ahead_of_the_reader() -> None:
         assert pulled == 7
         next(results)
         assert pulled == 8
+        results.close()
+
+
+@pytest.mark.parametrize("heavy", ["items", "results"])
+def test_fewer_are_let_ahead_where_they_are_heavy(heavy: str) -> None:
+    pulled = 0
+
+    def items() -> Iterator[str]:
+        nonlocal pulled
+        for _ in range(40):
+            pulled += 1
+            yield "items"
+
+    def weigh(thing: str) -> int:
+        return MOST_BYTES // 3 + 1 if thing == heavy else 0
+
+    with ThreadPoolExecutor(2) as pool:
+        results = in_order(pool, lambda _: "results", items(), 20, weigh)
+        next(results)
+        first = pulled
+        for count in range(2, 12):
+            next(results)
+            assert pulled - count < 3 or pulled == first
+        results.close()
+    assert first == (3 if heavy == "items" else 8)  # before the first result nothing is known of it
+
+
+def test_light_ones_use_the_whole_window() -> None:
+    with ThreadPoolExecutor(2) as pool:
+        items = iter(range(100))
+        results = in_order(pool, lambda n: n, items, 12, lambda _: 1000)
+        for _ in range(30):
+            next(results)
+        assert next(items) == 30 - 1 + 12
         results.close()
 
 

@@ -19,7 +19,7 @@ from camcli.checks.settings import Check, Setting
 from camcli.errors import ConfigError
 
 WORDS = Words(
-    "heat in the region to avoid (even: 1)",
+    "heat in the region to avoid (1: spread evenly)",
     "The model looks at what it must not look at: it may have learnt the caption, mark or device instead.",
 )
 
@@ -42,7 +42,7 @@ def run(context: Context) -> Result:
         how = "give one with --set avoid.box=x0,y0,x1,y1 (shares of the picture), or an `avoid` column in the manifest"
         return skipped("avoid", f"no region to avoid is known, or the model sees none of it: {how}")
     found = context.judge()({"": np.array(values)})
-    worst = worst_first(names(images), values, high_is_bad=True, words="heat in the region {} (even: 1)")
+    worst = worst_first(names(images), values, high_is_bad=True, words="heat in the region {} (1: spread evenly)")
     return conclude("avoid", found, WORDS, n=len(values), min_images=context.min_images, worst=worst)
 
 

@@ -19,7 +19,7 @@ from camcli.checks.settings import Check, Setting
 
 LEAST_SIDE = 7
 WORDS = Words(
-    "heat at the edge (even: 1)",
+    "heat at the edge (1: spread evenly)",
     "The heat sits at the edge of the pictures: look for frames, captions, padding, or objects that the crop cuts off.",
 )
 
@@ -33,7 +33,7 @@ def run(context: Context) -> Result:
         return Result("border", "inconclusive", why, n=len(images))
     found = context.judge()({"": values})
     worst = worst_first(
-        names(seen for seen, _ in images), values, high_is_bad=True, words="heat at the edge {} (even: 1)"
+        names(seen for seen, _ in images), values, high_is_bad=True, words="heat at the edge {} (1: spread evenly)"
     )
     return conclude("border", found, WORDS, n=len(values), min_images=context.min_images, worst=worst)
 

@@ -17,7 +17,7 @@ from camcli.checks.result import Result, skipped
 from camcli.checks.settings import Check, Setting
 
 WORDS = Words(
-    "spread of the heat (one cell: 0, even: 1)",
+    "spread of the heat (0: one cell, 1: spread evenly)",
     "Above: the maps are spread evenly and show no place. Below: they are single hot cells. Try another --layer, and "
     "check that the weights are the trained ones.",
 )
@@ -30,9 +30,7 @@ def run(context: Context) -> Result:
     values = np.array([entropy(mass(heat.raw)) or 0.0 for _, heat in images])
     found = context.judge()({"": values})
     high = not found or found[0].side == "max"
-    worst = worst_first(
-        names(seen for seen, _ in images), values, high_is_bad=high, words="entropy {} (0 one cell, 1 even)"
-    )
+    worst = worst_first(names(seen for seen, _ in images), values, high_is_bad=high, words="spread {} (1: evenly)")
     return conclude("focus", found, WORDS, n=len(values), min_images=context.min_images, worst=worst)
 
 

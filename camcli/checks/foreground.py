@@ -23,7 +23,7 @@ from camcli.checks.result import Result, skipped
 from camcli.checks.settings import Check, Setting
 
 WORDS = Words(
-    "heat on the object (even: 1)",
+    "heat on the object (1: spread evenly)",
     "The heat is not on the objects: the model decides by something else in these pictures.",
 )
 NO_REGIONS = "the images have no masks or boxes: run on a manifest with a `mask` or `box` column, or name one with "
@@ -41,7 +41,7 @@ def run(context: Context) -> Result:
     for name in large if len(large) > 1 else ():
         own = np.array([value for seen, value in measured if seen.label == name])
         found += context.judge(tests=len(large), min_images=len(own))({"": own}, group=f"class {name}:")
-    worst = worst_first(names(images), values, high_is_bad=False, words="heat on the object {} (even: 1)")
+    worst = worst_first(names(images), values, high_is_bad=False, words="heat on the object {} (1: spread evenly)")
     return conclude(
         "foreground", ranked(found), WORDS, n=len(values), min_images=context.min_images, worst=worst,
         details={"classes": large},

@@ -1,9 +1,9 @@
 """JUnit XML, which CI servers show as tests: one test case a check, the worst images in its output.
 
-Follows the schema of Jenkins' xunit plugin, which the strict one of Apache Ant (``windyroad``) agrees with: in a test
-suite ``properties``, ``testcase``…, ``system-out``, ``system-err`` in this order; in a test case at most one of
-``skipped``, ``error`` and ``failure``, then ``system-out``. What is inconclusive counts as skipped, a warning as passed
-with its text in the output, unless ``--fail-on warn`` makes both failures.
+Follows the schema of Jenkins' xunit plugin (``junit-10.xsd``), in the order of elements that stricter readers want: in
+a test suite ``properties``, ``testcase``…, ``system-out``, ``system-err``; in a test case at most one of ``skipped``
+and ``failure``, then ``system-out``. What is inconclusive counts as skipped, a warning as passed with its text in the
+output, unless ``--fail-on warn`` makes both failures.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from platform import node
 
 from camcli.checks.result import Result
+from camcli.checks.speak import printable
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -71,7 +72,7 @@ def _case(body: ET.Element, result: Result, outcome: str) -> None:
 def _text(result: Result) -> str:
     lines = [f"{result.status}: {result.why}", *(f"  {one.words} ({one.status})" for one in result.conditions[:20])]
     if result.worst:
-        lines += ["worst images:", *(f"  {one.image}: {one.words}" for one in result.worst)]
+        lines += ["worst images:", *(f"  {printable(one.image)}: {one.words}" for one in result.worst)]
     return "\n".join(lines)
 
 

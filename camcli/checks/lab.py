@@ -7,6 +7,8 @@ only where their content is still the same.
 from __future__ import annotations
 
 import dataclasses
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from camcli.checks.places import as_typed, located, started_in
 from camcli.checks.recorded import MapKey, Recorded, Seen
 from camcli.config import RunConfig
 from camcli.errors import CamError, DeviceError, ImageError
@@ -75,7 +78,7 @@ class Lab:
         """
         from camcli.setup import prepare
 
-        config = recorded_config(self.run.header["config"], self._device)
+        config = self._config()
         try:
             try:
                 setup = prepare(config, self.run.header)
@@ -84,11 +87,35 @@ class Lab:
                     raise
                 setup = prepare(dataclasses.replace(config, device="cpu"), self.run.header)
         except CamError as error:
-            raise UnavailableError(f"the run's model or images cannot be opened here: {error}") from error
+            message = f"the run's model or images cannot be opened here: {error}"
+            raise UnavailableError(message + self._way_out()) from error
         if setup.model.weights_sha256 != self.run.header["model"]["weights_sha256"]:
             raise UnavailableError(f"{setup.model.name} has other weights now than in the run; run it again")
         self._stack.enter_context(setup.model.prepared())
         return setup
+
+    def _config(self) -> RunConfig:
+        """The run's settings, with its files where they are now."""
+        config = recorded_config(self.run.header["config"], self._device)
+        start = started_in(self.run)
+        if config.model.startswith("factory:") and start is not None and start not in sys.path:
+            sys.path.append(start)  # and it stays, as the working directory does: a user's model may import more later
+        found: dict[str, Any] = {
+            name: located(self.run, value)
+            for name in ("checkpoint", "class_names")
+            if (value := getattr(config, name)) is not None
+        }
+        images = tuple(located(self.run, path) for path in config.image_path)
+        return dataclasses.replace(config, image_path=images, output_dir=str(self.run.path), **found)
+
+    def _way_out(self) -> str:
+        config = self.run.header["config"]
+        given = [*config["image_path"], config["checkpoint"], config["class_names"]]
+        if all(path is None or os.path.isabs(path.removeprefix("@")) for path in given):
+            return ""
+        start = started_in(self.run)
+        looked = f"in {start} and " if start is not None and start != os.getcwd() else ""
+        return f" The run's relative paths were looked for {looked}in {os.getcwd()}; call this where it was started."
 
     def pictures(self, wanted: Sequence[Seen]) -> list[Picture]:
         """Read images again, in the given order; those that are gone or changed are left out.
@@ -102,7 +129,7 @@ class Lab:
         settings = DecodeSettings(max_pixels=config.max_pixels, allow_truncated=config.allow_truncated)
         by_name = {seen.name: place for place, seen in enumerate(wanted)}
         found: dict[int, Picture] = {}
-        for entry in self.setup.sources:
+        for entry in as_typed(self.run, self.setup.sources):
             place = by_name.get((entry.image, entry.source))
             if place is None:
                 continue
@@ -151,13 +178,23 @@ class Lab:
 
     def score(self, inputs: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
         """(N,) float32: the probability of each input's own class; inputs (N, C, H, W), classes (N,)."""
+        return self._probabilities(inputs, self.setup.model.module).gather(1, classes[:, None])[:, 0]
+
+    def probabilities(self, pixels: Sequence[np.ndarray], module: nn.Module | None = None) -> np.ndarray:
+        """(N, classes) float64 of prepared pixels; of another module of the same architecture where one is given."""
+        module = module or self.setup.model.module
+        parts = [self._probabilities(inputs, module).cpu().numpy() for _, inputs in self._batches(pixels)]
+        kept: np.ndarray = np.concatenate(parts)[: len(pixels)].astype(np.float64)
+        return kept
+
+    def _probabilities(self, inputs: torch.Tensor, module: nn.Module) -> torch.Tensor:
         import torch
 
         model, mode = self.setup.model, self.setup.config.probability
         with torch.no_grad():
-            logits = model.logits(model.module(inputs)).float()
-        found = model.probabilities(logits, mode)  # type: ignore[arg-type]
-        return found.gather(1, classes[:, None])[:, 0]
+            logits = model.logits(module(inputs)).float()
+        found: torch.Tensor = model.probabilities(logits, mode)  # type: ignore[arg-type]
+        return found
 
     def inputs(self, pixels: Sequence[np.ndarray]) -> torch.Tensor:
         """The model's input of prepared pixels."""

@@ -9,12 +9,16 @@ Value: Spearman's correlation of the raw, signed map with
 
 High correlation means that the method draws the picture or the architecture rather than the model's knowledge. A map
 that vanishes counts as 0. Skipped for methods that are class-agnostic by design.
+
+Maps of a model that has learnt nothing change with new weights just as much (on drawn shapes their correlations lie
+between -0.2 and 0.2, and so do those of the trained model). So the check asks first whether there is anything that a
+map could depend on: the predictions must be ahead of those of networks with new random weights (``lead``, see
+:mod:`camcli.checks.learnt`). A model whose weights are re-initialised, or whose checkpoint was not loaded, fails there.
 """
 
 from __future__ import annotations
 
-import copy
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,18 +26,20 @@ from camcli.checks.context import Context, names
 from camcli.checks.distances import spearman
 from camcli.checks.judge import Words, conclude, worst_first
 from camcli.checks.lab import UnavailableError
-from camcli.checks.result import Result, skipped
+from camcli.checks.learnt import RIVALS, lead
+from camcli.checks.redraw import redrawn
+from camcli.checks.result import Condition, Result, skipped
 from camcli.checks.settings import Check, Setting
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
 
 STAGES = 3
 WORDS = Words(
     "rank correlation with maps that should differ",
     "Maps stay much the same without what the model has learnt, or for another class: they show the picture or the "
     "architecture, not the model's reasons. Use another method.",
+)
+UNTRAINED = (
+    "the predictions are not ahead of those of {rivals} networks with new random weights (lead {lead:.3f}, ahead: over "
+    "{limit:g}). They say no more of these pictures than a model that has learnt nothing: was the checkpoint loaded?"
 )
 
 
@@ -50,10 +56,16 @@ def run(context: Context) -> Result:
         return skipped("random", str(error))
     images, pixels = [p.seen for p in pictures], [p.pixels for p in pictures]
     targets, seeds = [seen.heats[context.key].target or 0 for seen in images], lab.seeds(images)
+    learnt = _learnt(context, pixels)
+    if learnt.status == "fail":  # then it says nothing how the maps move, nor on which image
+        why = UNTRAINED.format(rivals=RIVALS, lead=learnt.value, limit=learnt.threshold)
+        return Result("random", "fail", why, (learnt,), len(images))
     trained = lab.maps(pixels, targets, seeds)
+    module, measured = lab.setup.model.module, lab.inputs(pixels[:16])
     curve = []
-    for module in randomised(lab.setup.model.module, lab.inputs(pixels[:16]), context.seed):
-        values = _correlations(trained, lab.maps(pixels, targets, seeds, lab.explainer(module)))
+    for stage in range(1, STAGES + 1):
+        other = redrawn(module, measured, context.seed, stage / STAGES)
+        values = _correlations(trained, lab.maps(pixels, targets, seeds, lab.explainer(other)))
         curve.append(round(float(np.median(values)), 4))
     metrics = {"weights": values}
     if (classes := lab.setup.model.num_classes or 1) > 1:
@@ -65,8 +77,16 @@ def run(context: Context) -> Result:
     worst = worst_first(names(images), highest.tolist(), high_is_bad=True, words="correlates by {} with another map")
     return conclude(
         "random", found, WORDS, n=len(images), min_images=context.min_images, worst=worst,
-        details={"median_by_stage": curve},
+        details={"median_by_stage": curve, "lead": round(learnt.value, 4)},
     )  # fmt: skip
+
+
+def _learnt(context: Context, pixels: Sequence[np.ndarray]) -> Condition:
+    """Whether there is anything that the maps could depend on; too few images are no ground to deny it."""
+    limit, n = float(context.settings["lead_min"]), len(pixels)
+    value = lead(context.lab, pixels, context.seed)
+    behind = value <= limit and n >= context.min_images
+    return Condition("lead", value, "min", limit, None, n, "fail" if behind else "pass")
 
 
 def _correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -79,54 +99,6 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     return spearman(a, b) or 0.0
 
 
-def randomised(module: nn.Module, inputs: torch.Tensor, seed: int) -> list[nn.Module]:
-    """Copies of a network whose upper third, upper two thirds, and whole has new weights.
-
-    Args:
-        module: the trained network, in eval mode; it is not touched.
-        inputs: (N, C, H, W), to measure batch-norm statistics on.
-        seed: of the draws.
-    """
-    import torch
-
-    copies = []
-    with torch.random.fork_rng([inputs.device] if inputs.device.type == "cuda" else []), torch.no_grad():
-        for stage in range(1, STAGES + 1):
-            torch.manual_seed(seed)
-            drawn = copy.deepcopy(module)
-            own = [m for m in drawn.modules() if any(p.numel() for p in m.parameters(recurse=False))]
-            own.reverse()  # modules are registered from the input to the output
-            for part in own[: -(-len(own) * stage // STAGES)]:
-                for parameter in part.parameters(recurse=False):
-                    _redraw(parameter)
-            _measure_norms(drawn, inputs)
-            copies.append(drawn)
-    return copies
-
-
-def _redraw(parameter: nn.Parameter) -> None:
-    if not parameter.is_floating_point() or parameter.numel() < 2:
-        return
-    values = parameter.float()
-    parameter.copy_(values.mean() + values.std() * values.new_empty(values.shape).normal_())
-
-
-def _measure_norms(module: nn.Module, inputs: torch.Tensor) -> None:
-    from torch.nn.modules.batchnorm import _BatchNorm
-
-    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
-    if not norms or len(inputs) < 2:
-        return
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.train()
-        norm.momentum = 1.0
-    module(inputs)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.eval()
-        norm.momentum = momentum
-
-
 CHECK = Check(
     "random",
     "does the map depend on what the model has learnt?",
@@ -134,6 +106,7 @@ CHECK = Check(
     {
         "weights_median_max": Setting(0.4, "largest median correlation with maps of new random weights"),
         "otherclass_median_max": Setting(0.4, "largest median correlation with maps of another class"),
+        "lead_min": Setting(1.0, "what the lead of the predictions over random weights must exceed; 0: not asked"),
         "images": Setting(48, "images that are tried", int),
     },
     model=True,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from camcli.checks.places import as_typed, located
 from camcli.checks.recorded import Recorded, Seen
 from camcli.errors import CamError, SourceError
 from camcli.images import Sources, View
@@ -122,7 +123,7 @@ class Regions:
 
     def _read(self) -> Iterator[tuple[tuple[str, str], tuple[Region | None, Region | None]]]:
         for path in [self.manifest] if self.manifest else self._manifests():
-            for entry in Sources([path]):
+            for entry in as_typed(self.run, Sources([path])):
                 region: Any = entry.mask or entry.box
                 if region is not None or entry.avoid is not None:
                     key = (entry.image, "" if self.manifest else entry.source)
@@ -130,4 +131,4 @@ class Regions:
 
     def _manifests(self) -> list[str]:
         paths = self.run.header["config"]["image_path"]
-        return [path for path in paths if Path(path).suffix.lower() in (".csv", ".jsonl")]
+        return [located(self.run, path) for path in paths if Path(path).suffix.lower() in (".csv", ".jsonl")]

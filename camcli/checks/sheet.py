@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from camcli.checks.places import as_typed, sources_of
 from camcli.checks.recorded import MapKey, Recorded, Seen
 from camcli.errors import ConfigError, ImageError, SourceError
-from camcli.images import DecodeSettings, Sources, View, decode, read
+from camcli.images import DecodeSettings, View, decode, read
 from camcli.output import write_atomically
 from camcli.render import Canvas, Drawing, Style, make_canvas
 
@@ -136,7 +137,7 @@ def overlays(run: Recorded, key: MapKey, wanted: Iterable[Seen]) -> Mapping[tupl
 def _canvases(run: Recorded, missing: dict[tuple[str, str], Seen]) -> Iterator[tuple[tuple[str, str], Canvas]]:
     left = len(missing)
     try:
-        for entry in Sources(run.header["config"]["image_path"]):
+        for entry in as_typed(run, sources_of(run)):
             seen = missing.get((entry.image, entry.source))
             if seen is None:
                 continue

@@ -56,7 +56,7 @@ def github(results: Sequence[Result], path: str) -> list[str]:
         level = levels.get(result.status)
         if level is None:
             continue
-        worst = "".join(f"\n{one.image}: {one.words}" for one in result.worst[:_SHOWN])
+        worst = "".join(f"\n{printable(one.image)}: {one.words}" for one in result.worst[:_SHOWN])
         title = _property(f"cam check {result.check}: {result.status}")
         lines.append(f"::{level} title={title}::{_message(f'{result.why}{worst}')}")
     lines.append(f"::notice title=cam check::{_message(f'{summary(results)} ({path})')}")
@@ -71,9 +71,10 @@ def _property(text: str) -> str:
     return _message(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def document(results: Sequence[Result], exit_code: int, **more: Any) -> dict[str, Any]:
-    """What ``--json`` prints."""
+def document(schema: str, results: Sequence[Result], exit_code: int, **more: Any) -> dict[str, Any]:
+    """What ``--json`` prints, see :func:`camcli.schemas.check_schema`."""
     return {
+        "schema": schema,
         "status": overall(results),
         "exit_code": exit_code,
         **more,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from camcli.cli.gate import Gate, console_for_people
+from camcli.cli.gate import Gate, console_for_people, make_room
 from camcli.cli.options import Talk, takes_settings
 from camcli.cli.run import stopping, with_positional
 from camcli.config import RunConfig, flag
@@ -27,8 +28,8 @@ cam check cam-output --suite configs/checks.toml --baseline attention.baseline -
 cam check photos --model resnet50 --output-dir out --set border.median_max=1.5 --sheet worst.jpg
 
 A finished run needs neither images nor model, except for the checks that change images or weights (stable, random,
-layout, the cause of a hotspot). Exit codes: 0 all checks passed, 1 a check failed, 2 wrong usage, 3 passed, but the run
-could not explain some images."""
+layout, faithful, the cause of a hotspot). Exit codes: 0 all checks passed, 1 a check failed, 2 wrong usage, 3 passed,
+but the run could not explain some images."""
 
 _WITH_RUN = ("device", "use_cuda")
 
@@ -63,7 +64,7 @@ def command(
     format: str = typer.Option("text", help="text, json, github.", rich_help_panel="Checks"),  # noqa: A002
     fail_on: str = typer.Option("fail", help="fail, warn, never.", rich_help_panel="Checks"),
 ) -> None:
-    gate = Gate(talk, format, fail_on, junit)
+    gate = Gate(talk, format, fail_on, junit, "camcli.check/1")
     if rebase and not baseline:
         raise ConfigError("--rebase: name the baseline to renew with --baseline FILE.")
     from camcli.checks import choose_maps, load_suite, read_baseline, read_run, run_checks
@@ -74,6 +75,7 @@ def command(
     if sheet:
         sheet_format(sheet)
     known = read_baseline(baseline) if baseline and not rebase else None
+    make_room(junit, sheet, calibrate, write_baseline)
     folder, code = _folder(settings, run or [], gate)
     recorded = read_run(folder)
     key = choose_maps(recorded, chosen)
@@ -90,7 +92,8 @@ def command(
     notes += [f"thresholds proposed in {calibrate}"] if calibrate else []
     notes += [f"worst images in {sheet}"] if sheet else []
     more = {"run": folder, "method": key[0], "layer": key[1]}
-    raise typer.Exit(gate.report(results, folder, code, lambda: _people(recorded, key, results, notes), **more))
+    people = partial(_people, recorded, key, results, notes, chosen.common["confidence"])
+    raise typer.Exit(gate.report(results, folder, code, people, **more))
 
 
 def _folder(settings: dict[str, Any], given: list[str], gate: Gate) -> tuple[str, int]:
@@ -131,6 +134,7 @@ def _refuse_other(known: Baseline, recorded: Recorded, key: MapKey) -> None:
 
 
 def _sheet(path: str, recorded: Recorded, key: MapKey, results: list[Result]) -> None:
+    from camcli.checks import CHECKS
     from camcli.checks.sheet import Row, overlays, write_sheet
 
     order = ("fail", "warn", "inconclusive", "pass", "skipped")
@@ -139,7 +143,7 @@ def _sheet(path: str, recorded: Recorded, key: MapKey, results: list[Result]) ->
     pictures = overlays(recorded, key, [seen for seen in recorded.images if (seen.image, seen.source) in wanted])
     rows = [
         Row(
-            f"{result.check}: {result.status}",
+            f"{result.check}: {result.status} - {CHECKS[result.check].question}",
             [
                 ([pictures[w.image, w.source]], f"{w.image}\n{w.words}")
                 for w in result.worst
@@ -158,8 +162,7 @@ def _baseline_written(name: str, recorded: Recorded, key: MapKey) -> str:
     return f"baseline of {len(recorded.images)} images written: {name} ({size:,} bytes)"
 
 
-def _people(recorded: Recorded, key: MapKey, results: list[Result], notes: list[str]) -> None:
-
+def _people(recorded: Recorded, key: MapKey, results: list[Result], notes: list[str], confidence: float) -> None:
     from camcli.checks import CHECKS
     from camcli.checks.speak import table
 
@@ -168,7 +171,8 @@ def _people(recorded: Recorded, key: MapKey, results: list[Result], notes: list[
     unfinished = "" if recorded.header["status"] == "complete" else f" (the run was {recorded.header['status']})"
     failed = f", {recorded.failed} could not be explained" if recorded.failed else ""
     what = f"{recorded.header['model']['name']}, {key[0]}{at}, {len(recorded.images)} images{failed}{unfinished}"
-    console.print(f"{recorded.path}: {what}\n", markup=False)
+    console.print(f"{recorded.path}: {what}", markup=False, soft_wrap=True)
+    console.print(f"in brackets: {100 * confidence:g} % intervals over images\n", style="dim", markup=False)
     table(results, dict(CHECKS), console)
     for note in notes:
         console.print(note, markup=False, soft_wrap=True)

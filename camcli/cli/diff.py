@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from camcli.cli.gate import Gate, console_for_people
+from camcli.cli.gate import Gate, console_for_people, make_room
 from camcli.cli.options import Talk, takes_settings
 from camcli.errors import ConfigError
 
@@ -47,7 +47,7 @@ def command(
     format: str = typer.Option("text", help="text, json, github.", rich_help_panel="Gate"),  # noqa: A002
     fail_on: str = typer.Option("fail", help="fail, warn, never.", rich_help_panel="Gate"),
 ) -> None:
-    gate = Gate(talk, format, fail_on, junit)
+    gate = Gate(talk, format, fail_on, junit, "camcli.diff/1")
     from camcli.checks import choose_maps, is_run_folder, load_suite, read_run
     from camcli.checks.diff import difference
     from camcli.checks.drift import judge_difference
@@ -61,6 +61,7 @@ def command(
     recorded = read_run(new)
     key = choose_maps(recorded, chosen)
     known = _base(base, key)
+    make_room(junit, sheet)
     found = difference(known, recorded, key)
     results = [judge_difference(recorded, key, chosen, found.moved)]
     if sheet:
@@ -105,8 +106,11 @@ def _people(base: str, new: str, found: Difference, results: list[Result]) -> No
         spread = distribution(members)
         cells = [" ".join(f"{spread[m][q]:.2f}" for q in ("p05", "median", "p95")) if spread else "–" for m in METRICS]
         rows.add_row(group, str(len(members)), *cells)
-    console.print("\nrank correlation, overlap of the hottest 20 %, divergence, shift of the centre of mass")
-    console.print("[dim]each as 5th percentile, median, 95th percentile[/dim]")
+    console.print("\nhow far the maps moved, as 5th percentile, median, 95th percentile over images")
+    console.print(
+        "[dim]spearman: rank correlation, 1 if nothing moved; iou: overlap of the hottest 20 %, 1; jsd: divergence, 0; "
+        "centroid: shift of the centre of the heat, 0[/dim]"
+    )
     console.print(rows)
     console.print("\n[bold]moved most[/bold]")
     for one in found.most_moved(6):

@@ -12,6 +12,7 @@ import typer
 
 from camcli.cli.options import Talk, takes_settings
 from camcli.cli.run import with_positional
+from camcli.cli.talking import printable
 from camcli.config import RunConfig
 from camcli.errors import OutputError
 
@@ -33,7 +34,7 @@ _EVERY = 5.0
 """Seconds between progress lines."""
 
 
-@takes_settings(("images", "model", "explain", "device"), also=("seed",))
+@takes_settings(("images", "model", "explain", "device"), without=("compile",), also=("seed",))
 def command(
     settings: dict[str, Any],
     talk: Talk,
@@ -68,6 +69,9 @@ def command(
     _save(evaluation, [csv, folder and folder / "eval.csv"], [plot, folder and folder / "eval.png"])
     if folder is not None:
         _write("--output-dir", folder / "eval.json", document + "\n")
+        if evaluation.recommended is not None and not talk.quiet:
+            found = f"--method best --layer best --output-dir {printable(str(folder))}"
+            print(f"`cam run` uses what was recommended with {found}", file=sys.stderr)
     raise typer.Exit(evaluation.exit_code)
 
 
@@ -96,13 +100,13 @@ class _Progress:
     def __init__(self, talk: Talk) -> None:
         self.talk, self.last = talk, time.monotonic()
 
-    def __call__(self, setup: Setup, done: int) -> None:
+    def __call__(self, setup: Setup, done: int, doing: str) -> None:
         if self.talk.quiet:
             return
-        if done == 0:
+        if not doing:
             from camcli.cli.printer import describe_setup
 
             print(*describe_setup(setup, passes=self.talk.verbose), sep="\n", file=sys.stderr, flush=True)
         elif time.monotonic() - self.last > _EVERY:
             self.last = time.monotonic()
-            print(f"{done} images", file=sys.stderr, flush=True)
+            print(f"{done} images done; {doing}", file=sys.stderr, flush=True)

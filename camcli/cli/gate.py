@@ -38,6 +38,7 @@ class Gate:
         format: ``text``, ``json`` or ``github``.
         fail_on: ``fail``; ``warn``: also at warnings and what is inconclusive; ``never``.
         junit: file for JUnit XML.
+        schema: what the JSON document follows.
 
     Raises:
         ConfigError: an unknown format or threshold.
@@ -47,6 +48,7 @@ class Gate:
     format: str
     fail_on: str
     junit: str | None
+    schema: str
 
     def __post_init__(self) -> None:
         for name, value, known in (("format", self.format, FORMATS), ("fail-on", self.fail_on, FAIL_ON)):
@@ -82,14 +84,30 @@ class Gate:
         from camcli.output import write_atomically
 
         code = self.exit_code(results, run_code)
-        if self.junit:
-            strict = self.fail_on == "warn"
-            about = {key: value for key, value in more.items() if isinstance(value, str)}
-            write_atomically(Path(self.junit), [junit(results, f"cam {name}", strict=strict, properties=about)])
         if self.json:
-            print(json.dumps(document(results, code, **more), allow_nan=False))
+            print(json.dumps(document(self.schema, results, code, **more), allow_nan=False))
         elif self.format == "github":
             print("\n".join(github(results, name)))
         elif not self.talk.quiet or code:
             people()
+        # After what was found is said: a disk that is full must not cost that.
+        if self.junit:
+            strict = self.fail_on == "warn"
+            about = {key: value for key, value in more.items() if isinstance(value, str)}
+            write_atomically(Path(self.junit), [junit(results, f"cam {name}", strict=strict, properties=about)])
         return code
+
+
+def make_room(*files: str | None) -> None:
+    """Make the folders of files that will be written at the end, so that a wrong place is told at the beginning.
+
+    Raises:
+        OutputError: one cannot be made.
+    """
+    from camcli.output import naming_os_errors
+
+    for file in files:
+        if file:
+            folder = Path(file).parent
+            with naming_os_errors(folder):
+                folder.mkdir(parents=True, exist_ok=True)

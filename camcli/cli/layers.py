@@ -32,17 +32,17 @@ def command(
     config = RunConfig(**{**settings, "model": model})
     from camcli.cli.tree import layer_tree
     from camcli.device import choose_device
-    from camcli.layers import report_layers
+    from camcli.layers import survey_layers
     from camcli.setup import open_model
 
     opened = open_model(config, choose_device(config.device))
     with opened.prepared():
-        rows = report_layers(opened, config.layout, filter, [verify] if verify else ())
-        recommended = next((row.path for row in rows if row.recommended), None)
-    if not rows:
+        survey = survey_layers(opened, config.layout, filter, [verify] if verify else ())
+    if not survey.rows:
         raise ConfigError(f"--filter {filter}: no layer of {opened.name} has that in its path.")
     if talk.json:
-        document = {"model": opened.name, "recommended": recommended, "layers": [row.as_json() for row in rows]}
+        rows = [row.as_json() for row in survey.rows]
+        document = {"model": opened.name, "recommended": survey.recommended, "layers": rows}
         print(json.dumps(document))
         return
-    layer_tree(opened, recommended, rows, verbose=talk.verbose)
+    layer_tree(opened, survey, verbose=talk.verbose, selected=bool(filter or verify))

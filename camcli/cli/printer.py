@@ -48,6 +48,10 @@ class Printer(Watcher):
         if self.bar is not None:
             self.bar.close()
 
+    def compiling(self) -> None:
+        if not self.talk.quiet:
+            print("compiling what comes before the target layer; this takes up to minutes", file=sys.stderr, flush=True)
+
     def ready(self, setup: Setup, notes: Sequence[str]) -> None:
         if self.talk.quiet:
             return
@@ -63,7 +67,7 @@ class Printer(Watcher):
     def _count(self, config: RunConfig) -> None:
         # Only for the bar: what is wrong with a source is the stream's to report.
         with suppress(CamError, OSError):
-            self.total = sum(1 for _ in Sources(config.image_path, exclude=None, limit=config.limit))
+            self.total = Sources(config.image_path, exclude=None, limit=config.limit).count()
 
     def row(self, row: Row) -> None:
         self.done += 1
@@ -187,11 +191,11 @@ def describe_setup(setup: Setup, *, passes: bool) -> list[str]:
 def print_plan(config: RunConfig, talk: Talk) -> None:
     """``--dry-run``: decide everything, say it, write nothing."""
     setup = prepare(config)
-    count = sum(1 for _ in setup.sources)
+    count = setup.sources.count()
     if talk.json:
         plan = {
             "images": count, "model": model_fields(setup), "layers": layer_fields(setup),
-            "methods": list(config.method), "batch_size": setup.batch_size, "device": str(setup.device),
+            "methods": list(setup.config.method), "batch_size": setup.batch_size, "device": str(setup.device),
             "precision": setup.precision, "save": list(config.save), "output_dir": config.output_dir,
         }  # fmt: skip
         print(json.dumps(plan))

@@ -15,6 +15,7 @@ import typer
 
 from camcli.cli.options import Talk, takes_settings
 from camcli.config import RunConfig
+from camcli.errors import CamError
 from camcli.flow import Stop
 
 if TYPE_CHECKING:
@@ -79,7 +80,10 @@ def summary_document(summary: Summary) -> dict[str, Any]:
 
 @contextmanager
 def stopping() -> Iterator[Stop]:
-    """SIGINT and SIGTERM let the run finish what is in flight; a second one ends the process at once."""
+    """SIGINT and SIGTERM let the run finish what is in flight; a second one ends the process at once.
+
+    Where finishing fails (the disk is full, say), the exit code is still that of the signal.
+    """
     stop = Stop()
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -94,6 +98,10 @@ def stopping() -> Iterator[Stop]:
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
+    except CamError as error:
+        if stop.signal is not None and error.exit_code == CamError.exit_code:
+            error.exit_code = 128 + stop.signal
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -39,8 +39,8 @@ _STAGES = ("decode", "preprocess", "model")
 _BATCH = {"cpu": BATCH, "cuda": 64, "mps": 16}
 """Altered inputs scored at once."""
 
-Progress = Callable[[Setup, int], None]
-"""Told how many images are done; once with 0 when everything is decided."""
+Progress = Callable[[Setup, int, str], None]
+"""Told how many images are done and what is done for the next ones; once with 0 and nothing when all is decided."""
 
 
 def evaluate(config: RunConfig, options: EvalOptions | None = None, progress: Progress | None = None) -> Evaluation:
@@ -56,10 +56,10 @@ def evaluate(config: RunConfig, options: EvalOptions | None = None, progress: Pr
     """
     options = options or EvalOptions()
     setup = _prepared(replace(config, save=()), options)
-    tell = progress or (lambda setup, done: None)
-    tell(setup, 0)
+    tell = progress or (lambda setup, done, doing: None)
+    tell(setup, 0, "")
     with setup.model.prepared(), pillow_limits(max_pixels=config.max_pixels):
-        return _Evaluating(setup, options).run(tell)
+        return _Evaluating(setup, options, tell).run()
 
 
 def _prepared(config: RunConfig, options: EvalOptions) -> Setup:
@@ -86,8 +86,8 @@ def _has_object(setup: Setup) -> Iterator[bool]:
 
 
 class _Evaluating:
-    def __init__(self, setup: Setup, options: EvalOptions) -> None:
-        self.setup, self.options = setup, options
+    def __init__(self, setup: Setup, options: EvalOptions, tell: Progress) -> None:
+        self.setup, self.options, self.tell = setup, options, tell
         precision = explain_options(setup.config, setup.precision).precision_on(setup.device, trials=True)
         scorer = ClassScorer(setup.model, setup.config.probability, precision)  # type: ignore[arg-type]
         self.precision = precision
@@ -102,10 +102,9 @@ class _Evaluating:
         self.degenerate: dict[str, int] = {}
         self.guarded = {"drop": 0, "gain": 0}
 
-    def run(self, tell: Progress) -> Evaluation:
+    def run(self) -> Evaluation:
         for batch in self._batches():
             self._measure(batch)
-            tell(self.setup, len(self.images) + len(self.failed))
         if not self.images:
             first = f" {self.failed[0]['image']}: {self.failed[0]['message']}" if self.failed else ""
             raise UsageError(f"none of the {len(self.failed)} image(s) could be explained.{first}")
@@ -142,7 +141,8 @@ class _Evaluating:
         seeds = [seed_of(e.loaded.facts.sha256, setup.config.seed) for e in batch]
         regions = regions_of([e.loaded for e in batch], (pre.height, pre.width))
         sample = self.measuring.sample(inputs, classes, seeds, None if regions is None else regions.to(setup.device))
-        for row in self.rows:
+        for place, row in enumerate(self.rows):
+            self._say(f"{row.name}, {place + 1} of {len(self.rows)}, on the next {len(batch)}")
             maps = self.maker.own(row, batch, inputs, seeds)
             self.degenerate[row.name] += int(maps.degenerate.sum())
 
@@ -158,6 +158,9 @@ class _Evaluating:
         self.guarded["drop"] += int((sample.y < EDGE).sum())
         self.guarded["gain"] += int((sample.y > 1 - EDGE).sum())
 
+    def _say(self, doing: str) -> None:
+        self.tell(self.setup, len(self.images) + len(self.failed), doing)
+
     def _evaluation(self) -> Evaluation:
         options, seed = self.options, self.setup.config.seed
         values = {name: {k: _joined(parts) for k, parts in found.items()} for name, found in self.parts.items()}
@@ -166,6 +169,7 @@ class _Evaluating:
                 values[name]["win"] = wins
         grids = Grids({}, 0)
         if METRICS["gridpg"] in options.chosen:
+            self._say("mosaics for GridPG")
             grids = measure_mosaics(self.setup, self.rows, self.candidates)
             for name, found in grids.values.items():
                 values[name]["gridpg"] = found
@@ -203,6 +207,8 @@ class _Evaluating:
         asked = {metric.key: metric for metric in self.options.chosen}
         absent = [m.name for m in asked.values() if m.needs == "regions" and m not in some]
         notes = list(chain(self.setup.model.notes, self.setup.explainer.notes))
+        if self.maker.size < self.setup.batch_size:
+            notes.append(f"maps of masked images were made {self.maker.size} at a time after memory ran out")
         if grids.missing:
             notes.append(grids.missing)
         if grids.shrunk:

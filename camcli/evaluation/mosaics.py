@@ -71,7 +71,8 @@ def measure_mosaics(setup: Setup, rows: Sequence[Row], candidates: Candidates) -
         distinct = len(set(candidates.classes))
         return Grids({}, 0, missing=(
             f"GridPG needs {n * n} images of different classes that the model gives at least "
-            f"{candidates.probability:g}; {len(candidates.classes)} image(s) of {distinct} class(es) have that"
+            f"{candidates.probability:g}; {len(candidates.classes)} image(s) of {distinct} class(es) have that; "
+            "--grid-probability asks for less"
         ))  # fmt: skip
     explainer, size, shrunk = _explainer(setup, n)
     grid = setup.layers[0].layout.grid

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from camcli.attention import map_status
 from camcli.explainer import Explainer
+from camcli.guard import is_out_of_memory
 from camcli.items import Explanation
 from camcli.methods import find_method
 from camcli.metrics import BASELINES, baseline
@@ -75,7 +76,7 @@ class Maker:
 
     Args:
         setup: of the run.
-        size: images that go through the model at once.
+        size: images that go through the model at once; halved when the device runs out of memory.
     """
 
     def __init__(self, setup: Setup, size: int) -> None:
@@ -97,13 +98,28 @@ class Maker:
         """The maps of the same row for other inputs and given classes."""
         if row.baseline:
             return self._maps(self._baseline(row, inputs, seeds), inputs)
-        explainer = self._explainer(row)
-        found = []
-        for start in range(0, len(inputs), self.size):
-            part, some = inputs[start : start + self.size], classes[start : start + self.size].cpu()
-            explained = explainer(part, lambda _, some=some: some[:, None], seeds[start : start + self.size])  # type: ignore[misc]
-            found.append(next(raw for key, raw in explained.maps.items() if key.layer == row.layer))
+        found: list[Tensor] = []
+        start = 0
+        while start < len(inputs):
+            part = slice(start, start + self.size)
+            raw = self._explained(row, inputs[part], classes[part].cpu(), seeds[part])
+            if raw is None:
+                self.size = (self.size + 1) // 2
+                torch.cuda.empty_cache()
+                continue
+            found.append(raw)
+            start += len(raw)
         return self._maps(torch.cat(found), inputs)
+
+    def _explained(self, row: Row, inputs: Tensor, classes: Tensor, seeds: Sequence[int]) -> Tensor | None:
+        """Raw maps; None where they do not fit into memory, with nothing left of them (an exception would hold it)."""
+        try:
+            explained = self._explainer(row)(inputs, lambda _: classes[:, None], seeds)
+        except Exception as error:
+            if not is_out_of_memory(error) or self.size == 1:
+                raise
+            return None
+        return next(raw for key, raw in explained.maps.items() if key.layer == row.layer)
 
     def _explainer(self, row: Row) -> Explainer:
         """One method alone, so that a second look costs no more than it must."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,10 +25,13 @@ from camcli.images.rgb import to_rgb
 MAX_PIXELS = 89_478_485
 """Default of ``--max-pixels``: a quarter of a gigabyte in RGB."""
 
-# What draws or runs programs (EPS, WMF) or needs handlers of its own is left out. TGA has no signature: it comes last.
-_FORMATS = (
-    *("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "ICNS", "PSD", "PCX"),
-    *("SGI", "DDS", "QOI", "XBM", "XPM", "SUN", "MSP", "IM", "TGA"),
+# All that Pillow decodes by itself: what draws, runs programs (EPS, WMF) or needs handlers of its own is left out. The
+# last line has no signature, and would take other formats for its own.
+FORMATS = (
+    *("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "ICNS", "CUR", "PSD"),
+    *("PCX", "DCX", "SGI", "DDS", "QOI", "XBM", "XPM", "SUN", "MSP", "BLP", "FITS", "FLI", "FTEX", "GBR", "MCIDAS"),
+    *("PIXAR", "XVTHUMB"),
+    *("IM", "IMT", "PCD", "SPIDER", "TGA"),
 )
 _ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -92,6 +96,7 @@ def pillow_limits(*, max_pixels: int | None = None) -> Iterator[None]:
             images inside images (icons), which only Pillow sees.
     """
     limits = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+    logger, silent = logging.getLogger("PIL"), logging.NullHandler()  # where nobody listens, logging prints
     with warnings.catch_warnings(), quiet_libtiff():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -100,9 +105,11 @@ def pillow_limits(*, max_pixels: int | None = None) -> Iterator[None]:
         # Imported packages like to set it. `decode` mends a truncated image by itself, because this switch would also
         # let damaged images of other threads pass without a word.
         ImageFile.LOAD_TRUNCATED_IMAGES = False
+        logger.addHandler(silent)
         try:
             yield
         finally:
+            logger.removeHandler(silent)
             Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = limits
 
 
@@ -165,7 +172,7 @@ def _decode(data: bytes, settings: DecodeSettings) -> Decoded:
 @cache
 def _formats() -> tuple[str, ...]:
     Image.init()
-    return tuple(name for name in _FORMATS if name in Image.OPEN)
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:

@@ -11,12 +11,14 @@ Box = tuple[float, float, float, float]
 
 IMAGE_EXTENSIONS = frozenset(
     {
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".avif"),
-        *(".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".icns", ".psd", ".pcx", ".sgi"),
-        *(".rgb", ".bw", ".dds", ".qoi"),
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
+        *(".avif", ".avifs", ".jp2", ".j2k", ".jpx", ".jpf", ".jpc", ".j2c", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
+        *(".ico", ".icns", ".cur", ".psd", ".pcx", ".dcx", ".sgi", ".rgb", ".rgba", ".bw", ".dds", ".qoi", ".xbm"),
+        *(".xpm", ".ras", ".msp", ".blp", ".fit", ".fits", ".fli", ".flc", ".ftc", ".ftu", ".gbr", ".pxr", ".im"),
+        *(".pcd", ".tga", ".icb", ".vda", ".vst"),
     }
 )
-"""What folders, archives and open-ended globs are searched for, in any case."""
+"""What folders, archives and open-ended globs are searched for, in any case: the extensions of all that is decoded."""
 
 
 def has_image_extension(name: str) -> bool:

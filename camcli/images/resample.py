@@ -30,7 +30,9 @@ def window_pixels(
         (window height, window width, channels) uint8.
     """
     height, width = at.window
-    image = image.convert("L" if channels == 1 else "RGB")
+    mode = "L" if channels == 1 else "RGB"
+    if image.mode != mode:  # converting to the same mode would copy it
+        image = image.convert(mode)
     inside = (
         max(0, at.left),
         max(0, at.top),

@@ -43,6 +43,8 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
         rgba = _with_alpha(image)
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, rgba).convert("RGB"), ()
+    if mode == "RGB":  # converting it would copy it
+        return image, ()
     try:
         return image.convert("RGB"), ()
     except (ValueError, KeyError) as error:

@@ -18,6 +18,7 @@ from camcli.images.entry import PASSED_OVER, Entry, Found
 from camcli.images.lists import Replay, from_list, from_manifest, from_stdin, is_manifest
 from camcli.images.reading import read
 from camcli.images.tar import check_tar, from_tar, is_tar
+from camcli.images.unique import UniqueNames
 from camcli.images.walk import Walk, class_folders, glob, is_pattern, split_pattern
 
 __all__ = ["Entry", "Sources", "read"]
@@ -68,21 +69,27 @@ class Sources:
         self._sources = self._slugged([self._source(os.fspath(path)) for path in image_paths])
 
     def __iter__(self) -> Iterator[Entry]:
+        names = {source.slug: UniqueNames() for source in self._sources if source.repeats}
+        for ordinal, (source, found) in enumerate(self._listed()):
+            image = names[source.slug](found.image) if source.repeats else found.image
+            yield _entry(ordinal, source, image, found)
+
+    def count(self) -> int:
+        """How many entries an iteration gives."""
+        return sum(1 for _ in self._listed())
+
+    def _listed(self) -> Iterator[tuple[_Source, Found]]:
         self.check()
-        self.passed_over = 0
-        ordinal = 0
-        names: dict[str, _Names] = {}
+        self.passed_over = listed = 0
         for source in self._sources:
-            unique = names.setdefault(source.slug, _Names()) if source.repeats else None
             for found in self._found(source):
-                if self._limit is not None and ordinal >= self._limit:
+                if self._limit is not None and listed >= self._limit:
                     return
                 if found is PASSED_OVER:
                     self.passed_over += 1
-                    continue
-                image = found.image if unique is None else unique(found.image)
-                yield _entry(ordinal, source, image, found)
-                ordinal += 1
+                else:
+                    listed += 1
+                    yield source, found
 
     def check(self) -> None:
         """Read lists, manifests and the heads of archives once, so that their errors come before any result.
@@ -176,22 +183,6 @@ class Sources:
         if source.kind == "stdin":
             return from_stdin(self._stdin)
         return iter((Found(os.path.basename(source.path), source.path),))
-
-
-class _Names:
-    """Makes repeated names unique: ``x``, ``x#2``, ``x#3``. Keeps a hash of each name, not the name."""
-
-    def __init__(self) -> None:
-        self._seen: set[int] = set()
-        self._counts: dict[str, int] = {}
-
-    def __call__(self, name: str) -> str:
-        unique = name
-        while hash(unique) in self._seen:
-            self._counts[name] = self._counts.get(name, 1) + 1
-            unique = f"{name}#{self._counts[name]}"
-        self._seen.add(hash(unique))
-        return unique
 
 
 def _entry(ordinal: int, source: _Source, image: str, found: Found) -> Entry:

@@ -27,7 +27,11 @@ def to_input(batch: np.ndarray, preprocessing: Preprocessing, device: torch.devi
     """
     import torch
 
-    tensor = torch.from_numpy(np.require(batch, requirements=["C", "W"])).to(device)
+    tensor = torch.from_numpy(np.require(batch, requirements=["C", "W"]))
+    if torch.device(device).type == "cuda":
+        tensor = tensor.pin_memory().to(device, non_blocking=True)  # does not hold this thread up
+    else:
+        tensor = tensor.to(device)
     if tensor.dtype != torch.uint8:
         return tensor.to(torch.float32)
     mean = torch.tensor(preprocessing.mean, dtype=torch.float32, device=device).view(-1, 1, 1)

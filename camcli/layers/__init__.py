@@ -2,18 +2,20 @@
 
 from camcli.layers.layout import Layout, parse_layout
 from camcli.layers.paths import find_module
-from camcli.layers.report import LayerReport, report_layers
+from camcli.layers.report import LayerReport, LayerSurvey, report_layers, survey_layers
 from camcli.layers.resolve import Layer, resolve_layers
 from camcli.layers.structure import main_tensor, with_main_tensor
 
 __all__ = [
     "Layer",
     "LayerReport",
+    "LayerSurvey",
     "Layout",
     "find_module",
     "main_tensor",
     "parse_layout",
     "report_layers",
     "resolve_layers",
+    "survey_layers",
     "with_main_tensor",
 ]

@@ -8,7 +8,7 @@ a norm (vision transformers and their kin) convention takes the first norm of th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from itertools import zip_longest
 
 from torch import nn
 
@@ -19,6 +19,7 @@ _PASSIVE = re.compile(r"Identity|Dropout|DropPath|Permute|Flatten|AvgPool|Adapti
 _NORM = re.compile(r"LayerNorm|RmsNorm|RMSNorm|GroupNorm|Affine|SimpleNorm")
 _ATTENTION = re.compile(r"^(?!.*(Block|Stage|Layer|Encoder)$).*(Att[en]|Mlp|MLP|FeedForward)")
 _LATE = 12  # layers that are perturbed at a time, from the last backwards
+_OTHERS = 32  # layers off the trunk that are perturbed with them: few networks need one, another batch costs these more
 _EARLY = 0.5  # of the modules that run: a trunk that ends before is that of a network with several branches
 
 
@@ -26,38 +27,41 @@ def choose(study: Study, needs_gradient: bool = True) -> str | None:
     """The canonical path of the target layer, None where no layer will do."""
     trunk = _trunk(study)
     norms = _leading_norms(study)
-    study.perturb([*trunk[:_LATE], *norms[:_LATE]])
+    others = _anything(study)
+    late = [path for pair in zip_longest(trunk[:_LATE], norms[:_LATE]) for path in pair if path is not None]
+    study.perturb_ahead([*late, *others[:_OTHERS]])
     last = _best(study, trunk, needs_gradient)
     norm = _best(study, norms, needs_gradient)
     if norm is not None and (last is None or _concludes(study, norm, last, trunk)):
         return norm
     if last is not None and not _is_early(study, last):
         return last
-    return _best(study, _anything(study), needs_gradient) or last
+    later = others[: others.index(last)] if last in others else others
+    return _best(study, later, needs_gradient) or last
 
 
 def _best(study: Study, paths: list[str], needs_gradient: bool) -> str | None:
     """The first of these layers with at least 4x4 cells, else the first with more than one."""
     coarse = None
-    for start in range(0, len(paths), _LATE):
-        some = paths[start : start + _LATE]
-        study.perturb(some)
-        for path in some:
-            verdict = study.verdict(path)
-            if verdict.proof != "proven" or verdict.layout is None or (needs_gradient and not study.has_gradient(path)):
-                continue
-            if min(verdict.layout.grid) >= 4:
-                return path
-            coarse = coarse or path
+    for place, path in enumerate(paths):
+        if not study.is_perturbed(path):
+            study.perturb(paths[place : place + _LATE])
+        verdict = study.verdict(path)
+        if verdict.proof != "proven" or verdict.layout is None or (needs_gradient and not study.has_gradient(path)):
+            continue
+        if min(verdict.layout.grid) >= 4:
+            return path
+        coarse = coarse or path
     return coarse
 
 
 def _trunk(study: Study) -> list[str]:
     """One path for each distinct output of the trunk, last first; maps of class scores come last of all."""
     groups: dict[tuple[int, int], list[Visit]] = {}
+    insides = _insides(study)
     for path in study.record.trunk:
         visit = study.record.visits[path]
-        if path and visit.plain and study.plausible(path) and visit.edge and not _is_inside(study, path, _ATTENTION):
+        if path and visit.plain and visit.edge and not path.startswith(insides) and study.plausible(path):
             groups.setdefault((id(visit.edge.node), visit.edge.output_nr), []).append(visit)
     named = [_speaker(study, group) for group in groups.values()]
     found = sorted((visit for visit in named if visit is not None), key=lambda visit: -visit.order)
@@ -97,16 +101,13 @@ def _is_plausible(study: Study, path: str) -> bool:
     return path in study.record.visits and study.plausible(path)
 
 
-def _is_inside(study: Study, path: str, kind: re.Pattern[str]) -> bool:
-    """Whether a module above this one is of such a class."""
-    visits = study.record.visits
-    return any(above in visits and kind.search(type(visits[above].module).__name__) for above in _above(path))
+def _is_attention(visit: Visit) -> bool:
+    return bool(_ATTENTION.search(type(visit.module).__name__))
 
 
-def _above(path: str) -> Iterable[str]:
-    while "." in path:
-        path = path.rpartition(".")[0]
-        yield path
+def _insides(study: Study) -> tuple[str, ...]:
+    """What the paths of all modules inside attention begin with."""
+    return tuple(f"{visit.path}." for visit in study.record.visits.values() if visit.path and _is_attention(visit))
 
 
 def _is_score_map(study: Study, visit: Visit) -> bool:
@@ -166,12 +167,14 @@ def _anything(study: Study) -> list[str]:
 
     Last first; tuples, and bare convolutions and linear maps, only after all others.
     """
-    visits = [visit for visit in study.record.visits.values() if visit.path and study.plausible(visit.path)]
+    insides = _insides(study)
     plain = [
         visit
-        for visit in visits
-        if not _is_inside(study, visit.path, _ATTENTION)
-        and not _ATTENTION.search(type(visit.module).__name__)
+        for visit in study.record.visits.values()
+        if visit.path
+        and study.plausible(visit.path)
+        and not visit.path.startswith(insides)
+        and not _is_attention(visit)
         and not _PASSIVE.search(type(visit.module).__name__)
     ]
     return [visit.path for visit in sorted(plain, key=lambda v: (not v.plain or _is_kernel(v.module), -v.order))]

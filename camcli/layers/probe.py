@@ -23,6 +23,8 @@ from camcli.layers.structure import main_tensor, with_main_tensor
 Feed = Callable[[Tensor], Any]
 """Runs a network on a batch of images."""
 
+_FP16_SCALE = 1024.0  # as in camcli.capture.cut: a gradient that a run can use must be found here too
+
 
 class ProbedModel(Protocol):
     """The part of a loaded model that is needed here; ``preprocessing`` has ``channels``, ``height`` and ``width``."""
@@ -48,6 +50,23 @@ class Visit:
     plain: bool = False  # whether it returned the tensor itself
     edge: GradientEdge | None = None
     children_run: list[str] = field(default_factory=list)  # paths of what it called directly, in order
+    kept: Tensor | None = None  # what it returned, detached, but for half precision (see `still`)
+    version: int = -1
+
+    @property
+    def still(self) -> Tensor | None:
+        """What it returned, None where that is not known any more: something behind it worked in place."""
+        return self.kept if self.kept is not None and self.kept._version == self.version else None
+
+    def keep(self, tensor: Tensor) -> None:
+        """Keep an activation to compare others with.
+
+        Not in half precision, where a batch of another size takes another way through the arithmetic and differs.
+        """
+        whole = tensor.ndim in (3, 4) and tensor.dtype in (torch.float32, torch.float64)
+        if self.calls == 1 and whole and not tensor.is_inference():
+            self.kept = tensor.detach()
+            self.version = self.kept._version
 
 
 @dataclass
@@ -59,12 +78,14 @@ class Record:
         score: the scalar whose gradients are taken, None where the output depends on no recorded activation.
         outputs: number of columns of the logits.
         trunk: canonical paths of the modules whose output is part of the trunk.
+        half: whether the network runs in float16, which swallows small gradients.
     """
 
     visits: dict[str, Visit]
     score: Tensor | None
     outputs: int
     trunk: frozenset[str]
+    half: bool = False
 
     def gradients(self, paths: Sequence[str]) -> list[Tensor | None]:
         """Gradients of the score at the outputs of these modules, None where no path leads there."""
@@ -72,7 +93,7 @@ class Record:
         known = [edge for edge in edges if edge is not None]
         if self.score is None or not known:
             return [None] * len(paths)
-        found = iter(torch.autograd.grad(self.score, known, retain_graph=True, allow_unused=True))
+        found = iter(_gradients(self.score, known, scale=_FP16_SCALE if self.half else 1.0))
         return [next(found) if edge is not None else None for edge in edges]
 
 
@@ -96,7 +117,19 @@ def record(module: nn.Module, feed: Feed, image: Tensor, score_of: Callable[[Any
     score = _mixed(scores) if scores.requires_grad else None
     trunk = _trunk(score, visits.values()) if score is not None else frozenset()
     ordered = sorted(visits.values(), key=lambda v: (not v.calls, v.order))
-    return Record({v.path: v for v in ordered}, score, int(scores.shape[-1]), trunk)
+    half = image.dtype == torch.float16
+    return Record({v.path: v for v in ordered}, score, int(scores.shape[-1]), trunk, half)
+
+
+def _gradients(score: Tensor, edges: Sequence[GradientEdge], scale: float) -> list[Tensor | None]:
+    """Gradients of the score; with a scale, those of the score so many times as large, divided by it again."""
+    weight = torch.full_like(score, scale)
+    found = torch.autograd.grad(score, edges, weight, retain_graph=True, allow_unused=True)
+    if scale == 1.0:
+        return list(found)
+    if not all(bool(gradient.isfinite().all()) for gradient in found if gradient is not None):
+        return _gradients(score, edges, scale=1.0)  # the larger score overflowed where the plain one may not
+    return [None if gradient is None else gradient.float() / scale for gradient in found]
 
 
 def _mixed(scores: Tensor) -> Tensor:
@@ -110,7 +143,7 @@ def _watch(feed: Feed, visits: dict[str, Visit], image: Tensor, leaves: frozense
     clock = iter(range(1 << 40))
 
     def enter(visit: Visit) -> Callable[..., None]:
-        def hook(_module: nn.Module, _args: Any, _kwargs: Any) -> None:
+        def hook(_module: nn.Module, _args: Any) -> None:
             visit.calls += 1
             visit.callers.append(stack[-1].path if stack else "")
             if stack:
@@ -128,6 +161,7 @@ def _watch(feed: Feed, visits: dict[str, Visit], image: Tensor, leaves: frozense
             if tensor is None:
                 return None
             visit.shape, visit.plain = tuple(tensor.shape), tensor is output
+            visit.keep(tensor)
             if visit.path in leaves and not tensor.requires_grad and tensor.ndim >= 3 and stack:
                 leaf = tensor.detach().requires_grad_()
                 visit.edge = get_gradient_edge(leaf)
@@ -139,7 +173,7 @@ def _watch(feed: Feed, visits: dict[str, Visit], image: Tensor, leaves: frozense
 
     with ExitStack() as hooks, torch.enable_grad():
         for visit in visits.values():
-            hooks.callback(visit.module.register_forward_pre_hook(enter(visit), prepend=True, with_kwargs=True).remove)
+            hooks.callback(visit.module.register_forward_pre_hook(enter(visit), prepend=True).remove)
             hooks.callback(visit.module.register_forward_hook(leave(visit)).remove)
         return feed(image.detach().clone().requires_grad_(not leaves))
 
@@ -167,36 +201,43 @@ def _trunk(score: Tensor, visits: Iterable[Visit]) -> frozenset[str]:
         if not waiting:
             trunk.update(paths.get(id(node), ()))
         for before, _ in node.next_functions:
-            if before is not None and id(before) not in known and not _is_side_leaf(before, paths):
-                known.add(id(before))
+            if before is None or id(before) in known:
+                continue
+            known.add(id(before))
+            keep.append(before)
+            if id(before) in paths or not _is_leaf(before):
                 heapq.heappush(waiting, (_turn(before), id(before), before))
     return frozenset(trunk)
 
 
 def _turn(node: Any) -> int:
-    return 1 if node.name().endswith("AccumulateGrad") else -int(node._sequence_nr())  # leaves have no creation time
+    return 1 if _is_leaf(node) else -int(node._sequence_nr())  # leaves have no creation time
 
 
-def _is_side_leaf(node: Any, paths: dict[int, list[str]]) -> bool:
-    return node.name().endswith("AccumulateGrad") and id(node) not in paths
+def _is_leaf(node: Any) -> bool:
+    return type(node).__name__ == "AccumulateGrad"
 
 
 @contextmanager
 def undisturbed(module: nn.Module) -> Iterator[None]:
     """Eval mode and parameters without gradients inside; modes, requires_grad and buffers as before afterwards."""
     modes = [(part, part.training) for part in module.modules()]
-    wants = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
+    own = (parameter for part, _ in modes for parameter in part._parameters.values())
+    wants = [parameter for parameter in own if parameter is not None and parameter.requires_grad]
     try:
-        module.eval()
-        for parameter, _ in wants:
+        for part, mode in modes:
+            if mode:  # assigning to a module takes long, and there are hundreds
+                part.training = False
+        for parameter in wants:
             parameter.requires_grad_(False)
         with _eagerly():
             yield
     finally:
         for part, mode in modes:
-            part.training = mode
-        for parameter, wanted in wants:
-            parameter.requires_grad_(wanted)
+            if part.training != mode:
+                part.training = mode
+        for parameter in wants:
+            parameter.requires_grad_(True)
 
 
 def _eagerly() -> AbstractContextManager[object]:

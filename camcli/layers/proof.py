@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from camcli.layers.layout import Layout, LayoutFlag
-from camcli.layers.perturb import Box, Movement
-from camcli.layers.readings import Reading, readings, rivals
+from camcli.layers.movement import Movement
+from camcli.layers.perturb import Box
+from camcli.layers.readings import Reading, is_readable, readings, rivals
 
 Proof = Literal["proven", "refuted", "unproven"]
 
@@ -58,9 +59,10 @@ class Prover:
     """
 
     def __init__(self, boxes: tuple[Box, ...], image: tuple[int, int]) -> None:
+        self.image = image
         self._boxes = boxes
-        self._image = image
         self._readings: dict[tuple[int, ...], list[Reading]] = {}
+        self._readable: dict[tuple[int, ...], bool] = {}
         self._expected: dict[Reading, Tensor] = {}
         self._quick: dict[tuple[int, ...], Tensor] = {}
         self._orders = torch.tensor(list(itertools.permutations(range(len(boxes)))))
@@ -94,8 +96,18 @@ class Prover:
     def readings(self, shape: tuple[int, ...]) -> list[Reading]:
         """The layouts that the shape (1, ...) admits."""
         if shape not in self._readings:
-            self._readings[shape] = readings(shape, self._image)
+            self._readings[shape] = readings(shape, self.image)
         return self._readings[shape]
+
+    def is_readable(self, shape: tuple[int, ...]) -> bool:
+        """Whether the shape (1, ...) admits any layout; cheaper than listing them."""
+        if shape not in self._readable:
+            self._readable[shape] = is_readable(shape, self.image)
+        return self._readable[shape]
+
+    def axes(self, shape: tuple[int, ...] | None) -> list[int]:
+        """The axes of an activation (1, ...) that may hold its channels."""
+        return [2] if shape is None or len(shape) != 4 else sorted({reading.axis for reading in self.readings(shape)})
 
     def _ranked(
         self, shape: tuple[int, ...], known: list[Reading], fields: dict[int, Tensor], flag: LayoutFlag
@@ -117,11 +129,11 @@ class Prover:
         """
         best = ranked[0]
         close = [entry for entry in ranked if entry[0] > best[0] - ROW_LEAD and entry[2].is_row_variant(best[2])]
-        return min(close, key=lambda entry: entry[2].skew(self._image))
+        return min(close, key=lambda entry: entry[2].skew(self.image))
 
     def _plainest(self, known: list[Reading]) -> Reading:
         """What is most likely where nothing tells: the image's aspect, few prefix tokens."""
-        return min(known, key=lambda reading: (reading.skew(self._image), reading.prefix))
+        return min(known, key=lambda reading: (reading.skew(self.image), reading.prefix))
 
     def _agreement(self, field: Tensor, reading: Reading) -> tuple[float, float]:
         used = _centred(field[:, reading.prefix : field.shape[1] - reading.suffix])

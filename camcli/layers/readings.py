@@ -47,14 +47,19 @@ class Reading:
     def predictions(self, boxes: tuple[Box, ...]) -> Tensor:
         """:meth:`expected` for each reach that makes sense on this grid and each shift: (P, K, positions)."""
         widths = [width for width in WIDTHS if width <= max(2.0, min(self.grid) / 4)]
-        return torch.stack([self.expected(boxes, width, shift) for width in widths for shift in SHIFTS])
+        return self._expected(boxes, torch.tensor(widths), torch.tensor(SHIFTS))
 
     def expected(self, boxes: tuple[Box, ...], width: float, shift: float) -> Tensor:
         """How far each position should move for each image: (K, positions), prefix and suffix left out."""
+        return self._expected(boxes, torch.tensor([width]), torch.tensor([shift]))[0]
+
+    def _expected(self, boxes: tuple[Box, ...], widths: Tensor, shifts: Tensor) -> Tensor:
+        """All widths and shifts at once, (W·S, K, positions): one by one they cost more than a small network's pass."""
         y0, y1, x0, x1 = torch.tensor(boxes).T
-        rows, columns = self.grid
-        maps = _reached(y0, y1, rows, width, shift)[:, :, None] * _reached(x0, x1, columns, width, shift)[:, None]
-        return (maps.transpose(1, 2) if self.columns_first else maps).flatten(1)
+        rows = _reached(y0, y1, self.grid[0], widths, shifts)
+        columns = _reached(x0, x1, self.grid[1], widths, shifts)
+        maps = rows[..., :, None] * columns[..., None, :]
+        return (maps.transpose(-1, -2) if self.columns_first else maps).flatten(0, 1).flatten(2)
 
     def is_row_variant(self, other: Reading) -> bool:
         """Whether the two differ only in whole rows that one takes for prefix tokens and the other for grid."""
@@ -78,16 +83,24 @@ class Reading:
 
 def readings(shape: tuple[int, ...], image: tuple[int, int]) -> list[Reading]:
     """The layouts that an activation (N, ...) can have for an image of height × width."""
-    found: list[Reading] = []
+    return list(_readings(shape, image))
+
+
+def is_readable(shape: tuple[int, ...], image: tuple[int, int]) -> bool:
+    """Whether there are any :func:`readings`."""
+    return next(_readings(shape, image), None) is not None
+
+
+def _readings(shape: tuple[int, ...], image: tuple[int, int]) -> Iterator[Reading]:
     if len(shape) == 4:
         kinds: tuple[tuple[LayoutKind, int], ...] = (("nchw", 2), ("nhwc", 1))
         for kind, first in kinds:
             if _plausible(shape[first], shape[first + 1], image):
-                found.append(Reading(kind, (shape[first], shape[first + 1])))
+                yield Reading(kind, (shape[first], shape[first + 1]))
     elif len(shape) == 3:
         for prefix in range(min(_MOST_PREFIX, shape[1] // 4) + 1):
-            found.extend(Reading("tokens", grid, prefix) for grid in _grids(shape[1] - prefix, image))
-    return found
+            for grid in _grids(shape[1] - prefix, image):
+                yield Reading("tokens", grid, prefix)
 
 
 def rivals(reading: Reading) -> list[Reading]:
@@ -108,15 +121,18 @@ def _plausible(height: int, width: int, image: tuple[int, int]) -> bool:
 
 
 def _grids(count: int, image: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    for height in range(1, count + 1):
+    square = math.sqrt(count * image[0] / image[1])  # rows of a grid of the image's aspect
+    skewed = math.sqrt(_SKEW)
+    for height in range(max(1, int(square / skewed)), min(count, int(square * skewed) + 1) + 1):
         if count % height == 0 and _plausible(height, count // height, image):
             yield height, count // height
 
 
-def _reached(starts: Tensor, stops: Tensor, cells: int, width: float, shift: float) -> Tensor:
-    """How strongly intervals [start, stop) of the unit interval reach each of the cells: (K,), (K,) → (K, cells)."""
-    edges = (torch.arange(cells + 1) - shift) / cells
-    ends, begins = edges[None, 1:], edges[None, :-1]
-    covered = (torch.minimum(ends, stops[:, None]) - torch.maximum(begins, starts[:, None])).clamp(min=0) * cells
+def _reached(starts: Tensor, stops: Tensor, cells: int, widths: Tensor, shifts: Tensor) -> Tensor:
+    """How strongly K intervals [start, stop) of the unit interval reach each of the cells: (W, S, K, cells)."""
+    edges = ((torch.arange(cells + 1) - shifts[:, None]) / cells)[:, None]
+    covered = torch.minimum(edges[..., 1:], stops[:, None]) - torch.maximum(edges[..., :-1], starts[:, None])
     at = torch.arange(cells, dtype=torch.float32)
-    return covered @ torch.exp(-((at[:, None] - at[None]) ** 2) / (2 * width * width))
+    apart = (at[:, None] - at).square()
+    reach = torch.exp(-apart / (2 * widths.square())[:, None, None])
+    return (covered.clamp(min=0) * cells) @ reach[:, None]

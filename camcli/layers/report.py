@@ -61,10 +61,30 @@ class LayerReport:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class LayerSurvey:
+    """What :func:`survey_layers` found.
+
+    Attributes:
+        recommended: path of the layer that ``--layer auto`` takes, whether or not it is among the rows.
+        rows: the modules asked for, in the order in which they finish, those that never run last.
+    """
+
+    recommended: str | None
+    rows: tuple[LayerReport, ...]
+
+
 def report_layers(
     model: ProbedModel, layout: str = "auto", name_contains: str | None = None, verify: Sequence[str] = ()
 ) -> list[LayerReport]:
-    """All modules of a model in the order in which they finish, those that never run last.
+    """The rows of :func:`survey_layers`."""
+    return list(survey_layers(model, layout, name_contains, verify).rows)
+
+
+def survey_layers(
+    model: ProbedModel, layout: str = "auto", name_contains: str | None = None, verify: Sequence[str] = ()
+) -> LayerSurvey:
+    """The modules of a model with shape, layout and proof, and which of them is recommended.
 
     An encoder without a classifier is reported as well; its ``gradient`` is that of its features.
 
@@ -88,7 +108,7 @@ def report_layers(
             paths = [path for path in paths if path in wanted]
         studied.perturb(paths)
         studied.slopes(paths)
-        return [_row(studied, path, recommended) for path in paths]
+        return LayerSurvey(recommended, tuple(_row(studied, path, recommended) for path in paths))
 
 
 def _row(studied: Study, path: str, recommended: str | None) -> LayerReport:

@@ -14,6 +14,8 @@ def main_tensor(output: object) -> Tensor | None:
     The first floating-point tensor with at least three dimensions, else the first floating-point tensor, depth first;
     None where there is none.
     """
+    if isinstance(output, Tensor):  # nearly always, and asked of every module that runs
+        return output if output.is_floating_point() else None
     tensors = [tensor for tensor in _tensors(output) if tensor.is_floating_point()]
     return next((tensor for tensor in tensors if tensor.ndim >= 3), tensors[0] if tensors else None)
 

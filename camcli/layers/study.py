@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -17,14 +18,15 @@ from torch import Tensor, nn
 from camcli.errors import ModelError
 from camcli.layers.evidence import Evidence
 from camcli.layers.layout import LayoutFlag
-from camcli.layers.perturb import noise, perturbation
+from camcli.layers.movement import HOLD
+from camcli.layers.perturb import more, perturbation
 from camcli.layers.probe import ProbedModel, Record, record, undisturbed
 from camcli.layers.proof import Verdict
 from camcli.layers.structure import main_tensor
 from camcli.layers.warmup import warmed_up
 
-_CALIBRATION = 1  # images that batch-norm statistics are taken from; more would cost passes and prove no more
-_CERTAIN = 0.9  # agreement below which a proof is asked for twice
+_CERTAIN = 0.85  # agreement below which a proof is asked for twice
+_AHEAD = 4 << 20  # bytes of activations that may be kept in any case before anybody asks for them
 _NO_GRADIENT = 1e-9  # of the largest gradient anywhere in the activation
 
 
@@ -38,7 +40,6 @@ class Study:
         warmed: whether the network was found untrained and given signals.
         flag: what the user says about layouts.
         evidence: the batch of perturbed images.
-        second: another one, for where the first leaves doubt.
     """
 
     model: ProbedModel
@@ -46,20 +47,44 @@ class Study:
     warmed: bool
     flag: LayoutFlag
     evidence: Evidence
-    second: Evidence
     _verdicts: dict[str, Verdict] = field(default_factory=dict)
     _slopes: dict[str, Tensor | None] = field(default_factory=dict)
+
+    @cached_property
+    def second(self) -> Evidence:
+        """Other blocks, for where the first leave doubt."""
+        return self.evidence.more(more(self.evidence.perturbation))
 
     def plausible(self, path: str) -> bool:
         """Whether the module ran exactly once and its output's shape has a layout."""
         visit = self.record.visits[path]
         if visit.calls != 1 or visit.shape is None or visit.shape[0] != 1:
             return False
-        return bool(self.evidence.prover.readings(visit.shape))
+        return self.evidence.prover.is_readable(visit.shape)
 
     def perturb(self, paths: Sequence[str]) -> None:
         """Have the evidence on all these modules ready, for the price of one batch."""
         self.evidence.gather(path for path in paths if self.plausible(path))
+
+    def perturb_ahead(self, paths: Sequence[str]) -> None:
+        """The same for the first of these, as far as that costs little: which are asked for is not known yet.
+
+        Those of which the image as it is would have to go through again wait until they are asked for. Keeping
+        activations costs time too, so no more bytes are kept than a pass of one image writes.
+        """
+        known = {path: kept.nbytes for path, visit in self.record.visits.items() if (kept := visit.still) is not None}
+        left = min(HOLD, max(_AHEAD, sum(known.values())))
+        cheap = list(paths[:1])
+        for path in paths[1:]:
+            size = known.get(path, left) * len(self.evidence.perturbation.images)
+            if size < left:
+                left -= size
+                cheap.append(path)
+        self.perturb(cheap)
+
+    def is_perturbed(self, path: str) -> bool:
+        """Whether the evidence on this module is ready."""
+        return path in self.evidence.paths
 
     def verdict(self, path: str) -> Verdict:
         """What the perturbations say about this module's output."""
@@ -76,9 +101,7 @@ class Study:
         agreement = min(first.agreement, second.agreement)
         if second.proof == "proven" and second.layout == first.layout:
             return replace(first, agreement=agreement)
-        reason = (
-            f"one image speaks for {first.layout} ({first.agreement:.2f}), another does not ({second.agreement:.2f})"
-        )
+        reason = f"some blocks speak for {first.layout} ({first.agreement:.2f}), others do not ({second.agreement:.2f})"
         return Verdict(first.layout, "unproven", reason, agreement)
 
     def _why_not(self, path: str) -> Verdict:
@@ -139,11 +162,9 @@ def study(model: ProbedModel, flag: LayoutFlag, needs_gradient: bool = True) -> 
 
     with undisturbed(model.module), torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)  # a model that draws at random draws the same for every probing image
-        with warmed_up(model.module, noise(_CALIBRATION, *size, seed=2), feed) as warmed:
+        with warmed_up(model.module) as warmed:
             recorded = record(model.module, feed, images.images[:1].to(device, dtype), _scorer(model, needs_gradient))
-            first = Evidence.of(model.module, images, feed)
-            second = Evidence.of(model.module, perturbation(*size, mirrored=True), feed)
-            yield Study(model, recorded, warmed, flag, first, second)
+            yield Study(model, recorded, warmed, flag, Evidence.of(model.module, images, feed, recorded.visits))
 
 
 def _scorer(model: ProbedModel, needs_gradient: bool) -> Any:

@@ -61,7 +61,7 @@ def write_index(
     run_dir: str | Path,
     header: Mapping[str, Any],
     journal: Journal,
-    order: Iterable[int],
+    order: Iterable[int] | None,
     ending: Ending,
     *,
     counts: Counts | None = None,
@@ -72,7 +72,7 @@ def write_index(
         run_dir: the run folder.
         header: the top-level fields; those of the ending and the counts are filled in here.
         journal: where the rows are.
-        order: the offsets of the items' rows, in input order.
+        order: the offsets of the items' rows, in input order; None: the journal's rows as they stand.
         ending: how the run ended.
         counts: the counts of exactly these items, where they are known; otherwise they are made here, by reading
             the rows once more (``passed_over`` is then the header's, or 0).
@@ -84,7 +84,8 @@ def write_index(
         OutputError: the system refused, or a row is damaged; an ``index.json`` that was there is as it was before.
         ValueError: a number of the header is not finite.
     """
-    offsets = array("q", order)  # 8 bytes an item; the order may be a generator and is needed twice
+    # 8 bytes an item; the order may be a generator and is needed twice.
+    offsets = None if order is None else array("q", order)
     if counts is None:
         passed_over = (header.get("counts") or {}).get("passed_over", 0)
         counts = _counted(journal, offsets, passed_over)
@@ -95,7 +96,7 @@ def write_index(
     return counts
 
 
-def _document(top: Mapping[str, Any], journal: Journal, offsets: Iterable[int]) -> Iterator[bytes]:
+def _document(top: Mapping[str, Any], journal: Journal, offsets: Iterable[int] | None) -> Iterator[bytes]:
     """One top-level field a line, then one item a line: readable, and easy to compare."""
     before = b"{"
     for key, value in top.items():
@@ -103,23 +104,18 @@ def _document(top: Mapping[str, Any], journal: Journal, offsets: Iterable[int]) 
         before = b","
     yield b",\n" + ITEMS_BEGIN
     before = b"\n"
-    for offset in offsets:
-        yield before + _row(journal, offset)
+    for offset, line in journal.lines(offsets):
+        if not (line.startswith(b"{") and line.endswith(b"}")):
+            raise damaged(offset)
+        yield before + line
         before = b",\n"
     yield b"\n]}\n"
 
 
-def _row(journal: Journal, offset: int) -> bytes:
-    line = journal.read_at(offset)
-    if not (line.startswith(b"{") and line.endswith(b"}")):
-        raise damaged(offset)
-    return line
-
-
-def _counted(journal: Journal, offsets: Iterable[int], passed_over: int) -> Counts:
+def _counted(journal: Journal, offsets: Iterable[int] | None, passed_over: int) -> Counts:
     counts = Counts(passed_over=passed_over)
-    for offset in offsets:
-        item = parsed(journal.read_at(offset))
+    for offset, line in journal.lines(offsets):
+        item = parsed(line)
         if item is None:
             raise damaged(offset)
         counts.add(item)

@@ -6,7 +6,8 @@ written, normally the last seconds, because nothing waits for the disk per image
 waits, and loses nothing that was appended. In both cases a line that is only partly there is cut off before anything
 is appended, and the image it stood for is made again. For one image the last line wins.
 
-Only a hash and an offset are held per image; a row is read from the file when it is asked for.
+Of a journal that is continued, only a hash and an offset are held per image, and of a new one nothing: a row is read
+from the file when it is asked for.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Journal:
         self.durable = durable
         self._path = path
         self._lock = threading.Lock()
-        self._table = OffsetTable()
+        # Where the row of each image stands; None until somebody asks: whoever begins a journal seldom does.
+        self._table: OffsetTable | None = None
         self._lines = 0  # rows in the file, those that are superseded or damaged among them
         self._end = 0  # bytes in the file
         self._descriptor = -1
@@ -99,7 +101,8 @@ class Journal:
                     os.ftruncate(self._descriptor, offset)
                 raise
             self._end = offset + len(line)
-            self._table[key_of(names)] = offset
+            if self._table is not None:
+                self._table[key_of(names)] = offset
             self._lines += 1
         return offset
 
@@ -110,7 +113,7 @@ class Journal:
         """
         names = names_of({"image": image, "source": source})
         with self._lock:
-            offset = self._table.get(key_of(names))
+            offset = self._known().get(key_of(names))
         if offset is None:
             return None
         item = parsed(self.read_at(offset))
@@ -121,6 +124,26 @@ class Journal:
         """The line that begins at an offset, without its newline. Raises OutputError where it cannot be read."""
         with self._lock, naming_os_errors(self._path, "read"):
             return self._read_line(offset)
+
+    def lines(self, order: Iterable[int] | None = None) -> Iterator[tuple[int, bytes]]:
+        """Rows as they were appended, each with its offset, without its newline.
+
+        Args:
+            order: the offsets of the rows; None: every line of the file, as they stand.
+
+        Raises OutputError where the journal cannot be read.
+        """
+        if order is not None:
+            for offset in order:
+                yield offset, self.read_at(offset)
+            return
+        with naming_os_errors(self._path, "read"), self._path.open("rb") as file:
+            offset = len(file.readline())
+            for line in file:
+                if offset >= self._end:  # torn by an append that failed
+                    return
+                yield offset, line.removesuffix(b"\n")
+                offset += len(line)
 
     def compact(self, order: Iterable[int]) -> array[int]:
         """Rewrite the journal: the given rows in the given order, then those of other images, and nothing twice.
@@ -140,7 +163,7 @@ class Journal:
         rows = np.fromiter(order, np.int64)
         count = len(rows)
         with self._lock:
-            rows = np.concatenate([rows, np.setdiff1d(self._table.offsets(), rows)])
+            rows = np.concatenate([rows, np.setdiff1d(self._known().offsets(), rows)])
         if len(rows) == self._lines and bool(np.all(rows[1:] > rows[:-1])):
             return array("q", rows[:count].tobytes())
         offsets = array("q")
@@ -168,24 +191,33 @@ class Journal:
         with naming_os_errors(self._path):
             self._descriptor = os.open(self._path, os.O_RDWR | PORTABLE_FLAGS)
             try:
-                self._scan()
+                table = self._scan()
+                self._table = table if len(table) else None
                 if os.fstat(self._descriptor).st_size > self._end:
                     os.ftruncate(self._descriptor, self._end)
             except BaseException:
                 self.close()
                 raise
 
-    def _scan(self) -> None:
-        self._table, self._lines = OffsetTable(), 0
+    def _known(self) -> OffsetTable:
+        if self._table is None:
+            with naming_os_errors(self._path, "read"):
+                self._table = self._scan()
+        return self._table
+
+    def _scan(self) -> OffsetTable:
+        """Read the whole file: where each image's row stands, and where the last whole one ends."""
+        table, self._lines = OffsetTable(), 0
         with self._path.open("rb") as file:
             offset = self._end = len(file.readline())
             for number, line in enumerate(file, 1):
                 key = key_of_line(line)
                 if key is not None:
-                    self._table[key] = offset
+                    table[key] = offset
                     self._end, self._lines = offset + len(line), number
                 # A damaged line between whole ones stays, and stands for nothing: its image is made again.
                 offset += len(line)
+        return table
 
     def _read_line(self, offset: int) -> bytes:
         os.lseek(self._descriptor, offset, os.SEEK_SET)

@@ -71,13 +71,13 @@ relative to the run folder.
 """
 
 
-def write_csv(path: str | Path, journal: Journal, order: Iterable[int]) -> None:
+def write_csv(path: str | Path, journal: Journal, order: Iterable[int] | None) -> None:
     """Write the table: as a stream, and atomically.
 
     Args:
         path: the file; folders above it are made.
         journal: where the rows are.
-        order: the offsets of the items' rows, in input order.
+        order: the offsets of the items' rows, in input order; None: the journal's rows as they stand.
 
     Raises:
         OutputError: the system refused, or a row is damaged; a file that was there is as it was before.
@@ -89,13 +89,13 @@ def write_csv(path: str | Path, journal: Journal, order: Iterable[int]) -> None:
     write_atomically(path, _lines(journal, order), durable=journal.durable)
 
 
-def _lines(journal: Journal, order: Iterable[int]) -> Iterator[bytes]:
+def _lines(journal: Journal, order: Iterable[int] | None) -> Iterator[bytes]:
     buffer = io.StringIO()
     table = csv.writer(buffer, lineterminator="\n")
     table.writerow(COLUMNS)
     yield _taken(buffer)
-    for offset in order:
-        item = parsed(journal.read_at(offset))
+    for offset, line in journal.lines(order):
+        item = parsed(line)
         if item is None:
             raise damaged(offset)
         of_image = [_cell(item, place) for place in _IMAGE_COLUMNS.values()]

@@ -1,8 +1,10 @@
-"""Three models that are known to look at the shape, at a watermark, and at the frame; and runs of them."""
+"""Models that are known to look at the shape, a watermark, the frame, or always at one spot; and runs of them."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,9 +15,20 @@ import torch
 
 import camcli
 
-from .shapes import accuracy, samples, signed, train, write
+from .shapes import FixedGaze, Net, accuracy, samples, signed, train, write
 
 LAYER = "features.11"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def installed(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Call the command as it is installed beside the interpreter."""
+    script = Path(sys.executable).with_name("cam")
+    command = [str(script)] if script.exists() else [sys.executable, "-m", "camcli"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [*command, *map(str, arguments)], capture_output=True, text=True, env=environment, cwd=cwd, check=False
+    )
 
 
 @dataclass(frozen=True)
@@ -67,9 +80,12 @@ def _trained(factory: pytest.TempPathFactory) -> Path:
         return folder
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    for name, kind in (("clean", {}), ("watermark", {"marked": True}), ("frame", {"framed": True})):
-        net = train(samples(600 if kind else 900, 0, **kind))
-        assert accuracy(net, samples(150, 1, **kind)) > 0.95, f"the {name} model did not learn its task"
+    for name, kind, count, images in (
+        ("clean", Net, 900, {}), ("watermark", Net, 600, {"marked": True}), ("frame", Net, 600, {"framed": True}),
+        ("fixed_gaze", FixedGaze, 600, {}),
+    ):  # fmt: skip
+        net = train(samples(count, 0, **images), kind=kind)
+        assert accuracy(net, samples(150, 1, **images)) > 0.95, f"the {name} model did not learn its task"
         torch.save(net.state_dict(), folder / f"{name}.pt")
     torch.set_num_threads(threads)
     (folder / "done").touch()

@@ -101,10 +101,10 @@ class Net(nn.Module):
         return logits
 
 
-def train(images: list[Sample], epochs: int = 9) -> Net:
+def train(images: list[Sample], epochs: int = 9, kind: type[Net] = Net) -> Net:
     """A network that knows these images; the same images give the same network."""
     torch.manual_seed(0)
-    net = Net()
+    net = kind()
     x = torch.from_numpy(np.stack([pixels for pixels, _, _ in images])).permute(0, 3, 1, 2) / 255
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     x, y = (x - mean) / std, torch.tensor([kind for _, kind, _ in images])
@@ -128,8 +128,8 @@ def accuracy(net: nn.Module, images: list[Sample]) -> float:
     return float((found == torch.tensor([kind for _, kind, _ in images])).float().mean())
 
 
-def _loaded(name: str) -> Net:
-    net = Net()
+def _loaded(name: str, kind: type[Net] = Net) -> Net:
+    net = kind()
     net.load_state_dict(torch.load(Path(os.environ["CAM_SHAPES"]) / f"{name}.pt", weights_only=True))
     return net
 
@@ -160,25 +160,36 @@ def chaotic() -> Net:
 
 
 class FixedGaze(Net):
-    """Whatever it has learnt, only the middle of the map counts: the heat is the architecture's, not the weights'."""
+    """It learns its task by what there is and not where: its heat is always the architecture's spot in the middle."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.features[-1] = _Spotlight()
+        self.features[-1] = nn.Sequential(self.features[-1], _Spotlight())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        # Weights that are never negative, so that no class turns the spot into its opposite.
+        return nn.functional.linear(self.features(x).mean((2, 3)), self.head.weight.abs(), self.head.bias)
 
 
 class _Spotlight(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         place = torch.linspace(-1, 1, x.shape[-1], device=x.device) ** 2
-        return torch.exp(-4 * (place[:, None] + place)) * (1 + 0.01 * torch.tanh(x))
+        return torch.exp(-4 * (place[:, None] + place)) * x.mean((2, 3), keepdim=True)
 
 
 def fixed_gaze() -> Net:
-    torch.manual_seed(0)
-    net = FixedGaze()
-    with torch.no_grad():
-        net.head.weight.abs_()
-    return net
+    return _loaded("fixed_gaze", FixedGaze)
+
+
+def reinitialised() -> Net:
+    """The network as it was before its training: what is left where a checkpoint was not loaded."""
+    torch.manual_seed(1)
+    return Net()
+
+
+def reinitialised_gaze() -> Net:
+    torch.manual_seed(1)
+    return FixedGaze()
 
 
 class Scrambled(Net):

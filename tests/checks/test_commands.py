@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -15,11 +14,10 @@ import pytest
 from PIL import Image
 
 from ..conftest import SAMPLES, Outcome
-from .conftest import World
+from .conftest import ROOT, World, installed
 from .handmade import blob, blobs, item, write_run
 
 Cam = Callable[..., Outcome]
-ROOT = Path(__file__).resolve().parents[2]
 TINY = ("--model", "factory:tests.tiny:build", "--input-size", 64, "--batch-size", 2)
 
 
@@ -33,16 +31,6 @@ def bad(tmp_path: Path) -> Path:
     """The same images, and the heat at their edge."""
     ring = np.pad(np.zeros((5, 5), np.float32), 1, constant_values=1.0)
     return write_run(tmp_path / "bad", [item(i, {"gradcam": ring + 0.01 * blob(0.5, 0.97)}) for i in range(40)])
-
-
-def installed(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """The command as it is installed beside the interpreter."""
-    script = Path(sys.executable).with_name("cam")
-    command = [str(script)] if script.exists() else [sys.executable, "-m", "camcli"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [*command, *map(str, arguments)], capture_output=True, text=True, env=environment, cwd=ROOT, check=False
-    )
 
 
 def test_exit_codes_of_the_installed_command(good: Path, bad: Path, tmp_path: Path) -> None:
@@ -105,7 +93,7 @@ def test_json_is_one_document_on_stdout(cam: Cam, bad: Path) -> None:
 
 def test_the_table_says_what_failed_by_how_much_and_where(cam: Cam, bad: Path) -> None:
     out = cam("check", bad).out
-    assert "heat at the edge (even: 1): median 2.0" in out
+    assert "heat at the edge (1: spread evenly): median 2.0" in out
     assert "should be at most 1.30" in out
     assert "border: worst images" in out
     assert "000.jpg" in out

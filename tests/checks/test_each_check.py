@@ -164,6 +164,10 @@ def test_wrong_reports_and_never_fails(tmp_path: Path) -> None:
     assert "they differ" in found.why
     assert found.details["wrong"]["n"] == 20
     assert found.details["wrong"]["median"] > found.details["right"]["median"]
+    alike = [item(i, {"gradcam": blob(0.5, 0.5)}, predicted=0, label=int(i >= 30)) for i in range(50)]
+    assert "no clear difference" in check(write_run(tmp_path / "alike", alike), "wrong").why
+    assert "too few to tell" in check(write_run(tmp_path / "few", items[:32]), "wrong").why
+    assert "nothing to compare" in check(write_run(tmp_path / "right", items[:30]), "wrong").why
     assert check(of_maps(tmp_path / "unlabelled", blobs(5)), "wrong").status == "skipped"
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from camcli.checks import load_suite
 from camcli.checks.settings import COMMON
@@ -78,6 +79,29 @@ def test_the_pytest_example_passes_on_the_built_in_model(repository: Path) -> No
     assert done.returncode == 0, done.stdout
     passed = int(re.findall(r"(\d+) passed", done.stdout)[0])
     assert passed >= 6, done.stdout  # valid, layout, border, focus, stable, agree, wrong
+
+
+def test_the_default_suite_passes_on_the_built_in_model_and_real_photographs(
+    cam: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    for path in sorted(SAMPLES.rglob("*.jpg")):
+        photo = Image.open(path).convert("RGB")
+        (photos / path.parent.name).mkdir(parents=True, exist_ok=True)
+        for number, (x, y) in enumerate(((0, 0), (0.15, 0), (0, 0.15), (0.15, 0.15), (0.07, 0.07), (0.1, 0))):
+            corner = int(x * photo.width), int(y * photo.height)
+            size = int(0.85 * photo.width), int(0.85 * photo.height)
+            crop = photo.crop((*corner, corner[0] + size[0], corner[1] + size[1]))
+            crop.save(photos / path.parent.name / f"{path.stem}-{number}.jpg", quality=92)
+    out = tmp_path / "out"
+    done = cam("check", photos, "--method", "gradcam,reciprocam", "--save", "none", "--output-dir", out, "--json")
+    assert done.code == 0, done.err
+    statuses = {row["check"]: row["status"] for row in done.document["checks"]}
+    assert {name for name, status in statuses.items() if status == "pass"} == {
+        "valid", "border", "focus", "agree", "wrong",
+    }, statuses  # fmt: skip
+    assert statuses["hotspot"] == "inconclusive"  # no class has ten images
+    assert {statuses[name] for name in ("foreground", "avoid", "drift")} == {"skipped"}  # what they need was not given
 
 
 def test_the_example_suite_states_the_defaults_of_every_check() -> None:

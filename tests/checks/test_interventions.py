@@ -11,8 +11,12 @@ import pytest
 import torch
 
 from camcli.checks import Result, check_run
+from camcli.checks.distances import spearman
 from camcli.checks.faithful import sign_test
-from camcli.checks.random import randomised
+from camcli.checks.lab import Lab
+from camcli.checks.learnt import lead
+from camcli.checks.recorded import read_run
+from camcli.checks.redraw import redrawn
 from camcli.checks.spots import paint_over, tail
 from camcli.checks.stable import shifted
 
@@ -37,11 +41,66 @@ def test_stable_passes_for_a_trained_model_and_fails_for_a_chaotic_one(world: Wo
 def test_random_passes_for_a_class_map_and_fails_for_one_that_ignores_the_weights(world: World) -> None:
     good = one(world.run("clean", "plain"), "random", "random.images=32")
     assert good.status == "pass"
-    fixed = one(world.run("fixed_gaze", "plain"), "random", "random.images=32")
+    assert good.details["lead"] > 3  # it has learnt something
+    fixed = one(world.run("fixed_gaze", "plain", layout="nchw"), "random", "random.images=32")
     assert fixed.status == "fail"
+    assert "Maps stay much the same" in fixed.why  # and so has this one; its maps do not show it
+    assert fixed.details["lead"] > 3
     by_name = {condition.name: condition for condition in fixed.conditions}
-    assert by_name["weights median"].value > 0.4
+    assert by_name["weights median"].value > 0.9
     assert one(world.run("clean", "plain", method="eigencam"), "random").status == "skipped"
+
+
+def test_a_re_initialised_model_fails_random_since_there_is_nothing_to_depend_on(world: World) -> None:
+    found = one(world.run("reinitialised", "plain"), "random", "random.images=32")
+    assert found.status == "fail"
+    assert "was the checkpoint loaded?" in found.why
+    assert found.deciding is not None
+    assert found.deciding.name == "lead"
+    assert found.deciding.value < 1
+    # The correlations alone would let it pass: its maps change with new weights like those of any model.
+    unasked = one(world.run("reinitialised", "plain"), "random", "random.images=32", "random.lead_min=0")
+    assert "lead" not in unasked.why
+    assert abs({c.name: c.value for c in unasked.conditions}["weights median"]) < 0.4
+    few = one(world.run("reinitialised", "plain"), "random", "random.images=12")
+    assert few.status == "inconclusive"
+
+
+def test_re_initialising_moves_the_map_of_a_method_that_shows_what_was_learnt_and_no_other(
+    world: World, tmp_path: Path
+) -> None:
+    """The check's own statistic, measured from outside: run, re-initialise, run again, compare."""
+
+    def moved(trained: Path, anew: Path) -> float:
+        base, run = read_run(trained), read_run(anew)
+        key = base.keys[0]
+        old = {seen.image: np.maximum(seen.heats[key].raw, 0) for seen in base.images}
+        rhos = [spearman(old[seen.image], np.maximum(seen.heats[key].raw, 0)) or 0.0 for seen in run.images]
+        return float(np.median(rhos))
+
+    assert abs(moved(world.run("clean", "plain"), world.run("reinitialised", "plain"))) < 0.4
+    told = {"layout": "nchw"}
+    assert moved(world.run("fixed_gaze", "plain", **told), world.run("reinitialised_gaze", "plain", **told)) > 0.9
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_only_what_has_learnt_is_ahead_of_random_weights(world: World, seed: int) -> None:
+    trained = read_run(world.run("clean", "plain"))
+    key = trained.keys[0]
+    with Lab(trained, key) as lab:
+        discs = [seen for seen in trained.images if seen.label == "disc"]
+        several, alike = ([p.pixels for p in lab.pictures(some)] for some in (trained.images[:48], discs))
+        assert lead(lab, several, seed) > 3
+        assert lead(lab, alike, seed) > 3  # also where all images are of one class
+        net = lab.setup.model.module
+        for anew in (redrawn(net, lab.inputs(several[:16]), 100 + seed), torch_default(seed)):
+            net.load_state_dict(anew.state_dict())
+            assert lead(lab, several, seed) < 1
+
+
+def torch_default(seed: int) -> Net:
+    torch.manual_seed(seed)
+    return Net()
 
 
 def test_new_weights_change_the_maps_more_the_further_down_they_reach(world: World) -> None:
@@ -55,7 +114,7 @@ def test_randomised_copies_leave_the_model_alone_and_carry_signals() -> None:
     net = Net().eval()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     inputs = torch.randn(8, 3, 64, 64)
-    upper, _, whole = randomised(net, inputs, seed=0)
+    upper, whole = redrawn(net, inputs, seed=0, share=1 / 3), redrawn(net, inputs, seed=0)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert not torch.equal(upper.head.weight, net.head.weight)  # type: ignore[union-attr]
     assert torch.equal(upper.features[0].weight, net.features[0].weight)  # type: ignore[index,union-attr]

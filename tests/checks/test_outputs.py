@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 import tomllib
-import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,6 @@ from PIL import Image
 from camcli.checks import Result, check_run, load_suite, read_baseline, read_run, write_baseline
 from camcli.checks.baseline import MOST_CELLS, reduced
 from camcli.checks.calibrate import calibrated
-from camcli.checks.junit import junit
 from camcli.checks.result import Condition, Worst
 from camcli.checks.settings import COMMON
 from camcli.checks.speak import github
@@ -37,51 +34,6 @@ def results() -> list[Result]:
         Result("focus", "inconclusive", "too few", n=4),
         Result("avoid", "skipped", "no region"),
     ]
-
-
-# The test cases of the schema that Jenkins' xunit plugin ships (junit-10.xsd), and the order of Apache Ant's.
-ATTRIBUTES = {
-    "testsuites": {"name", "time", "tests", "failures", "errors", "disabled"},
-    "testsuite": {"name", "tests", "failures", "errors", "skipped", "time", "timestamp", "hostname", "id"},
-    "testcase": {"name", "classname", "time", "assertions", "status", "file", "line"},
-    "failure": {"message", "type"}, "error": {"message", "type"}, "skipped": {"message"},
-    "property": {"name", "value"}, "properties": set(), "system-out": set(), "system-err": set(),
-}  # fmt: skip
-REQUIRED = {
-    "testsuite": {"name", "tests", "failures", "errors", "time", "timestamp", "hostname"},
-    "testcase": {"name", "classname", "time"}, "property": {"name", "value"}, "failure": {"type"},
-}  # fmt: skip
-CHILDREN = {
-    "testsuites": r"(testsuite,)*", "testsuite": r"properties,(testcase,)*system-out,system-err,",
-    "testcase": r"((skipped|error|failure),)?(system-out,)?(system-err,)?", "properties": r"(property,)*",
-}  # fmt: skip
-
-
-def assert_follows_the_schema(element: ET.Element) -> None:
-    assert set(element.attrib) <= ATTRIBUTES[element.tag], element.tag
-    assert REQUIRED.get(element.tag, set()) <= set(element.attrib), element.tag
-    order = "".join(f"{child.tag}," for child in element)
-    assert re.fullmatch(CHILDREN.get(element.tag, ""), order), (element.tag, order)
-    for name in ("tests", "failures", "errors", "skipped"):
-        assert element.get(name, "0").isdecimal() or element.tag == "skipped"
-    for child in element:
-        assert_follows_the_schema(child)
-
-
-@pytest.mark.parametrize(("strict", "failures", "skipped"), [(False, 1, 2), (True, 3, 1)])
-def test_junit_follows_the_schema_and_counts(strict: bool, failures: int, skipped: int) -> None:
-    root = ET.fromstring(junit(results(), "cam\x01 run", strict=strict, properties={"model": "m"}))
-    assert_follows_the_schema(root)
-    suite = root[0]
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", suite.attrib["timestamp"])
-    assert [suite.attrib[k] for k in ("tests", "failures", "skipped")] == ["5", str(failures), str(skipped)]
-    assert len(suite.findall("testcase/failure")) == failures
-    assert len(suite.findall("testcase/skipped")) == skipped
-    border = suite.find("testcase[@name='border']")
-    assert border is not None
-    out = border.findtext("system-out") or ""
-    assert "a\ufffdb & <c>.jpg: heat 2.1" in out  # a character that XML cannot hold
-    assert "should be at most 1.30" in out
 
 
 def test_github_annotations_stay_on_one_line_each() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from camcli.capture.trunk import graph_of
 from camcli.explainer import Explainer, ExplainOptions
 from camcli.speed import compiled
 from tests.methods.networks import StandIn, nchw, noise, random_net

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import random
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ Harm = Callable[[bytes, random.Random], bytes]
 
 def intact(number: int) -> list[tuple[str, bytes]]:
     """One picture in many formats: (extension, content)."""
+    Image.init()
     rgb = picture(number, (64 + number % 40, 48 + number % 30))
     grey, palette = rgb.convert("L"), rgb.quantize(32)
     rgba = rgb.copy()
@@ -35,6 +38,17 @@ def intact(number: int) -> list[tuple[str, bytes]]:
         ("tiff", "TIFF", rgb, frames), ("ppm", "PPM", rgb, {}), ("pgm", "PPM", grey, {}),
         ("tga", "TGA", rgb, {"compression": "tga_rle"}),
         ("pcx", "PCX", rgb, {}), ("sgi", "SGI", rgb, {}), ("ico", "ICO", rgba, {}), ("dds", "DDS", rgba, {}),
+        ("jpg", "JPEG", rgb, {"restart_marker_blocks": 2}), ("mpo", "MPO", rgb, frames), ("icns", "ICNS", rgba, {}),
+        ("jpg", "JPEG", rgb, {"icc_profile": b"no profile" * 20}), ("jpg", "JPEG", rgb, {"comment": b"\xff\xd9" * 40}),
+        ("jpg", "JPEG", rgb, {"exif": b"Exif\0\0MM\0*\xff\xff\xff\xf0" + bytes(60000)}),
+        ("jpg", "JPEG", rgb, {"exif": _turned(6)}), ("webp", "WEBP", rgb, {"exif": _turned(8)}),
+        ("png", "PNG", rgb, {"exif": _turned(5), "icc_profile": b"x"}), ("png", "PNG", rgba.convert("LA"), {}),
+        ("png", "PNG", rgb, {"transparency": (1, 2, 3)}), ("tif", "TIFF", rgb.convert("CMYK"), {}),
+        ("tif", "TIFF", rgba, {"compression": "packbits"}), ("tif", "TIFF", grey.convert("I"), {}),
+        ("tif", "TIFF", rgb.convert("LAB"), {}), ("bmp", "BMP", rgb.convert("1"), {}), ("bmp", "BMP", rgba, {}),
+        ("pbm", "PPM", rgb.convert("1"), {}), ("pfm", "PPM", grey.convert("F"), {}), ("tga", "TGA", rgba, {}),
+        ("msp", "MSP", rgb.convert("1"), {}), ("xbm", "XBM", rgb.convert("1"), {}), 
+        ("gif", "GIF", palette, {"transparency": 1, "interlace": 1}), ("qoi", "QOI", rgba, {}),
     ]  # fmt: skip
     for feature, entries in (
         (
@@ -48,10 +62,28 @@ def intact(number: int) -> list[tuple[str, bytes]]:
             wanted += entries
     files = []
     for extension, form, image, how in wanted:
+        if form not in Image.SAVE and form not in Image.SAVE_ALL:  # this build of Pillow does not write it
+            continue
         buffer = io.BytesIO()
         image.save(buffer, form, **how)
         files.append((extension, buffer.getvalue()))
     return files
+
+
+def _turned(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+def _cut_at_a_tenth(data: bytes, chance: random.Random) -> bytes:
+    return data[: len(data) * chance.randrange(10) // 10]
+
+
+def _flip_a_bit(data: bytes, chance: random.Random) -> bytes:
+    changed = bytearray(data)
+    changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
+    return bytes(changed)
 
 
 def _cut(data: bytes, chance: random.Random) -> bytes:
@@ -107,9 +139,9 @@ def _huge(data: bytes, chance: random.Random) -> bytes:
 
 HARMS: tuple[Harm, ...] = (
     _cut,
-    _cut,
+    _cut_at_a_tenth,
     _flip,
-    _flip,
+    _flip_a_bit,
     _flip_head,
     _flip_head,
     _remove,
@@ -119,6 +151,31 @@ HARMS: tuple[Harm, ...] = (
     _noise,
     _huge,
 )
+
+
+NO_FILES = {"loop.jpg": "unreadable", "nowhere.png": "missing", "zero.jpg": "empty"}
+"""What :func:`write_oddities` leaves to be named, and the kind of its error."""
+PASSED_OVER = 3
+
+
+def write_oddities(folder: Path) -> None:
+    """What looks like an image and is none: links in circles and to nowhere, pipes, sockets, folders; odd names."""
+    (folder / "loop.jpg").symlink_to("loop.jpg")
+    (folder / "nowhere.png").symlink_to("nothing.png")
+    (folder / "zero.jpg").write_bytes(b"")
+    (folder / "circle.png").symlink_to(".")
+    (folder / "folder.jpg").mkdir()
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "notes.txt").write_text("no image, by its name")
+    with socket.socket(socket.AF_UNIX) as listening:
+        there = os.getcwd()
+        os.chdir(folder)  # the path of a socket must be short
+        listening.bind("socket.png")
+        os.chdir(there)
+    content = intact(7)[0][1]
+    for name in (b"caf\xe9 \xff.jpg", "new\nline \u202e🐈.jpg".encode(), b"x" * 251 + b".jpg"):
+        with open(os.path.join(os.fsencode(folder), name), "wb") as file:
+            file.write(content)
 
 
 def write_corpus(folder: Path, count: int, seed: int) -> set[str]:

@@ -158,3 +158,65 @@ def test_row_15_before_the_first_image_a_signal_leaves_nothing_behind(forks: For
         assert running.wait() == code
         assert running.err.strip() == "cam: stopped before the first image."
         assert not (tmp_path / "out").exists()
+
+
+# From the signal on, no file can be put in its place any more.
+_FULL_AFTER_THE_SIGNAL = """
+import errno, os
+from camcli.flow import Stop
+request, replace, full = Stop.request, os.replace, []
+
+def requested(self, number):
+    full.append(number)
+    request(self, number)
+
+def replaced(*names):
+    if full:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return replace(*names)
+
+Stop.request, os.replace = requested, replaced
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
+def test_rows_15_and_16_a_signal_then_a_full_disk(number: int, code: int, forks: Forks, tmp_path: Path) -> None:
+    photos, out = pictures(tmp_path / "photos", 12), tmp_path / "out"
+    command = ("run", photos, "--batch-size", 2, "--workers", 2, *SLOW, "--output-dir")
+    running = forks.start((*command, out), before=_FULL_AFTER_THE_SIGNAL)
+    wait_for_rows(out, 2)
+    running.send(number)
+    assert running.wait() == code
+    assert f"cam: cannot write {out}" in running.err
+    assert "No space left on device" in running.err
+    assert "Traceback" not in running.err
+    check_journal(out)
+    assert forks.run((*command, out))[0] == 0
+    assert forks.run((*command, tmp_path / "whole"))[0] == 0
+    assert tree(out) == tree(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["SIGINT", "SIGKILL"])
+def test_row_15_a_signal_while_the_scale_is_sampled(number: int, forks: Forks, tmp_path: Path) -> None:
+    photos, out, reached = pictures(tmp_path / "photos", 12), tmp_path / "out", tmp_path / "reached"
+    command = ("run", photos, "--batch-size", 2, *SLOW, "--scale", "sample:8", "--save", "overlay,raw", "--output-dir")
+    sampling = (
+        "import pathlib\nfrom camcli.explaining import Explaining\ntrue = Explaining._pass\n"
+        f"Explaining._pass = lambda *a: (pathlib.Path({str(reached)!r}).touch(), true(*a))[1]"
+    )
+    running = forks.start((*command, out), before=sampling)
+    while not reached.exists():
+        time.sleep(0.005)
+    running.send(number)
+    assert running.wait() == (130 if number == signal.SIGINT else -signal.SIGKILL)
+    assert not out.exists()  # the limits belong into its header, and are not known yet
+    if number == signal.SIGINT:
+        assert running.err.strip() == "cam: stopped before the first image."
+    # Then it is stopped again, when the limits are known and the first rows are there.
+    running = forks.start((*command, out))
+    wait_for_rows(out, 2)
+    running.send(number)
+    assert running.wait() in (130, -signal.SIGKILL)
+    assert forks.run((*command, out))[0] == 0
+    assert forks.run((*command, tmp_path / "whole"))[0] == 0
+    assert tree(out) == tree(tmp_path / "whole")

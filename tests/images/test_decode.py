@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import subprocess
 import sys
 import warnings
@@ -13,7 +14,8 @@ import pytest
 from PIL import Image, ImageFile
 
 from camcli.errors import ImageError
-from camcli.images import Decoded, DecodeSettings, decode, pillow_limits
+from camcli.images import IMAGE_EXTENSIONS, Decoded, DecodeSettings, decode, pillow_limits
+from camcli.images.decode import FORMATS
 from tests.images.files import encoded, gradient, photo, png_of_size
 
 EXIF_FORMATS = ["JPEG", "WEBP", "PNG", "TIFF"]
@@ -179,6 +181,42 @@ def test_other_formats(kind: str) -> None:
     decoded = decode(encoded(photo(64, 64), kind))
     assert decoded.image.size == (64, 64)
     assert np.abs(pixels(decoded).astype(int) - np.asarray(photo(64, 64))).mean() < 5
+
+
+def test_every_extension_of_what_is_decoded_is_searched_for() -> None:
+    """By the decoders that Pillow has, without those that run programs or decode nothing by themselves."""
+    Image.init()
+    known = {extension for extension, kind in Image.EXTENSION.items() if kind in FORMATS or kind == "MPO"}
+    assert known <= IMAGE_EXTENSIONS
+    left_out = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF", "FPX", "MIC"}
+    assert set(Image.OPEN) - left_out <= set(FORMATS), "a decoder that is new in Pillow"
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("FITS", b"".join(card.ljust(80).encode() for card in
+            ("SIMPLE  =                    T", "BITPIX  =                    8", "NAXIS   =                    2",
+             "NAXIS1  =                    4", "NAXIS2  =                    4", "END")).ljust(2880) + bytes(16)),
+        ("CUR", b"\0\0\2\0\1\0" + encoded(Image.new("RGBA", (16, 16), "red"), "ICO", bitmap_format="bmp")[6:]),
+        ("DCX", struct.pack("<3I", 0x3ADE68B1, 12, 0) + encoded(Image.new("RGB", (16, 16), "red"), "PCX")),
+    ],
+    ids=["FITS", "CUR", "DCX"],
+)  # fmt: skip
+def test_rare_formats_that_pillow_only_reads(kind: str, data: bytes) -> None:
+    decoded = decode(data)
+    assert decoded.format == kind
+    assert decoded.image.size in ((4, 4), (16, 16))
+
+
+def test_a_decoder_that_logs_is_not_heard(capfd: pytest.CaptureFixture[str]) -> None:
+    code = (
+        "import logging\nfrom camcli.images import pillow_limits\n"
+        "with pillow_limits():\n    logging.getLogger('PIL.TiffImagePlugin').error('inside')\n"
+        "logging.getLogger('PIL.TiffImagePlugin').error('outside')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert capfd.readouterr().err == "outside\n"
 
 
 @pytest.mark.parametrize("data", [png_of_size(65_000, 65_000), png_of_size(9_460, 9_460)])

@@ -2,47 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import socket
-import tarfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from camcli.errors import ImageError, SourceError
-from camcli.images import Entry, Sources, read
+from camcli.images import Sources, read
 
-
-@pytest.fixture
-def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """photos/{b.jpg, a/x.jpg, a/x.png, a/deep/y.JPG, notes.txt, z.jpg/inside.png}; the working directory."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("b.jpg", "a/x.jpg", "a/x.png", "a/deep/y.JPG", "notes.txt", "z.jpg/inside.png"):
-        write(tmp_path / "photos" / name)
-    return tmp_path
-
-
-def write(path: Path, content: bytes | None = None) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(os.fsencode(path.name) if content is None else content)
-    return path
-
-
-def images(*paths: str, **options: Any) -> list[str]:
-    return [entry.image for entry in Sources(paths, **options)]
-
-
-def only(*paths: str, **options: Any) -> Entry:
-    (entry,) = Sources(paths, **options)
-    return entry
-
-
-ALL = ["a/deep/y.JPG", "a/x.jpg", "a/x.png", "b.jpg", "z.jpg/inside.png"]
+from .conftest import ALL, images, only, write
 
 
 def test_a_folder_is_searched_in_sorted_order(tree: Path) -> None:
@@ -172,34 +142,6 @@ def test_pipes_and_sockets_never_block(tree: Path) -> None:
             assert caught.value.kind == "unreadable"
 
 
-@contextmanager
-def not_root() -> Iterator[None]:
-    """Root may read everything, so be nobody for a while."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-def test_what_may_not_be_read_is_named(tree: Path) -> None:
-    tree.chmod(0o755)
-    (tree / "photos/b.jpg").chmod(0)
-    (tree / "photos/a").chmod(0)
-    kinds = {}
-    with not_root():
-        for entry in Sources(["photos"]):
-            try:
-                read(entry)
-            except ImageError as error:
-                kinds[entry.image] = error.kind
-    (tree / "photos/a").chmod(0o755)
-    assert kinds == {"a": "unreadable", "b.jpg": "unreadable"}
-
-
 def test_a_folder_that_cannot_be_listed_is_named(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scandir = os.scandir
 
@@ -227,133 +169,6 @@ def test_odd_names_come_through(tmp_path: Path) -> None:
     entries = list(Sources([str(tmp_path)]))
     assert sorted(entry.image for entry in entries) == sorted([*ODD, "caf\udce9.jpg"])
     assert read(next(entry for entry in entries if "\udce9" in entry.image)) == b"latin"
-
-
-def test_lists_are_relative_to_their_folder(tree: Path) -> None:
-    write(
-        tree / "lists/some.txt",
-        b"\xef\xbb\xbf../photos/b.jpg\r\n\n../photos/a/x.jpg\n../photos/b.jpg\ngone.jpg\ncaf\xe9.jpg",
-    )
-    entries = list(Sources(["@lists/some.txt"]))
-    assert [entry.image for entry in entries] == [
-        *("../photos/b.jpg", "../photos/a/x.jpg", "../photos/b.jpg#2", "gone.jpg", "caf\udce9.jpg"),
-    ]
-    assert read(entries[2]) == b"b.jpg"
-    assert entries[1].folder == "a"
-    with pytest.raises(ImageError) as caught:
-        read(entries[3])
-    assert caught.value.kind == "missing"
-
-
-class Stream(io.StringIO):
-    """Standard input that counts how much of it was asked for."""
-
-    lines = 0
-
-    def readline(self, size: int | None = -1, /) -> str:  # type: ignore[override]
-        self.lines += 1
-        return super().readline()
-
-
-def test_standard_input_is_read_as_it_comes_and_only_once(tree: Path) -> None:
-    stream = Stream(f"photos/b.jpg\n{tree}/photos/a/x.jpg\n\nphotos/b.jpg\n/elsewhere/y.jpg")
-    sources = Sources(["-"], stdin=stream)
-    assert next(iter(sources)).image == "photos/b.jpg"
-    assert stream.lines == 1
-    wanted = ["photos/b.jpg", "photos/a/x.jpg", "photos/b.jpg#2", "/elsewhere/y.jpg"]
-    assert [entry.image for entry in sources] == wanted
-    assert [entry.image for entry in sources] == wanted
-    assert read(next(iter(sources))) == b"b.jpg"
-
-
-def test_csv_manifests(tree: Path) -> None:
-    write(
-        tree / "sets/m.csv",
-        b"\xef\xbb\xbfimage, label ,target,mask,box,other\n"
-        b'../photos/b.jpg,tabby,top:2,b.png,"1,2.5,3,4",x\n'
-        b"../photos/a/x.jpg,,,,\n\n"
-        b"../photos/b.jpg,285\n",
-    )
-    first, second, third = Sources(["sets/m.csv"])
-    assert (first.image, first.label, first.target, first.box) == ("../photos/b.jpg", "tabby", "top:2", (1, 2.5, 3, 4))
-    assert first.mask is not None
-    assert Path(first.mask) == tree / "sets/b.png"
-    assert (second.label, second.target, second.mask, second.box) == (None, None, None, None)
-    assert (third.image, third.label) == ("../photos/b.jpg#2", "285")
-    assert read(third) == b"b.jpg"
-
-
-def test_json_manifests(tree: Path) -> None:
-    rows = [{"image": "photos/b.jpg", "label": 3, "box": [0, 0, 5, 5]}, {"image": str(tree / "photos/a/x.jpg")}]
-    write(tree / "m.jsonl", "\n".join(map(json.dumps, rows)).encode())
-    first, second = Sources(["m.jsonl"])
-    assert (first.label, first.box) == ("3", (0, 0, 5, 5))
-    assert (second.image, second.folder) == (str(tree / "photos/a/x.jpg"), "a")
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("m.csv", "path,label\nx.jpg,1\n", "`image`"),
-        ("m.csv", "", "`image`"),
-        ("m.csv", 'image,box\nx.jpg,"1,2,3"\n', "line 2: box"),
-        ("m.csv", 'image,box\nx.jpg,"5,0,5,9"\n', "empty"),
-        ("m.csv", "image,label\n,3\n", "line 2"),
-        ("m.jsonl", '{"image": "x.jpg"}\nnot json\n', "line 2"),
-        ("m.jsonl", '{"file": "x.jpg"}\n', "line 1"),
-    ],
-)
-def test_wrong_manifests_are_refused_before_the_first_entry(tree: Path, name: str, content: str, words: str) -> None:
-    write(tree / name, content.encode())
-    with pytest.raises(SourceError, match=words):
-        next(iter(Sources([name])))
-
-
-def archive(path: Path, members: Sequence[tuple[str, bytes]]) -> Path:
-    with tarfile.open(path, "w") as tar:
-        folder = tarfile.TarInfo("cats")
-        folder.type = tarfile.DIRTYPE
-        tar.addfile(folder)
-        for name, content in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return path
-
-
-def test_tars_are_read_in_place(tree: Path) -> None:
-    long = "x" * 180 + "/y.jpg"
-    archive(
-        tree / "set.tar",
-        [("cats/b.jpg", b"B" * 700), ("./a.png", b"A"), ("cats/b.jpg", b"C"), ("t.txt", b""), (long, b"L")],
-    )
-    sources = Sources(["set.tar"])
-    entries = list(sources)
-    assert [entry.image for entry in entries] == ["cats/b.jpg", "a.png", "cats/b.jpg#2", long]
-    assert [read(entry) for entry in entries] == [b"B" * 700, b"A", b"C", b"L"]
-    assert [entry.folder for entry in entries][:2] == ["cats", None]
-    assert sources.passed_over == 1
-    assert sources.class_folders("set.tar") == ("cats", "x" * 180)
-
-
-def test_a_cut_tar_gives_what_is_there_and_names_the_rest(tree: Path) -> None:
-    whole = archive(tree / "set.tar", [(f"{i}.jpg", bytes([i]) * 2000) for i in range(5)]).read_bytes()
-    (tree / "set.tar").write_bytes(whole[:7000])
-    results: list[tuple[str, int | str]] = []
-    for entry in Sources(["set.tar"]):
-        try:
-            results.append((entry.image, len(read(entry))))
-        except ImageError as error:
-            results.append((entry.image, error.kind))
-    assert results[:2] == [("0.jpg", 2000), ("1.jpg", 2000)]
-    assert results[-1][1] in ("corrupt", "truncated")
-
-
-@pytest.mark.parametrize("content", [b"", b"no tar at all" * 100])
-def test_what_is_no_tar_is_refused(tree: Path, content: bytes) -> None:
-    write(tree / "set.tar", content)
-    with pytest.raises(SourceError, match="tar"):
-        next(iter(Sources(["set.tar"])))
 
 
 def test_what_is_not_there_is_refused_with_a_near_miss(tree: Path) -> None:
@@ -410,37 +225,6 @@ def test_class_folders_are_those_that_hold_images(tree: Path) -> None:
     sources = Sources(["set", "photos"])
     assert sources.class_folders("set") == ("cat", "doc", "dog", "empty")
     assert sources.class_folders("photos") == ("a", "deep", "z.jpg")
-
-
-def test_a_file_that_vanishes_or_changes_is_named(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = {entry.image: entry for entry in Sources(["photos"])}
-    (tree / "photos/b.jpg").unlink()
-    with pytest.raises(ImageError) as caught:
-        read(entries["b.jpg"])
-    assert caught.value.kind == "missing"
-
-    file, really_read = tree / "photos/a/x.jpg", os.read
-
-    def growing(handle: int, length: int) -> bytes:
-        with file.open("ab") as more:
-            more.write(b"more")
-        return really_read(handle, length)
-
-    monkeypatch.setattr(os, "read", growing)
-    with pytest.raises(ImageError) as caught:
-        read(entries["a/x.jpg"])
-    assert caught.value.kind == "changed"
-
-
-def test_what_cannot_be_read_says_why(tree: Path) -> None:
-    write(tree / "empty.jpg", b"")
-    write(tree / "l.txt", b"photos\nempty.jpg\nzero\0byte.jpg\n" + b"y" * 300 + b".jpg\nempty.jpg/x.jpg\n")
-    kinds = []
-    for entry in Sources(["@l.txt"]):
-        with pytest.raises(ImageError) as caught:
-            read(entry)
-        kinds.append(caught.value.kind)
-    assert kinds == ["unreadable", "empty", "missing", "missing", "missing"]
 
 
 def test_nothing_is_listed_before_it_is_asked_for(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,6 +103,20 @@ def test_other_precisions(dtype: torch.dtype) -> None:
     assert (layer.path, layer.layout, layer.proof) == ("stage", MAPS, "proven")
 
 
+def test_small_gradients_are_found_in_float16() -> None:
+    net = Net()
+    net.head.weight.data.mul_(1e-6)  # over 64 positions: below what float16 can hold
+    [layer] = resolve_layers(standin(net.half(), 32), ["auto"])
+    assert (layer.path, layer.layout, layer.proof) == ("stage", MAPS, "proven")
+
+
+def test_gradients_that_would_overflow_when_scaled_are_found_in_float16() -> None:
+    net = Net()
+    net.head.weight.data.mul_(2e3)
+    [layer] = resolve_layers(standin(net.half(), 32), ["auto"])
+    assert layer.path == "stage"
+
+
 def test_a_compiled_module_is_studied_eagerly() -> None:
     compiled = torch.compile(Net(), backend="eager")
     [layer] = resolve_layers(standin(compiled, 32), ["stage"])

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from camcli.layers import Layout, parse_layout
-from camcli.layers.perturb import Movement, perturbation
+from camcli.layers.movement import Movement
+from camcli.layers.perturb import perturbation
 from camcli.layers.proof import Prover
 from camcli.layers.readings import Reading, readings, rivals
 

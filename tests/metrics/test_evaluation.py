@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
@@ -24,6 +25,7 @@ from camcli.evaluation.rows import upsampled
 from camcli.images import to_input
 from camcli.items import seed_of
 from camcli.metrics import deletion
+from camcli.schemas import evaluation_schema
 
 from ..conftest import Outcome, photographs
 
@@ -72,6 +74,27 @@ def test_every_row_has_every_figure(found: Evaluation) -> None:
     for row in found.rows:
         for key in keys - {"gridpg"}:
             assert found.figures[row.name][key].value is not None, (row.name, key)
+
+
+def errors(document: object) -> list[str]:
+    return [error.message for error in jsonschema.Draft202012Validator(evaluation_schema()).iter_errors(document)]
+
+
+def test_the_document_follows_its_schema_and_the_schema_notices_what_is_wrong(found: Evaluation) -> None:
+    jsonschema.Draft202012Validator.check_schema(evaluation_schema())
+    document = json.loads(json.dumps(found.as_json(), allow_nan=False))
+    assert errors(document) == []
+    for path, wrong in (
+        (("schema",), "camcli.evaluation/2"), (("images",), 0), (("rows", 0, "figures", "drop", "n"), -1),
+        (("metrics", 0, "better"), "more"), (("comparisons", 0, "interval"), [1.0]), (("settings", "seed"), "0"),
+        (("items", 0, "values", "gradcam", "drop"), "low"), (("recommended",), {"method": "gradcam"}),
+    ):  # fmt: skip
+        bad = json.loads(json.dumps(document))
+        place = bad
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = wrong
+        assert errors(bad), path
 
 
 def test_deletion_is_that_of_the_metric_called_by_hand(found: Evaluation, photos: Path) -> None:
@@ -180,6 +203,7 @@ def test_a_recommendation_names_a_method_and_layer_that_are_there(photos: Path) 
     assert done.recommended.why[0].startswith(max(ranked, key=lambda name: ranked[name]))
     assert done.recommended.row in done.methods
     assert done.recommended.layer == done.recommended.row.layer
+    assert errors(done.as_json()) == []
 
 
 def test_masks_are_read_as_foreground_and_refused_in_another_shape(tmp_path: Path) -> None:
@@ -219,7 +243,7 @@ def test_the_command_writes_table_json_csv_and_plot(cam: Cam, photos: Path, tmp_
     for words in ("Insertion − Deletion ↑", "Average Drop % ↓", "fakecam", "compared image by image", "8 images"):
         assert words in done.out
     document = json.loads((out / "eval.json").read_text(encoding="utf-8"))
-    assert document["schema"] == "camcli.evaluation/1"
+    assert errors(document) == []
     assert {row["name"] for row in document["rows"]} >= {"gradcam", "layercam", "centre"}
     lines = list(csv.DictReader(io.StringIO((out / "eval.csv").read_text(encoding="utf-8"))))
     assert len(lines) == len(document["rows"]) * len(document["metrics"])
@@ -238,6 +262,7 @@ def test_json_is_one_document_and_a_bad_image_is_told(cam: Cam, photos: Path, tm
     (tmp_path / "bad.png").write_bytes(b"nothing")
     done = cam("eval", tmp_path, "--metrics", "sparsity", "--no-baselines", "--json", *MODEL)
     assert done.code == 3
+    assert errors(done.document) == []
     assert done.document["images"] == 2
     assert [row["name"] for row in done.document["rows"]] == ["gradcam"]
     assert [failed["image"] for failed in done.document["failed"]] == ["bad.png"]

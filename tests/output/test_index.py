@@ -49,6 +49,18 @@ def test_items_are_in_the_given_order_and_counted(tmp_path: Path) -> None:
     assert counts == Counts(**index["counts"])
 
 
+def test_without_an_order_the_rows_stand_as_they_were_appended(tmp_path: Path) -> None:
+    items = [item("b.jpg"), failed("a.jpg"), item("c.jpg")]
+    with Journal.open(tmp_path, header()) as journal:
+        for one in items:
+            journal.append(one)
+        with fail_at(0, errno.ENOSPC, calls=("write", "ftruncate"), forever=True), pytest.raises(OutputError):
+            journal.append(item("torn.jpg"))
+        counts = write_index(tmp_path, header(), journal, None, ENDING)
+    assert json.loads((tmp_path / "index.json").read_bytes())["items"] == items
+    assert (counts.images, counts.failed) == (3, 1)
+
+
 def test_known_counts_are_taken_as_they_are(tmp_path: Path) -> None:
     with Journal.open(tmp_path, header()) as journal:
         write_index(

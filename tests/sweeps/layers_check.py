@@ -12,6 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+FOLLOWED = 0.7  # correlation of rows, and of columns; of 16 random places one pair in a hundred thousand has as much
+EVEN = 0.65  # evenness; one half is what a wrong factorisation has
+
 
 @dataclass(frozen=True)
 class Reported:
@@ -68,11 +71,36 @@ def gradcam(module: nn.Module, reported: Reported, image: Tensor) -> Tensor:
     return (slopes.mean((2, 3), keepdim=True) * maps).sum(1)[0]
 
 
-def follows(module: nn.Module, reported: Reported, shape: tuple[int, int, int], count: int = 16) -> tuple[float, float]:
-    """How well the place where the activation moves follows the place that was changed in the image.
+@dataclass(frozen=True)
+class Followed:
+    """How well the place where an activation moves follows the place that was changed in the image.
 
-    A patch of the image is inverted at ``count`` random places. Returns the correlations, over the places, of the row
-    and of the column of the patch with the centre of mass of the movement beyond the average movement of that cell.
+    Attributes:
+        rows, columns: correlation, over the places, of the row and of the column of the changed patch with the centre
+            of mass of the movement.
+        evenness: the smaller of the two slopes over the larger, in shares of the grid and of the image. A wrong
+            factorisation (6x24 for 12x12) follows in both directions, in one of them half as far.
+    """
+
+    rows: float
+    columns: float
+    evenness: float
+
+    @property
+    def faults(self) -> list[str]:
+        """What speaks against the reported layout."""
+        found = []
+        if min(self.rows, self.columns) < FOLLOWED:
+            found.append(f"perturbations are not followed (rows {self.rows:.2f}, columns {self.columns:.2f})")
+        if self.evenness < EVEN:
+            found.append(f"rows and columns are not followed alike (slopes {self.evenness:.2f} to 1)")
+        return found
+
+
+def follows(module: nn.Module, reported: Reported, shape: tuple[int, int, int], count: int = 16) -> Followed:
+    """Invert a patch of the image at ``count`` random places and see where the activation moves.
+
+    What counts is the centre of mass of the movement beyond the average movement of that cell.
     """
     channels, height, width = shape
     generator = torch.Generator().manual_seed(77)
@@ -97,7 +125,13 @@ def follows(module: nn.Module, reported: Reported, shape: tuple[int, int, int], 
     rows = (fields.sum(2) * torch.arange(fields.shape[1])).sum(1) / mass
     columns = (fields.sum(1) * torch.arange(fields.shape[2])).sum(1) / mass
     where = torch.tensor(places)
-    return _correlation(rows, where[:, 0]), _correlation(columns, where[:, 1])
+    slopes = [
+        abs(_slope(where[:, axis], centre / size))
+        for axis, (centre, size) in enumerate(zip((rows, columns), reported.grid, strict=True))
+    ]
+    return Followed(
+        _correlation(rows, where[:, 0]), _correlation(columns, where[:, 1]), min(slopes) / (max(slopes) + 1e-30)
+    )
 
 
 def _seen(module: nn.Module, reported: Reported, image: Tensor) -> Tensor:
@@ -111,6 +145,11 @@ def _seen(module: nn.Module, reported: Reported, image: Tensor) -> Tensor:
         hook.remove()
     assert len(kept) == 1, f"{reported.path} ran {len(kept)} times"
     return reported.maps(kept[0])
+
+
+def _slope(x: Tensor, y: Tensor) -> float:
+    x = x - x.mean()
+    return float((x * y).sum() / x.square().sum())
 
 
 def _correlation(a: Tensor, b: Tensor) -> float:

@@ -1,11 +1,14 @@
 """The automatic layer of every family of timm and torchvision, proven and checked independently.
 
     python -m tests.sweeps.layers_sweep --families --out tests/sweeps/layers_table.json
-    python -m tests.sweeps.layers_sweep --all --out all.json
+    python -m tests.sweeps.layers_sweep --all --minutes 90 --out tests/sweeps/layers_all.json
 
-Random weights. ``--families`` takes the smallest model of each (module, class) family. Each model runs in a process of
-its own with a time limit; models above ``--max-params`` million parameters are listed as left out, with the relative
-of the same class that stands for them. A run that was interrupted goes on where it stopped.
+Random weights. ``--families`` takes the smallest model of each (module, class) family, ``--all`` every model, those
+with the least work (parameters times pixels) first. Each model runs in a process of its own with a time limit; models
+above ``--max-params`` million parameters are left out, and no new one is begun after ``--minutes``; the table's
+``represented`` names the examined relative of the same class that stands for each. A run that was interrupted goes on
+where it stopped.
+``python -m tests.sweeps.layers_summary FILE`` writes the table for people.
 
 Per model: the automatic layer and its proof (``status`` proven or refused); a Grad-CAM by plain autograd must be
 finite, not constant and of the reported grid, and independent perturbations must be followed (else ``wrong``);
@@ -18,6 +21,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import statistics
 import sys
 import time
 import traceback
@@ -25,6 +29,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -43,7 +48,9 @@ from camcli.layers.warmup import warmed_up
 from tests.sweeps.layers_check import Reported, follows, gradcam
 
 Row = dict[str, Any]
-FOLLOWED = 0.7  # correlation of rows, and of columns; a grid read wrongly follows in one direction at most
+PLACES = 16  # at which an image is changed for the sweep's own check
+FEW_PLACES = 8  # where there are many models, or a pass takes long
+LARGE = 150e6  # parameters
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ def build(name: str) -> Swept:
     return Swept(module, Size(*module.pretrained_cfg["input_size"]))
 
 
-def examine(name: str) -> Row:
+def examine(name: str, places: int = PLACES) -> Row:
     """One row of the table."""
     model = build(name)
     module, size = model.module, model.preprocessing
@@ -94,16 +101,21 @@ def examine(name: str) -> Row:
     with torch.no_grad():
         image = noise(1, *shape, seed=5)
         module(image)
-        start = time.process_time()
-        module(image)
-        forward = time.process_time() - start
+        forward = statistics.median(_seconds(module, image) for _ in range(3))
     start = time.process_time()
     try:
         layer = resolve_layers(model, ["auto"], needs_gradient=getattr(module, "num_classes", 1) != 0)[0]
     except LayerError as error:
         return row | {"status": "refused", "reason": str(error)}
     row |= {"forward_seconds": round(forward, 4), "forwards": round((time.process_time() - start) / forward, 1)}
-    return row | _described(layer) | _checked(model, layer, image)
+    return row | _described(layer) | _checked(model, layer, image, places)
+
+
+def _seconds(module: nn.Module, image: Tensor) -> float:
+    """Processor time of one pass: other programs on the machine do not count."""
+    start = time.process_time()
+    module(image)
+    return time.process_time() - start
 
 
 def _described(layer: Layer) -> Row:
@@ -119,11 +131,13 @@ def _described(layer: Layer) -> Row:
     }
 
 
-def _checked(model: Swept, layer: Layer, image: Tensor) -> Row:
+def _checked(model: Swept, layer: Layer, image: Tensor, places: int) -> Row:
     reported = Reported(layer.path, layer.layout.kind, layer.layout.grid, layer.layout.prefix_tokens)
     shape = tuple(image.shape[1:])
-    with undisturbed(model.module), warmed_up(model.module, noise(4, *shape, seed=6)):
-        rows, columns = follows(model.module, reported, shape)  # type: ignore[arg-type]
+    with undisturbed(model.module), warmed_up(model.module):
+        with torch.no_grad():
+            model.module(noise(4, *shape, seed=6))  # calibrates batch norms on other images than the proof did
+        followed = follows(model.module, reported, shape, places)  # type: ignore[arg-type]
         cam = gradcam(model.module, reported, image)
     largest = float(cam.abs().max())
     wrong = []
@@ -133,10 +147,10 @@ def _checked(model: Swept, layer: Layer, image: Tensor) -> Row:
         wrong.append("Grad-CAM is constant")
     if tuple(cam.shape) != layer.layout.grid:
         wrong.append(f"Grad-CAM is {tuple(cam.shape)}")
-    if min(rows, columns) < FOLLOWED:
-        wrong.append(f"perturbations are not followed (rows {rows:.2f}, columns {columns:.2f})")
+    wrong += followed.faults
     return {
-        "follows": [round(rows, 2), round(columns, 2)],
+        "follows": [round(followed.rows, 2), round(followed.columns, 2)],
+        "evenness": round(followed.evenness, 2),
         "status": "wrong" if wrong else "proven",
         "reason": "; ".join(wrong) or None,
     }
@@ -196,6 +210,15 @@ def catalogue(known: dict[str, Row]) -> dict[str, Row]:
     return known
 
 
+def work(row: Row) -> float:
+    """About how long a pass takes: parameters times pixels."""
+    name = row["name"]
+    library, _, bare = name.partition(":")
+    config = timm.get_pretrained_cfg(bare, allow_unregistered=True) if library == "timm" else None
+    _, height, width = config.input_size if config is not None else (3, 224, 224)
+    return float(row.get("parameters", 0)) * height * width
+
+
 def families(models: dict[str, Row]) -> dict[tuple[str, str, str], str]:
     """The smallest model of each (library, module, class)."""
     smallest: dict[tuple[str, str, str], str] = {}
@@ -215,27 +238,35 @@ def main() -> int:
         "--max-params", type=float, default=400, help="million parameters above which a model is left out"
     )
     parser.add_argument("--seconds", type=float, default=900, help="time limit per model")
+    parser.add_argument("--minutes", type=float, default=1e9, help="begin no new model after this long")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    end = time.monotonic() + 60 * options.minutes
     table = json.loads(options.out.read_text()) if options.out.exists() else {"models": {}, "rows": {}}
     table["versions"] = {"timm": timm.__version__, "torchvision": torchvision.__version__, "torch": torch.__version__}
     models = catalogue(table["models"])
     save(table, options.out)
-    chosen = sorted(models) if options.all else list(families(models).values())
+    chosen = sorted(models, key=lambda name: work(models[name])) if options.all else list(families(models).values())
     for name in chosen:
         done = table["rows"].get(name)
         if (done and not (options.again and done["status"] != "proven")) or not _wanted(name, options.only):
             continue
         if models[name].get("parameters", 0) > options.max_params * 1e6:
             row = {"name": name, "status": "left out", "reason": "too large for this machine"}
+        elif time.monotonic() > end:
+            break
         else:
-            row = guarded(examine, name, options.seconds)
+            few = options.all or models[name].get("parameters", 0) > LARGE
+            row = guarded(partial(examine, places=FEW_PLACES if few else PLACES), name, options.seconds)
         table["rows"][name] = row | {"family": models[name].get("family")}
         save(table, options.out)
         print(name, row["status"], row.get("path"), row.get("grid"), row.get("reason"), flush=True)
-    counts = Counter(row["status"] for row in table["rows"].values())
-    print(dict(counts))
+    examined = [name for name in chosen if table["rows"].get(name, {}).get("status") not in (None, "left out")]
+    table["represented"] = {name: represented(name, models, table["rows"]) for name in chosen if name not in examined}
+    save(table, options.out)
+    counts = Counter(table["rows"][name]["status"] for name in examined)
+    print(dict(counts), f"{len(table['represented'])} represented by a relative")
     return 1 if counts["wrong"] + counts["failed"] else 0
 
 
@@ -243,10 +274,41 @@ def _wanted(name: str, only: list[str] | None) -> bool:
     return not only or any(part in name for part in only)
 
 
+def represented(name: str, models: dict[str, Row], rows: dict[str, Row]) -> Row:
+    """The examined model of the same class that stands for one that was not: alike in name, then near in size."""
+    own = models[name]
+    kin = [
+        other
+        for other, row in rows.items()
+        if row["status"] not in ("left out", "failed")
+        and all(models[other].get(key) == own.get(key) for key in ("family", "class"))
+        and other.partition(":")[0] == name.partition(":")[0]
+    ]
+    size = own.get("parameters", 0)
+    alike = max(
+        kin,
+        key=lambda other: (_shared(name, other), -abs(models[other]["parameters"] - size)),
+        default=None,
+    )
+    why = "too large for this machine" if rows.get(name) else "no time"
+    return {"by": alike, "status": rows[alike]["status"] if alike else None, "reason": why}
+
+
+def _shared(one: str, other: str) -> int:
+    """Length of the common beginning."""
+    return next(
+        (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(map(len, (one, other)))
+    )
+
+
 def save(table: Row, path: Path) -> None:
-    """Complete or not at all."""
+    """Complete or not at all; a line for each model."""
+    parts = []
+    for key in sorted(table):
+        entries = (f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in sorted(table[key].items()))
+        parts.append(f" {json.dumps(key)}: {{\n" + ",\n".join(entries) + "\n }")
     temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps(table, indent=0, sort_keys=True))
+    temporary.write_text("{\n" + ",\n".join(parts) + "\n}\n")
     os.replace(temporary, path)
 
 

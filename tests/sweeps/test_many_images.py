@@ -25,7 +25,7 @@ def forks() -> Iterator[Forks]:
 @needs_proc
 @pytest.mark.parametrize(("count", "simulated"), [(10_000, False), (1_000_000, True)], ids=["10,000", "a million"])
 def test_row_27(count: int, simulated: bool, forks: Forks, tmp_path: Path) -> None:
-    """10,000 small images flat within 5 % after the first 500; a million simulated ones, at 33 bytes an image."""
+    """10,000 small images after the first 500, a million simulated ones after the first 10,000: flat within 5 %."""
     out, start = tmp_path / "out", time.monotonic()
     save = "none" if simulated else "overlay,raw"
     command = ("run", manifest(tmp_path, count), "--save", save, *TINY, "--output-dir", out)
@@ -36,5 +36,5 @@ def test_row_27(count: int, simulated: bool, forks: Forks, tmp_path: Path) -> No
     print(f"{count} images: {early / 2**20:.0f} MiB after the first, at most {most / 2**20:.0f} MiB, {seconds:.0f} s")
     with (out / "index.jsonl").open("rb") as journal:
         assert sum(1 for _ in journal) == 1 + count
-    allowed = early + 160 * count if simulated else 1.05 * early
+    allowed = 1.05 * early
     assert most < allowed

@@ -1,0 +1,56 @@
+"""Where the files of a finished run are, seen from wherever a check is called.
+
+Relative paths of a run are relative to where it was started. The index does not say where that was, and need not: the
+run folder lies there under the name that ``--output-dir`` gave it. So ``cam check /proj/out/a`` of a run into ``out/a``
+looks for ``photos`` in ``/proj`` first, and then, as any command does, in the working directory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator
+
+from camcli.checks.recorded import Recorded
+from camcli.images import Entry, Sources
+from camcli.images.walk import is_pattern, split_pattern
+
+
+def started_in(run: Recorded) -> str | None:
+    """The folder where the run was started; None where the run folder's place does not tell."""
+    named = os.path.normpath(run.header["config"]["output_dir"])
+    folder = os.path.abspath(run.path)
+    if os.path.isabs(named) or named.split(os.sep)[0] in (os.pardir, os.curdir):
+        return None
+    return folder.removesuffix(os.sep + named) if folder.endswith(os.sep + named) else None
+
+
+def located(run: Recorded, path: str) -> str:
+    """A path that the run was given, as it is to be opened now."""
+    if path.startswith("@"):
+        return "@" + located(run, path[1:])
+    start = started_in(run)
+    if start is None or path == "-" or os.path.isabs(path):
+        return path
+    there = os.path.join(start, path)
+    return there if _exists(there) or not _exists(path) else path
+
+
+def sources_of(run: Recorded) -> Sources:
+    """What the run explained, opened again.
+
+    Raises:
+        SourceError: something of it is not there any more.
+    """
+    return Sources([located(run, path) for path in run.header["config"]["image_path"]], exclude=run.path)
+
+
+def as_typed(run: Recorded, entries: Iterable[Entry]) -> Iterator[Entry]:
+    """The same entries with their sources as the index has them."""
+    typed = {located(run, path): path for path in run.header["config"]["image_path"]}
+    for entry in entries:
+        yield dataclasses.replace(entry, source=typed.get(entry.source, entry.source))
+
+
+def _exists(path: str) -> bool:
+    return os.path.lexists(path) or (is_pattern(path) and os.path.isdir(split_pattern(path)[0]))

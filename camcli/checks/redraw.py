@@ -1,0 +1,86 @@
+"""Networks of the same architecture that have learnt nothing: new weights in the place of the trained ones."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def redrawn(module: nn.Module, inputs: torch.Tensor, seed: int, share: float = 1.0) -> nn.Module:
+    """A copy of a network whose upper part has new weights.
+
+    Each tensor gets normal values of its own mean and deviation, and batch-norm statistics are measured anew, so that
+    signals keep their size.
+
+    Args:
+        module: the trained network, in eval mode; it is not touched.
+        inputs: (N, C, H, W), to measure batch-norm statistics on.
+        seed: of the draws.
+        share: of the modules with weights, counted from the top; 1 for all of them.
+    """
+    import torch
+
+    with torch.random.fork_rng([inputs.device] if inputs.device.type == "cuda" else []), torch.no_grad():
+        torch.manual_seed(seed)
+        drawn = copy.deepcopy(module)
+        own = [m for m in drawn.modules() if any(p.numel() for p in m.parameters(recurse=False))]
+        own.reverse()  # modules are registered from the input to the output
+        for part in own[: -int(-len(own) * share // 1)]:
+            for parameter in part.parameters(recurse=False):
+                _redraw(parameter)
+        _measure_norms(drawn, inputs)
+    return drawn
+
+
+def with_measured_norms(module: nn.Module, inputs: torch.Tensor) -> nn.Module:
+    """The network itself; where its batch-norm statistics were never measured, a copy of it with measured ones.
+
+    Without them the signals of a network that was made and not trained grow from layer to layer: its predictions are
+    sure of anything, and cannot be compared with those of :func:`redrawn` ones.
+    """
+    import torch
+
+    norms = _norms(module)
+    if not norms or not all(_fresh(norm) for norm in norms):
+        return module
+    measured = copy.deepcopy(module)
+    with torch.no_grad():
+        _measure_norms(measured, inputs)
+    return measured
+
+
+def _fresh(norm: _BatchNorm) -> bool:
+    mean, variance = norm.running_mean, norm.running_var
+    return mean is not None and variance is not None and not bool(mean.any()) and bool((variance == 1).all())
+
+
+def _redraw(parameter: nn.Parameter) -> None:
+    if not parameter.is_floating_point() or parameter.numel() < 2:
+        return
+    values = parameter.float()
+    parameter.copy_(values.mean() + values.std() * values.new_empty(values.shape).normal_())
+
+
+def _measure_norms(module: nn.Module, inputs: torch.Tensor) -> None:
+    norms = _norms(module)
+    if not norms or len(inputs) < 2:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.train()
+        norm.momentum = 1.0
+    module(inputs)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.eval()
+        norm.momentum = momentum
+
+
+def _norms(module: nn.Module) -> list[_BatchNorm]:
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    return [m for m in module.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]

@@ -1,0 +1,53 @@
+"""Names that come again are told apart: ``x``, ``x#2``, ``x#3``."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from bisect import bisect_left
+
+_BUCKET_BITS = 12
+_MOST_NUMBERS = 1 << 16
+
+
+class UniqueNames:
+    """Gives every name once; held are eight bytes of a name, since a list may have millions.
+
+    A name is known by a 64-bit hash of it. Two names of equal hash (in a million, a chance of 3 in 10⁸) cost the second
+    one a number it did not need; they are never taken for one image.
+    """
+
+    def __init__(self) -> None:
+        self._seen = _Hashes()
+        # The number that a repeated name got last. Where it is forgotten, the numbers are tried from the first again.
+        self._numbers: dict[str, int] = {}
+
+    def __call__(self, name: str) -> str:
+        unique = name
+        while not self._seen.add(_hash(unique)):
+            number = self._numbers.pop(name, 1) + 1
+            if len(self._numbers) >= _MOST_NUMBERS:
+                self._numbers.clear()
+            self._numbers[name] = number
+            unique = f"{name}#{number}"
+        return unique
+
+
+class _Hashes:
+    """A set of 64-bit numbers: sorted arrays by their first bits, so that an insertion moves few of them."""
+
+    def __init__(self) -> None:
+        self._buckets = [array("Q") for _ in range(1 << _BUCKET_BITS)]
+
+    def add(self, number: int) -> bool:
+        """Add a number; False where it is there already."""
+        bucket = self._buckets[number >> (64 - _BUCKET_BITS)]
+        place = bisect_left(bucket, number)
+        if place < len(bucket) and bucket[place] == number:
+            return False
+        bucket.insert(place, number)
+        return True
+
+
+def _hash(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
