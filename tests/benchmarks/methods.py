@@ -54,6 +54,8 @@ def main() -> None:
             theirs = partial(cam, input_tensor=x[:1], targets=wanted)
             run = ours.of([method], LAYER, count=1)
             line(f"{method} / grad-cam", *alternately(run, theirs, rounds), least, distance(run(), naive[method]))
+        run = ours.of(["scorecam"], LAYER, count=1, compiled=32)
+        line("scorecam --compile / grad-cam", *alternately(run, theirs, 3), "≥ 3", distance(run(), naive["scorecam"]))
         run = ours.of(["scorecam"], LAYER, count=1, precision="bf16")
         line(
             "scorecam in bf16 / grad-cam", *alternately(run, theirs, 1), "reported", distance(run(), naive["scorecam"])
@@ -70,13 +72,16 @@ class Bench:
         self.model, self.inputs = model, inputs
 
     def of(
-        self, methods: Sequence[str], layer: str, count: int = 0, precision: str = "fp32"
+        self, methods: Sequence[str], layer: str, count: int = 0, precision: str = "fp32", compiled: int = 0
     ) -> Callable[[], np.ndarray]:
-        """A call that gives the first map of the first image."""
+        """A call that gives the first map of the first image; ``compiled``: in batches of so many."""
         layers = resolve_layers(self.model, [layer])
         options = ExplainOptions(precision=precision, precision_given=True)
         explainer = Explainer(self.model, layers, methods, options)
         inputs = self.inputs[: count or len(self.inputs)]
+        if compiled:
+            explainer, result = explainer.compiled(inputs[:1].repeat(compiled, 1, 1, 1))
+            assert result.works, result.note
 
         def run() -> np.ndarray:
             explained = explainer(inputs, lambda z: z.argmax(1, keepdim=True), list(range(len(inputs))))

@@ -2,6 +2,7 @@
 
 On one thread, and counted in processor time, which other programs on the machine hardly change. The share is that of
 the forward pass in all the work of an image: what a run could reach of the forward pass's rate if no core ever idled.
+``--compile`` adds the compiled forward pass against `cam run --compile`.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import argparse
+import itertools
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import torch._inductor.config as inductor
 
 from camcli import RunConfig, run
 from camcli.models import load_model
@@ -38,28 +42,29 @@ class _Stopwatch(Watcher):
         self.began = time.process_time()
 
 
-def forward_milliseconds(name: str, precision: str) -> float:
-    """Of the best eager forward pass, an image."""
+def forward_milliseconds(name: str, precision: str, *, compiled: bool) -> float:
+    """Of the best eager or of the compiled forward pass, an image."""
     model = load_model(f"factory:tests.benchmarks.models:{name}", device=torch.device("cpu"))
     inputs = torch.randn(BATCH, 3, 224, 224)
     half = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
-    with model.prepared() as module, tuned(model) as tuning, torch.no_grad(), half:
+    with model.prepared() as module, tuned(model) as tuning, torch.no_grad(), half, inductor.patch(freezing=True):
         inputs = tuning.arranged(inputs)
-        module(inputs)
+        run = torch.compile(module) if compiled else module
+        run(inputs)
         start = time.process_time()
         for _ in range(IMAGES // BATCH):
-            module(inputs)
+            run(inputs)
         return 1000 * (time.process_time() - start) / IMAGES
 
 
-def run_milliseconds(name: str, precision: str, folder: Path) -> float:
+def run_milliseconds(name: str, precision: str, folder: Path, *, compiled: bool) -> float:
     """Of the whole run but its start, an image; the second of two, since the first one warms up."""
     for _ in range(2):
         watch = _Stopwatch()
         config = RunConfig(
             image_path=(str(folder / "images"),), output_dir=str(folder / "out"), overwrite=True, device="cpu",
             model=f"factory:tests.benchmarks.models:{name}", layer=(models.LAYERS[name],), save=("overlay",),
-            batch_size=str(BATCH), precision=precision,
+            batch_size=str(BATCH), precision=precision, compile=compiled,
         )  # fmt: skip
         explained = run(config, watch=watch).explained
         spent = 1000 * (time.process_time() - watch.began) / explained
@@ -67,15 +72,19 @@ def run_milliseconds(name: str, precision: str, folder: Path) -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--compile", action="store_true", help="the compiled forward pass and `cam run --compile` too")
+    ways = (False, True) if parser.parse_args().compile else (False,)
     print("\n".join(describe_machine()), flush=True)
     print("\n| | forward pass, ms | file to file, ms | share of the forward pass |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as temporary:
         make_photographs(Path(temporary) / "images", IMAGES)
         for name in models.LAYERS:
-            for precision in ("fp32", "bf16"):
-                alone = forward_milliseconds(name, precision)
-                whole = run_milliseconds(name, precision, Path(temporary))
-                print(f"| {name} {precision} | {alone:.1f} | {whole:.1f} | {alone / whole:.2f} |", flush=True)
+            for precision, compiled in itertools.product(("fp32", "bf16"), ways):
+                alone = forward_milliseconds(name, precision, compiled=compiled)
+                whole = run_milliseconds(name, precision, Path(temporary), compiled=compiled)
+                how = " compiled" if compiled else ""
+                print(f"| {name} {precision}{how} | {alone:.1f} | {whole:.1f} | {alone / whole:.2f} |", flush=True)
 
 
 if __name__ == "__main__":
