@@ -30,7 +30,7 @@ from tests.benchmarks import models
 from tests.benchmarks.machine import describe_machine
 from tests.benchmarks.photographs import make_photographs
 
-BATCH, IMAGES = 16, 64
+BATCH, IMAGES = 16, 256
 
 
 class _Stopwatch(Watcher):

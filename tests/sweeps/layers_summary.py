@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
+BARELY = 0.8
 STATUSES = ("proven", "refused", "wrong", "failed")
 
 CHECKS = """`proven`: the layout of the automatic layer is proven by the package, and the sweep's own check agrees: a
@@ -99,6 +100,7 @@ def by_family(table: Row) -> list[str]:
         "ended, models with the least work first.",
         "",
         CHECKS,
+        *_unmeasured(rows),
         "",
         "| family | class | models | " + " | ".join(STATUSES) + " | by a relative | layers, layouts |",
         "|---|---|---|" + "---|" * (len(STATUSES) + 2),
@@ -116,12 +118,31 @@ def by_family(table: Row) -> list[str]:
         for name, row in sorted(rows.items())
         if row["status"] != "proven"
     ] or ["None."]
+    lines += ["", f"## Barely proven: agreement below {BARELY}", ""]
+    lines += [
+        f"- {name}: {row['path']} ({row['module']}), {row['layout']} {_grid(row)}, agreement {row['agreement']}"
+        for name, row in sorted(rows.items())
+        if row.get("agreement", 1) < BARELY
+    ] or ["None."]
     lines += ["", "## Not examined, and the examined relative of the same class", ""]
     lines += [
         f"- {name} ({row['reason']}): {row['by'] or 'no relative examined'}"
         for name, row in sorted(represented.items())
     ] or ["None."]
     return lines
+
+
+def _unmeasured(rows: dict[str, Row]) -> list[str]:
+    """How far the models that were examined before evenness was asked for are shown in another way."""
+    older = [row for row in rows.values() if "evenness" not in row and row.get("grid")]
+    if not older:
+        return []
+    alike = sum(row["grid"][0] * row["input_size"][2] == row["grid"][1] * row["input_size"][1] for row in older)
+    return [
+        "",
+        f"{len(older)} of the models were examined before the check asked how far rows and columns are followed; "
+        f"{alike} of these have a grid of exactly the image's aspect, as no wrong factorisation has.",
+    ]
 
 
 def _versions(table: Row) -> str:
