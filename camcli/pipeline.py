@@ -24,7 +24,7 @@ from camcli.config import RunConfig, scale_limits
 from camcli.drawing import Drawer
 from camcli.errors import OutputError
 from camcli.explaining import Explaining
-from camcli.flow import Clock, Stop, in_order
+from camcli.flow import Clock, Stop, give_way, in_order
 from camcli.images import Entry, pillow_limits, was_replaced
 from camcli.items import Failed, Loaded, held_bytes
 from camcli.load import make_loader
@@ -141,8 +141,8 @@ class Stream:
         draw = Drawer(setup, self.folder.writer, self.clock)
         ahead = 2 * setup.batch_size + threads
         with (
-            ThreadPoolExecutor(threads, "load") as loaders,
-            ThreadPoolExecutor(threads, "draw") as drawers,
+            ThreadPoolExecutor(threads, "load", give_way) as loaders,
+            ThreadPoolExecutor(threads, "draw", give_way) as drawers,
             closing(in_order(loaders, load, entries, ahead, held_bytes)) as loaded,
             closing(in_order(drawers, draw, explaining.stream(self._wanted(loaded)), ahead, held_bytes)) as rows,
         ):

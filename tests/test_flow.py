@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -9,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from camcli.flow import MOST_BYTES, Clock, Stop, in_order
+from camcli.flow import MOST_BYTES, Clock, Stop, give_way, in_order
 
 
 def test_results_come_in_order_whatever_finishes_first() -> None:
@@ -128,3 +130,14 @@ def test_the_first_signal_counts() -> None:
     stop.request(15)
     assert stop
     assert stop.signal == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux only")
+def test_workers_give_way_and_this_thread_does_not() -> None:
+    def of_this_thread() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before = of_this_thread()
+    with ThreadPoolExecutor(1, initializer=give_way) as pool:
+        assert pool.submit(of_this_thread).result() == min(19, before + 5)
+    assert of_this_thread() == before
