@@ -54,7 +54,7 @@ def main() -> None:
             theirs = partial(cam, input_tensor=x[:1], targets=wanted)
             run = ours.of([method], LAYER, count=1)
             line(f"{method} / grad-cam", *alternately(run, theirs, rounds), least, distance(run(), naive[method]))
-        run = ours.of(["scorecam"], LAYER, count=1, compiled=32)
+        run = ours.of(["scorecam"], LAYER, count=1, compiled=8)
         line("scorecam --compile / grad-cam", *alternately(run, theirs, 3), "≥ 3", distance(run(), naive["scorecam"]))
         run = ours.of(["scorecam"], LAYER, count=1, precision="bf16")
         line(
