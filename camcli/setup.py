@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from camcli.capture import noise
 from camcli.config import RunConfig, parse_floats, parse_input_size, positive_or_auto, scale_limits
 from camcli.device import choose_device, choose_precision, device_name
 from camcli.errors import DeviceError, SourceError
@@ -170,7 +171,9 @@ def at_speed(setup: Setup) -> Iterator[Setup]:
 def _compiled(setup: Setup) -> Setup:
     """The same with the part before the target layer compiled, where that works."""
     tuning = setup.tuning
-    explainer, result = setup.explainer.compiled(tuning.arranged(_noise(setup.model, setup.batch_size)))
+    explainer, result = setup.explainer.compiled(
+        tuning.arranged(noise(setup.model.preprocessing, setup.batch_size, setup.device))
+    )
     tuning = replace(tuning, compiled=result.works, notes=(*tuning.notes, result.note))
     return replace(setup, explainer=explainer, tuning=tuning)
 
@@ -182,19 +185,12 @@ def _batch_size(config: RunConfig, explainer: Explainer, model: Model, earlier: 
     if model.device.type != "cuda":
         return _BATCH[model.device.type]
     try:
-        return cuda_batch(lambda size: explainer.rehearse(_noise(model, size)), model.device)
+        return cuda_batch(lambda size: explainer.rehearse(noise(model.preprocessing, size, model.device)), model.device)
     except torch.cuda.OutOfMemoryError as error:
         raise DeviceError(
             f"--device {model.device}: one image does not fit into its memory with model {model.name}. Free some, "
             "take a smaller --input-size, or run on the CPU (--device cpu)."
         ) from error
-
-
-def _noise(model: Model, count: int) -> torch.Tensor:
-    """Inputs (count, C, H, W) on the model's device."""
-    shape = model.preprocessing
-    made = torch.randn(count, shape.channels, shape.height, shape.width, generator=torch.Generator().manual_seed(0))
-    return made.to(model.device)
 
 
 def _limits(config: RunConfig, earlier: Mapping[str, Sequence[float]] | None) -> dict[str, tuple[float, float]]:

@@ -2,6 +2,7 @@
 
 from camcli.capture.cut import Captured, Forward, capture, frozen, gradients_of
 from camcli.capture.learn import learn_tail
+from camcli.capture.noise import noise
 from camcli.capture.replay import Memo, Tail
 
-__all__ = ["Captured", "Forward", "Memo", "Tail", "capture", "frozen", "gradients_of", "learn_tail"]
+__all__ = ["Captured", "Forward", "Memo", "Tail", "capture", "frozen", "gradients_of", "learn_tail", "noise"]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from camcli.capture import noise
 from camcli.errors import CamError
 from camcli.evaluation.rows import Row
 from camcli.explainer import Explainer
@@ -111,16 +111,11 @@ def _explainer(setup: Setup, n: int) -> tuple[Explainer, tuple[int, int] | None,
     model: Model = dataclasses.replace(setup.model, preprocessing=large)
     try:
         explainer = Explainer(model, layers, setup.config.method, options)
-        explainer(_noise(pre, n, setup.device), lambda logits: torch.zeros(len(logits), 1, dtype=torch.int64), [0])
+        explainer(noise(large, 1, setup.device), lambda logits: torch.zeros(len(logits), 1, dtype=torch.int64), [0])
     except (CamError, RuntimeError, AssertionError, ValueError) as error:
         # A model with an input of fixed size says so in its own way; there is no telling beforehand.
         return setup.explainer, own, f"the model takes no other input size ({str(error).splitlines()[0]})"
     return explainer, None, None
-
-
-def _noise(pre: Preprocessing, n: int, device: torch.device) -> Tensor:
-    drawn = torch.randn(1, pre.channels, n * pre.height, n * pre.width, generator=torch.Generator().manual_seed(0))
-    return drawn.to(device)
 
 
 def _times(grid: tuple[int, int], n: int) -> tuple[int, int]:

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camcli.capture import Forward, capture, frozen
+from camcli.capture import Forward, capture, frozen, noise
 from camcli.errors import ConfigError, MethodError
 from camcli.explainer.access import Chunks
 from camcli.explainer.augment import averaged, variants
 from camcli.explainer.batch import Batch
 from camcli.explainer.options import Choose, Explained, ExplainedModel, ExplainOptions, Progress, Target
-from camcli.explainer.plan import Plan, in_layer_order, noise
+from camcli.explainer.plan import Plan, in_layer_order
 from camcli.explainer.requirements import require
 from camcli.layers.structure import main_tensor
 from camcli.methods import Method, Score, find_method, parse_options, probabilities
@@ -133,8 +133,7 @@ class Explainer:
         classless = model.num_classes is None
         self._check(methods, classless)
         logits = _no_logits if classless else model.logits
-        shape = model.preprocessing
-        inputs = noise(3, shape.channels, (shape.height, shape.width), device)
+        inputs = noise(model.preprocessing, 3, device)
         sigmoid = model.multi_label or model.num_classes == 1
         plan = Plan(
             methods=methods,

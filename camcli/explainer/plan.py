@@ -7,8 +7,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
-from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from camcli.capture import Forward, Tail
@@ -108,9 +106,3 @@ class Plan:
 def in_layer_order(layers: Sequence[Target], seen: Sequence[str]) -> tuple[Target, ...]:
     """The layers in the order in which a pass came by them."""
     return tuple(sorted(layers, key=lambda layer: seen.index(layer.path)))
-
-
-def noise(count: int, channels: int, size: tuple[int, int], device: torch.device) -> Tensor:
-    """Inputs (count, channels, H, W) to try a model with; the same every time."""
-    made = torch.randn(count, channels, *size, generator=torch.Generator().manual_seed(0))
-    return made.to(device)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from camcli.capture.noise import noise
 from camcli.speed.tuned import TunedModel, tuned
 
 
@@ -27,10 +28,7 @@ def forward_rate(
         seconds: about how long to measure.
     """
     with _in_setting(model, setting) as (module, arranged), torch.no_grad(), _autocast(model.device, precision):
-        shape = model.preprocessing
-        generator = torch.Generator().manual_seed(0)
-        images = torch.randn(batch_size, shape.channels, shape.height, shape.width, generator=generator)
-        inputs = arranged(images.to(model.device))
+        inputs = arranged(noise(model.preprocessing, batch_size, model.device))
         _timed(module, inputs)
         taken: list[float] = []
         while len(taken) < 3 or sum(taken) < seconds:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from camcli.capture.noise import noise
 from camcli.speed.dataflow import find_pairs, tensors_in
 from camcli.speed.fold import fold
 
@@ -77,7 +78,7 @@ def tuned(model: TunedModel, watched: Collection[str] = (), *, folding: bool = T
     _ = model.weights_sha256  # remembered from here on: what is recorded is the weights as they were loaded
     module = model.module
     run = partial(_run, module, watched)
-    image = _noise(model)
+    image = noise(model.preprocessing, 1, model.device)
     before: list[Tensor] = []
     with _exact():
         plain = is_plain(module)
@@ -146,12 +147,6 @@ def _exact() -> Iterator[None]:
         yield
     finally:
         cudnn.allow_tf32 = before
-
-
-def _noise(model: TunedModel) -> Tensor:
-    shape = model.preprocessing
-    image = torch.randn(1, shape.channels, shape.height, shape.width, generator=torch.Generator().manual_seed(0))
-    return image.to(model.device)
 
 
 def is_plain(module: nn.Module) -> bool:
