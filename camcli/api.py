@@ -25,7 +25,7 @@ from camcli.layers import resolve_layers
 from camcli.models import Model
 from camcli.render import Drawing, Style, make_canvas, normalise
 from camcli.setup import explain_options, needs_gradient
-from camcli.targets import NO_SLOT, Slot, choose_targets, parse_target
+from camcli.targets import NO_SLOT, Slot, choose_targets, highest, parse_target
 
 ImageLike: TypeAlias = "str | os.PathLike[str] | np.ndarray | Image.Image"
 
@@ -164,7 +164,7 @@ def _result(
         size = (model.preprocessing.height, model.preprocessing.width)
         chosen = target(index, slots[key.slot].chosen_by)
         maps["/".join(levels)] = MapResult(raw[i].numpy(), chosen, key.layer, view, image.image, size)
-    top = np.argsort(-logits.numpy(), kind="stable")[:5]
+    top = highest(logits.numpy(), 5)
     return Result(tuple(target(int(index), "predicted") for index in top), maps)
 
 

@@ -112,13 +112,21 @@ def _inner_share(n: int) -> np.ndarray:
 def _box(heat: np.ndarray, view: View, size: tuple[int, int], model_size: tuple[int, int]) -> list[float] | None:
     height, width = model_size
     full = cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
-    hot = (full >= 0.5 * float(full.max())).astype(np.uint8)
-    left, top, across, down = cv2.boundingRect(hot)  # components are looked for where there are any
-    _, _, stats, _ = cv2.connectedComponentsWithStats(hot[top : top + down, left : left + across], connectivity=8)
-    x, y, w, h, _ = max(stats[1:].tolist(), key=lambda s: s[cv2.CC_STAT_AREA])
-    x, y = x + left, y + top
+    x, y, w, h = _largest_component((full >= 0.5 * float(full.max())).astype(np.uint8))
     place = _Placer(view, (height, width), size)
     return [*place.point(x, y), *place.point(x + w, y + h)]
+
+
+def _largest_component(hot: np.ndarray) -> tuple[int, int, int, int]:
+    """Left, top, width and height of the 8-connected component of the most pixels; of equals, the first met by rows."""
+    left, top, width, height = cv2.boundingRect(hot)
+    part = hot[top : top + height, left : left + width]
+    outlines, _ = cv2.findContours(part, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    if len(outlines) == 1:  # the usual case, known without labelling every pixel
+        return left, top, width, height
+    _, _, found, _ = cv2.connectedComponentsWithStats(part, connectivity=8)
+    x, y, width, height, _ = max(found[1:].tolist(), key=lambda each: each[cv2.CC_STAT_AREA])
+    return left + x, top + y, width, height
 
 
 def native_copy(raw: np.ndarray) -> dict[str, Any] | None:

@@ -6,7 +6,9 @@ the last bits of a result while other neighbours in a batch of the same size do 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,15 +16,28 @@ import torch
 
 from camcli.errors import CamError, ImageError
 from camcli.explainer import Explained, MapKey
-from camcli.flow import Clock
+from camcli.flow import Clock, in_order
 from camcli.guard import described, is_device_lost, is_out_of_memory
-from camcli.images import to_input
+from camcli.images import Sender, Sent, to_input
 from camcli.items import ChosenClass, ClassMap, Explanation, Failed, Loaded, seed_of
 from camcli.setup import Setup
 from camcli.targets import NO_SLOT, choose_targets, slots_of
 
 _MOST_WAITING = 1024
 """Failed images that may wait behind an unfilled batch before it is explained as it is."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """What goes through the model together.
+
+    Attributes:
+        images: good ones, at most as many as a batch holds, and failed ones in their places.
+        sent: the pixels of the good ones, padded to a batch, where they are on their way to the device already.
+    """
+
+    images: list[Loaded | Failed]
+    sent: Sent | None = None
 
 
 @dataclass
@@ -38,6 +53,7 @@ class Explaining:
     setup: Setup
     clock: Clock
     size: int = field(init=False)
+    _sender: Sender | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.size = self.setup.batch_size
@@ -45,16 +61,57 @@ class Explaining:
     def stream(self, images: Iterable[Loaded | Failed]) -> Iterator[Explanation | Failed]:
         """Explanations in the order of the images; what failed before passes through in its place."""
         for group in in_batches(images, self.setup.batch_size):
-            good = [image for image in group if isinstance(image, Loaded)]
-            explanations = iter(self._explain(good) if good else [])
-            for image in group:
-                yield next(explanations) if isinstance(image, Loaded) else image
+            yield from self._explained(Group(group))
 
-    def _explain(self, batch: list[Loaded]) -> list[Explanation | Failed]:
+    def stream_ahead(
+        self, images: Iterable[Loaded | Failed], ending: Callable[[], bool]
+    ) -> Generator[Explanation | Failed, None, None]:
+        """The same with the model in a thread of its own, a batch ahead of the reader.
+
+        So it does not wait until the last batch is drawn and written down, which on an accelerator takes as long as a
+        pass. The reader must not use the model meanwhile.
+
+        Args:
+            images: what is to be explained.
+            ending: asked before a batch is begun; once it says yes, no other is, and its images are left out.
+        """
+
+        def explained(group: Group) -> list[Explanation | Failed]:
+            return [] if ending() else self._explained(group)
+
+        if self.setup.device.type == "cuda":
+            self._sender = Sender(self.setup.device)
+        groups = map(self._sent, in_batches(images, self.setup.batch_size))
+        with (
+            ThreadPoolExecutor(1, "model", torch.set_num_threads, (torch.get_num_threads(),)) as thread,
+            closing(in_order(thread, explained, groups, window=2)) as batches,
+        ):
+            for batch in batches:
+                yield from batch
+
+    def _sent(self, images: list[Loaded | Failed]) -> Group:
+        """Begin to copy a batch to the accelerator, while that is busy with the one before."""
+        good = [image for image in images if isinstance(image, Loaded)]
+        if self._sender is None or not good or self.size < self.setup.batch_size:
+            return Group(images)
+        try:
+            return Group(images, self._sender([image.pixels for image in self._padded(good)]))
+        except RuntimeError:  # no memory, or the device is lost: the pass will meet the same, where it is dealt with
+            return Group(images)
+
+    def _padded(self, images: list[Loaded]) -> list[Loaded]:
+        return images + [images[-1]] * (self.size - len(images))
+
+    def _explained(self, group: Group) -> list[Explanation | Failed]:
+        good = [image for image in group.images if isinstance(image, Loaded)]
+        explanations = iter(self._explain(good, group.sent) if good else [])
+        return [next(explanations) if isinstance(image, Loaded) else image for image in group.images]
+
+    def _explain(self, batch: list[Loaded], sent: Sent | None = None) -> list[Explanation | Failed]:
         done: list[Explanation | Failed] = []
         while len(done) < len(batch):
             part = batch[len(done) : len(done) + self.size]
-            explained = self._try(part)
+            explained = self._try(part, sent if self.size == self.setup.batch_size else None)
             if not isinstance(explained, ImageError):
                 done += [self._explanation(image, explained, i) for i, image in enumerate(part)]
             elif explained.kind == "out-of-memory" and self.size > 1:
@@ -66,12 +123,12 @@ class Explaining:
                 done.append(Failed(part[0].entry, explained, part[0].facts))
         return done
 
-    def _try(self, images: list[Loaded]) -> Explained | ImageError:
+    def _try(self, images: list[Loaded], sent: Sent | None) -> Explained | ImageError:
         """Explain a batch; or why that failed, with nothing left of it in memory (an exception would hold it)."""
         device = self.setup.device
         try:
             with self.clock("model"):
-                return self._pass(images)
+                return self._pass(images, sent)
         except CamError:
             raise
         except Exception as error:
@@ -83,10 +140,9 @@ class Explaining:
                 ) from error
             return ImageError("internal", f"the model failed on it ({described(error)})")
 
-    def _pass(self, images: list[Loaded]) -> Explained:
-        setup = self.setup
-        padded = images + [images[-1]] * (self.size - len(images))
-        pixels = np.stack([image.pixels for image in padded])
+    def _pass(self, images: list[Loaded], sent: Sent | None) -> Explained:
+        setup, padded = self.setup, self._padded(images)
+        pixels = sent() if sent else np.stack([image.pixels for image in padded])
         inputs = setup.tuning.arranged(to_input(pixels, setup.model.preprocessing, setup.device))
         labels, own = [i.label for i in padded], [i.own_target for i in padded]
 

@@ -12,7 +12,7 @@ from camcli.attention import attention, map_status, native_copy, raw_statistics
 from camcli.errors import ImageError
 from camcli.images import Entry, View
 from camcli.render import Canvas
-from camcli.targets import Names, Slot
+from camcli.targets import Names, Slot, highest
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def explained_row(
 ) -> dict[str, Any]:
     """The row of an explained image."""
     loaded = explanation.loaded
-    top = np.argsort(-explanation.logits, kind="stable")[:topk]
+    top = highest(explanation.logits, topk)
     label = loaded.label
     form = _form(loaded.facts)
     form["notes"] = [*form["notes"], *explanation.notes]

@@ -1,7 +1,7 @@
 """The stream of a run. Read this first.
 
     paths ─► decode ─► preprocess ─► batch ─► explain ─► render ─► write ─► journal ─► index
-             └──── threads ─────┘    └─ this thread ─┘   └── threads ──┘    └─ this thread ─┘
+             └──── threads ─────┘             └thread┘   └── threads ──┘    └─ this thread ─┘
 
 The arrows are generators: the last one asks for a row, and each stage pulls what it needs from the one before, only
 as far ahead as its window allows. So memory does not grow with the number of images, results come out in the order
@@ -26,7 +26,7 @@ from camcli.errors import OutputError
 from camcli.explaining import Explaining
 from camcli.flow import Clock, Stop, give_way, in_order
 from camcli.images import Entry, pillow_limits, was_replaced
-from camcli.items import Failed, Loaded, held_bytes
+from camcli.items import held_bytes
 from camcli.load import make_loader
 from camcli.output import Ending, RunFolder, Status, artefacts_intact, open_run, read_header, write_csv, write_index
 from camcli.sampling import sample_limits
@@ -144,7 +144,8 @@ class Stream:
             ThreadPoolExecutor(threads, "load", give_way) as loaders,
             ThreadPoolExecutor(threads, "draw", give_way) as drawers,
             closing(in_order(loaders, load, entries, ahead, held_bytes)) as loaded,
-            closing(in_order(drawers, draw, explaining.stream(self._wanted(loaded)), ahead, held_bytes)) as rows,
+            closing(explaining.stream_ahead(loaded, lambda: self._ending)) as explained,
+            closing(in_order(drawers, draw, explained, ahead, held_bytes)) as rows,
         ):
             for entry, row in rows:
                 self._record(entry, row)
@@ -152,13 +153,6 @@ class Stream:
     @property
     def _ending(self) -> bool:
         return self.ended is not None or bool(self.stop)
-
-    def _wanted(self, loaded: Iterator[Loaded | Failed]) -> Iterator[Loaded | Failed]:
-        """What is loaded, until the run ends: an image that the model has not begun is left for the next time."""
-        for image in loaded:
-            if self._ending:
-                return
-            yield image
 
     def _entries(self) -> Iterator[Entry]:
         """The images that are still to be explained; what an earlier start finished is passed by."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
@@ -127,9 +127,23 @@ def _patch(heat: np.ndarray, model_size: tuple[int, int], canvas: Canvas) -> tup
 
 def colour(placed: np.ndarray, colormap: str) -> np.ndarray:
     """A map in [0, 1] through an OpenCV colour map: (height, width, 3) uint8 BGR."""
-    code = getattr(cv2, f"COLORMAP_{colormap.upper()}")
-    coloured: np.ndarray = cv2.applyColorMap(to_gray(placed), code)
+    gray = to_gray(placed)
+    looked_up = cv2.LUT(gray, _table(colormap)).view(np.uint8).reshape(*gray.shape, 4)
+    coloured: np.ndarray = cv2.cvtColor(looked_up, cv2.COLOR_BGRA2BGR)
     return coloured
+
+
+@lru_cache
+def _table(colormap: str) -> np.ndarray:
+    """The 256 colours as (1, 256) int32, four bytes each.
+
+    OpenCV's ``applyColorMap`` works its table out anew in every call, which takes longer than colouring a picture, and
+    looks up each channel by itself.
+    """
+    code = getattr(cv2, f"COLORMAP_{colormap.upper()}")
+    colours = cv2.applyColorMap(np.arange(256, dtype=np.uint8).reshape(1, 256), code)
+    packed: np.ndarray = cv2.cvtColor(colours, cv2.COLOR_BGR2BGRA).view(np.int32).reshape(1, 256)
+    return packed
 
 
 def to_gray(placed: np.ndarray) -> np.ndarray:

@@ -96,7 +96,7 @@ def choose_targets(
         (N, T) int64; :data:`NO_SLOT` where the image has no such class.
     """
     depth = max([1, *(s.value or 1 for s in (*slots, *own) if s is not None and s.kind == "top")])
-    ranked = np.argsort(-logits, axis=1, kind="stable")[:, :depth]
+    ranked = np.stack([highest(row, depth) for row in logits]) if len(logits) else np.zeros((0, depth), np.int64)
     chosen = np.full((len(logits), len(slots)), NO_SLOT, dtype=np.int64)
     for i in range(len(logits)):
         for t, slot in enumerate(slots_of(slots, own[i])):
@@ -108,6 +108,21 @@ def choose_targets(
             else:
                 chosen[i, t] = ranked[i, (slot.value or 1) - 1 if slot.kind == "top" else 0]
     return chosen
+
+
+def highest(logits: np.ndarray, count: int) -> np.ndarray:
+    """The classes of the ``count`` highest of (C,) logits, best first; ties go to the lower index, NaN comes last."""
+    logits = np.where(np.isnan(logits), -np.inf, logits)
+    if count == 1 and len(logits):
+        return np.array([logits.argmax()])
+    if count < len(logits):  # sorting a thousand logits takes longer than all else that is done with them
+        least = np.partition(logits, -count)[-count]
+        candidates = np.flatnonzero(logits >= least)
+    else:
+        candidates = np.arange(len(logits))
+    order = np.argsort(-logits[candidates], kind="stable")[:count]
+    found: np.ndarray = candidates[order]
+    return found
 
 
 def slots_of(slots: Sequence[Slot], own: Slot | None) -> Sequence[Slot]:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import ndimage
 
 from camcli.attention import attention, border_share, entropy, map_status, native_copy, raw_statistics, read_native
 from camcli.images import View
@@ -96,6 +97,23 @@ def test_the_box_is_of_the_largest_component() -> None:
     x0, y0, x1, y1 = attention(raw, View(0, 0, 140, 140), (140, 140), (140, 140))["box"]
     assert (x0, y0) == (pytest.approx(80, abs=2), pytest.approx(80, abs=2))
     assert (x1, y1) == (pytest.approx(120, abs=2), pytest.approx(120, abs=2))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_box_is_that_of_labelling_every_pixel(seed: int) -> None:
+    """On blobs of many shapes: one alone, several, rings, and a large one inside a thin ring."""
+    rng = np.random.default_rng(seed)
+    raw = ndimage.gaussian_filter(rng.random((40, 60)), rng.uniform(0.5, 9)).astype(np.float32)
+    if seed % 4 == 0:
+        raw[:] = 0
+        raw[2:37, 5:55] = 1
+        raw[3:36, 6:54] = 0
+        raw[10:30, 20:45] = 1
+    labels, _ = ndimage.label(raw >= 0.5 * raw.max(), structure=np.ones((3, 3)))
+    largest = 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+    rows, columns = ndimage.find_objects(labels)[largest - 1]
+    found = attention(raw, View(0, 0, 60, 40), (60, 40), (40, 60))["box"]
+    assert found == [columns.start, rows.start, columns.stop, rows.stop]
 
 
 def test_positions_are_clipped_to_the_image() -> None:

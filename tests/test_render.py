@@ -12,7 +12,7 @@ from PIL import Image
 
 from camcli.config import COLORMAPS
 from camcli.images import View
-from camcli.render import DIMMED, Canvas, Drawing, Style, encode, extension, make_canvas, normalise, place
+from camcli.render import DIMMED, Canvas, Drawing, Style, colour, encode, extension, make_canvas, normalise, place
 
 RNG = np.random.default_rng(0)
 
@@ -99,6 +99,13 @@ def test_every_colormap_of_the_list_is_opencvs(name: str) -> None:
     drawn = Drawing(raw, canvas, (16, 16), Style(colormap=name)).heatmap
     table = cv2.applyColorMap(np.arange(256, dtype=np.uint8).reshape(16, 16), getattr(cv2, f"COLORMAP_{name.upper()}"))
     assert np.abs(drawn.astype(int) - table).max() <= 3  # bilinear edges
+
+
+@pytest.mark.parametrize("name", COLORMAPS)
+def test_colours_are_those_of_opencv(name: str) -> None:
+    placed = np.arange(256, dtype=np.float32).reshape(8, 32) / 255
+    plain = cv2.applyColorMap(np.arange(256, dtype=np.uint8).reshape(8, 32), getattr(cv2, f"COLORMAP_{name.upper()}"))
+    assert np.array_equal(colour(placed, name), plain)
 
 
 def test_artefacts_can_be_read_back() -> None:

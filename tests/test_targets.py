@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from camcli.errors import TargetError
-from camcli.targets import NO_SLOT, Slot, choose_targets, parse_target
+from camcli.targets import NO_SLOT, Slot, choose_targets, highest, parse_target
 
 
 class Names:
@@ -72,6 +76,15 @@ def test_ties_go_to_the_lower_index() -> None:
     assert choose_targets(np.zeros((1, 4), np.float32), parse_target("top:3", None, 4), [None], [None]).tolist() == [
         [0, 1, 2]
     ]
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 1.0, 2.5, -3.0, math.inf, -1e30, math.nan]), max_size=12),
+    st.integers(min_value=1, max_value=15),
+)
+def test_the_highest_are_those_of_a_plain_stable_sort(logits: list[float], count: int) -> None:
+    plain = sorted(range(len(logits)), key=lambda i: (math.isnan(logits[i]), -logits[i], i))
+    assert highest(np.array(logits, np.float32), count).tolist() == plain[:count]
 
 
 def test_slot_keys_are_distinct_path_levels() -> None:

@@ -10,7 +10,7 @@ from camcli.images.preprocess import IMAGENET_MEAN, IMAGENET_STD, Prepared, Prep
 from camcli.images.reading import read, was_replaced
 from camcli.images.resample import INTERPOLATIONS
 from camcli.images.sources import Sources
-from camcli.images.tensors import to_input
+from camcli.images.tensors import Sender, Sent, to_input
 
 __all__ = [
     "IMAGENET_MEAN",
@@ -25,6 +25,8 @@ __all__ = [
     "Prepared",
     "Preprocessing",
     "Problem",
+    "Sender",
+    "Sent",
     "Size",
     "Sources",
     "TarMember",

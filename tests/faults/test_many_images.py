@@ -41,7 +41,7 @@ def make_loader(setup, clock):
 explained = []
 _explain = Explaining._explain
 
-def explain(self, batch):
+def explain(self, batch, sent=None):
     if not explained:
         explained.append(_explain(self, batch[:1])[0])
     return [replace(explained[0], loaded=image) for image in batch]
