@@ -123,8 +123,9 @@ def record(module: nn.Module, feed: Feed, image: Tensor, score_of: Callable[[Any
 
 def _gradients(score: Tensor, edges: Sequence[GradientEdge], scale: float) -> list[Tensor | None]:
     """Gradients of the score; with a scale, those of the score so many times as large, divided by it again."""
-    weight = torch.full_like(score, scale)
-    found = torch.autograd.grad(score, edges, weight, retain_graph=True, allow_unused=True)
+    with torch.enable_grad():  # not by grad_outputs, for which torch imports a library of symbolic algebra first
+        scaled = score * scale
+    found = torch.autograd.grad(scaled, edges, retain_graph=True, allow_unused=True)
     if scale == 1.0:
         return list(found)
     if not all(bool(gradient.isfinite().all()) for gradient in found if gradient is not None):
