@@ -83,7 +83,7 @@ class Explaining:
             self._sender = Sender(self.setup.device)
         groups = map(self._sent, in_batches(images, self.setup.batch_size))
         with (
-            ThreadPoolExecutor(1, "model", torch.set_num_threads, (torch.get_num_threads(),)) as thread,
+            ThreadPoolExecutor(1, "model", settings_of_this_thread()) as thread,
             closing(in_order(thread, explained, groups, window=2)) as batches,
         ):
             for batch in batches:
@@ -182,6 +182,18 @@ class Explaining:
             chosen = ChosenClass(target, slots[key.slot].chosen_by) if not setup.classless else None
             slot_key = setup.slots[key.slot].key
             yield ClassMap(key.method, key.layer, slot_key, chosen, explained.maps[key][i].numpy())
+
+
+def settings_of_this_thread() -> Callable[[], None]:
+    """What makes another thread compute as this one does, where torch keeps a setting for each thread."""
+    count, device = torch.get_num_threads(), torch.get_default_device()
+
+    def take_over() -> None:
+        torch.set_num_threads(count)
+        if device.type != "cpu":
+            torch.set_default_device(device)
+
+    return take_over
 
 
 _NO_LABEL = (
