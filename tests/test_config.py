@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from camcli.config import RunConfig, Scale, parse_input_size, scale_limits
+from camcli.config import RunConfig
 from camcli.config_file import read_config_file
 from camcli.errors import ConfigError
+from camcli.values import Scale, parse_input_size, scale_limits
 
 
 def test_lists_are_tuples_and_comma_lists_are_split() -> None:

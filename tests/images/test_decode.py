@@ -1,4 +1,4 @@
-"""Decoding: every kind of file becomes upright RGB, or an error that says what is wrong with it."""
+"""Decoding: every kind of file becomes upright, or an error that says what is wrong with it; colours in test_rgb."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from camcli.errors import ImageError
-from camcli.images import IMAGE_EXTENSIONS, Decoded, DecodeSettings, decode, pillow_limits
+from camcli.images import IMAGE_EXTENSIONS, DecodeSettings, decode, pillow_limits
 from camcli.images.decode import FORMATS
-from tests.images.files import encoded, gradient, photo, png_of_size
+from tests.images.decoding import failure, pixels
+from tests.images.files import encoded, photo, png_of_size
 
 EXIF_FORMATS = ["JPEG", "WEBP", "PNG", "TIFF"]
 UNDO = {
@@ -29,19 +29,6 @@ UNDO = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
-
-
-def pixels(decoded: Decoded) -> np.ndarray:
-    assert decoded.image.mode == "RGB"
-    return np.asarray(decoded.image)
-
-
-def failure(data: bytes, **settings: object) -> ImageError:
-    with pillow_limits(), pytest.raises(ImageError) as caught:
-        decode(data, DecodeSettings(**settings))  # type: ignore[arg-type]
-    assert "\n" not in caught.value.message
-    assert "0x" not in caught.value.message, "an address differs from run to run"
-    return caught.value
 
 
 def test_what_is_known_of_a_file() -> None:
@@ -73,96 +60,6 @@ def test_damaged_exif_costs_a_note_and_not_the_image() -> None:
     data = encoded(photo(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\xff\xff\xff\xff\0")
     with pillow_limits():
         assert decode(data).image.size == (96, 64)
-
-
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "PA"])
-def test_alpha_lies_over_white(mode: str) -> None:
-    rgba = Image.new("RGBA", (20, 10), (0, 0, 0, 255))
-    rgba.paste((0, 0, 0, 0), (0, 0, 10, 10))  # the left half is transparent black
-    if mode == "P":
-        palette = Image.new("P", (20, 10), 1)
-        palette.putpalette([0, 0, 0, 0, 0, 0])
-        palette.paste(0, (0, 0, 10, 10))
-        data = encoded(palette, "PNG", transparency=0)
-    elif mode == "PA":
-        image = rgba.convert("PA")
-        data = encoded(image.convert("LA"), "TIFF")
-    else:
-        data = encoded(rgba.convert(mode), "PNG")
-    seen = pixels(decode(data))
-    assert (seen[:, :10] == 255).all()
-    assert (seen[:, 10:] == 0).all()
-
-
-def test_half_transparent_is_half_white() -> None:
-    seen = pixels(decode(encoded(Image.new("RGBA", (4, 4), (100, 0, 200, 128)), "PNG")))
-    assert np.abs(seen[0, 0].astype(int) - [177, 127, 227]).max() <= 1
-
-
-def test_a_colour_declared_transparent_is_white() -> None:
-    image = photo()
-    image.paste((1, 2, 3), (0, 0, 10, 10))
-    seen = pixels(decode(encoded(image, "PNG", transparency=(1, 2, 3))))
-    assert (seen[:10, :10] == 255).all()
-    assert np.array_equal(seen[20:], np.asarray(image)[20:])
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
-def test_cmyk(kind: str) -> None:
-    decoded = decode(encoded(photo().convert("CMYK"), kind, **({"quality": 95} if kind == "JPEG" else {})))
-    assert np.abs(pixels(decoded).astype(int) - np.asarray(photo())).mean() < 4
-
-
-def test_one_bit_is_black_and_white() -> None:
-    image = Image.fromarray(gradient() > 0.5)
-    assert set(np.unique(pixels(decode(encoded(image, "PNG"))))) == {0, 255}
-
-
-@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
-def test_sixteen_bit_grey_keeps_its_range(kind: str) -> None:
-    values = np.rint(gradient() * 65535).astype(np.uint16)
-    seen = pixels(decode(encoded(Image.fromarray(values), kind)))[0, :, 0]
-    assert np.array_equal(seen, np.arange(256))
-    dim = pixels(decode(encoded(Image.fromarray(values // 4), kind)))[0, :, 0]
-    assert dim.max() == 64
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "rule"),
-    [
-        (0.0, 1.0, "share"),
-        (0.0, 255.0, "own"),
-        (0.0, 1000.0, "stretched"),
-        (-3.0, 5.0, "stretched"),
-        (0.0, 3e38, "stretched"),
-        (-3e38, 3e38, "stretched"),
-    ],
-)
-def test_floats_are_scaled_and_never_saturated(low: float, high: float, rule: str) -> None:
-    values = (low + gradient() * (high - low)).astype(np.float32)
-    decoded = decode(encoded(Image.fromarray(values), "TIFF"))
-    assert np.abs(pixels(decoded)[0, :, 0].astype(int) - np.arange(256)).max() <= 1
-    assert bool(decoded.notes) == (rule == "stretched")
-
-
-def test_a_dim_float_image_stays_dim() -> None:
-    assert pixels(decode(encoded(Image.fromarray((gradient() * 0.5).astype(np.float32)), "TIFF"))).max() == 128
-
-
-def test_floats_that_are_no_numbers() -> None:
-    values = gradient().astype(np.float32).copy()
-    values[0, :3] = np.nan, np.inf, -np.inf
-    seen = pixels(decode(encoded(Image.fromarray(values), "TIFF")))
-    assert seen[0, :3, 0].tolist() == [0, 255, 0]
-    none = Image.fromarray(np.full((4, 4), np.nan, np.float32))
-    assert failure(encoded(none, "TIFF")).kind == "unsupported"
-
-
-@pytest.mark.parametrize(("low", "high"), [(0, 255), (0, 65535), (-(2**31), 2**31 - 1), (7, 300)])
-def test_integers_are_scaled_and_never_saturated(low: int, high: int) -> None:
-    values = (low + gradient() * (high - low)).astype(np.int64).astype(np.int32)
-    seen = pixels(decode(encoded(Image.fromarray(values), "TIFF")))[0, :, 0]
-    assert np.abs(seen.astype(int) - np.arange(256)).max() <= 1
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])

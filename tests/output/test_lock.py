@@ -48,6 +48,19 @@ def test_the_lock_of_a_dead_process_does_not_block(tmp_path: Path, holder: "subp
     assert list(tmp_path.iterdir()) == []
 
 
+def test_whether_the_last_holder_died_with_it(tmp_path: Path, holder: "subprocess.Popen[bytes]") -> None:
+    holder.kill()
+    holder.communicate()
+    with RunLock(tmp_path) as lock:
+        assert lock.abandoned
+    for _ in range(2):
+        with RunLock(tmp_path) as lock:
+            assert not lock.abandoned
+    (tmp_path / LOCK_NAME).touch()  # its holder died before it held anything
+    with RunLock(tmp_path) as lock:
+        assert not lock.abandoned
+
+
 def test_the_same_process_may_not_take_it_twice(tmp_path: Path) -> None:
     with RunLock(tmp_path), pytest.raises(LockedError, match=f"process {os.getpid()} on"):
         RunLock(tmp_path)

@@ -9,6 +9,7 @@ import pytest
 from camcli.errors import LockedError, OutputError, ResumeError
 from camcli.output.header import read_header
 from camcli.output.index import Ending, write_index
+from camcli.output.lock import LOCK_NAME
 from camcli.output.run_folder import RunFolder, open_run
 
 from .examples import TIMING, header, item
@@ -160,6 +161,18 @@ def test_a_run_without_its_journal_is_done_again(run: Path) -> None:
     with open_run(run, header()) as folder:
         assert folder.resumed
         assert folder.journal.find("photos", "a/x.jpg") is None
+
+
+def test_whether_the_last_process_ended_by_itself(run: Path) -> None:
+    (run / LOCK_NAME).write_bytes(b"1 elsewhere\n")  # as a process leaves it that was killed
+    with open_run(run, header()) as folder:
+        assert folder.abandoned
+        assert "killed or crashed" in folder.notes[0]
+    with open_run(run, header()) as folder:
+        assert (folder.abandoned, folder.notes) == (False, ())
+    (run / LOCK_NAME).write_bytes(b"1 elsewhere\n")
+    with open_run(run, header(), overwrite=True) as folder:  # begun anew: nothing was in flight
+        assert (folder.abandoned, folder.notes) == (False, ())
 
 
 def test_a_refused_folder_is_free_again(run: Path) -> None:

@@ -1,0 +1,80 @@
+"""What it costs to choose and prove a layer, in forward passes of one image: ``python -m tests.benchmarks.choosing``.
+
+The smallest model of every family that the layers sweep has proven, with random weights, each in a process of its own
+and on one thread. Counted in processor time: other programs on the machine hardly change it. Both passes and choice
+are those of a model that has run once, as in a run that has loaded its model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+
+import torch
+
+from camcli.layers import resolve_layers
+from camcli.layers.perturb import noise
+from tests.benchmarks.machine import describe_machine
+from tests.sweeps.layers_sweep import build, guarded
+
+TABLE = Path(__file__).resolve().parents[1] / "sweeps" / "layers_table.json"
+PASSES = 5
+BOUND = 10  # forward passes
+TOY = 0.02  # seconds of a forward pass
+
+
+def cost(name: str) -> dict[str, float | str]:
+    """Seconds of processor time of one pass and of choosing and proving."""
+    model = build(name)
+    size = model.preprocessing
+    image = noise(1, size.channels, size.height, size.width, seed=5)
+    model.module.eval()
+
+    def once() -> float:
+        start = time.process_time()
+        model.module(image)
+        return time.process_time() - start
+
+    with torch.no_grad():
+        once()
+        forward = statistics.median(once() for _ in range(PASSES))
+    start = time.process_time()
+    layer = resolve_layers(model, ["auto"], needs_gradient=getattr(model.module, "num_classes", 1) != 0)[0]
+    return {"name": name, "path": layer.path, "forward": forward, "choosing": time.process_time() - start}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", help="names that contain one of these")
+    parser.add_argument("--max-params", type=float, default=150, help="million parameters above which one is left out")
+    options = parser.parse_args()
+    rows = json.loads(TABLE.read_text())["rows"].values()
+    names = [
+        row["name"]
+        for row in rows
+        if row["status"] == "proven"
+        and row["million_parameters"] <= options.max_params
+        and (not options.only or any(part in row["name"] for part in options.only))
+    ]
+    torch.set_num_threads(1)
+    print("\n".join(describe_machine()), flush=True)
+    print("\n| model | layer | forward pass, ms | choosing and proving, ms | forward passes |\n|---|---|---|---|---|")
+    found = []
+    for name in names:
+        row = guarded(cost, name, 900)
+        row["ratio"] = row["choosing"] / row["forward"]
+        milliseconds = f"{1e3 * row['forward']:.1f} | {1e3 * row['choosing']:.0f}"
+        print(f"| {name} | {row['path']} | {milliseconds} | {row['ratio']:.1f} |", flush=True)
+        found.append(row)
+    above = [row for row in found if row["ratio"] >= BOUND]
+    large = [row for row in above if row["forward"] >= TOY]
+    median = statistics.median(row["ratio"] for row in found)
+    print(f"\n{len(found)} models, median {median:.1f}; {len(above)} take {BOUND} or more,")
+    print(f"{len(large)} of them where a pass takes {1e3 * TOY:.0f} ms or more")
+
+
+if __name__ == "__main__":
+    main()
