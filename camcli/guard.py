@@ -1,7 +1,8 @@
 """What one image provokes is that image's trouble alone: the one place that catches everything.
 
-Workers are threads. A crash inside a decoder's machine code ends the process, and no code of ours: what was journalled
-stays, but the same command meets the same image again, which then has to be taken out of the input by hand.
+Workers are threads. A crash inside a decoder's machine code ends the process, and nothing here can catch that: what was
+journalled stays, and the same command names the image (:mod:`camcli.probation`). A crash in any other machine code, of
+the model or of the user's own preprocessing, is met again.
 """
 
 from __future__ import annotations

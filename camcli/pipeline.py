@@ -29,6 +29,7 @@ from camcli.images import Entry, pillow_limits, was_replaced
 from camcli.items import held_bytes
 from camcli.load import make_loader
 from camcli.output import Ending, RunFolder, Status, artefacts_intact, open_run, read_header, write_csv, write_index
+from camcli.probation import Probation
 from camcli.sampling import sample_limits
 from camcli.setup import Setup, at_speed, prepare
 
@@ -140,10 +141,13 @@ class Stream:
         load, explaining = make_loader(setup, self.clock), Explaining(setup, self.clock)
         draw = Drawer(setup, self.folder.writer, self.clock)
         ahead = 2 * setup.batch_size + threads
+        in_flight = 2 * (ahead + setup.batch_size)  # two windows of threads, a batch in the model and one before it
+        probation = Probation(load.decode, in_flight if self.folder.abandoned else 0, lambda: self._ending)
         with (
             ThreadPoolExecutor(threads, "load", give_way) as loaders,
             ThreadPoolExecutor(threads, "draw", give_way) as drawers,
-            closing(in_order(loaders, load, entries, ahead, held_bytes)) as loaded,
+            closing(probation.entries(entries)) as tried,
+            closing(in_order(loaders, probation.loading(load), tried, ahead, held_bytes)) as loaded,
             closing(explaining.stream_ahead(loaded, lambda: self._ending)) as explained,
             closing(in_order(drawers, draw, explained, ahead, held_bytes)) as rows,
         ):

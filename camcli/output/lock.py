@@ -34,6 +34,7 @@ class RunLock:
     Attributes:
         exclusive: False where the file system has no locks (some network file systems): then nothing keeps a second
             process out, and the caller should say so.
+        abandoned: whether the last process that held it died with it instead of releasing it.
 
     Raises:
         LockedError: another process (or this one, a second time) holds it; the message names the folder and its pid.
@@ -43,6 +44,7 @@ class RunLock:
     def __init__(self, run_dir: str | Path) -> None:
         self._path = Path(run_dir) / LOCK_NAME
         self.exclusive = True
+        self.abandoned = False
         self._descriptor = -1
         with naming_os_errors(self._path):
             for _ in range(_ATTEMPTS):
@@ -75,6 +77,7 @@ class RunLock:
             if not self._is_in_place(descriptor):
                 os.close(descriptor)
                 return False
+            self.abandoned = os.fstat(descriptor).st_size > 0
             os.ftruncate(descriptor, 0)
             write_fully(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode())
         except BaseException:

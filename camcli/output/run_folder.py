@@ -30,6 +30,7 @@ class RunFolder:
         journal: its rows, by source and image.
         writer: writes artefacts into it.
         resumed: whether a run that was begun before is continued.
+        abandoned: whether it is continued after a process that did not end by itself: killed, crashed.
         notes: what a person should know (no lock on this file system).
     """
 
@@ -37,6 +38,7 @@ class RunFolder:
     journal: Journal
     writer: ArtefactWriter
     resumed: bool
+    abandoned: bool
     notes: tuple[str, ...]
     lock: RunLock
 
@@ -93,8 +95,13 @@ def open_run(
     except BaseException:
         lock.release()
         raise
-    notes = () if lock.exclusive else (f"{path} is on a file system without locks: start only one process on it",)
-    return RunFolder(path, journal, ArtefactWriter(path, durable), recorded is not None, notes, lock)
+    resumed, notes = recorded is not None, []
+    abandoned = resumed and lock.abandoned
+    if not lock.exclusive:
+        notes.append(f"{path} is on a file system without locks: start only one process on it")
+    if abandoned:
+        notes.append("the last start was killed or crashed: the images it was at are tried in a process of their own")
+    return RunFolder(path, journal, ArtefactWriter(path, durable), resumed, abandoned, tuple(notes), lock)
 
 
 def _check_resumable(path: Path, recorded: Mapping[str, Any], asked: Mapping[str, Any], resume: bool) -> None:
