@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from camcli.errors import ConfigError, did_you_mean
+from camcli.values import flag, parse_floats, parse_input_size, positive_or_auto, scale_limits
 
 SaveKind = Literal["overlay", "heatmap", "gray", "raw", "map", "panel"]
 SAVE_KINDS: tuple[str, ...] = get_args(SaveKind)
@@ -244,65 +245,3 @@ def _check_ranges(config: RunConfig) -> None:
         if value is not None and not low <= value <= high:
             span = f"at least {low}" if high == math.inf else f"between {low} and {high}"
             raise ConfigError(f"{flag(name)} {value}: must be {span}.")
-
-
-def flag(name: str) -> str:
-    """``batch_size`` → ``--batch-size``."""
-    return "--" + name.replace("_", "-")
-
-
-def positive_or_auto(name: str, value: str) -> int | None:
-    """The number, or None for ``auto``."""
-    if value == "auto":
-        return None
-    if not value.isdecimal() or int(value) < 1:
-        raise ConfigError(f"{flag(name)} {value}: must be a whole number of at least 1, or auto.")
-    return int(value)
-
-
-def parse_input_size(value: str | None) -> tuple[int, int] | None:
-    """``224`` or ``224x320`` → (height, width)."""
-    if value is None:
-        return None
-    parts = value.lower().split("x")
-    if len(parts) > 2 or not all(p.isdecimal() and int(p) > 0 for p in parts):
-        raise ConfigError(f"--input-size {value}: give N or HxW, for example 224 or 224x320.")
-    return int(parts[0]), int(parts[-1])
-
-
-def parse_floats(name: str, value: str | None) -> tuple[float, ...] | None:
-    """``0.5,0.5,0.5`` → floats."""
-    if value is None:
-        return None
-    try:
-        numbers = tuple(float(p) for p in value.split(","))
-    except ValueError:
-        numbers = ()
-    if not numbers or not all(math.isfinite(n) for n in numbers) or (name == "std" and min(numbers) <= 0):
-        raise ConfigError(f"{flag(name)} {value}: give numbers separated by commas, for example 0.485,0.456,0.406.")
-    return numbers
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How raw maps become 0..1: by their own extremes, by fixed limits, or by limits found on a sample."""
-
-    low: float | None = None
-    high: float | None = None
-    sample: int | None = None
-
-
-def scale_limits(value: str) -> Scale:
-    """Parse ``--scale``."""
-    if value == "per-image":
-        return Scale()
-    left, _, right = value.partition(":")
-    if left == "sample" and right.isdecimal() and int(right) > 0:
-        return Scale(sample=int(right))
-    try:
-        low, high = float(left), float(right)
-    except ValueError:
-        low = high = math.nan
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ConfigError(f"--scale {value}: give per-image, LO:HI with LO < HI (for example 0:2.5), or sample:N.")
-    return Scale(low=low, high=high)

@@ -16,7 +16,7 @@ import torch
 
 from camcli.errors import CamError, ImageError
 from camcli.explainer import Explained, MapKey
-from camcli.flow import Clock, in_order
+from camcli.flow import Clock, give_back_memory, in_order
 from camcli.guard import described, is_device_lost, is_out_of_memory
 from camcli.images import Sender, Sent, to_input
 from camcli.items import ChosenClass, ClassMap, Explanation, Failed, Loaded, seed_of
@@ -79,6 +79,7 @@ class Explaining:
         def explained(group: Group) -> list[Explanation | Failed]:
             return [] if ending() else self._explained(group)
 
+        give_back_memory()
         if self.setup.device.type == "cuda":
             self._sender = Sender(self.setup.device)
         groups = map(self._sent, in_batches(images, self.setup.batch_size))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from camcli import describe
-from camcli.config import RunConfig, scale_limits
+from camcli.config import RunConfig
 from camcli.drawing import Drawer
 from camcli.errors import OutputError
 from camcli.explaining import Explaining
@@ -32,6 +32,7 @@ from camcli.output import Ending, RunFolder, Status, artefacts_intact, open_run,
 from camcli.probation import Probation
 from camcli.sampling import sample_limits
 from camcli.setup import Setup, at_speed, prepare
+from camcli.values import scale_limits
 
 STAGES = ("decode", "preprocess", "model", "render", "encode", "write")
 NOT_REACHED = -1

@@ -8,13 +8,13 @@ from itertools import islice
 
 import numpy as np
 
-from camcli.config import scale_limits
 from camcli.errors import UsageError
 from camcli.explaining import Explaining
 from camcli.flow import Clock, in_order
 from camcli.items import Explanation, held_bytes
 from camcli.load import make_loader
 from camcli.setup import Setup
+from camcli.values import scale_limits
 
 PERCENTILES = (1, 99)
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from camcli.capture import noise
-from camcli.config import RunConfig, parse_floats, parse_input_size, positive_or_auto, scale_limits
+from camcli.config import RunConfig
 from camcli.device import choose_device, choose_precision, device_name
 from camcli.errors import DeviceError, SourceError
 from camcli.explainer import Explainer, ExplainOptions, Progress
@@ -25,6 +25,7 @@ from camcli.recommended import with_recommended
 from camcli.render import Style
 from camcli.speed import Tuning, cuda_batch, tuned
 from camcli.targets import Slot, parse_target
+from camcli.values import parse_floats, parse_input_size, positive_or_auto, scale_limits
 
 _BATCH = {"cpu": 8, "mps": 16}
 """What `--batch-size auto` is; on CUDA it is what fits into memory. It does not depend on the number of images:

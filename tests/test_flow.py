@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from camcli.flow import MOST_BYTES, Clock, Stop, give_way, in_order
+from camcli.flow import MOST_BYTES, Clock, Stop, give_back_memory, give_way, in_order
 
 
 def test_results_come_in_order_whatever_finishes_first() -> None:
@@ -141,3 +141,20 @@ def test_workers_give_way_and_this_thread_does_not() -> None:
     with ThreadPoolExecutor(1, initializer=give_way) as pool:
         assert pool.submit(of_this_thread).result() == min(19, before + 5)
     assert of_this_thread() == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tells of the C library of Linux")
+def test_freed_memory_goes_back_to_the_system() -> None:
+    blocks = [bytearray(b"x" * 65536) for _ in range(2048)]  # 128 MiB, in blocks too small for mappings of their own
+    last = bytearray(b"x" * 65536)  # keeps the end of the heap in use, so that freeing alone gives nothing back
+    del blocks
+    before = resident()
+    give_back_memory()
+    assert before - resident() > 64 << 20
+    assert len(last) == 65536
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

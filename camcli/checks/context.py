@@ -15,7 +15,30 @@ from camcli.checks.regions import Regions
 
 if TYPE_CHECKING:
     from camcli.checks.baseline import Baseline
-    from camcli.checks.lab import Lab
+    from camcli.checks.lab import Lab, Picture
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """Images of the run, read again, with what it takes to make their maps again.
+
+    Attributes:
+        pictures: what was read.
+        targets: the class that each image's map explains; 0 where it is of none.
+        seeds: of each image, as the run had it.
+    """
+
+    pictures: list[Picture]
+    targets: list[int]
+    seeds: list[int]
+
+    @property
+    def images(self) -> list[Seen]:
+        return [picture.seen for picture in self.pictures]
+
+    @property
+    def pixels(self) -> list[np.ndarray]:
+        return [picture.pixels for picture in self.pictures]
 
 
 @dataclass(frozen=True)
@@ -71,6 +94,17 @@ class Context:
         count = min(len(images), int(self.settings["images"]))
         chosen = np.random.default_rng(self.seed).permutation(len(images))[:count]
         return [images[i] for i in sorted(chosen.tolist())]
+
+    def reopened(self) -> Reopened:
+        """A sample of the images with a map that shows something.
+
+        Raises:
+            UnavailableError: the model or the images of the run cannot be opened.
+        """
+        pictures = self.lab.pictures([seen for seen, _ in self.sample(self.shown())])
+        images = [picture.seen for picture in pictures]
+        targets = [seen.heats[self.key].target or 0 for seen in images]
+        return Reopened(pictures, targets, self.lab.seeds(images))
 
 
 def names(images: Iterable[Seen]) -> list[tuple[str, str]]:

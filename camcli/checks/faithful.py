@@ -35,16 +35,13 @@ WARNING = (
 
 
 def run(context: Context) -> Result:
-    lab = context.lab
     try:
-        pictures = lab.pictures([seen for seen, _ in context.sample(context.shown())])
+        tried = context.reopened()
     except UnavailableError as error:
         return skipped("faithful", str(error))
-    images = [picture.seen for picture in pictures]
-    heats = [seen.heats[context.key] for seen in images]
-    pixels, seeds = [picture.pixels for picture in pictures], lab.seeds(images)
-    steps = int(context.settings["steps"])
-    own, *others = areas(lab, pixels, [h.raw for h in heats], [h.target or 0 for h in heats], seeds, steps)
+    images = tried.images
+    raws = [seen.heats[context.key].raw for seen in images]
+    own, *others = areas(context.lab, tried.pixels, raws, tried.targets, tried.seeds, int(context.settings["steps"]))
     first = _against_random(context, own, others[0])
     lost = [rival for rival, theirs in zip(RIVALS[1:], others[1:], strict=True) if loses(own, theirs)]
     status: Status = "warn" if lost and first.status == "pass" else first.status

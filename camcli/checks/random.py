@@ -49,13 +49,11 @@ def run(context: Context) -> Result:
     method = METHODS.get(context.key[0])
     if method is not None and not method.class_specific:
         return skipped("random", f"{method.key} is class-agnostic: it does not claim to explain a class")
-    lab = context.lab
     try:
-        pictures = lab.pictures([seen for seen, _ in context.sample(context.shown())])
+        tried = context.reopened()
     except UnavailableError as error:
         return skipped("random", str(error))
-    images, pixels = [p.seen for p in pictures], [p.pixels for p in pictures]
-    targets, seeds = [seen.heats[context.key].target or 0 for seen in images], lab.seeds(images)
+    lab, images, pixels, targets, seeds = context.lab, tried.images, tried.pixels, tried.targets, tried.seeds
     learnt = _learnt(context, pixels)
     if learnt.status == "fail":  # then it says nothing how the maps move, nor on which image
         why = UNTRAINED.format(rivals=RIVALS, lead=learnt.value, limit=learnt.threshold)

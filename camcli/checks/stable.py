@@ -104,19 +104,17 @@ CHANGES = (
 
 
 def run(context: Context) -> Result:
-    lab = context.lab
     try:
-        pictures = lab.pictures([seen for seen, _ in context.sample(context.shown())])
+        tried = context.reopened()
     except UnavailableError as error:
         return skipped("stable", str(error))
-    images = [picture.seen for picture in pictures]
-    targets = [seen.heats[context.key].target or 0 for seen in images]
-    seeds = lab.seeds(images)
-    original = lab.maps([picture.pixels for picture in pictures], targets, seeds)
+    lab, images = context.lab, tried.images
+    original = lab.maps(tried.pixels, tried.targets, tried.seeds)
     sums = {"photometric": np.zeros(len(images)), "geometric": np.zeros(len(images))}
     for change in CHANGES:
         draw = np.random.default_rng(context.seed)
-        maps = lab.maps([_changed(lab, picture, change, draw) for picture in pictures], targets, seeds)
+        changed = [_changed(lab, picture, change, draw) for picture in tried.pictures]
+        maps = lab.maps(changed, tried.targets, tried.seeds)
         for i, raw in enumerate(maps):
             rho = spearman(np.maximum(original[i], 0), np.maximum(change.undo(raw), 0))
             sums[change.kind][i] += 0.0 if rho is None else rho  # a map that vanished has nothing in common

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from camcli.cli.gate import Gate, console_for_people, make_room
+from camcli.cli.gate import FAIL_ON_FLAG, FORMAT_FLAG, JUNIT_FLAG, Gate, console_for_people, make_room
 from camcli.cli.options import Talk, takes_settings
 from camcli.cli.run import stopping, with_positional
-from camcli.config import RunConfig, flag
+from camcli.config import RunConfig
 from camcli.errors import ConfigError
+from camcli.values import flag
 
 if TYPE_CHECKING:
     from camcli.checks import Baseline, Recorded, Result
@@ -34,35 +35,25 @@ but the run could not explain some images."""
 _WITH_RUN = ("device", "use_cuda")
 
 
-@takes_settings(("images", "model", "explain", "device", "output", "run"))
+@takes_settings(("images", "model", "explain", "device", "output", "run"), panel="Checks")
 def command(
     settings: dict[str, Any],
     talk: Talk,
     run: list[str] | None = typer.Argument(
         None, metavar="RUN | [IMAGES]...", help="A run folder, or images to explain."
     ),
-    suite: str | None = typer.Option(
-        None, metavar="FILE.toml", help="Checks and thresholds.", rich_help_panel="Checks"
-    ),
-    set_: list[str] | None = typer.Option(
-        None, "--set", metavar="CHECK.KEY=VALUE", help="One threshold; repeatable.", rich_help_panel="Checks"
-    ),
-    baseline: str | None = typer.Option(
-        None, metavar="FILE", help="Compare with it (drift).", rich_help_panel="Checks"
-    ),
-    write_baseline: str | None = typer.Option(
-        None, metavar="FILE", help="Write this run as a baseline.", rich_help_panel="Checks"
-    ),
-    rebase: bool = typer.Option(False, help="Renew the file of --baseline by this run.", rich_help_panel="Checks"),
+    suite: str | None = typer.Option(None, metavar="FILE.toml", help="Checks and thresholds."),
+    set_: list[str] | None = typer.Option(None, "--set", metavar="CHECK.KEY=VALUE", help="One threshold; repeatable."),
+    baseline: str | None = typer.Option(None, metavar="FILE", help="Compare with it (drift)."),
+    write_baseline: str | None = typer.Option(None, metavar="FILE", help="Write this run as a baseline."),
+    rebase: bool = typer.Option(False, help="Renew the file of --baseline by this run."),
     calibrate: str | None = typer.Option(
-        None, metavar="FILE.toml", help="Propose thresholds from this run, known to be good.", rich_help_panel="Checks"
+        None, metavar="FILE.toml", help="Propose thresholds from this run, known to be good."
     ),
-    sheet: str | None = typer.Option(
-        None, metavar="FILE.jpg", help="The worst images as one picture.", rich_help_panel="Checks"
-    ),
-    junit: str | None = typer.Option(None, metavar="FILE.xml", help="JUnit XML.", rich_help_panel="Checks"),
-    format: str = typer.Option("text", help="text, json, github.", rich_help_panel="Checks"),  # noqa: A002
-    fail_on: str = typer.Option("fail", help="fail, warn, never.", rich_help_panel="Checks"),
+    sheet: str | None = typer.Option(None, metavar="FILE.jpg", help="The worst images as one picture."),
+    junit: str | None = JUNIT_FLAG,
+    format: str = FORMAT_FLAG,  # noqa: A002
+    fail_on: str = FAIL_ON_FLAG,
 ) -> None:
     gate = Gate(talk, format, fail_on, junit, "camcli.check/1")
     if rebase and not baseline:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from camcli.cli.gate import Gate, console_for_people, make_room
+from camcli.cli.gate import FAIL_ON_FLAG, FORMAT_FLAG, JUNIT_FLAG, Gate, console_for_people, make_room
 from camcli.cli.options import Talk, takes_settings
 from camcli.errors import ConfigError
 
@@ -30,22 +30,20 @@ cam diff runs/before runs/after --sheet moved.jpg
 Images are matched by content, else by name. Exit codes: 0 the maps stayed (drift), 1 they moved, 2 wrong usage."""
 
 
-@takes_settings(())
+@takes_settings((), panel="Gate")
 def command(
     settings: dict[str, Any],
     talk: Talk,
     base: str = typer.Argument(..., metavar="BASE", help="A run folder or a baseline file."),
     new: str = typer.Argument(..., metavar="NEW", help="A run folder."),
-    suite: str | None = typer.Option(None, metavar="FILE.toml", help="Thresholds of drift.", rich_help_panel="Gate"),
-    set_: list[str] | None = typer.Option(
-        None, "--set", metavar="drift.KEY=VALUE", help="One threshold; repeatable.", rich_help_panel="Gate"
-    ),
+    suite: str | None = typer.Option(None, metavar="FILE.toml", help="Thresholds of drift."),
+    set_: list[str] | None = typer.Option(None, "--set", metavar="drift.KEY=VALUE", help="One threshold; repeatable."),
     sheet: str | None = typer.Option(
-        None, metavar="FILE.jpg", help="The images that moved most, both maps side by side.", rich_help_panel="Gate"
+        None, metavar="FILE.jpg", help="The images that moved most, both maps side by side."
     ),
-    junit: str | None = typer.Option(None, metavar="FILE.xml", help="JUnit XML.", rich_help_panel="Gate"),
-    format: str = typer.Option("text", help="text, json, github.", rich_help_panel="Gate"),  # noqa: A002
-    fail_on: str = typer.Option("fail", help="fail, warn, never.", rich_help_panel="Gate"),
+    junit: str | None = JUNIT_FLAG,
+    format: str = FORMAT_FLAG,  # noqa: A002
+    fail_on: str = FAIL_ON_FLAG,
 ) -> None:
     gate = Gate(talk, format, fail_on, junit, "camcli.diff/1")
     from camcli.checks import choose_maps, is_run_folder, load_suite, read_run

@@ -1,4 +1,4 @@
-"""What ``cam check`` and ``cam diff`` have in common: reports, and the exit code that a build stops at."""
+"""What ``cam check`` and ``cam diff`` have in common: flags, reports, and the exit code that a build stops at."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from camcli.cli.options import Talk
 from camcli.errors import ConfigError, did_you_mean
 
@@ -17,16 +19,19 @@ if TYPE_CHECKING:
 
     from camcli.checks import Result
 
+FORMATS = ("text", "json", "github")
+FAIL_ON = ("fail", "warn", "never")
+
+JUNIT_FLAG: Any = typer.Option(None, metavar="FILE.xml", help="JUnit XML.")
+FORMAT_FLAG: Any = typer.Option("text", help=f"{', '.join(FORMATS)}.")
+FAIL_ON_FLAG: Any = typer.Option("fail", help=f"{', '.join(FAIL_ON)}.")
+
 
 def console_for_people() -> Console:
     """Standard output; where it is no terminal (a CI log), wide enough for a table."""
     from rich.console import Console
 
     return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-
-
-FORMATS = ("text", "json", "github")
-FAIL_ON = ("fail", "warn", "never")
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 from collections.abc import Callable, Collection
 from typing import Any
 
 import typer
+from typer.models import OptionInfo
 
 from camcli import __version__
-from camcli.config import RunConfig, flag
+from camcli.config import RunConfig
 from camcli.config_file import read_config_file
+from camcli.values import flag
 
 _PANELS = {
     "images": "Images",
@@ -40,12 +43,18 @@ class Talk:
 
 
 def takes_settings(
-    groups: Collection[str], *, without: Collection[str] = (), also: Collection[str] = ()
+    groups: Collection[str], *, without: Collection[str] = (), also: Collection[str] = (), panel: str | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the flags of some groups of settings, ``--config`` and the flags that all commands have.
 
     The command receives ``settings`` (what was given: the file of ``--config``, then the flags over it) and ``talk``
     in their place, besides its own parameters. A flag that is not given is not in ``settings``.
+
+    Args:
+        groups: whose flags the command has.
+        without: settings of these groups that it does not have.
+        also: settings of other groups that it has.
+        panel: of ``--help``, for the command's own flags.
     """
     chosen = [
         f
@@ -55,7 +64,7 @@ def takes_settings(
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [
-            p
+            _in_panel(p, panel)
             for p in inspect.signature(command, eval_str=True).parameters.values()
             if p.name not in ("settings", "talk")
         ]
@@ -78,6 +87,14 @@ def takes_settings(
         return wrapper
 
     return decorate
+
+
+def _in_panel(parameter: inspect.Parameter, panel: str | None) -> inspect.Parameter:
+    if not isinstance(parameter.default, OptionInfo):
+        return parameter
+    option = copy.copy(parameter.default)  # another command may share it, in a panel of its own
+    option.rich_help_panel = panel
+    return parameter.replace(default=option)
 
 
 def _parameter(spec: dataclasses.Field[Any]) -> inspect.Parameter:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from camcli.metrics.curve import STEPS, Curve, replacement_curve
-from camcli.metrics.order import pixel_ranks
-from camcli.metrics.scoring import BATCH, Scorer
+from camcli.metrics.curve import Curve, CurveOptions, replacement_curve
+from camcli.metrics.scoring import Scorer
 
 KERNEL, SIGMA, AT = 51, 20.0, 224
 """Width and deviation of the blur, in pixels of an input whose shorter side is :data:`AT`; they scale with it."""
@@ -23,10 +23,8 @@ def insertion(
     scorer: Scorer,
     seeds: Sequence[int],
     *,
-    steps: int = STEPS,
     blurred: Tensor | None = None,
-    ends: tuple[Tensor, Tensor] | None = None,
-    batch: int = BATCH,
+    **options: Unpack[CurveOptions],
 ) -> Curve:
     """The insertion curve (Petsiuk 2018, RISE, arXiv:1806.07421, section 4.2); a large area is good.
 
@@ -35,18 +33,12 @@ def insertion(
 
     Args:
         inputs: (N, C, H, W), normalised.
-        maps: L, (N, H, W) in [0, 1].
-        classes: (N,) int64, the class that each map explains.
-        scorer: gives class probabilities.
-        seeds: N, for the order of equal values of L.
-        steps: parts in which the pixels come back.
+        maps, classes, scorer, seeds, options: see :func:`.replacement_curve`, which goes from the blurred to the plain
+            inputs.
         blurred: :func:`blur` of the inputs, where it is at hand.
-        ends: p_c of the blurred and of the plain inputs, (N,) each, where known.
-        batch: inputs scored at once.
     """
-    ranks = pixel_ranks(maps, seeds)
     start = blur(inputs) if blurred is None else blurred
-    return replacement_curve(start, inputs, ranks, classes, scorer, steps=steps, ends=ends, batch=batch)
+    return replacement_curve(start, inputs, maps, classes, scorer, seeds, **options)
 
 
 def blur_width(height: int, width: int) -> tuple[int, float]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from camcli.metrics.impute import impute
-from camcli.metrics.order import pixel_ranks, shares
-from camcli.metrics.scoring import BATCH, Scorer
+from camcli.metrics.order import pixel_ranks
+from camcli.metrics.scoring import BATCH, Scorer, score_changed
 
 FRACTIONS = (0.2, 0.4, 0.6, 0.8)
 
@@ -58,17 +57,12 @@ def road(
         batch: inputs imputed and scored at once.
     """
     ranks = pixel_ranks(maps, seeds)
-    pixels = ranks.shape[1] * ranks.shape[2]
-    counts = shares(pixels, fractions).to(ranks.device)
+
+    def imputed(i: Tensor, removed: Tensor) -> Tensor:
+        return impute(inputs[i], removed, [seeds[n] for n in i.tolist()])
 
     def scores(order: Tensor) -> Tensor:
-        found = []
-        for start in range(0, len(order) * len(counts), batch):
-            pairs = torch.arange(start, min(start + batch, len(order) * len(counts)), device=order.device)
-            i, k = pairs // len(counts), pairs % len(counts)
-            removed = order[i] < counts[k][:, None, None]
-            filled = impute(inputs[i], removed, [seeds[n] for n in i.tolist()])
-            found.append(scorer(filled, classes[i]).float())
-        return torch.cat(found).reshape(len(order), len(counts))
+        return score_changed(order, fractions, classes, scorer, imputed, batch)
 
-    return Road(morf=scores(ranks), lerf=scores(pixels - 1 - ranks))
+    least_first = ranks.shape[1] * ranks.shape[2] - 1 - ranks
+    return Road(morf=scores(ranks), lerf=scores(least_first))

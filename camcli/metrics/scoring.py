@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from camcli.metrics.order import shares
 
 BATCH = 4
 """Altered inputs scored at once, unless the caller says otherwise: on a CPU small batches stay in its caches, and their
@@ -18,30 +21,35 @@ class Scorer(Protocol):
     def __call__(self, inputs: Tensor, classes: Tensor) -> Tensor: ...
 
 
-def score_mixtures(
-    below: Tensor, above: Tensor, ranks: Tensor, counts: Tensor, classes: Tensor, scorer: Scorer, batch: int = BATCH
+Change = Callable[[Tensor, Tensor], Tensor]
+"""From the places (M,) of images, and the pixels (M, H, W) bool that change in each, to inputs (M, C, H, W)."""
+
+
+def score_changed(
+    ranks: Tensor, fractions: Sequence[float], classes: Tensor, scorer: Scorer, change: Change, batch: int = BATCH
 ) -> Tensor:
-    """Probabilities of inputs that are ``above`` at their first pixels by rank and ``below`` elsewhere.
+    """Probabilities of inputs that are changed at their first pixels by rank.
 
     Never more than ``batch`` of them exist at once.
 
     Args:
-        below, above: (N, C, H, W).
         ranks: (N, H, W), 0 for the pixel that changes first.
-        counts: (K,), how many pixels are taken from ``above``.
+        fractions: K, shares of the pixels that change.
         classes: (N,).
+        scorer: gives class probabilities.
+        change: makes the changed inputs.
+        batch: inputs changed and scored at once.
 
     Returns:
         (N, K) float32.
     """
-    images, steps = len(ranks), len(counts)
-    counts = counts.to(ranks.device)
+    images, steps = len(ranks), len(fractions)
+    counts = shares(ranks.shape[1] * ranks.shape[2], fractions).to(ranks.device)
     found = []
     for start in range(0, images * steps, batch):
         pairs = torch.arange(start, min(start + batch, images * steps), device=ranks.device)
         i, k = pairs // steps, pairs % steps
-        taken = ranks[i] < counts[k][:, None, None]
-        found.append(scorer(torch.where(taken[:, None], above[i], below[i]), classes[i]).float())
+        found.append(scorer(change(i, ranks[i] < counts[k][:, None, None]), classes[i]).float())
     return torch.cat(found).reshape(images, steps) if found else ranks.new_zeros((images, steps), dtype=torch.float32)
 
 

@@ -1,8 +1,9 @@
 """What it costs to choose and prove a layer, in forward passes of one image: ``python -m tests.benchmarks.choosing``.
 
-The smallest model of every family that the layers sweep has proven, with random weights, each in a process of its own
-and on one thread. Counted in processor time: other programs on the machine hardly change it. Both passes and choice
-are those of a model that has run once, as in a run that has loaded its model.
+The smallest model of every family that the layers sweep has proven, each in a process of its own and on one thread.
+Counted in processor time, which other programs on the machine hardly change. Weights are random, but norms have
+statistics and nothing is silent, as training leaves a network. ``--untrained`` takes networks as they are made: for the
+time of the proof they have to be given signals first, which costs about a pass.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import argparse
 import json
 import statistics
 import time
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from camcli.layers import resolve_layers
 from camcli.layers.perturb import noise
+from camcli.layers.warmup import warmed_up
 from tests.benchmarks.machine import describe_machine
 from tests.sweeps.layers_sweep import build, guarded
 
@@ -26,8 +30,8 @@ BOUND = 10  # forward passes
 TOY = 0.02  # seconds of a forward pass
 
 
-def cost(name: str) -> dict[str, float | str]:
-    """Seconds of processor time of one pass and of choosing and proving."""
+def cost(name: str, *, trained: bool) -> dict[str, float | str]:
+    """Seconds of processor time of one pass and of choosing and proving, in a model that has run before."""
     model = build(name)
     size = model.preprocessing
     image = noise(1, size.channels, size.height, size.width, seed=5)
@@ -38,18 +42,20 @@ def cost(name: str) -> dict[str, float | str]:
         model.module(image)
         return time.process_time() - start
 
-    with torch.no_grad():
-        once()
-        forward = statistics.median(once() for _ in range(PASSES))
-    start = time.process_time()
-    layer = resolve_layers(model, ["auto"], needs_gradient=getattr(model.module, "num_classes", 1) != 0)[0]
-    return {"name": name, "path": layer.path, "forward": forward, "choosing": time.process_time() - start}
+    with warmed_up(model.module) if trained else nullcontext():
+        with torch.no_grad():
+            once()
+            forward = statistics.median(once() for _ in range(PASSES))
+        start = time.process_time()
+        layer = resolve_layers(model, ["auto"], needs_gradient=getattr(model.module, "num_classes", 1) != 0)[0]
+        return {"name": name, "path": layer.path, "forward": forward, "choosing": time.process_time() - start}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", help="names that contain one of these")
     parser.add_argument("--max-params", type=float, default=150, help="million parameters above which one is left out")
+    parser.add_argument("--untrained", action="store_true", help="networks as they are made")
     options = parser.parse_args()
     rows = json.loads(TABLE.read_text())["rows"].values()
     names = [
@@ -64,7 +70,7 @@ def main() -> None:
     print("\n| model | layer | forward pass, ms | choosing and proving, ms | forward passes |\n|---|---|---|---|---|")
     found = []
     for name in names:
-        row = guarded(cost, name, 900)
+        row = guarded(partial(cost, trained=not options.untrained), name, 900)
         row["ratio"] = row["choosing"] / row["forward"]
         milliseconds = f"{1e3 * row['forward']:.1f} | {1e3 * row['choosing']:.0f}"
         print(f"| {name} | {row['path']} | {milliseconds} | {row['ratio']:.1f} |", flush=True)

@@ -36,6 +36,7 @@ def make_loader(setup, clock):
             if not kept:
                 kept.append(load(entry))
         return replace(kept[0], entry=entry)
+    simulated.decode = load.decode
     return simulated
 
 explained = []
