@@ -110,6 +110,16 @@ def _insides(study: Study) -> tuple[str, ...]:
     return tuple(f"{visit.path}." for visit in study.record.visits.values() if visit.path and _is_attention(visit))
 
 
+def _blocks(study: Study) -> tuple[str, ...]:
+    """What the paths of all modules inside the blocks of the trunk begin with: they are parts of a branch."""
+    visits = study.record.visits
+    return tuple(
+        f"{path}."
+        for path in study.record.trunk
+        if path and visits[path].children_run and _has_kin(study, visits[path])
+    )
+
+
 def _is_score_map(study: Study, visit: Visit) -> bool:
     """Whether this is as many maps as classes, with nothing learned after it: pooled, they are the scores."""
     if visit.shape is None or study.record.outputs not in (visit.shape[1], visit.shape[-1]):
@@ -163,11 +173,11 @@ def _is_kernel(module: nn.Module) -> bool:
 
 
 def _anything(study: Study) -> list[str]:
-    """Where no output carries everything: all plausible layers but for the insides of attention.
+    """Where no output carries everything: all plausible layers but for the insides of attention and of blocks.
 
     Last first; tuples, and bare convolutions and linear maps, only after all others.
     """
-    insides = _insides(study)
+    insides = (*_insides(study), *_blocks(study))
     plain = [
         visit
         for visit in study.record.visits.values()

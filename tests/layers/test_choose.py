@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 import pytest
@@ -80,6 +81,30 @@ class TwoBranches(nn.Module):
 def test_branches_that_meet_only_in_the_score_are_not_passed_over_for_the_stem() -> None:
     [layer] = resolve_layers(standin(TwoBranches(), 64), ["auto"])
     assert layer.path.startswith("coarse")
+
+
+class Mixing(nn.Module):
+    """A residual block whose branch begins with a local convolution and ends with all positions interchanged."""
+
+    def __init__(self, channels: int, positions: int, seed: int) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU())
+        self.order = torch.randperm(positions, generator=torch.Generator().manual_seed(seed))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 0.1 * x + self.conv(x).flatten(2)[:, :, self.order].unflatten(2, x.shape[2:])
+
+
+def test_a_stage_that_keeps_places_comes_before_a_branch_inside_a_later_block() -> None:
+    torch.manual_seed(0)
+    stem = nn.Sequential(nn.Conv2d(3, 16, 8, 8), nn.ReLU())
+    blocks = nn.Sequential(*(Mixing(16, 64, seed) for seed in range(4)))
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+    net = nn.Sequential(OrderedDict(stem=stem, blocks=blocks, head=head))
+    [layer] = resolve_layers(standin(net, 64), ["auto"])
+    assert layer.path == "stem"
+    [inside] = resolve_layers(standin(net, 64), ["blocks.0.conv"])
+    assert inside.proof == "proven"
 
 
 def test_a_grid_of_four_by_four_is_preferred_to_a_deeper_one() -> None:
