@@ -116,7 +116,7 @@ def _blocks(study: Study) -> tuple[str, ...]:
     return tuple(
         f"{path}."
         for path in study.record.trunk
-        if path and visits[path].children_run and _has_kin(study, visits[path])
+        if path and visits[path].plain and visits[path].children_run and _has_kin(study, visits[path])
     )
 
 
