@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from camcli.api import MapResult, Result, Target, explain
     from camcli.config import RunConfig
+    from camcli.flow import keep_freed_memory
     from camcli.models import Model, load_model
     from camcli.pipeline import Summary, run
 
@@ -29,6 +30,7 @@ __all__ = [
     "Target",
     "__version__",
     "explain",
+    "keep_freed_memory",
     "load_model",
     "run",
 ]
@@ -42,6 +44,7 @@ _HOMES = {
     "Summary": "camcli.pipeline",
     "Target": "camcli.api",
     "explain": "camcli.api",
+    "keep_freed_memory": "camcli.flow",
     "load_model": "camcli.models",
     "run": "camcli.pipeline",
 }

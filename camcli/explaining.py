@@ -16,7 +16,7 @@ import torch
 
 from camcli.errors import CamError, ImageError
 from camcli.explainer import Explained, MapKey
-from camcli.flow import Clock, give_back_memory, in_order
+from camcli.flow import Clock, in_order
 from camcli.guard import described, is_device_lost, is_out_of_memory
 from camcli.images import Sender, Sent, to_input
 from camcli.items import ChosenClass, ClassMap, Explanation, Failed, Loaded, seed_of
@@ -58,28 +58,32 @@ class Explaining:
     def __post_init__(self) -> None:
         self.size = self.setup.batch_size
 
-    def stream(self, images: Iterable[Loaded | Failed]) -> Iterator[Explanation | Failed]:
-        """Explanations in the order of the images; what failed before passes through in its place."""
-        for group in in_batches(images, self.setup.batch_size):
-            yield from self._explained(Group(group))
-
-    def stream_ahead(
-        self, images: Iterable[Loaded | Failed], ending: Callable[[], bool]
+    def stream(
+        self, images: Iterable[Loaded | Failed], ending: Callable[[], bool] = lambda: False
     ) -> Generator[Explanation | Failed, None, None]:
-        """The same with the model in a thread of its own, a batch ahead of the reader.
-
-        So it does not wait until the last batch is drawn and written down, which on an accelerator takes as long as a
-        pass. The reader must not use the model meanwhile.
+        """Explanations in the order of the images; what failed before passes through in its place.
 
         Args:
             images: what is to be explained.
             ending: asked before a batch is begun; once it says yes, no other is, and its images are left out.
         """
+        for group in in_batches(images, self.setup.batch_size):
+            if ending():
+                return
+            yield from self._explained(Group(group))
+
+    def stream_ahead(
+        self, images: Iterable[Loaded | Failed], ending: Callable[[], bool]
+    ) -> Generator[Explanation | Failed, None, None]:
+        """The same for an accelerator, the model in a thread of its own, a batch ahead of the reader.
+
+        So the device does not wait until the last batch is drawn and written down, which takes as long as a pass. The
+        reader must not use the model meanwhile.
+        """
 
         def explained(group: Group) -> list[Explanation | Failed]:
             return [] if ending() else self._explained(group)
 
-        give_back_memory()
         if self.setup.device.type == "cuda":
             self._sender = Sender(self.setup.device)
         groups = map(self._sent, in_batches(images, self.setup.batch_size))

@@ -20,6 +20,7 @@ Out = TypeVar("Out")
 MOST_BYTES = 1 << 28
 """What waits between two stages weighs about this at most, however large the images are."""
 _GUESS = 1 << 25  # what an image weighs, as long as none is known
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 
 
 def in_order(
@@ -86,15 +87,18 @@ def give_way() -> None:
             os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + 5))
 
 
-def give_back_memory() -> None:
-    """Return freed memory to the system, before other threads take over.
+def keep_freed_memory() -> None:
+    """Have this process keep the memory it frees; for programs that do nothing but a run.
 
-    The C library of Linux keeps what a thread has freed for that thread: what loading a model and proving its layer
-    took would stay, and the thread of the model would take as much again.
+    The C library of Linux returns large blocks to the system at once. The activations of every batch then come as new
+    pages, one page fault for each 4 KiB, which can take as long as the model itself; kept, they serve the next batch,
+    and a run holds no more memory than before, since its blocks are of the same sizes again and again.
     """
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # another C library
-            ctypes.CDLL(None).malloc_trim(0)
+            library = ctypes.CDLL(None)
+            library.mallopt(_M_MMAP_MAX, 0)
+            library.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 class Clock:

@@ -1,11 +1,12 @@
 """The stream of a run. Read this first.
 
     paths ─► decode ─► preprocess ─► batch ─► explain ─► render ─► write ─► journal ─► index
-             └──── threads ─────┘             └thread┘   └── threads ──┘    └─ this thread ─┘
+             └──── threads ─────┘    └─ this thread ─┘   └── threads ──┘    └─ this thread ─┘
 
 The arrows are generators: the last one asks for a row, and each stage pulls what it needs from the one before, only
 as far ahead as its window allows. So memory does not grow with the number of images, results come out in the order
-of the inputs, and when no new path is taken (a signal, an error) the stream runs dry by itself.
+of the inputs, and when no new path is taken (a signal, an error) the stream runs dry by itself. On an accelerator the
+model has a thread of its own, so that the device computes the next batch while this thread passes on the last one.
 """
 
 from __future__ import annotations
@@ -140,6 +141,8 @@ class Stream:
     def _flow(self, entries: Iterator[Entry]) -> None:
         setup, threads = self.setup, self.setup.workers
         load, explaining = make_loader(setup, self.clock), Explaining(setup, self.clock)
+        # On a CPU the threads share the model's cores: another one brings nothing.
+        explain = explaining.stream if setup.device.type == "cpu" else explaining.stream_ahead
         draw = Drawer(setup, self.folder.writer, self.clock)
         ahead = 2 * setup.batch_size + threads
         in_flight = 2 * (ahead + setup.batch_size)  # two windows of threads, a batch in the model and one before it
@@ -149,7 +152,7 @@ class Stream:
             ThreadPoolExecutor(threads, "draw", give_way) as drawers,
             closing(probation.entries(entries)) as tried,
             closing(in_order(loaders, probation.loading(load), tried, ahead, held_bytes)) as loaded,
-            closing(explaining.stream_ahead(loaded, lambda: self._ending)) as explained,
+            closing(explain(loaded, lambda: self._ending)) as explained,
             closing(in_order(drawers, draw, explained, ahead, held_bytes)) as rows,
         ):
             for entry, row in rows:

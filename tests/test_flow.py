@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from camcli.flow import MOST_BYTES, Clock, Stop, give_back_memory, give_way, in_order
+from camcli.flow import MOST_BYTES, Clock, Stop, give_way, in_order
 
 
 def test_results_come_in_order_whatever_finishes_first() -> None:
@@ -143,18 +144,28 @@ def test_workers_give_way_and_this_thread_does_not() -> None:
     assert of_this_thread() == before
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="tells of the C library of Linux")
-def test_freed_memory_goes_back_to_the_system() -> None:
-    blocks = [bytearray(b"x" * 65536) for _ in range(2048)]  # 128 MiB, in blocks too small for mappings of their own
-    last = bytearray(b"x" * 65536)  # keeps the end of the heap in use, so that freeing alone gives nothing back
-    del blocks
-    before = resident()
-    give_back_memory()
-    assert before - resident() > 64 << 20
-    assert len(last) == 65536
+KEEPING = """
+import os
+from camcli.flow import keep_freed_memory
+keep_freed_memory()
 
-
-def resident() -> int:
-    """Bytes of this process in memory."""
+def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+def use(blocks):
+    for _ in range(blocks):
+        bytearray(b"x") * (50 << 20)
+
+first = resident()
+use(20)
+kept = resident()
+assert kept > first + (40 << 20)  # else the system would have it back
+use(200)
+assert resident() < kept + (10 << 20)  # what was kept serves the next
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="tells of the C library of Linux")
+def test_freed_memory_is_kept_and_used_again() -> None:
+    subprocess.run([sys.executable, "-c", KEEPING], check=True)

@@ -12,6 +12,7 @@ from camcli.cli import bench, check, diff, evaluate, layers, listings, run
 from camcli.cli.options import show_version
 from camcli.cli.talking import describe_unexpected, nobody_listens, printable, speak_anywhere
 from camcli.errors import CamError
+from camcli.flow import keep_freed_memory
 
 app = typer.Typer(
     name="cam",
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Read when torch is loaded. Threads of the model that wait for each other would else spin on the cores that the
     # threads which decode and write are waiting for; with two cores a run then takes several times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_freed_memory()
     try:
         app(args=None if arguments is None else list(arguments), prog_name="cam")
     except CamError as error:

@@ -25,6 +25,7 @@ import torch
 import torch._inductor.config as inductor
 
 from camcli import RunConfig, run
+from camcli.flow import keep_freed_memory
 from camcli.models import load_model
 from camcli.pipeline import Watcher
 from camcli.setup import Setup
@@ -85,6 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--compile", action="store_true", help="the compiled forward pass and `cam run --compile` too")
     ways = (False, True) if parser.parse_args().compile else (False,)
+    keep_freed_memory()
     print("\n".join(describe_machine()), flush=True)
     print("\n| | forward pass, ms | file to file, ms | share of the forward pass |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as temporary:
