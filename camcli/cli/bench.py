@@ -15,6 +15,10 @@ from camcli.config import RunConfig
 if TYPE_CHECKING:
     from camcli.bench import Bench
 
+_BATCHES = 4
+"""Fewer than this, and filling the first batch and emptying the last are much of a run."""
+_FEW = "so few images say little about a long run; {} or more would"
+
 HELP = "Where the time goes on this machine: the run from files to files against the bare forward pass of its model."
 EXAMPLES = """Examples:
 
@@ -64,6 +68,7 @@ def lines_of(result: Bench) -> list[str]:
         "",
         f"files to files: {end.images_per_second:.1f} images/s, {100 * end.share:.0f} % of the ceiling "
         f"({end.images} images in {end.seconds:.1f} s, after {end.preparing:.1f} s of preparing)",
+        *([_FEW.format(_BATCHES * ceiling.batch_size)] if end.images < _BATCHES * ceiling.batch_size else []),
         "busy seconds: " + ", ".join(f"{stage} {spent:.2f}" for stage, spent in end.stages.items()),
         "busy share: " + ", ".join(f"{part} {100 * share:.0f} %" for part, share in end.busy.items())
         + f"; the bottleneck is {end.bottleneck}",
