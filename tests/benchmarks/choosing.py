@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from camcli.flow import keep_freed_memory
 from camcli.layers import resolve_layers
 from camcli.layers.perturb import noise
 from camcli.layers.warmup import warmed_up
@@ -66,6 +67,7 @@ def main() -> None:
         and (not options.only or any(part in row["name"] for part in options.only))
     ]
     torch.set_num_threads(1)
+    keep_freed_memory()  # as `cam` does
     print("\n".join(describe_machine()), flush=True)
     print("\n| model | layer | forward pass, ms | choosing and proving, ms | forward passes |\n|---|---|---|---|---|")
     found = []
