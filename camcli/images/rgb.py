@@ -58,7 +58,8 @@ def _with_alpha(image: Image.Image) -> Image.Image:
 
 
 def _from_range(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
-    values = np.asarray(image).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # NaN of the signalling kind, which damaged files have, are dealt with below
+        values = np.asarray(image).astype(np.float64)
     finite = np.isfinite(values)
     if not finite.any():
         raise ImageError("unsupported", "not one of its pixels is a finite number")

@@ -99,3 +99,13 @@ def test_integers_are_scaled_and_never_saturated(low: int, high: int) -> None:
     values = (low + gradient() * (high - low)).astype(np.int64).astype(np.int32)
     seen = pixels(decode(encoded(Image.fromarray(values), "TIFF")))[0, :, 0]
     assert np.abs(seen.astype(int) - np.arange(256)).max() <= 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_nan_of_the_signalling_kind_is_no_warning() -> None:
+    """As damaged files have it; numpy speaks of it on the way to double precision."""
+    values = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    plain = pixels(decode(encoded(Image.fromarray(values), "TIFF")))
+    values.view(np.uint32)[0, 0] = 0x7F800001
+    data = encoded(Image.fromarray(values), "TIFF")
+    assert np.array_equal(pixels(decode(data))[1:], plain[1:])
