@@ -54,6 +54,7 @@ def command(
 def lines_of(result: Bench) -> list[str]:
     """What is printed for people."""
     end, ceiling = result.end_to_end, result.ceiling
+    enough = _BATCHES * ceiling.batch_size
     lines = [
         f"model    {result.model}, {', '.join(result.methods)}",
         f"device   {result.device}, {result.precision}",
@@ -68,7 +69,7 @@ def lines_of(result: Bench) -> list[str]:
         "",
         f"files to files: {end.images_per_second:.1f} images/s, {100 * end.share:.0f} % of the ceiling "
         f"({end.images} images in {end.seconds:.1f} s, after {end.preparing:.1f} s of preparing)",
-        *([_FEW.format(_BATCHES * ceiling.batch_size)] if end.images < _BATCHES * ceiling.batch_size else []),
+        *([_FEW.format(enough)] if end.images < enough else []),
         "busy seconds: " + ", ".join(f"{stage} {spent:.2f}" for stage, spent in end.stages.items()),
         "busy share: " + ", ".join(f"{part} {100 * share:.0f} %" for part, share in end.busy.items())
         + f"; the bottleneck is {end.bottleneck}",

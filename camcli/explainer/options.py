@@ -22,17 +22,6 @@ Progress = Callable[[str, int, int], None]
 FUSIONS = ("none", "mean", "max", "product")
 
 
-class Shape(Protocol):
-    """The part of a model's preprocessing that is needed here."""
-
-    @property
-    def channels(self) -> int: ...
-    @property
-    def height(self) -> int: ...
-    @property
-    def width(self) -> int: ...
-
-
 class ExplainedModel(Protocol):
     """The part of a loaded model that is needed here."""
 
