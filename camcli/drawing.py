@@ -55,17 +55,24 @@ class Drawer:
         style = self.setup.style
         files: dict[str, str | None] = {"overlay": None, "heatmap": None, "raw": None}
         drawing = None
-        if (canvas := result.loaded.canvas) is not None:
-            with self.clock("render"):
-                limits = self.setup.limits.get(class_map.method)
-                drawing = Drawing(class_map.raw, canvas, model_size, style, limits)
         for kind in self.setup.config.save:
             with self.clock("render"):
-                picture = class_map.raw if drawing is None or kind == "raw" else drawing.picture(kind)
+                if kind == "raw":
+                    picture = class_map.raw
+                elif kind in class_map.pictures:
+                    picture = class_map.pictures[kind]
+                else:
+                    drawing = drawing or self._drawing(result, class_map, model_size)
+                    picture = drawing.picture(kind)
             files[kind] = path = self._path(kind, result.loaded.entry, class_map, extension(kind, style))
             with self.clock("encode"):
                 artefacts[path] = _encoded(kind, picture, style)
         return files
+
+    def _drawing(self, result: Explanation, class_map: ClassMap, model_size: tuple[int, int]) -> Drawing:
+        canvas = result.loaded.canvas
+        assert canvas is not None  # made for every image of a run that saves pictures
+        return Drawing(class_map.raw, canvas, model_size, self.setup.style, self.setup.limits.get(class_map.method))
 
     def _path(self, kind: str, entry: Entry, class_map: ClassMap, suffix: str) -> str:
         setup = self.setup

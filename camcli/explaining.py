@@ -7,7 +7,7 @@ the last bits of a result while other neighbours in a batch of the same size do 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -17,11 +17,13 @@ import torch
 from camcli.errors import CamError, ImageError
 from camcli.explainer import Explained, MapKey
 from camcli.flow import Clock, in_order
-from camcli.guard import described, is_device_lost, is_out_of_memory
+from camcli.guard import described, device_lost, is_device_lost, is_out_of_memory
 from camcli.images import Sender, Sent, to_input
 from camcli.items import ChosenClass, ClassMap, Explanation, Failed, Loaded, seed_of
 from camcli.setup import Setup
 from camcli.targets import NO_SLOT, choose_targets, slots_of
+
+Then = Callable[[list[Explanation | Failed]], list[Explanation | Failed]]
 
 _MOST_WAITING = 1024
 """Failed images that may wait behind an unfilled batch before it is explained as it is."""
@@ -73,26 +75,36 @@ class Explaining:
             yield from self._explained(Group(group))
 
     def stream_ahead(
-        self, images: Iterable[Loaded | Failed], ending: Callable[[], bool]
+        self, images: Iterable[Loaded | Failed], ending: Callable[[], bool], then: Then = list
     ) -> Generator[Explanation | Failed, None, None]:
-        """The same for an accelerator, the model in a thread of its own, a batch ahead of the reader.
+        """The same for an accelerator, the model in a thread of its own, two batches ahead of the reader.
 
         So the device does not wait until the last batch is drawn and written down, which takes as long as a pass. The
         reader must not use the model meanwhile.
+
+        Args:
+            images: what is to be explained.
+            ending: as above.
+            then: done with every batch in another thread, while the model has the next one.
         """
 
         def explained(group: Group) -> list[Explanation | Failed]:
             return [] if ending() else self._explained(group)
 
+        def begun(batch: list[Loaded | Failed]) -> Future[list[Explanation | Failed]]:
+            return model.submit(explained, self._sent(batch))
+
         if self.setup.device.type == "cuda":
             self._sender = Sender(self.setup.device)
-        groups = map(self._sent, in_batches(images, self.setup.batch_size))
-        with (
-            ThreadPoolExecutor(1, "model", settings_of_this_thread()) as thread,
-            closing(in_order(thread, explained, groups, window=2)) as batches,
-        ):
-            for batch in batches:
-                yield from batch
+        settings = settings_of_this_thread()
+        with ThreadPoolExecutor(1, "model", settings) as model, ThreadPoolExecutor(1, "then", settings) as after:
+            passes = map(begun, in_batches(images, self.setup.batch_size))
+            try:
+                with closing(in_order(after, lambda batch: then(batch.result()), passes, window=3)) as batches:
+                    for batch in batches:
+                        yield from batch
+            finally:
+                model.shutdown(cancel_futures=True)
 
     def _sent(self, images: list[Loaded | Failed]) -> Group:
         """Begin to copy a batch to the accelerator, while that is busy with the one before."""
@@ -140,9 +152,7 @@ class Explaining:
             if is_out_of_memory(error):
                 return ImageError("out-of-memory", f"one image does not fit into memory of {device}")
             if is_device_lost(error):
-                raise CamError(
-                    f"{device} failed ({described(error)}). What was explained is kept: the same command continues."
-                ) from error
+                raise device_lost(device, error) from error
             return ImageError("internal", f"the model failed on it ({described(error)})")
 
     def _pass(self, images: list[Loaded], sent: Sent | None) -> Explained:

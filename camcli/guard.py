@@ -62,4 +62,9 @@ def is_device_lost(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "CUDA error" in str(error)
 
 
+def device_lost(device: object, error: BaseException) -> CamError:
+    """What ends a run whose device is lost."""
+    return CamError(f"{device} failed ({described(error)}). What was explained is kept: the same command continues.")
+
+
 _NO_MEMORY = ("out of memory", "allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")

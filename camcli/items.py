@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +68,7 @@ class ClassMap:
     slot_key: str  # of the run's slot: a level of the artefact's path
     target: ChosenClass | None  # None: the model has no classes
     raw: np.ndarray  # (h, w) float32, native and raw
+    pictures: Mapping[str, np.ndarray] = field(default_factory=dict)  # those that are drawn already, by kind
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,12 @@ class Explanation:
 
 def held_bytes(thing: object) -> int:
     """Bytes of pixels that something on its way through the stream holds."""
-    image = thing.loaded if isinstance(thing, Explanation) else thing
-    if not isinstance(image, Loaded):
+    if isinstance(thing, Explanation):
+        drawn = sum(picture.nbytes for one in thing.maps for picture in one.pictures.values())
+        return held_bytes(thing.loaded) + drawn
+    if not isinstance(thing, Loaded):
         return 0
-    return image.pixels.nbytes + (image.canvas.pixels.nbytes if image.canvas is not None else 0)
+    return thing.pixels.nbytes + (thing.canvas.pixels.nbytes if thing.canvas is not None else 0)
 
 
 def class_name(index: int, names: Names | None) -> str | None:

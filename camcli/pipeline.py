@@ -6,14 +6,15 @@
 The arrows are generators: the last one asks for a row, and each stage pulls what it needs from the one before, only
 as far ahead as its window allows. So memory does not grow with the number of images, results come out in the order
 of the inputs, and when no new path is taken (a signal, an error) the stream runs dry by itself. On an accelerator the
-model has a thread of its own, so that the device computes the next batch while this thread passes on the last one.
+model has a thread of its own, so that the device computes the next batch while this thread passes on the last one;
+and a CUDA device draws as well, a batch at once, before the threads encode and write.
 """
 
 from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
@@ -27,9 +28,10 @@ from camcli.errors import OutputError
 from camcli.explaining import Explaining
 from camcli.flow import Clock, Stop, give_way, in_order
 from camcli.images import Entry, pillow_limits, was_replaced
-from camcli.items import held_bytes
+from camcli.items import Explanation, Failed, Loaded, held_bytes
 from camcli.load import make_loader
 from camcli.output import Ending, RunFolder, Status, artefacts_intact, open_run, read_header, write_csv, write_index
+from camcli.painting import make_painter
 from camcli.probation import Probation
 from camcli.sampling import sample_limits
 from camcli.setup import Setup, at_speed, prepare
@@ -140,23 +142,28 @@ class Stream:
 
     def _flow(self, entries: Iterator[Entry]) -> None:
         setup, threads = self.setup, self.setup.workers
-        load, explaining = make_loader(setup, self.clock), Explaining(setup, self.clock)
-        # On a CPU the threads share the model's cores: another one brings nothing.
-        explain = explaining.stream if setup.device.type == "cpu" else explaining.stream_ahead
+        load = make_loader(setup, self.clock)
         draw = Drawer(setup, self.folder.writer, self.clock)
         ahead = 2 * setup.batch_size + threads
-        in_flight = 2 * (ahead + setup.batch_size)  # two windows of threads, a batch in the model and one before it
+        in_flight = 2 * ahead + 4 * setup.batch_size  # two windows of threads, three batches explained, one gathered
         probation = Probation(load.decode, in_flight if self.folder.abandoned else 0, lambda: self._ending)
         with (
             ThreadPoolExecutor(threads, "load", give_way) as loaders,
             ThreadPoolExecutor(threads, "draw", give_way) as drawers,
             closing(probation.entries(entries)) as tried,
             closing(in_order(loaders, probation.loading(load), tried, ahead, held_bytes)) as loaded,
-            closing(explain(loaded, lambda: self._ending)) as explained,
+            closing(self._explained(loaded)) as explained,
             closing(in_order(drawers, draw, explained, ahead, held_bytes)) as rows,
         ):
             for entry, row in rows:
                 self._record(entry, row)
+
+    def _explained(self, loaded: Iterator[Loaded | Failed]) -> Generator[Explanation | Failed, None, None]:
+        explaining = Explaining(self.setup, self.clock)
+        # On a CPU the threads share the model's cores: others bring nothing.
+        if self.setup.device.type == "cpu":
+            return explaining.stream(loaded, lambda: self._ending)
+        return explaining.stream_ahead(loaded, lambda: self._ending, make_painter(self.setup, self.clock) or list)
 
     @property
     def _ending(self) -> bool:

@@ -140,10 +140,25 @@ def _table(colormap: str) -> np.ndarray:
     OpenCV's ``applyColorMap`` works its table out anew in every call, which takes longer than colouring a picture, and
     looks up each channel by itself.
     """
-    code = getattr(cv2, f"COLORMAP_{colormap.upper()}")
-    colours = cv2.applyColorMap(np.arange(256, dtype=np.uint8).reshape(1, 256), code)
-    packed: np.ndarray = cv2.cvtColor(colours, cv2.COLOR_BGR2BGRA).view(np.int32).reshape(1, 256)
+    table = colours(colormap).reshape(1, 256, 3)
+    packed: np.ndarray = cv2.cvtColor(table, cv2.COLOR_BGR2BGRA).view(np.int32).reshape(1, 256)
     return packed
+
+
+def colours(colormap: str) -> np.ndarray:
+    """The colours of the levels 0 to 255 of an OpenCV colour map: (256, 3) uint8 BGR."""
+    code = getattr(cv2, f"COLORMAP_{colormap.upper()}")
+    return cv2.applyColorMap(np.arange(256, dtype=np.uint8).reshape(1, 256), code).reshape(256, 3)
+
+
+def blended(coloured: np.ndarray, pixels: np.ndarray, alpha: float) -> np.ndarray:
+    """Colours over pixels, ``alpha`` of them; both uint8."""
+    return cv2.addWeighted(coloured, alpha, pixels, 1 - alpha, 0)
+
+
+def dimmed(pixels: np.ndarray) -> np.ndarray:
+    """What the model did not see; uint8."""
+    return cv2.convertScaleAbs(pixels, alpha=DIMMED)
 
 
 def to_gray(placed: np.ndarray) -> np.ndarray:
@@ -187,9 +202,9 @@ class Drawing:
     @cached_property
     def overlay(self) -> np.ndarray:
         pixels, alpha = self.canvas.pixels, self.style.alpha
-        picture = cv2.convertScaleAbs(pixels, alpha=DIMMED)
+        picture = dimmed(pixels)
         if self.patch.size:
-            picture[self.inside] = cv2.addWeighted(self._coloured, alpha, pixels[self.inside], 1 - alpha, 0)
+            picture[self.inside] = blended(self._coloured, pixels[self.inside], alpha)
         return picture
 
     @cached_property

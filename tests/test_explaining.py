@@ -97,8 +97,52 @@ def test_the_next_batch_is_explained_while_the_last_is_looked_at(
         while len(passes) < 2 and time.monotonic() < end:  # nobody asks for the second batch
             time.sleep(0.01)
         stream.close()
-    assert len(passes) == 2
+    assert len(passes) >= 2
     assert set(passes) == {passes[0]} != {threading.get_ident()}
+
+
+def test_a_batch_is_finished_in_one_thread_while_the_model_has_the_next(
+    setup: Setup, explaining: Explaining, images: list[Loaded | Failed]
+) -> None:
+    second = threading.Event()
+    passes, finished = [], []
+
+    def seen(inputs: torch.Tensor) -> None:
+        passes.append(threading.get_ident())
+        if len(passes) == 2:
+            second.set()
+
+    def finish(batch: list[Explanation | Failed]) -> list[Explanation | Failed]:
+        finished.append(threading.get_ident())
+        return list(batch) if second.wait(SECONDS) else []  # the first batch waits until the second is in the model
+
+    with watched(setup, seen):
+        found = list(explaining.stream_ahead(iter(images), never, finish))
+    assert [result is image or result.loaded is image for result, image in zip(found, images, strict=True)] == [
+        True
+    ] * 7
+    assert set(finished) == {finished[0]}
+    assert finished[0] not in {threading.get_ident(), *passes}
+
+
+def test_batches_that_were_not_begun_are_dropped_when_the_reader_leaves(
+    setup: Setup, explaining: Explaining, images: list[Loaded | Failed]
+) -> None:
+    passes, left = [], threading.Event()
+
+    def seen(inputs: torch.Tensor) -> None:
+        passes.append(1)
+        if len(passes) == 2:
+            left.wait(SECONDS)
+
+    with watched(setup, seen):
+        stream = explaining.stream_ahead(iter(images), never)
+        next(stream)
+        timer = threading.Timer(0.2, left.set)  # by then the stream has been told to close
+        timer.start()
+        stream.close()
+    timer.join()
+    assert len(passes) == 2
 
 
 def test_no_batch_is_begun_once_it_is_to_end(
