@@ -21,6 +21,7 @@ from camcli.errors import ImageError
 from camcli.images.damage import has_known_start, is_cut_short, what_it_is
 from camcli.images.libtiff import quiet_libtiff
 from camcli.images.rgb import to_rgb
+from camcli.images.tiff import count_pages
 
 MAX_PIXELS = 89_478_485
 """Default of ``--max-pixels``: a quarter of a gigabyte in RGB."""
@@ -33,6 +34,8 @@ FORMATS = (
     *("PIXAR", "XVTHUMB"),
     *("IM", "IMT", "PCD", "SPIDER", "TGA"),
 )
+_ROW, _ROWS = 8, 1 << 16
+"""Pixels that what Pillow keeps beside those of a row weighs as much as, and how many rows are always allowed."""
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -178,12 +181,12 @@ def _formats() -> tuple[str, ...]:
 def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
     opened = Image.open(io.BytesIO(data), formats=_formats())
     width, height = opened.size
-    if width * height > max_pixels:
-        raise ImageError(
-            "too-large",
-            f"{width}×{height} is {width * height:,} pixels, and --max-pixels allows {max_pixels:,}; raise it if the "
-            "file can be trusted",
-        )
+    pixels, allowed = width * height, f"--max-pixels allows {max_pixels:,}; raise it if the file can be trusted"
+    if pixels > max_pixels:
+        raise ImageError("too-large", f"{width}×{height} is {pixels:,} pixels, and {allowed}")
+    if height > max(max_pixels // _ROW, _ROWS):
+        memory = f"take the memory of {_ROW * height:,} pixels"
+        raise ImageError("too-large", f"{height:,} rows, if only {width} wide, {memory}, and {allowed}")
     return opened
 
 
@@ -225,7 +228,8 @@ def _orientation(opened: Image.Image) -> tuple[int, tuple[str, ...]]:
         value = opened.getexif().get(_ORIENTATION, 1)
     except Exception:  # damaged metadata raise nearly anything
         return 1, ("its EXIF data are damaged: taken as upright",)
-    return (value if isinstance(value, int) and 1 <= value <= 8 else 1), ()
+    # Writers that store it as a fraction mean the same whole number.
+    return next((known for known in _UPRIGHT if known == value), 1), ()
 
 
 def _frames(data: bytes, kind: str, max_pixels: int) -> tuple[int, tuple[str, ...]]:
@@ -233,7 +237,9 @@ def _frames(data: bytes, kind: str, max_pixels: int) -> tuple[int, tuple[str, ..
     if kind in ("JPEG", "BMP", "PPM", "JPEG2000"):
         return 1, ()
     try:
-        return int(getattr(_open(data, max_pixels), "n_frames", 1)), ()
+        found = count_pages(data) if kind == "TIFF" else getattr(_open(data, max_pixels), "n_frames", 1)
+        # Pillow counts the layers of a PSD, and a flat one has none; other formats may say what they like.
+        return min(max(1, int(found)), len(data)), ()
     except Exception:  # later frames may be damaged in any way; the first is what counts
         return 1, ("its frames could not be counted",)
 

@@ -54,6 +54,9 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
 def _with_alpha(image: Image.Image) -> Image.Image:
     if image.mode in ("La", "RGBa"):  # premultiplied
         image = image.convert(image.mode[:-1] + "A")
+    transparency = image.info.get("transparency")
+    if isinstance(transparency, bytes):  # Pillow fails where a damaged file has it for more colours than there can be
+        image.info["transparency"] = transparency[:256]
     return image.convert("RGBA")
 
 

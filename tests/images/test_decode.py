@@ -15,6 +15,7 @@ from PIL import Image, ImageFile
 
 from camcli.images import IMAGE_EXTENSIONS, DecodeSettings, decode, pillow_limits
 from camcli.images.decode import FORMATS
+from camcli.images.tiff import count_pages
 from tests.images.decoding import failure, pixels
 from tests.images.files import encoded, photo, png_of_size
 
@@ -56,6 +57,12 @@ def test_every_orientation_is_turned_upright(kind: str, orientation: int) -> Non
     assert difference < (6 if kind == "JPEG" else 1e-9)
 
 
+@pytest.mark.parametrize(("kind", "value"), [(12, struct.pack("<d", 6.0)), (5, struct.pack("<II", 12, 2))])
+def test_an_orientation_stored_as_a_fraction_is_one(kind: int, value: bytes) -> None:
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<HHHII", 1, 0x0112, kind, 1, 26) + bytes(4) + value
+    assert decode(encoded(photo(), "JPEG", exif=exif)).image.size == (64, 96)
+
+
 def test_damaged_exif_costs_a_note_and_not_the_image() -> None:
     data = encoded(photo(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\xff\xff\xff\xff\0")
     with pillow_limits():
@@ -71,6 +78,43 @@ def test_of_several_frames_the_first_is_taken(kind: str) -> None:
     assert decoded.frames == 3
     assert pixels(decoded)[8, 8].tolist() == [200, 0, 0]
     assert decode(encoded(first, kind, **lossless)).frames == 1
+
+
+def test_pages_of_a_tiff_are_counted_as_pillow_counts_them() -> None:
+    pages = [Image.new("L", (3, 2), i) for i in range(5)]
+    for options in ({}, {"big_tiff": True}, {"compression": "tiff_lzw"}):
+        data = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:], **options)
+        with Image.open(io.BytesIO(data)) as opened:
+            assert count_pages(data) == opened.n_frames == decode(data).frames == 5
+    big_endian = b"MM\0*\0\0\0\x08" + b"\0\0\0\0\0\x0e" + b"\0\0\0\0\0\x08"  # the second leads back to the first
+    assert count_pages(big_endian) == 2
+    assert count_pages(big_endian[:-1]) == 1
+    assert count_pages(b"II*\0") == 0
+
+
+def test_a_hundred_thousand_pages_are_counted_in_steps_of_their_number() -> None:
+    """Pillow's own way takes a minute for them: no image may hold up a run for so long."""
+    first = encoded(Image.new("L", (3, 2), 200), "TIFF")
+    at = len(first) + len(first) % 2
+    pages = [struct.pack("<HL", 0, at + 6 * (i + 1)) for i in range(100_000)] + [struct.pack("<HL", 0, 0)]
+    (directory,) = struct.unpack_from("<L", first, 4)
+    (entries,) = struct.unpack_from("<H", first, directory)
+    chained = bytearray(first.ljust(at, b"\0"))
+    struct.pack_into("<L", chained, directory + 2 + 12 * entries, at)
+    decoded = decode(bytes(chained) + b"".join(pages))
+    assert decoded.frames == 100_002
+    assert pixels(decoded)[0, 0].tolist() == [200] * 3
+
+
+def test_a_file_has_one_frame_or_more_whatever_it_says() -> None:
+    flat = b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 2, 2, 8, 3) + bytes(12) + bytes(2) + bytes([90] * 12)
+    assert decode(flat).format == "PSD"
+    assert decode(flat).frames == 1  # which has no layers
+    for says in ("0", "-3", "9999999999"):
+        header = f"Image type: Greyscale image\r\nImage size (x*y): 4*4\r\nFile size (no of images): {says}\r\n"
+        data = header.encode().ljust(511, b"\0") + b"\x1a" + bytes(16)
+        assert decode(data).format == "IM"
+        assert 1 <= decode(data).frames <= len(data)
 
 
 @pytest.mark.parametrize("kind", ["BMP", "PPM", "TGA", "ICO", "AVIF", "JPEG2000", "PCX"])
@@ -121,6 +165,14 @@ def test_more_pixels_than_allowed_are_refused(data: bytes) -> None:
     error = failure(data)
     assert error.kind == "too-large"
     assert "--max-pixels" in error.message
+
+
+def test_rows_count_as_eight_pixels_at_least_but_for_small_images() -> None:
+    narrow = failure(png_of_size(1, 20_000_000))
+    assert narrow.kind == "too-large"
+    assert "20,000,000 rows, if only 1 wide, take the memory of 160,000,000 pixels" in narrow.message
+    assert "--max-pixels" in narrow.message
+    assert decode(encoded(photo(1, 900), "PNG"), DecodeSettings(max_pixels=900)).height == 900
 
 
 def test_the_limit_is_exact() -> None:

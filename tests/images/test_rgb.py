@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -28,6 +31,17 @@ def test_alpha_lies_over_white(mode: str) -> None:
     seen = pixels(decode(data))
     assert (seen[:, :10] == 255).all()
     assert (seen[:, 10:] == 0).all()
+
+
+def test_transparency_of_more_colours_than_a_palette_has_is_cut() -> None:
+    palette = Image.new("P", (4, 4), 1)
+    palette.putpalette([0, 0, 0, 10, 20, 30])
+    data = encoded(palette, "PNG", transparency=bytes([0]) + bytes([255] * 255))
+    at = data.index(b"tRNS")
+    longer = b"tRNS" + bytes([0]) + bytes([255] * 299)
+    damaged = data[: at - 4] + struct.pack(">I", 300) + longer + struct.pack(">I", zlib.crc32(longer))
+    damaged += data[data.index(b"IDAT") - 4 :]
+    assert (pixels(decode(damaged)) == [10, 20, 30]).all()
 
 
 def test_half_transparent_is_half_white() -> None:
