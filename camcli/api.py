@@ -175,13 +175,19 @@ def _decoded(image: ImageLike) -> Decoded:
             data = Path(path).read_bytes()
         except OSError as error:
             raise ImageError("missing", f"{path}: cannot be read ({error.strerror})") from error
-        return decode(data, DecodeSettings())
+        try:
+            return decode(data, DecodeSettings())
+        except ImageError as error:
+            raise ImageError(error.kind, f"{path}: {error.message}") from error
     if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim not in (2, 3):
+        if image.dtype != np.uint8 or image.ndim not in (2, 3) or not image.size:
             raise SourceError(
                 f"an array of {image.dtype}, shape {image.shape}: give (height, width, 3) or (height, width) uint8."
             )
         image = Image.fromarray(image)
+    if not isinstance(image, Image.Image) or not all(image.size):
+        what = f"{type(image).__name__} without pixels" if isinstance(image, Image.Image) else type(image).__name__
+        raise SourceError(f"{what}: give a file name, an array or a Pillow image.")
     rgb = image.convert("RGB")
     digest = hashlib.sha256(rgb.tobytes()).hexdigest()
     return Decoded(rgb, 0, digest, rgb.width, rgb.height, "array", 1, ())

@@ -179,7 +179,10 @@ class RunConfig:
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
             if isinstance(f.default, tuple):
-                object.__setattr__(self, f.name, _as_tuple(getattr(self, f.name), comma=f.metadata["comma"]))
+                given = getattr(self, f.name)
+                object.__setattr__(self, f.name, _as_tuple(given, comma=f.metadata["comma"]))
+                if f.name == "save" and not self.save and given not in ((), []):
+                    raise ConfigError("--save is empty. To save nothing but the index, say --save none.")
         for name in ("batch_size", "workers", "input_size"):
             if isinstance(getattr(self, name), int):
                 object.__setattr__(self, name, str(getattr(self, name)))
@@ -225,6 +228,8 @@ def _check(config: RunConfig) -> None:
         parse_floats(name, getattr(config, name))
     if not config.method:
         raise ConfigError("--method is empty. `cam methods` lists the methods.")
+    if config.target is not None and not config.target.strip():
+        raise ConfigError("--target is empty. Leave it out for the predicted class.")
     if not config.layer:
         raise ConfigError("--layer is empty. Leave it out for the automatic choice.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
@@ -38,8 +39,8 @@ class Labeller:
         return named if named is not None else self._places(entry.source).get(entry.folder)
 
     def _by_name(self, text: str, or_index: bool = True) -> int | None:
-        if or_index and text.isdecimal():
-            index = int(text)
+        if or_index and (number := re.fullmatch(r"(\d+)(\.0+)?", text)):  # pandas writes 281.0 where there are gaps
+            index = int(number[1])
             return index if self._num_classes is None or index < self._num_classes else None
         if self._names is None:
             return None

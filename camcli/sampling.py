@@ -8,7 +8,6 @@ from itertools import islice
 
 import numpy as np
 
-from camcli.errors import UsageError
 from camcli.explaining import Explaining
 from camcli.flow import Clock, in_order
 from camcli.items import Explanation, held_bytes
@@ -22,22 +21,19 @@ PERCENTILES = (1, 99)
 def sample_limits(setup: Setup, clock: Clock) -> dict[str, tuple[float, float]]:
     """For each method, the 1st and 99th percentile of its rectified native maps over the first N images.
 
-    Raises:
-        UsageError: none of these images could be explained.
+    Images that cannot be explained do not count; where there is none that can, no method has limits.
     """
     count = scale_limits(setup.config.scale).sample
     values: dict[str, list[np.ndarray]] = {}
-    entries, load = islice(iter(setup.sources), count), make_loader(setup, clock)
     with (
         ThreadPoolExecutor(setup.workers, "sample") as pool,
-        closing(in_order(pool, load, entries, 2 * setup.batch_size, held_bytes)) as loaded,
+        closing(in_order(pool, make_loader(setup, clock), setup.sources, setup.batch_size, held_bytes)) as loaded,
+        closing(Explaining(setup, clock).stream(loaded)) as results,
     ):
-        for result in Explaining(setup, clock).stream(loaded):
-            for class_map in result.maps if isinstance(result, Explanation) else ():
+        for result in islice((one for one in results if isinstance(one, Explanation)), count):
+            for class_map in result.maps:
                 finite = class_map.raw[np.isfinite(class_map.raw)]
                 values.setdefault(class_map.method, []).append(np.maximum(finite, 0))
-    if not values:
-        raise UsageError(f"--scale {setup.config.scale}: none of the first {count} images could be explained.")
     return {method: _limits(np.concatenate(cells)) for method, cells in values.items()}
 
 

@@ -14,7 +14,7 @@ import torch
 from camcli.capture import noise
 from camcli.config import RunConfig
 from camcli.device import choose_device, choose_precision, device_name
-from camcli.errors import DeviceError, SourceError
+from camcli.errors import ConfigError, DeviceError, SourceError
 from camcli.explainer import Explainer, ExplainOptions, Progress
 from camcli.images import Sources
 from camcli.labels import Labeller
@@ -130,6 +130,8 @@ def prepare(config: RunConfig, recorded: Mapping[str, Any] | None = None, progre
     config, best = with_recommended(config)
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
+    if config.csv and Path(config.csv).is_dir():
+        raise ConfigError(f"--csv {config.csv}: a folder stands in its place. Name a file.")
     needs_gradient(config)  # a mistyped method: say so before a model is loaded
     sources = open_sources(config)
     model = open_model(config, device)

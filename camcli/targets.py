@@ -64,8 +64,8 @@ def parse_target(text: str, names: Names | None, num_classes: int | None) -> tup
 def _parse_one(part: str, names: Names | None, num_classes: int | None) -> list[Slot]:
     if part in ("predicted", "label"):
         return [Slot("predicted" if part == "predicted" else "label")]
-    if re.fullmatch(r"-?\d+", part):
-        index = int(part)
+    if number := re.fullmatch(r"(-?\d+)(\.0+)?", part):  # pandas writes 281.0 where a column has gaps
+        index = int(number[1])
         if index < 0 or (num_classes is not None and index >= num_classes):
             span = f"0 to {num_classes - 1}" if num_classes else "0 and up"
             raise TargetError(f"--target {part}: the model's classes are {span}.")

@@ -85,12 +85,15 @@ def test_bad_input_is_said_so(model: camcli.Model, tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(b"no image")
     from camcli.errors import ImageError, UsageError
 
-    with pytest.raises(ImageError, match="text"):
+    with pytest.raises(ImageError, match=r"x\.jpg: this is text"):
         camcli.explain(model, str(tmp_path / "x.jpg"))
     with pytest.raises(ImageError, match=r"nowhere\.jpg"):
         camcli.explain(model, "nowhere.jpg")
     with pytest.raises(UsageError, match="uint8"):
         camcli.explain(model, np.zeros((4, 4, 3)))
+    for nothing in (np.zeros((0, 3, 3), np.uint8), Image.new("RGB", (0, 3)), 3):
+        with pytest.raises(UsageError, match=r"give a file name|uint8"):
+            camcli.explain(model, [nothing])  # type: ignore[list-item]
     with pytest.raises(UsageError, match="label"):
         camcli.explain(model, str(photographs()[0]), target="label")
     with pytest.raises(UsageError, match="gradcam"):

@@ -90,6 +90,10 @@ def test_file_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ("alpha = 'much'", "alpha = 'much' must be a number"),
         ("resume = 1", "resume = 1 must be true or false"),
         ("limit = 1.5", "limit = 1.5 must be a whole number"),
+        ("batch-size = 2.0", "batch-size = 2.0 must be a string or a whole number"),
+        ("quiet = 1", "quiet = 1 must be true or false"),
+        ("max-side = 5\nmax_side = 6", "max_side says again"),
+        ("resume = true\nno-resume = true", "no-resume says again"),
         ("save = [1]", "save = .* must be a string or a list of strings"),
         ("method = ", "not a TOML file"),
     ],
@@ -99,6 +103,12 @@ def test_wrong_files(tmp_path: Path, text: str, message: str) -> None:
     file.write_text(text)
     with pytest.raises(ConfigError, match=message):
         read_config_file(str(file))
+
+
+def test_every_long_flag_can_stand_in_it(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text("no-resume = true\njson = true\nverbose = false\nquiet = false")
+    assert read_config_file(str(file)) == {"resume": False, "json": True, "verbose": False, "quiet": False}
 
 
 def test_a_missing_file_is_named() -> None:

@@ -167,7 +167,7 @@ def test_another_configuration_is_refused_and_says_what_differs(tiny: Cam, tmp_p
 def test_manifest_labels_targets_and_per_row_targets(tiny: Cam, tmp_path: Path, photos: Path) -> None:
     manifest = tmp_path / "list.csv"
     manifest.write_text(
-        "image,label,target\nphotos/0.png,3,\nphotos/1.png,Cat,2\nphotos/2.png,no such thing,\n"
+        "image,label,target\nphotos/0.png,3.0,\nphotos/1.png,Cat,2\nphotos/2.png,no such thing,\n"
         "photos/3.png,,nothing like it\nphotos/0.png,,\n"
     )
     done = tiny(manifest, "--output-dir", tmp_path / "out")
@@ -219,6 +219,28 @@ def test_fixed_and_sampled_scales(tiny: Cam, tmp_path: Path, photos: Path) -> No
     fixed = ("--scale", f"{low}:{high}")
     assert tiny(photos, "--output-dir", tmp_path / "f", *fixed, "--save", "gray").code == 0
     assert artefacts(tmp_path / "f") == before
+
+
+def test_images_that_cannot_be_explained_are_no_part_of_a_sample(tiny: Cam, tmp_path: Path, photos: Path) -> None:
+    sampled = ("--scale", "sample:2", "--save", "none", "--output-dir")
+    assert tiny(photos, *sampled, tmp_path / "good").code == 0
+    (photos / "0.jpg").write_text("first, and no image")
+    assert tiny(photos, *sampled, tmp_path / "bad").code == 3
+    good, bad = (index_of(tmp_path / name)["config"]["scale_limits"] for name in ("good", "bad"))
+    assert good == bad
+    assert tiny(photos / "0.jpg", *sampled, tmp_path / "none").code == 3
+    assert items(tmp_path / "none")[0]["error"]["kind"] == "not-an-image"
+
+
+def test_the_folder_that_an_image_lies_in_may_be_its_class(tiny: Cam, tmp_path: Path, photos: Path) -> None:
+    folder = tmp_path / "dog"
+    shutil.copytree(photos, folder)
+    for number, path in enumerate((folder, sorted(p for p in folder.rglob("*") if p.is_file())[0])):
+        out = tmp_path / f"out{number}"
+        assert tiny(path, "--output-dir", out, "--save", "none", "--target", "label", "--limit", 1).code in (0, 3)
+        labels = {item["label"]["name"] for item in items(out) if "/" not in item["image"] and item["label"]}
+        assert labels <= {"dog"}
+    assert items(tmp_path / "out1")[0]["label"] == {"index": 1, "name": "dog"}
 
 
 def test_its_own_output_is_never_explained(tiny: Cam, photos: Path) -> None:

@@ -32,6 +32,7 @@ class Names:
         ("top:2", [Slot("top", 1), Slot("top", 2)]),
         ("predicted,dog, 3", [Slot("predicted"), Slot("name", 1), Slot("index", 3)]),
         ("hook, claw", [Slot("name", 2)]),  # an exact name wins over splitting at commas
+        ("3.0", [Slot("index", 3)]),  # as pandas writes a column with gaps
         ("name:7", [Slot("name", 4)]),  # name: forces a name
         ("predicted,predicted", [Slot("predicted")]),
     ],

@@ -66,7 +66,7 @@ class Baseline:
         lines = [
             f"{name}: {_short(self.header.get(name))} → {_short(now[name])}"
             for name in _SAME
-            if self.header.get(name) != now[name]
+            if name in self.header and self.header[name] != now[name]
         ]
         here = {seen.sha256[:_HASH] for seen in run.images}
         if new := len(here - set(self.images)):
@@ -90,7 +90,7 @@ class Baseline:
         return replace(self, images={**self.images, **renamed})
 
 
-_SAME = ("input_size", "mean", "std", "resize", "method", "options", "score", "fuse", "smooth")
+_SAME = ("input_size", "mean", "std", "resize", "method", "target", "options", "score", "fuse", "smooth")
 """Fields of the header that must be equal; the weights may change, that is what ``drift`` is for."""
 
 
@@ -108,11 +108,18 @@ def _header(run: Recorded, key: MapKey) -> dict[str, Any]:
         "std": model["std"],
         "resize": model["resize"],
         "method": key[0],
+        "target": _first_target(config["target"]),
         "options": sorted(o for o in config["option"] if o.startswith(f"{key[0]}.")),
         "score": config["score"],
         "fuse": config["fuse"],
         "smooth": [config["aug_smooth"], config["eigen_smooth"]],
     }
+
+
+def _first_target(asked: str | None) -> str:
+    """How the class is chosen whose map is compared: of several targets the first."""
+    first = (asked or "predicted").split(",")[0].strip()
+    return "predicted" if first.startswith("top:") else first
 
 
 def baseline_of(run: Recorded, key: MapKey) -> Baseline:

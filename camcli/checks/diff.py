@@ -68,6 +68,8 @@ def difference(base: Baseline, run: Recorded, key: MapKey) -> Difference:
     if not known:
         raise ConfigError(f"{base.name} and {run.path} have no image in common, neither by content nor by name.")
     notes = [line for line in base.differences(run, key) if "images are not in" not in line]
+    if base.header["layer"] != key[1]:
+        notes.append(f"layer: {base.header['layer']} → {key[1]}")
     return Difference(moved, base.size - known, len(run.images) - known, notes)
 
 

@@ -44,7 +44,7 @@ def run(context: Context) -> Result:
     worst = worst_first(names(images), values, high_is_bad=False, words="heat on the object {} (1: spread evenly)")
     return conclude(
         "foreground", ranked(found), WORDS, n=len(values), min_images=context.min_images, worst=worst,
-        details={"classes": large},
+        details={"classes": large, "left_out": sum(1 for _ in context.shown()) - len(values)},
     )  # fmt: skip
 
 

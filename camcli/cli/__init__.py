@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_freed_memory()
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="cam")
+        app(args=layers.with_path_of_verify(sys.argv[1:] if arguments is None else arguments), prog_name="cam")
     except CamError as error:
         print(printable(f"cam: {error}", lines=True), file=sys.stderr)
         sys.exit(error.exit_code)

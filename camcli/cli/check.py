@@ -69,6 +69,8 @@ def command(
     make_room(junit, sheet, calibrate, write_baseline)
     folder, code = _folder(settings, run or [], gate)
     recorded = read_run(folder)
+    if code is None:
+        code = 3 if recorded.failed else 0
     key = choose_maps(recorded, chosen)
     if known is not None:
         _refuse_other(known, recorded, key)
@@ -87,8 +89,8 @@ def command(
     raise typer.Exit(gate.report(results, folder, code, people, **more))
 
 
-def _folder(settings: dict[str, Any], given: list[str], gate: Gate) -> tuple[str, int]:
-    """The run folder that is checked, and the exit code of the run where one was made for it."""
+def _folder(settings: dict[str, Any], given: list[str], gate: Gate) -> tuple[str, int | None]:
+    """The run folder that is checked, and the exit code of the run where one was made for it now."""
     from camcli.checks import is_run_folder
 
     if len(given) == 1 and is_run_folder(given[0]):
@@ -97,7 +99,7 @@ def _folder(settings: dict[str, Any], given: list[str], gate: Gate) -> tuple[str
             raise ConfigError(
                 f"{given[0]} is a finished run; {', '.join(extra)} cannot apply to it. Leave them out, or name images."
             )
-        return given[0], 0
+        return given[0], None
     config = RunConfig(**with_positional(settings, given))
     if not config.image_path:
         raise ConfigError("nothing to check: name a run folder, or images to explain first.")

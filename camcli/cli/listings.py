@@ -43,7 +43,7 @@ def models(
         raise typer.Exit(2)
     for model in found:
         print(model.name if model.pretrained else f"{model.name}  (no pretrained weights)")
-    typer.echo(f"{len(found)} models; name one with --model", err=True)
+    typer.echo(f"{len(found)} model{'s' * (len(found) != 1)}; name one with --model", err=True)
 
 
 @takes_settings(())
@@ -56,10 +56,14 @@ def methods(settings: dict[str, Any], talk: Talk) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from camcli.cli.aligned import print_aligned
+
     table = Table("method", "name", "paper", "gradients", "passes per image", "class", box=None, pad_edge=False)
+    for place in (0, 2):  # what is copied from here; in a narrow terminal the others are folded
+        table.columns[place].no_wrap = True
     for m in METHODS.values():
         table.add_row(
             m.key, m.name, m.paper, "yes" if m.uses_gradients else "no", m.cost,
             "specific" if m.class_specific else "agnostic",
         )  # fmt: skip
-    Console(soft_wrap=False).print(table)
+    print_aligned(Console(highlight=False), table)

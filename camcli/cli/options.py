@@ -13,7 +13,7 @@ from typer.models import OptionInfo
 
 from camcli import __version__
 from camcli.config import RunConfig
-from camcli.config_file import read_config_file
+from camcli.config_file import SPEAKING, read_config_file
 from camcli.values import flag
 
 _PANELS = {
@@ -24,6 +24,9 @@ _PANELS = {
     "output": "Output",
     "run": "Run",
 }
+
+_POSITIONAL = ("images", "run")
+"""Parameters of commands that take image paths without a flag."""
 
 
 def show_version(value: bool) -> None:
@@ -71,10 +74,13 @@ def takes_settings(
         parameters = [*own, *map(_parameter, chosen), *_common()]
 
         def wrapper(**given: Any) -> None:
-            talk = Talk(given.pop("quiet"), given.pop("verbose"), given.pop("json"))
             given.pop("version")
             config_file = given.pop("config")
             settings = read_config_file(config_file) if config_file else {}
+            spoken = {name: bool(settings.pop(name, False)) for name in SPEAKING}
+            talk = Talk(**{name: given.pop(name) or said for name, said in spoken.items()})
+            if any(given.get(name) for name in _POSITIONAL):  # what is named on the command line wins
+                settings.pop("image_path", None)
             for f in chosen:
                 value = given.pop(f.name)
                 if value is not None and value != []:

@@ -110,9 +110,10 @@ class Printer(Watcher):
             return
         counts = summary.counts
         kept = f" ({self.kept} of them were there already)" if self.kept else ""
+        images = f"{counts['images']} image" + "s" * (counts["images"] != 1)
         self.say(
             "",
-            f"{counts['images']} images: {counts['ok']} explained{kept}, {counts['failed']} failed, "
+            f"{images}: {counts['ok']} explained{kept}, {counts['failed']} failed, "
             f"in {summary.timing['seconds']:.1f} s ({summary.timing['images_per_second']:.1f} images/s)",
         )
         if counts.get("degenerate_maps"):

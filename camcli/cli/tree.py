@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from camcli.cli.aligned import print_aligned
+
 if TYPE_CHECKING:
     from camcli.layers import LayerReport, LayerSurvey
     from camcli.models import Model
@@ -54,7 +56,7 @@ def layer_tree(model: Model, survey: LayerSurvey, *, verbose: bool, selected: bo
         order = {path: place for place, (path, _) in enumerate(model.module.named_modules())}
         rows = sorted(survey.rows, key=lambda row: order[row.path])
         lines = list(_Outline(rows, survey.recommended, everything=verbose).lines())
-    _print_aligned(console, _table(lines, verbose=verbose or selected))
+    print_aligned(console, _table(lines, verbose=verbose or selected))
     for remark in _remarks(lines, survey, partial=not (verbose or selected)):
         console.print(remark)
 
@@ -152,13 +154,6 @@ def _note(line: _Line, *, verbose: bool) -> str:
         inside = f"[dim]{line.inside} inside[/dim]" if line.inside else ""
         return inside if row.gradient else "[yellow]no gradient[/yellow]"
     return f"[dim]{escape(row.reason)}[/dim]" if row.reason and (verbose or _is_map(row)) else ""
-
-
-def _print_aligned(console: Console, table: Table) -> None:
-    """Lines are cut at the edge of a terminal, and nowhere in a pipe."""
-    if not console.is_terminal:
-        console = Console(highlight=False, width=max(console.width, 400))
-    console.print(table)
 
 
 def _remarks(lines: Sequence[_Line], survey: LayerSurvey, *, partial: bool) -> Iterator[str]:

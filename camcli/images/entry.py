@@ -56,7 +56,7 @@ class Entry:
             name comes again. Bytes that are not UTF-8 are surrogates, as in all paths of Python.
         path: the file on disk; of a tar, the archive.
         member: where it lies in the archive, else None.
-        folder: name of the folder it lies in below its source, which may be its class; else None.
+        folder: name of the folder it lies in, which may be its class; None where that is not known.
         label, target: as the manifest has them.
         mask: path of the manifest's mask, resolved.
         box: the manifest's box.

@@ -34,6 +34,13 @@ class _Source:
     slug: str
     repeats: bool  # whether the same image name may come more than once below this slug
 
+    @property
+    def folder(self) -> str | None:
+        """Name of the folder in which the images lie that lie in none below the source."""
+        if self.kind == "file":
+            return os.path.basename(os.path.dirname(os.path.abspath(self.path))) or None
+        return os.path.basename(os.path.abspath(self.path)) or None if self.kind == "folder" else None
+
 
 class Sources:
     """The inputs of a run; nothing is listed until it is iterated, and every iteration gives the same order.
@@ -193,7 +200,7 @@ def _entry(ordinal: int, source: _Source, image: str, found: Found) -> Entry:
         image=image,
         path=found.path,
         member=found.member,
-        folder=found.folder,
+        folder=found.folder or source.folder,
         label=found.label,
         target=found.target,
         mask=found.mask,

@@ -90,7 +90,10 @@ def align(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Aligned:
 
 
 def _best_prefix(long: Mapping[str, Tensor], short: Mapping[str, Tensor]) -> tuple[str, int]:
-    """The prefix that turns most keys of ``long`` into keys of ``short`` with tensors of the same shape."""
+    """The prefix that turns most keys of ``long`` into keys of ``short`` with tensors of the same shape.
+
+    None where less than half of ``short`` is met: single names, ``conv1.weight``, are met in any two networks.
+    """
     counts: Counter[str] = Counter({"": 0})
     for key, tensor in long.items():
         parts = key.split(".")
@@ -103,7 +106,7 @@ def _best_prefix(long: Mapping[str, Tensor], short: Mapping[str, Tensor]) -> tup
         return counts[prefix], any(word in prefix for word in _PREFERRED_PREFIXES), -len(prefix)
 
     best = max(counts, key=merit)
-    return best, counts[best]
+    return (best, counts[best]) if counts[best] >= len(short) / 2 else ("", counts[""])
 
 
 @dataclass(frozen=True)

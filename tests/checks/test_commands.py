@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..conftest import SAMPLES, Outcome
 from .conftest import ROOT, World, installed
-from .handmade import blob, blobs, item, write_run
+from .handmade import HEADER, blob, blobs, item, write_run
 
 Cam = Callable[..., Outcome]
 TINY = ("--model", "factory:tests.tiny:build", "--input-size", 64, "--batch-size", 2)
@@ -118,6 +118,31 @@ def test_a_baseline_is_written_compared_refused_and_renewed(cam: Cam, good: Path
     assert cam("check", fewer, "--baseline", kept, "--rebase").code == 0
     assert cam("check", fewer, "--baseline", kept).code == 0
     assert cam("check", good, "--baseline", tmp_path / "none").code == 2
+
+
+def test_maps_of_other_classes_or_layers_are_not_compared_without_a_word(cam: Cam, good: Path, tmp_path: Path) -> None:
+    rows = [item(i, {"gradcam": m}) for i, m in enumerate(blobs(40))]
+    for row in rows:
+        row["maps"][0]["layer"] = "another"
+    config = {**HEADER["config"], "target": "label,predicted"}
+    other = write_run(tmp_path / "other", rows, config=config)
+    notes = cam("diff", good, other, "--json").document["notes"]
+    assert notes == ['target: "predicted" → "label"', "layer: layer → another"]
+    kept = tmp_path / "kept"
+    assert cam("check", good, "--write-baseline", kept).code == 0
+    refused = cam("check", other, "--baseline", kept)
+    assert refused.code == 2
+    assert 'target: "predicted" → "label"' in refused.err
+    top = write_run(tmp_path / "top", rows, config={**HEADER["config"], "target": "top:3"})
+    assert cam("check", top, "--baseline", kept).code == 0  # its first map is that of the predicted class
+    lines = kept.read_text().splitlines(keepends=True)
+    kept.write_text(lines[0].replace('"target": "predicted", ', "") + "".join(lines[1:]))
+    assert cam("check", other, "--baseline", kept).code == 0  # a baseline from before targets were written down
+
+
+def test_a_run_with_failed_images_is_told_by_the_exit_code(cam: Cam, tmp_path: Path) -> None:
+    rows = [item(i, {"gradcam": m}) for i, m in enumerate(blobs(40))]
+    assert cam("check", write_run(tmp_path / "run", [*rows, {"status": "failed"}])).code == 3
 
 
 def test_diff_tells_stayed_and_changed_predictions_apart(cam: Cam, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 
 import camcli
 
-from ..conftest import Outcome
+from ..conftest import Outcome, index_of
 
 Cam = Callable[..., Outcome]
 
@@ -28,6 +28,9 @@ Cam = Callable[..., Outcome]
         (("--checkpoint", "nowhere.pth"), "nowhere.pth"),
         (("--option", "gradcam.gamma=1"), "gamma"),
         (("--save", "overlays"), "overlay"),
+        (("--save", ","), "--save none"),
+        (("--target", ""), "--target is empty"),
+        (("--csv", Path(__file__).parent), "--csv"),
         (("--device", "tpu"), "--device tpu"),
         (("--config", "nowhere.toml"), "nowhere.toml"),
         (("--no-such-flag",), "--no-such-flag"),
@@ -67,6 +70,8 @@ def test_listings(cam: Cam) -> None:
     methods = {m["key"] for m in cam("methods", "--json").document}
     assert {"gradcam", "gradcam++", "xgradcam", "hirescam", "layercam", "eigencam", "randomcam"} <= methods
     assert "gradcam++" in cam("methods").out
+    piped = cam("methods").out.splitlines()
+    assert all(any(line.startswith(f"{key} ") for line in piped) for key in methods)  # no name is cut short
     models = cam("models", "resnet5", "--json").document
     assert any(model["name"] == "torchvision:resnet50" for model in models)
     assert cam("models", "no-such-model").code == 2
@@ -82,6 +87,22 @@ def test_layers(cam: Cam) -> None:
     assert row["proof"] == "proven"
     assert row["recommended"] is True
     assert "recommended" in cam("layers", "builtin").out
+
+
+def test_the_proof_of_one_layer(cam: Cam) -> None:
+    for arguments, path in ((("--verify",), "bn2"), (("--verify", "blocks[-1]"), "blocks.6")):
+        [row] = cam("layers", "builtin", *arguments, "--json").document["layers"]
+        assert (row["path"], row["proof"]) == (path, "proven")
+    assert "no layer 'blocs'" in cam("layers", "builtin", "--verify", "blocs").err
+
+
+def test_images_named_on_the_command_line_win_over_the_file(cam: Cam, tmp_path: Path, samples: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(f"image-path = ['{tmp_path / 'nowhere'}']\nquiet = true\nsave = 'none'")
+    one = next(samples.rglob("*.jpg"))
+    done = cam("run", one, "--config", file, "--output-dir", tmp_path / "out")
+    assert (done.code, done.out, done.err) == (0, "", "")
+    assert [item["image"] for item in index_of(tmp_path / "out")["items"]] == [one.name]
 
 
 def test_help_does_not_wait_for_torch() -> None:

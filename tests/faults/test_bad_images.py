@@ -55,7 +55,7 @@ def test_row_1_a_corrupt_file_alone(tiny: Tiny, tmp_path: Path) -> None:
     assert done.code == 3
     assert outcome(tmp_path / "out")["x.jpg"] in ("corrupt", "truncated")
     assert done.err.startswith("failed   x.jpg: ")
-    assert "1 images: 0 explained, 1 failed" in done.out
+    assert "1 image: 0 explained, 1 failed" in done.out
 
 
 def test_row_1_among_good_ones_nobody_gets_anothers_result(tiny: Tiny, tmp_path: Path) -> None:

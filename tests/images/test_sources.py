@@ -24,7 +24,7 @@ def test_a_folder_is_searched_in_sorted_order(tree: Path) -> None:
     assert list(sources) == entries
     assert sources.passed_over == 1
     assert {entry.source for entry in entries} == {"photos"}
-    assert [entry.folder for entry in entries] == ["deep", "a", "a", None, "z.jpg"]
+    assert [entry.folder for entry in entries] == ["deep", "a", "a", "photos", "z.jpg"]
     assert [read(entry) for entry in entries] == [os.path.basename(image).encode() for image in ALL]
 
 
@@ -35,7 +35,7 @@ def test_the_limit_counts_over_all_sources(tree: Path) -> None:
 
 def test_a_file_is_always_tried(tree: Path) -> None:
     entry = only("photos/notes.txt")
-    assert (entry.image, entry.folder, read(entry)) == ("notes.txt", None, b"notes.txt")
+    assert (entry.image, entry.folder, read(entry)) == ("notes.txt", "photos", b"notes.txt")
 
 
 @pytest.mark.parametrize(

@@ -195,6 +195,14 @@ def test_a_deeper_network_is_not_loaded_into_a_shallower_one(tmp_path: Path) -> 
         load_model("torchvision:resnet18", checkpoint=str(path))
 
 
+def test_keys_of_another_network_are_named_as_they_stand_in_the_file(tmp_path: Path) -> None:
+    """Though names like conv1.weight are met in both, below one prefix or another."""
+    path, state = tmp_path / "other.pth", torchvision.models.resnet18().state_dict()
+    torch.save(state, path)
+    with pytest.raises(CheckpointError, match=rf"{len(state)} keys in the file.*Unexpected: conv1\.weight, layer1\.0"):
+        load_model("builtin", checkpoint=str(path))
+
+
 def test_the_wrong_class_count_is_refused(tmp_path: Path) -> None:
     assert fit(tmp_path, trained(), num_classes=5).num_classes == 5
     with pytest.raises(CheckpointError, match="5 classes, not --num-classes 6"):
