@@ -104,12 +104,14 @@ class _Stopwatch(Watcher):
 class CamRun:
     """``cam run`` with the settings that give the outputs of the loops."""
 
-    def __init__(self, name: str, precision: str, folder: Path, out: Path, *, compiled: bool = False) -> None:
+    def __init__(
+        self, name: str, precision: str, folder: Path, out: Path, *, compiled: bool = False, batch_size: int = BATCH
+    ) -> None:
         self.preparing: list[float] = []
         self.config = RunConfig(
             image_path=[str(folder)], output_dir=str(out), overwrite=True,  # type: ignore[arg-type]
             model=f"factory:tests.benchmarks.models:{name}", layer=[models.LAYERS[name]],  # type: ignore[arg-type]
-            save=["overlay"], quality=95, batch_size=str(BATCH), precision=precision, device="cpu",  # type: ignore[arg-type]
+            save=["overlay"], quality=95, batch_size=str(batch_size), precision=precision, device="cpu",  # type: ignore[arg-type]
             compile=compiled,
         )  # fmt: skip
 
