@@ -21,7 +21,7 @@ def count_pages(data: bytes) -> int:
     count, entry, place, first = ("Q", 20, "Q", 8) if b"+" in data[2:4] else ("H", 12, "L", 4)
     number, position = struct.Struct(order + count), struct.Struct(order + place)
     pages: set[int] = set()
-    with suppress(struct.error):  # a directory that lies beyond the end of the file
+    with suppress(struct.error, OverflowError):  # a directory that lies beyond the end of the file
         (at,) = position.unpack_from(data, first)
         while at and at not in pages:
             (entries,) = number.unpack_from(data, at)

@@ -120,7 +120,12 @@ def test_foreground_judges_classes_by_themselves(tmp_path: Path) -> None:
 def test_foreground_leaves_out_objects_that_fill_the_view(tmp_path: Path) -> None:
     run = of_maps(tmp_path / "run", [blob(0.5, 0.5) for _ in range(40)])
     full = manifest(tmp_path, [f'{i:03d}.jpg,"0,0,70,69"' for i in range(40)], "image,box")
-    assert check(run, "foreground", full).status == "skipped"
+    skipped = check(run, "foreground", full)
+    assert skipped.status == "skipped"
+    assert "covers less than 0.6 of it" in skipped.why
+    rows = [f'{i:03d}.jpg,"0,0,70,{69 if i < 4 else 35}"' for i in range(40)]
+    some = check(run, "foreground", manifest(tmp_path, rows, "image,box"))
+    assert (some.n, some.details["left_out"]) == (36, 4)
     assert check(run, "foreground", full, "foreground.largest=1.0").status == "fail"
 
 

@@ -90,6 +90,7 @@ def test_pages_of_a_tiff_are_counted_as_pillow_counts_them() -> None:
     assert count_pages(big_endian) == 2
     assert count_pages(big_endian[:-1]) == 1
     assert count_pages(b"II*\0") == 0
+    assert count_pages(b"II+\0" + struct.pack("<HHQ", 8, 0, 2**63 + 5)) == 0
 
 
 def test_a_hundred_thousand_pages_are_counted_in_steps_of_their_number() -> None:
