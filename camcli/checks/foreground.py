@@ -35,7 +35,8 @@ def run(context: Context) -> Result:
     measured = on_object(context)
     if not measured:
         if any(context.regions.foreground(seen) is not None for seen, _ in context.shown()):
-            return skipped("foreground", f"no object lies in the view and covers less than {context.settings['largest']:g} of it")
+            most = f"{context.settings['largest']:g}"
+            return skipped("foreground", f"no object lies in the view and covers less than {most} of it")
         return skipped("foreground", f"{NO_REGIONS}--set suite.manifest=FILE")
     images, values = [seen for seen, _ in measured], np.array([value for _, value in measured])
     found = context.judge()({"": values})
