@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from camcli import __version__, describe
 from camcli.config import RunConfig
-from camcli.errors import ConfigError, SourceError, UsageError
+from camcli.errors import ConfigError, ErrorKind, ImageError, SourceError
 from camcli.evaluation.measure import MASKED, Measuring
 from camcli.evaluation.mosaics import Candidates, Grids, measure_mosaics
 from camcli.evaluation.options import CANDIDATES, EvalOptions
@@ -53,6 +53,7 @@ def evaluate(config: RunConfig, options: EvalOptions | None = None, progress: Pr
 
     Raises:
         UsageError: something is wrong with the configuration; found before any image is explained.
+        ImageError: not one image could be explained.
     """
     options = options or EvalOptions()
     setup = _prepared(replace(config, save=()), options)
@@ -106,8 +107,10 @@ class _Evaluating:
         for batch in self._batches():
             self._measure(batch)
         if not self.images:
-            first = f" {self.failed[0]['image']}: {self.failed[0]['message']}" if self.failed else ""
-            raise UsageError(f"none of the {len(self.failed)} image(s) could be explained.{first}")
+            first = self.failed[0]
+            count = f"{len(self.failed)} image" + "s" * (len(self.failed) != 1)
+            why = f"none of {count} could be explained. {first['image']}: {first['message']}"
+            raise ImageError(cast(ErrorKind, first["kind"]), why)
         return self._evaluation()
 
     def _batches(self) -> Iterator[list[Explanation]]:

@@ -271,5 +271,5 @@ def test_json_is_one_document_and_a_bad_image_is_told(cam: Cam, photos: Path, tm
 def test_all_images_bad_is_an_error_and_not_an_empty_table(cam: Cam, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"nothing")
     done = cam("eval", tmp_path, *MODEL)
-    assert done.code == 2
-    assert "none of the 1 image(s) could be explained" in done.err
+    assert done.code == 3
+    assert "none of 1 image could be explained. bad.png: this is text" in done.err
