@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 # Two workers share two cores; before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-SAMPLES = Path(__file__).resolve().parent.parent / "sample_images"
+HERE = Path(__file__).resolve().parent
+SAMPLES = HERE.parent / "sample_images"
+TINY = ("--model", "factory:tests.tiny:build", "--input-size", 64, "--class-names", HERE / "tiny_classes.txt")
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,11 @@ class Outcome:
         return json.loads(self.out)
 
 
+Cam = Callable[..., Outcome]
+
+
 @pytest.fixture
-def cam(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+def cam(capfd: pytest.CaptureFixture[str]) -> Cam:
     """Call the command line as the installed script does, in this process."""
 
     def call(*arguments: object) -> Outcome:
@@ -72,3 +78,27 @@ def artefacts(run_dir: Path) -> dict[str, str]:
         for p in sorted(run_dir.rglob("*"))
         if p.is_file() and p.name not in ("index.json", "index.jsonl")
     }
+
+
+@pytest.fixture
+def tiny(cam: Cam) -> Cam:
+    """`cam run` with a tiny model, for what does not depend on the model."""
+    return lambda *arguments: cam("run", *arguments, *TINY)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A flat folder of small copies of the sample photographs."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, path in enumerate(photographs()[:6]):
+        picture = Image.open(path)
+        picture.thumbnail((320, 320))
+        picture.save(folder / f"{number}.png")
+    return folder
+
+
+def items(run_dir: Path) -> list[dict[str, Any]]:
+    found = index_of(run_dir)["items"]
+    assert isinstance(found, list)
+    return found

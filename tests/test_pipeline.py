@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import numpy as np
@@ -16,35 +14,7 @@ from PIL import Image
 from camcli.attention import read_native
 from camcli.schemas import index_schema
 
-from .conftest import Outcome, artefacts, index_of, photographs
-
-Cam = Callable[..., Outcome]
-HERE = Path(__file__).resolve().parent
-TINY = ("--model", "factory:tests.tiny:build", "--input-size", 64, "--class-names", HERE / "tiny_classes.txt")
-
-
-@pytest.fixture
-def tiny(cam: Cam) -> Cam:
-    """`cam run` with a tiny model, for what does not depend on the model."""
-    return lambda *arguments: cam("run", *arguments, *TINY)
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """A flat folder of small copies of the sample photographs."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number, path in enumerate(photographs()[:6]):
-        picture = Image.open(path)
-        picture.thumbnail((320, 320))
-        picture.save(folder / f"{number}.png")
-    return folder
-
-
-def items(run_dir: Path) -> list[dict[str, Any]]:
-    found = index_of(run_dir)["items"]
-    assert isinstance(found, list)
-    return found
+from .conftest import Cam, artefacts, index_of, items, photographs
 
 
 def test_everything_at_once_and_its_index_is_valid(cam: Cam, tmp_path: Path, samples: Path) -> None:
@@ -205,31 +175,6 @@ def test_several_sources_never_share_an_artefact(tiny: Cam, tmp_path: Path, phot
     files = [row["maps"][0]["files"]["overlay"] for row in rows]
     assert len(set(files)) == len(files) == 12
     assert {row["source"] for row in rows} == {str(photos), str(other)}
-
-
-def test_fixed_and_sampled_scales(tiny: Cam, tmp_path: Path, photos: Path) -> None:
-    assert tiny(photos, "--output-dir", tmp_path / "s", "--scale", "sample:3", "--save", "gray").code == 0
-    index = index_of(tmp_path / "s")
-    low, high = index["config"]["scale_limits"]["gradcam"]
-    assert 0 <= low < high
-    before = artefacts(tmp_path / "s")
-    shutil.rmtree(tmp_path / "s" / "gray")
-    assert tiny(photos, "--output-dir", tmp_path / "s", "--scale", "sample:3", "--save", "gray").code == 0
-    assert artefacts(tmp_path / "s") == before  # the recorded limits are used again
-    fixed = ("--scale", f"{low}:{high}")
-    assert tiny(photos, "--output-dir", tmp_path / "f", *fixed, "--save", "gray").code == 0
-    assert artefacts(tmp_path / "f") == before
-
-
-def test_images_that_cannot_be_explained_are_no_part_of_a_sample(tiny: Cam, tmp_path: Path, photos: Path) -> None:
-    sampled = ("--scale", "sample:2", "--save", "none", "--output-dir")
-    assert tiny(photos, *sampled, tmp_path / "good").code == 0
-    (photos / "0.jpg").write_text("first, and no image")
-    assert tiny(photos, *sampled, tmp_path / "bad").code == 3
-    good, bad = (index_of(tmp_path / name)["config"]["scale_limits"] for name in ("good", "bad"))
-    assert good == bad
-    assert tiny(photos / "0.jpg", *sampled, tmp_path / "none").code == 3
-    assert items(tmp_path / "none")[0]["error"]["kind"] == "not-an-image"
 
 
 def test_the_folder_that_an_image_lies_in_may_be_its_class(tiny: Cam, tmp_path: Path, photos: Path) -> None:
