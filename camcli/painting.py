@@ -104,7 +104,8 @@ class Painter:
 
     def _drawn(self, subjects: Sequence[Subject]) -> Iterator[dict[str, np.ndarray]]:
         """Their pictures, in parts that the device has room for."""
-        most = MOST_PIXELS // _area([subject.canvas for subject in subjects]) if subjects else 1
+        area = _area([subject.canvas for subject in subjects]) if subjects else 1
+        most = max(1, MOST_PIXELS // area)  # a wide and a high one together may be too large where each is not
         parts = [subjects[i : i + most] for i in range(0, len(subjects), most)]
         return iter([pictures for part in parts for pictures in self.draw(part)])
 

@@ -181,6 +181,19 @@ def test_much_is_drawn_in_parts_and_very_much_left_to_the_cpu(
     assert pictures(done[2])[0].keys() == set(KINDS)
 
 
+def test_canvases_that_fit_one_by_one_and_not_together(
+    subjects: list[Subject], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is wide and one is high: what holds both is larger than either may be."""
+    wide, high = (next(s for s in subjects if s.canvas.size == size) for size in ((1, 90), (90, 1)))
+    expected = [painter().draw([replace(one, limits=None)])[0] for one in (wide, high)]
+    monkeypatch.setattr(painting, "MOST_PIXELS", 90)
+    done = painter()([explanation([wide], wide.canvas), explanation([high], high.canvas)])
+    assert [result.notes for result in done if isinstance(result, Explanation)] == [(), ()]
+    for found, other in zip([*pictures(done[0]), *pictures(done[1])], expected, strict=True):
+        assert all(np.array_equal(found[kind], other[kind]) for kind in KINDS)
+
+
 def test_nothing_to_draw(batch: list[Result]) -> None:
     assert painter()([]) == []
     assert painter()([batch[1], batch[3]])[0] is batch[1]
