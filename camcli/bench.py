@@ -15,12 +15,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from camcli.config import RunConfig
+from camcli.config.settings import RunConfig
 from camcli.device import choose_device, choose_precision, device_name
 from camcli.methods import find_method
 from camcli.models import Model
-from camcli.pipeline import Row, Watcher, run
-from camcli.setup import Setup, open_model
+from camcli.pipeline.setup import Setup, open_model
+from camcli.pipeline.stream import Row, Watcher, run
 from camcli.speed import forward_rate
 
 PHOTOGRAPH = (375, 500)

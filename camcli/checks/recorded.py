@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from camcli.attention import read_native
 from camcli.errors import SourceError
 from camcli.images import View
+from camcli.map_summary import read_native
 from camcli.output import INDEX_NAME, JOURNAL_NAME, SCHEMA, true_name
 
 _ITEMS = '"items": ['

@@ -13,13 +13,13 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from camcli.cli.options import Talk
-from camcli.cli.talking import nobody_listens, printable
-from camcli.config import RunConfig
-from camcli.describe import layer_fields, model_fields
+from camcli.cli.streams import nobody_listens, printable
+from camcli.config.settings import RunConfig
 from camcli.errors import CamError
 from camcli.images import Sources
-from camcli.pipeline import Row, Summary, Watcher
-from camcli.setup import Setup, prepare
+from camcli.pipeline.header import layer_fields, model_fields
+from camcli.pipeline.setup import Setup, prepare
+from camcli.pipeline.stream import Row, Summary, Watcher
 
 _LINES = 20
 """So many images are named one by one; the index has them all."""

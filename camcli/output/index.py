@@ -13,7 +13,7 @@ from camcli.output.atomic import write_atomically
 from camcli.output.header import INDEX_NAME, ITEMS_BEGIN, header_fields
 from camcli.output.journal import Journal
 from camcli.output.jsontext import strict_json
-from camcli.output.rows import parsed
+from camcli.output.row_keys import parsed
 
 Status = Literal["complete", "interrupted", "aborted"]
 

@@ -27,7 +27,7 @@ from camcli.output.atomic import PORTABLE_FLAGS, naming_os_errors, write_atomica
 from camcli.output.header import JOURNAL_NAME, journal_header, read_journal_header
 from camcli.output.jsontext import strict_json
 from camcli.output.offsets import OffsetTable
-from camcli.output.rows import Row, is_named, key_of, key_of_line, names_of, parsed
+from camcli.output.row_keys import Row, is_named, key_of, key_of_line, names_of, parsed
 
 _READ_AT_ONCE = 1 << 14
 

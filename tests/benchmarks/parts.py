@@ -20,8 +20,8 @@ from statistics import median
 import cv2
 import numpy as np
 
-from camcli.attention import attention, native_copy, raw_statistics
 from camcli.images import Preprocessing, View, decode, to_input
+from camcli.map_summary import attention, native_copy, raw_statistics
 from camcli.output.atomic import write_atomically
 from camcli.render import Drawing, Style, encode, make_canvas
 from tests.benchmarks.machine import describe_machine

@@ -38,10 +38,10 @@ from PIL import Image
 from torch import nn
 
 from camcli import RunConfig, run
-from camcli.flow import keep_freed_memory
+from camcli.concurrency import keep_freed_memory
 from camcli.models import Model, load_model
-from camcli.pipeline import Row, Watcher
-from camcli.setup import Setup
+from camcli.pipeline.setup import Setup
+from camcli.pipeline.stream import Row, Watcher
 from camcli.speed import forward_rate
 from tests.benchmarks import models
 from tests.benchmarks.machine import describe_machine

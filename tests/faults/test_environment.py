@@ -75,7 +75,7 @@ def test_row_29_clocks_that_jump_and_files_of_the_future(
             return datetime.datetime.fromtimestamp(jumping(), tz)
 
     monkeypatch.setattr(time, "time", jumping)
-    monkeypatch.setattr("camcli.describe.datetime", Jumping)
+    monkeypatch.setattr("camcli.pipeline.header.datetime", Jumping)
     assert tiny(photos, "--output-dir", tmp_path / "there", "--limit", 1).code == 3
     assert tiny(photos, "--output-dir", tmp_path / "there").code == 3
     assert tree(tmp_path / "there") == tree(tmp_path / "here")

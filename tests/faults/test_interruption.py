@@ -148,7 +148,7 @@ def test_row_15_before_the_first_image_a_signal_leaves_nothing_behind(forks: For
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         reached = tmp_path / f"reached-{code}"
         late = (
-            "import time, pathlib, camcli.setup as setup\n"
+            "import time, pathlib, camcli.pipeline.setup as setup\n"
             f"setup.load_model = lambda *a, **k: (pathlib.Path({str(reached)!r}).touch(), time.sleep(60))"
         )
         running = forks.start(("run", photos, "--output-dir", tmp_path / "out", *TINY), before=late)
@@ -163,7 +163,7 @@ def test_row_15_before_the_first_image_a_signal_leaves_nothing_behind(forks: For
 # From the signal on, no file can be put in its place any more.
 _FULL_AFTER_THE_SIGNAL = """
 import errno, os
-from camcli.flow import Stop
+from camcli.concurrency import Stop
 request, replace, full = Stop.request, os.replace, []
 
 def requested(self, number):
@@ -201,7 +201,7 @@ def test_row_15_a_signal_while_the_scale_is_sampled(number: int, forks: Forks, t
     photos, out, reached = pictures(tmp_path / "photos", 12), tmp_path / "out", tmp_path / "reached"
     command = ("run", photos, "--batch-size", 2, *SLOW, "--scale", "sample:8", "--save", "overlay,raw", "--output-dir")
     sampling = (
-        "import pathlib\nfrom camcli.explaining import Explaining\ntrue = Explaining._pass\n"
+        "import pathlib\nfrom camcli.pipeline.batching import Explaining\ntrue = Explaining._pass\n"
         f"Explaining._pass = lambda *a: (pathlib.Path({str(reached)!r}).touch(), true(*a))[1]"
     )
     running = forks.start((*command, out), before=sampling)

@@ -23,9 +23,9 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="m
 SIMULATED = """
 import threading
 from dataclasses import replace
-import camcli.pipeline as pipeline
-from camcli.explaining import Explaining
-from camcli.items import Loaded
+import camcli.pipeline.stream as pipeline
+from camcli.pipeline.batching import Explaining
+from camcli.pipeline.items import Loaded
 
 true, lock, kept = pipeline.make_loader, threading.Lock(), []
 

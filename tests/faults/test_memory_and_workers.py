@@ -14,7 +14,7 @@ from PIL import Image
 
 from camcli.explainer import Explainer
 from camcli.images import decode
-from camcli.items import explained_row
+from camcli.pipeline.items import explained_row
 from tests.conftest import index_of
 
 from .conftest import TINY, Tiny, pictures
@@ -127,10 +127,10 @@ def test_row_23_a_worker_is_lost_once_then_twice(
     sizes = [path.stat().st_size for path in sorted(photos.iterdir())]
     if stage == "decode":
         dies = dying(decode, lambda data, _: sizes.index(len(data)))
-        monkeypatch.setattr("camcli.load.decode", dies)
+        monkeypatch.setattr("camcli.pipeline.loader.decode", dies)
     else:
         dies = dying(explained_row, lambda explanation, *_: sizes.index(explanation.loaded.facts.bytes))
-        monkeypatch.setattr("camcli.drawing.explained_row", dies)
+        monkeypatch.setattr("camcli.pipeline.writer.explained_row", dies)
     done = tiny(photos, "--output-dir", tmp_path / "out")
     assert done.code == 3, done.err
     found = outcome(tmp_path / "out")
