@@ -20,7 +20,7 @@ TINY = ("--model", "factory:tests.tiny:build", "--input-size", "64", "--device",
 
 @pytest.fixture(autouse=True)
 def in_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(Path(__file__).resolve().parents[2])
+    monkeypatch.chdir(Path(__file__).resolve().parents[1])
 
 
 def test_document(cam: Callable[..., Any]) -> None:

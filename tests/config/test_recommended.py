@@ -14,8 +14,7 @@ import camcli
 from camcli.config.recommended import with_recommended
 from camcli.config.settings import RunConfig
 from camcli.errors import ConfigError
-
-from ..conftest import Outcome, index_of, photographs
+from tests.conftest import Outcome, index_of, photographs
 
 Cam = Callable[..., Outcome]
 MODEL = ("--model", "factory:tests.tiny:build", "--input-size", 64)

@@ -26,8 +26,7 @@ from camcli.images import to_input
 from camcli.metrics import deletion
 from camcli.pipeline.items import seed_of
 from camcli.schemas import evaluation_schema
-
-from ..conftest import Outcome, photographs
+from tests.conftest import Outcome, photographs
 
 Cam = Callable[..., Outcome]
 HERE = Path(__file__).resolve().parent

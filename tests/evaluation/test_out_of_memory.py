@@ -12,8 +12,7 @@ from PIL import Image
 from camcli.config.settings import RunConfig
 from camcli.evaluation import EvalOptions, Evaluation, evaluate, rows
 from camcli.explainer import Explainer
-
-from ..conftest import photographs
+from tests.conftest import photographs
 
 OPTIONS = EvalOptions(metrics=("adcc",), baselines=False)
 

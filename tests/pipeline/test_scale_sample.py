@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from .conftest import Cam, artefacts, index_of, items
+from tests.conftest import Cam, artefacts, index_of, items
 
 
 def test_fixed_and_sampled_scales(tiny: Cam, tmp_path: Path, photos: Path) -> None:

@@ -13,8 +13,7 @@ from PIL import Image
 
 from camcli.map_summary import read_native
 from camcli.schemas import index_schema
-
-from .conftest import Cam, artefacts, index_of, items, photographs
+from tests.conftest import Cam, artefacts, index_of, items, photographs
 
 
 def test_everything_at_once_and_its_index_is_valid(cam: Cam, tmp_path: Path, samples: Path) -> None:
