@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from camcli.pipeline.loader import make_loader
 from camcli.pipeline.setup import Setup, prepare
 from camcli.pipeline.stream import STAGES
 
-SECONDS = 20  # to wait for another thread that should be there at once
+HANG = 120  # seconds after which a thread that waits gives up, so that a fault ends in a failure
 
 
 @pytest.fixture
@@ -89,15 +88,18 @@ def test_ahead_gives_what_one_after_the_other_gives(explaining: Explaining, imag
 def test_the_next_batch_is_explained_while_the_last_is_looked_at(
     setup: Setup, explaining: Explaining, images: list[Loaded | Failed]
 ) -> None:
-    passes = []
-    with watched(setup, lambda inputs: passes.append(threading.get_ident())):
+    passes, second = [], threading.Event()
+
+    def seen(inputs: torch.Tensor) -> None:
+        passes.append(threading.get_ident())
+        if len(passes) == 2:
+            second.set()
+
+    with watched(setup, seen):
         stream = explaining.stream_ahead(iter(images), never)
         next(stream)
-        end = time.monotonic() + SECONDS
-        while len(passes) < 2 and time.monotonic() < end:  # nobody asks for the second batch
-            time.sleep(0.01)
+        assert second.wait(HANG)  # nobody asks for the second batch
         stream.close()
-    assert len(passes) >= 2
     assert set(passes) == {passes[0]} != {threading.get_ident()}
 
 
@@ -114,7 +116,7 @@ def test_a_batch_is_finished_in_one_thread_while_the_model_has_the_next(
 
     def finish(batch: list[Explanation | Failed]) -> list[Explanation | Failed]:
         finished.append(threading.get_ident())
-        return list(batch) if second.wait(SECONDS) else []  # the first batch waits until the second is in the model
+        return list(batch) if second.wait(HANG) else []  # the first batch waits until the second is in the model
 
     with watched(setup, seen):
         found = list(explaining.stream_ahead(iter(images), never, finish))
@@ -126,22 +128,30 @@ def test_a_batch_is_finished_in_one_thread_while_the_model_has_the_next(
 
 
 def test_batches_that_were_not_begun_are_dropped_when_the_reader_leaves(
-    setup: Setup, explaining: Explaining, images: list[Loaded | Failed]
+    setup: Setup, explaining: Explaining, images: list[Loaded | Failed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    passes, left = [], threading.Event()
+    passes, second, left = [], threading.Event(), threading.Event()
 
     def seen(inputs: torch.Tensor) -> None:
         passes.append(1)
         if len(passes) == 2:
-            left.wait(SECONDS)
+            second.set()
+            left.wait(HANG)
 
+    true_shutdown = ThreadPoolExecutor.shutdown
+
+    def shutdown(pool: ThreadPoolExecutor, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """The second pass ends when all has been cancelled that will be, and not before."""
+        true_shutdown(pool, wait=False, cancel_futures=cancel_futures)
+        left.set()
+        true_shutdown(pool, wait=wait)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", shutdown)
     with watched(setup, seen):
         stream = explaining.stream_ahead(iter(images), never)
         next(stream)
-        timer = threading.Timer(0.2, left.set)  # by then the stream has been told to close
-        timer.start()
+        assert second.wait(HANG)  # the third batch waits for it
         stream.close()
-    timer.join()
     assert len(passes) == 2
 
 
@@ -152,17 +162,16 @@ def test_no_batch_is_begun_once_it_is_to_end(
 
     def wait(inputs: torch.Tensor) -> None:
         begun.set()
-        ended.wait(SECONDS)
+        ended.wait(HANG)
 
-    def end_meanwhile() -> None:
-        begun.wait(SECONDS)
+    def end_before_the_last() -> Iterator[Loaded | Failed]:
+        yield from images[:-1]
+        assert begun.wait(HANG)  # the first batch is in the model, the second waits for it
         ended.set()
+        yield images[-1]
 
-    other = threading.Thread(target=end_meanwhile)
-    other.start()
     with watched(setup, wait):
-        found = list(explaining.stream_ahead(iter(images), ended.is_set))
-    other.join()
+        found = list(explaining.stream_ahead(end_before_the_last(), ended.is_set))
     assert [result.loaded.entry.ordinal for result in found if isinstance(result, Explanation)] == [0, 1]
 
 
