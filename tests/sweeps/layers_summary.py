@@ -34,8 +34,8 @@ NOTES = """- The thresholds of the verification were tuned on the smallest model
   positions in every block and ends in 4x4 cells. In return rows and columns must be followed equally far: without that
   a grid of 6x24 passes for 12x12 at 0.75, and close to it at 0.8 (`tests/layers/test_sweep_check.py`).
 - LeViT gets its first stage: with random weights the attention between its stages does not preserve positions
-  (agreement 0.14 in the 4x4 cells of the last stage; what agrees at 7x7 does not for other blocks). The choice is the last
-  layer that can be verified, so a trained LeViT may get a later one.
+  (agreement 0.14 in the 4x4 cells of the last stage; what agrees at 7x7 does not for other blocks). The choice is the
+  last layer that can be verified, so a trained LeViT may get a later one.
 - `forwards`: processor time of choosing and verifying over that of a forward pass of one image, each in one thread, in
   a fresh process. The machine was busy with other programs, which makes both uneven."""
 
