@@ -12,14 +12,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from camcli._version import __version__
+
 if TYPE_CHECKING:
     from camcli.api import MapResult, Result, Target, explain
-    from camcli.config import RunConfig
-    from camcli.flow import keep_freed_memory
+    from camcli.concurrency import keep_freed_memory
+    from camcli.config.settings import RunConfig
     from camcli.models import Model, load_model
-    from camcli.pipeline import Summary, run
-
-__version__ = "0.1.0"
+    from camcli.pipeline.stream import Summary, run
 
 __all__ = [
     "MapResult",
@@ -40,13 +40,13 @@ _HOMES = {
     "MapResult": "camcli.api",
     "Model": "camcli.models",
     "Result": "camcli.api",
-    "RunConfig": "camcli.config",
-    "Summary": "camcli.pipeline",
+    "RunConfig": "camcli.config.settings",
+    "Summary": "camcli.pipeline.stream",
     "Target": "camcli.api",
     "explain": "camcli.api",
-    "keep_freed_memory": "camcli.flow",
+    "keep_freed_memory": "camcli.concurrency",
     "load_model": "camcli.models",
-    "run": "camcli.pipeline",
+    "run": "camcli.pipeline.stream",
 }
 
 

@@ -15,17 +15,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from camcli.config import RunConfig
+from camcli.config.settings import RunConfig
 from camcli.device import choose_precision
 from camcli.errors import ImageError, SourceError
 from camcli.explainer import Explained, Explainer
 from camcli.images import Decoded, DecodeSettings, View, decode, to_input
-from camcli.items import class_name, seed_of
 from camcli.layers import resolve_layers
 from camcli.models import Model
+from camcli.pipeline.items import class_name, seed_of
+from camcli.pipeline.setup import explain_options, needs_gradient
+from camcli.pipeline.targets import NO_SLOT, Slot, choose_targets, highest, parse_target
 from camcli.render import Drawing, Style, make_canvas, normalise
-from camcli.setup import explain_options, needs_gradient
-from camcli.targets import NO_SLOT, Slot, choose_targets, highest, parse_target
 
 ImageLike: TypeAlias = "str | os.PathLike[str] | np.ndarray | Image.Image"
 

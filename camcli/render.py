@@ -13,9 +13,9 @@ from functools import cached_property, lru_cache
 import cv2
 import numpy as np
 
-from camcli.attention import map_status
 from camcli.errors import OutputError
 from camcli.images import View
+from camcli.map_summary import map_status
 
 DIMMED = 0.6
 """Brightness of what the model did not see."""

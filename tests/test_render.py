@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from camcli.config import COLORMAPS
+from camcli.config.settings import COLORMAPS
 from camcli.images import View
 from camcli.render import DIMMED, Canvas, Drawing, Style, colour, encode, extension, make_canvas, normalise, place
 

@@ -1,8 +1,8 @@
 """One pass through a model: activations as leaves of a cut graph, logits, gradients; and the tail replayed."""
 
 from camcli.capture.cut import Captured, Forward, capture, frozen, gradients_of
-from camcli.capture.learn import learn_tail
 from camcli.capture.noise import noise
 from camcli.capture.replay import Memo, Tail
+from camcli.capture.trace import learn_tail
 
 __all__ = ["Captured", "Forward", "Memo", "Tail", "capture", "frozen", "gradients_of", "learn_tail", "noise"]

@@ -16,15 +16,15 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from camcli.capture.outputs import main_tensor, with_main_tensor
 from camcli.errors import LayerError
-from camcli.layers.structure import main_tensor, with_main_tensor
 
 FP16_SCALE = 1024.0
 """Scores are multiplied by this before a backward pass in fp16, whose smallest step would swallow small gradients."""
 
 
 class Ahead(Protocol):
-    """Runs the part of a module before its target layers in a way of its own (see :mod:`camcli.capture.trunk`)."""
+    """Runs the part of a module before its target layers in a way of its own (see :mod:`camcli.capture.prefix`)."""
 
     @property
     def batch(self) -> int:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from camcli.capture.cut import Forward
-from camcli.layers.structure import main_tensor, with_main_tensor
+from camcli.capture.outputs import main_tensor, with_main_tensor
 
 Key = tuple[str, int]
 """A module's path and which of its calls in the pass, from 0."""

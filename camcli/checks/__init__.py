@@ -17,12 +17,12 @@ from collections.abc import Sequence
 
 from camcli.checks.baseline import Baseline, baseline_of, read_baseline, write_baseline
 from camcli.checks.context import Context
-from camcli.checks.lab import Lab
 from camcli.checks.recorded import MapKey, Recorded, is_run_folder, read_run
 from camcli.checks.regions import Regions
+from camcli.checks.registry import CHECKS
+from camcli.checks.reopened import Lab
 from camcli.checks.result import Condition, Result, Status, Worst, overall
 from camcli.checks.suite import Suite, load_suite
-from camcli.checks.table import CHECKS
 from camcli.errors import ConfigError, did_you_mean
 
 __all__ = [

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from camcli.checks.bootstrap import Bootstrap
 from camcli.checks.judge import Judge
 from camcli.checks.recorded import Heat, MapKey, Recorded, Seen
 from camcli.checks.regions import Regions
+from camcli.stats import Bootstrap
 
 if TYPE_CHECKING:
     from camcli.checks.baseline import Baseline
-    from camcli.checks.lab import Lab, Picture
+    from camcli.checks.reopened import Lab, Picture
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from camcli.checks.baseline import Baseline
-from camcli.checks.drift import METRICS, Moved, columns, compare
 from camcli.checks.recorded import MapKey, Recorded
+from camcli.checks.rules.drift import METRICS, Moved, columns, compare
 from camcli.errors import ConfigError
 
 PERCENTILES = (5, 50, 95)

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from camcli.checks.bootstrap import Bootstrap, Interval
 from camcli.checks.result import Condition, Result, Status, Worst
+from camcli.stats import Bootstrap, Interval
 
 LIMIT = re.compile(r"(?:(?P<metric>[a-z]+)_)?(?P<statistic>median|mean|p\d\d)_(?P<side>min|max)")
 

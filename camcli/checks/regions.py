@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from camcli.checks.places import as_typed, located
 from camcli.checks.recorded import Recorded, Seen
+from camcli.checks.run_paths import as_typed, located
 from camcli.errors import CamError, SourceError
 from camcli.images import Sources, View
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from camcli.checks.bootstrap import Interval
+from camcli.stats import Interval
 
 Status = Literal["pass", "fail", "warn", "inconclusive", "skipped"]
 

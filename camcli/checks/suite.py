@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from camcli.checks.judge import LIMIT
+from camcli.checks.registry import CHECKS
 from camcli.checks.settings import COMMON, SUITE, Check, Setting
-from camcli.checks.table import CHECKS
 from camcli.errors import ConfigError, did_you_mean
 
 _SUITE = "suite"

@@ -10,9 +10,9 @@ import typer
 
 from camcli.cli import bench, check, diff, evaluate, layers, listings, run
 from camcli.cli.options import show_version
-from camcli.cli.talking import describe_unexpected, nobody_listens, printable, speak_anywhere
+from camcli.cli.streams import describe_unexpected, nobody_listens, printable, speak_anywhere
+from camcli.concurrency import keep_freed_memory
 from camcli.errors import CamError
-from camcli.flow import keep_freed_memory
 
 app = typer.Typer(
     name="cam",

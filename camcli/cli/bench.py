@@ -10,7 +10,7 @@ import typer
 
 from camcli.cli.options import Talk, takes_settings
 from camcli.cli.run import with_positional
-from camcli.config import RunConfig
+from camcli.config.settings import RunConfig
 
 if TYPE_CHECKING:
     from camcli.bench import Bench

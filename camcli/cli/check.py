@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from camcli.cli.gate import FAIL_ON_FLAG, FORMAT_FLAG, JUNIT_FLAG, Gate, console_for_people, make_room
+from camcli.cli.check_report import FAIL_ON_FLAG, FORMAT_FLAG, JUNIT_FLAG, Gate, console_for_people, make_room
 from camcli.cli.options import Talk, takes_settings
 from camcli.cli.run import stopping, with_positional
-from camcli.config import RunConfig
+from camcli.config.parse import flag
+from camcli.config.settings import RunConfig
 from camcli.errors import ConfigError
-from camcli.values import flag
 
 if TYPE_CHECKING:
     from camcli.checks import Baseline, Recorded, Result
@@ -60,7 +60,7 @@ def command(
         raise ConfigError("--rebase: name the baseline to renew with --baseline FILE.")
     from camcli.checks import choose_maps, load_suite, read_baseline, read_run, run_checks
     from camcli.checks.calibrate import write_calibrated
-    from camcli.checks.sheet import sheet_format
+    from camcli.checks.report.contact_sheet import sheet_format
 
     chosen = load_suite(suite, set_ or ())
     if sheet:
@@ -104,7 +104,7 @@ def _folder(settings: dict[str, Any], given: list[str], gate: Gate) -> tuple[str
     if not config.image_path:
         raise ConfigError("nothing to check: name a run folder, or images to explain first.")
     from camcli.cli.printer import Printer
-    from camcli.pipeline import run
+    from camcli.pipeline.stream import run
 
     # The run speaks on stderr (what --json does): stdout is for the checks.
     aside = Talk(gate.talk.quiet, gate.talk.verbose, True)
@@ -128,7 +128,7 @@ def _refuse_other(known: Baseline, recorded: Recorded, key: MapKey) -> None:
 
 def _sheet(path: str, recorded: Recorded, key: MapKey, results: list[Result]) -> None:
     from camcli.checks import CHECKS
-    from camcli.checks.sheet import Row, overlays, write_sheet
+    from camcli.checks.report.contact_sheet import Row, overlays, write_sheet
 
     order = ("fail", "warn", "inconclusive", "pass", "skipped")
     shown = sorted((r for r in results if r.worst), key=lambda result: order.index(result.status))
@@ -157,7 +157,7 @@ def _baseline_written(name: str, recorded: Recorded, key: MapKey) -> str:
 
 def _people(recorded: Recorded, key: MapKey, results: list[Result], notes: list[str], confidence: float) -> None:
     from camcli.checks import CHECKS
-    from camcli.checks.speak import table
+    from camcli.checks.report.text import table
 
     console = console_for_people()
     at = f" at {key[1]}" if key[1] else ""

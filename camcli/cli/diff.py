@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from camcli.cli.gate import FAIL_ON_FLAG, FORMAT_FLAG, JUNIT_FLAG, Gate, console_for_people, make_room
+from camcli.cli.check_report import FAIL_ON_FLAG, FORMAT_FLAG, JUNIT_FLAG, Gate, console_for_people, make_room
 from camcli.cli.options import Talk, takes_settings
 from camcli.errors import ConfigError
 
 if TYPE_CHECKING:
     from camcli.checks import Baseline, Recorded, Result
     from camcli.checks.diff import Difference
-    from camcli.checks.drift import Moved
     from camcli.checks.recorded import MapKey
+    from camcli.checks.rules.drift import Moved
 
 HELP = "How attention moved between two runs: distances, who moved most, changed predictions apart, and a gate."
 EXAMPLES = """Examples:
@@ -48,8 +48,8 @@ def command(
     gate = Gate(talk, format, fail_on, junit, "camcli.diff/1")
     from camcli.checks import choose_maps, is_run_folder, load_suite, read_run
     from camcli.checks.diff import difference
-    from camcli.checks.drift import judge_difference
-    from camcli.checks.sheet import sheet_format
+    from camcli.checks.report.contact_sheet import sheet_format
+    from camcli.checks.rules.drift import judge_difference
 
     chosen = load_suite(suite, [*(set_ or ()), "drift.enabled=true"])
     if sheet:
@@ -89,8 +89,8 @@ def _people(base: str, new: str, found: Difference, results: list[Result]) -> No
 
     from camcli.checks import CHECKS
     from camcli.checks.diff import distribution
-    from camcli.checks.drift import METRICS
-    from camcli.checks.speak import printable, table
+    from camcli.checks.report.text import printable, table
+    from camcli.checks.rules.drift import METRICS
 
     console = console_for_people()
     console.print(f"{base} → {new}: {len(found.moved)} images compared", markup=False, soft_wrap=True)
@@ -129,7 +129,7 @@ def _sheet(path: str, base: str, recorded: Recorded, key: MapKey, found: Differe
     import numpy as np
 
     from camcli.checks import is_run_folder, read_run
-    from camcli.checks.sheet import Row, heat_alone, overlays, write_sheet
+    from camcli.checks.report.contact_sheet import Row, heat_alone, overlays, write_sheet
 
     most = found.most_moved(12)
     after = overlays(recorded, key, [one.seen for one in most])

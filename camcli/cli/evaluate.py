@@ -12,13 +12,13 @@ import typer
 
 from camcli.cli.options import Talk, takes_settings
 from camcli.cli.run import with_positional
-from camcli.cli.talking import printable
-from camcli.config import RunConfig
+from camcli.cli.streams import printable
+from camcli.config.settings import RunConfig
 from camcli.errors import OutputError
 
 if TYPE_CHECKING:
     from camcli.evaluation import Evaluation
-    from camcli.setup import Setup
+    from camcli.pipeline.setup import Setup
 
 HELP = "How faithful methods are: figures with intervals on your images, beside baselines that do not know the model."
 EXAMPLES = """Examples:

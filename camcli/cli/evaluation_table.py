@@ -11,7 +11,8 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from camcli.evaluation import Comparison, Evaluation
-    from camcli.metrics import Estimate, Metric
+    from camcli.metrics import Metric
+    from camcli.stats import Estimate
 
 _ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 _WIDTH = 120

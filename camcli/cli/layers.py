@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from camcli.cli.options import Talk, takes_settings
-from camcli.config import RunConfig
+from camcli.config.settings import RunConfig
 from camcli.errors import ConfigError
 
 _RECOMMENDED = "auto"
@@ -46,10 +46,10 @@ def command(
     filter: str | None = typer.Option(None, metavar="TEXT", help="Only paths that contain TEXT."),  # noqa: A002
 ) -> None:
     config = RunConfig(**{**settings, "model": model})
-    from camcli.cli.tree import layer_tree
+    from camcli.cli.layer_tree import layer_tree
     from camcli.device import choose_device
     from camcli.layers import survey_layers
-    from camcli.setup import open_model
+    from camcli.pipeline.setup import open_model
 
     opened = open_model(config, choose_device(config.device))
     with opened.prepared():

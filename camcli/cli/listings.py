@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from camcli.cli.options import Talk, takes_settings
 from camcli.errors import near_misses
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 MODELS_HELP = "Models that can be named, by source."
 MODELS_EXAMPLES = """Examples:
@@ -56,8 +60,6 @@ def methods(settings: dict[str, Any], talk: Talk) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from camcli.cli.aligned import print_aligned
-
     table = Table("method", "name", "paper", "gradients", "passes per image", "class", box=None, pad_edge=False)
     for place in (0, 2):  # what is copied from here; in a narrow terminal the others are folded
         table.columns[place].no_wrap = True
@@ -67,3 +69,12 @@ def methods(settings: dict[str, Any], talk: Talk) -> None:
             "specific" if m.class_specific else "agnostic",
         )  # fmt: skip
     print_aligned(Console(highlight=False), table)
+
+
+def print_aligned(console: Console, table: Table) -> None:
+    """Print a table; lines are cut at the width of a terminal, and never in a pipe."""
+    if not console.is_terminal:
+        from rich.console import Console
+
+        console = Console(highlight=False, width=max(console.width, 400))
+    console.print(table)

@@ -1,4 +1,4 @@
-"""Flags from the settings: the command line of a command is generated from :class:`camcli.config.RunConfig`."""
+"""Flags from the settings: the command line of a command is generated from :class:`camcli.RunConfig`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 import typer
 from typer.models import OptionInfo
 
-from camcli import __version__
-from camcli.config import RunConfig
-from camcli.config_file import SPEAKING, read_config_file
-from camcli.values import flag
+from camcli._version import __version__
+from camcli.config.file import SPEAKING, read_config_file
+from camcli.config.parse import flag
+from camcli.config.settings import RunConfig
 
 _PANELS = {
     "images": "Images",

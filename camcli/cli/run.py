@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from camcli.cli.options import Talk, takes_settings
-from camcli.config import RunConfig
+from camcli.concurrency import Stop
+from camcli.config.settings import RunConfig
 from camcli.errors import CamError
-from camcli.flow import Stop
 
 if TYPE_CHECKING:
-    from camcli.pipeline import Summary
+    from camcli.pipeline.stream import Summary
 
 HELP = "Explain images: heatmaps, overlays and an index of where the model looked."
 EXAMPLES = """Examples:
@@ -46,7 +46,7 @@ def command(
     config = RunConfig(**with_positional(settings, images))
     with stopping() as stop:
         from camcli.cli.printer import Printer, print_plan
-        from camcli.pipeline import run
+        from camcli.pipeline.stream import run
 
         if config.dry_run:
             print_plan(config, talk)

@@ -11,8 +11,9 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from camcli import __version__, describe
-from camcli.config import RunConfig
+from camcli._version import __version__
+from camcli.concurrency import Clock, in_order
+from camcli.config.settings import RunConfig
 from camcli.errors import ConfigError, ErrorKind, ImageError, SourceError
 from camcli.evaluation.measure import MASKED, Measuring
 from camcli.evaluation.mosaics import Candidates, Grids, measure_mosaics
@@ -22,18 +23,19 @@ from camcli.evaluation.regions import regions_of
 from camcli.evaluation.result import Evaluation, compare, figure, with_wins
 from camcli.evaluation.rows import Maker, Row, rows_of
 from camcli.evaluation.scorer import ClassScorer
-from camcli.explaining import Explaining
-from camcli.flow import Clock, in_order
 from camcli.images import pillow_limits, to_input
-from camcli.items import Explanation, Failed, seed_of
-from camcli.load import make_loader
-from camcli.metrics import METRICS, bootstrap
+from camcli.metrics import METRICS
 from camcli.metrics.average import EDGE
 from camcli.metrics.impute import NOISE
 from camcli.metrics.insertion import blur_width
 from camcli.metrics.road import FRACTIONS
 from camcli.metrics.scoring import BATCH
-from camcli.setup import Setup, explain_options, prepare
+from camcli.pipeline.batching import Explaining
+from camcli.pipeline.header import environment, layer_fields, model_fields
+from camcli.pipeline.items import Explanation, Failed, seed_of
+from camcli.pipeline.loader import make_loader
+from camcli.pipeline.setup import Setup, explain_options, prepare
+from camcli.stats import DRAWS, LEVEL
 
 _STAGES = ("decode", "preprocess", "model")
 _BATCH = {"cpu": BATCH, "cuda": 64, "mps": 16}
@@ -191,10 +193,10 @@ class _Evaluating:
         kernel, sigma = blur_width(pre.height, pre.width)
         return {
             "camcli": __version__,
-            "model": describe.model_fields(setup),
-            "layers": describe.layer_fields(setup),
+            "model": model_fields(setup),
+            "layers": layer_fields(setup),
             "methods": list(setup.config.method),
-            "environment": describe.environment(setup),
+            "environment": environment(setup),
             "settings": {
                 "target": setup.config.target or "predicted", "probability": setup.config.probability,
                 "seed": setup.config.seed, "steps": self.options.steps, "scoring_precision": self.precision,
@@ -202,7 +204,7 @@ class _Evaluating:
                 "road": {"fractions": list(FRACTIONS), "noise": NOISE},
                 "gridpg": {"n": self.options.grid, "probability": self.options.grid_probability,
                            "mosaics": grids.mosaics, "shrunk": grids.shrunk},
-                "intervals": {"level": bootstrap.LEVEL, "draws": bootstrap.DRAWS},
+                "intervals": {"level": LEVEL, "draws": DRAWS},
             },
         }  # fmt: skip
 

@@ -14,11 +14,11 @@ from camcli.errors import CamError
 from camcli.evaluation.rows import Row
 from camcli.explainer import Explainer
 from camcli.images import Preprocessing, to_input
-from camcli.items import Explanation, seed_of
 from camcli.metrics import baseline
 from camcli.metrics.gridpg import choose_mosaics, grid_pointing, mosaic
 from camcli.models import Model
-from camcli.setup import Setup, explain_options
+from camcli.pipeline.items import Explanation, seed_of
+from camcli.pipeline.setup import Setup, explain_options
 
 MOST = 64
 """Mosaics at most: their images are kept until the end."""

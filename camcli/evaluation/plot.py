@@ -9,7 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 from camcli.errors import OutputError
 from camcli.evaluation.result import Evaluation
 from camcli.evaluation.rows import Row
-from camcli.metrics import Estimate, Metric
+from camcli.metrics import Metric
+from camcli.stats import Estimate
 
 _SCALE = 2  # drawn in pixels of half this size, so that it is sharp on today's screens
 _WIDTH, _COLUMNS = 1200, 3

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from camcli.evaluation.result import Comparison, Recommendation
 from camcli.evaluation.rows import Row
 from camcli.layers import report_layers
-from camcli.metrics import Estimate
-from camcli.setup import Setup
+from camcli.pipeline.setup import Setup
+from camcli.stats import Estimate
 
 RANKED_BY, TIED_BY = "ins-del", "gridpg"
 

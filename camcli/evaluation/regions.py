@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from camcli.errors import SourceError
 from camcli.images import View
-from camcli.items import Loaded
+from camcli.pipeline.items import Loaded
 
 _GREY = ("1", "L", "I", "I;16", "F")
 

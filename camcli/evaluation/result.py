@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from camcli.evaluation.rows import Row
-from camcli.metrics import Estimate, Metric, difference, estimate
+from camcli.metrics import Metric
 from camcli.metrics.win import win, would_win
+from camcli.stats import Estimate, difference, estimate
 
 SCHEMA = "camcli.evaluation/1"
 

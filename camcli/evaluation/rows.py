@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from camcli.attention import map_status
 from camcli.explainer import Explainer
-from camcli.guard import is_out_of_memory
-from camcli.items import Explanation
+from camcli.map_summary import map_status
 from camcli.methods import find_method
 from camcli.metrics import BASELINES, baseline
+from camcli.pipeline.isolation import is_out_of_memory
+from camcli.pipeline.items import Explanation
+from camcli.pipeline.setup import Setup, explain_options
 from camcli.render import normalise
-from camcli.setup import Setup, explain_options
 
 LayerPath = str | tuple[str, ...] | None
 

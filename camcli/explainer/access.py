@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from camcli.capture import Captured, Forward, Memo, capture, gradients_of
-from camcli.capture.attention import AttentionPass, attention_pass
+from camcli.capture.attention_matrices import AttentionPass, attention_pass
 from camcli.capture.functions import BiasTap, GuidedRelu
 from camcli.explainer.options import Target
 from camcli.explainer.plan import Plan

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from camcli.capture import Forward, capture, frozen, noise
+from camcli.capture.outputs import main_tensor
 from camcli.errors import ConfigError, MethodError
 from camcli.explainer.access import Chunks
 from camcli.explainer.augment import averaged, variants
@@ -17,7 +18,6 @@ from camcli.explainer.batch import Batch
 from camcli.explainer.options import Choose, Explained, ExplainedModel, ExplainOptions, Progress, Target
 from camcli.explainer.plan import Plan, in_layer_order
 from camcli.explainer.requirements import require
-from camcli.layers.structure import main_tensor
 from camcli.methods import Method, Score, find_method, parse_options, probabilities
 from camcli.speed import Compilation, compile_trunk
 

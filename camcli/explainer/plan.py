@@ -10,7 +10,7 @@ from typing import Any
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from camcli.capture import Forward, Tail
-from camcli.capture.attention import Blocks
+from camcli.capture.attention_matrices import Blocks
 from camcli.explainer.options import ExplainOptions, Target
 from camcli.methods import Method, Score
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from camcli.capture import capture, frozen, gradients_of, learn_tail
-from camcli.capture.attention import find_blocks
+from camcli.capture.attention_matrices import find_blocks
 from camcli.capture.functions import GuidedRelu
 from camcli.errors import MethodError
 from camcli.explainer.options import Target

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from camcli.capture import Forward
+from camcli.capture.outputs import main_tensor
 from camcli.explainer.options import Target
 from camcli.layers.layout import Layout
-from camcli.layers.structure import main_tensor
 
 _SHALLOWEST = 4  # the stem and its stride of 2 are no stage
 

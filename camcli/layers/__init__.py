@@ -4,7 +4,6 @@ from camcli.layers.layout import Layout, parse_layout
 from camcli.layers.paths import find_module
 from camcli.layers.report import LayerReport, LayerSurvey, report_layers, survey_layers
 from camcli.layers.resolve import Layer, resolve_layers
-from camcli.layers.structure import main_tensor, with_main_tensor
 
 __all__ = [
     "Layer",
@@ -12,10 +11,8 @@ __all__ = [
     "LayerSurvey",
     "Layout",
     "find_module",
-    "main_tensor",
     "parse_layout",
     "report_layers",
     "resolve_layers",
     "survey_layers",
-    "with_main_tensor",
 ]

@@ -12,8 +12,8 @@ from itertools import zip_longest
 
 from torch import nn
 
+from camcli.layers.measurements import Study
 from camcli.layers.probe import Visit
-from camcli.layers.study import Study
 
 _PASSIVE = re.compile(r"Identity|Dropout|DropPath|Permute|Flatten|AvgPool|AdaptivePool|Rearrange|Upsample|Pad\d?d?$")
 _NORM = re.compile(r"LayerNorm|RmsNorm|RMSNorm|GroupNorm|Affine|SimpleNorm")

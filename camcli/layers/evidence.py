@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from camcli.layers.activation_change import HOLD, Moved, Movement, perturbed
 from camcli.layers.layout import LayoutFlag
-from camcli.layers.movement import HOLD, Moved, Movement, perturbed
 from camcli.layers.perturb import Perturbation
 from camcli.layers.probe import Feed, Visit
-from camcli.layers.proof import Prover, Verdict
+from camcli.layers.verification import Prover, Verdict
 
 
 @dataclass

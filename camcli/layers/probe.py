@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from camcli.layers.structure import main_tensor, with_main_tensor
+from camcli.capture.outputs import main_tensor, with_main_tensor
 
 Feed = Callable[[Tensor], Any]
 """Runs a network on a batch of images."""

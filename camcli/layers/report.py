@@ -8,10 +8,10 @@ from typing import Any
 
 from camcli.layers.choose import choose
 from camcli.layers.layout import parse_layout
+from camcli.layers.measurements import Study, study
 from camcli.layers.paths import find_module
 from camcli.layers.probe import ProbedModel
-from camcli.layers.proof import Proof
-from camcli.layers.study import Study, study
+from camcli.layers.verification import Proof
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from camcli.errors import LayerError
 from camcli.layers.choose import choose
 from camcli.layers.layout import Layout, parse_layout
+from camcli.layers.measurements import Study, study
 from camcli.layers.paths import find_module
 from camcli.layers.probe import ProbedModel
-from camcli.layers.proof import Proof
-from camcli.layers.study import Study, study
+from camcli.layers.verification import Proof
 
 AUTO = "auto"
 

@@ -2,7 +2,7 @@
 
 from camcli.methods.base import Method, Pass
 from camcli.methods.choose import find_method, parse_options
+from camcli.methods.registry import METHODS
 from camcli.methods.score import Score, probabilities
-from camcli.methods.table import METHODS
 
 __all__ = ["METHODS", "Method", "Pass", "Score", "find_method", "parse_options", "probabilities"]

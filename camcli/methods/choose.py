@@ -7,7 +7,7 @@ from typing import Any
 
 from camcli.errors import MethodError, did_you_mean
 from camcli.methods.base import Method
-from camcli.methods.table import METHODS
+from camcli.methods.registry import METHODS
 
 
 def find_method(key: str) -> Method:

@@ -11,14 +11,12 @@ a batch of them exists at a time.
 ``pointing`` ``energy`` ``maxboxacc``     against boxes or masks
 ``gridpg``                                on mosaics of several images
 ``baselines``                             maps that know nothing of the model
-``bootstrap``                             figures over images with intervals
-``table``                                 all of them by key
+``registry``                              all of them by key
 """
 
 from camcli.metrics.adcc import adcc, coherency, complexity
 from camcli.metrics.average import average_drop, average_gain, average_increase, masked_scores
 from camcli.metrics.baselines import BASELINES, baseline
-from camcli.metrics.bootstrap import Estimate, difference, estimate
 from camcli.metrics.curve import Curve
 from camcli.metrics.deletion import deletion
 from camcli.metrics.energy import energy
@@ -29,15 +27,15 @@ from camcli.metrics.insertion import blur, insertion
 from camcli.metrics.maxboxacc import box_hits, max_box_accuracy
 from camcli.metrics.order import pixel_ranks
 from camcli.metrics.pointing import pointing
+from camcli.metrics.registry import METRICS, Metric, find_metrics
 from camcli.metrics.road import Road, road
 from camcli.metrics.scoring import Scorer
 from camcli.metrics.sparsity import sparsity
-from camcli.metrics.table import METRICS, Metric, find_metrics
 from camcli.metrics.win import win
 
 __all__ = [
-    "BASELINES", "METRICS", "Curve", "Estimate", "Metric", "Road", "Scorer", "adcc", "average_drop", "average_gain",
-    "average_increase", "baseline", "blur", "box_hits", "coherency", "complexity", "deletion", "difference", "energy",
-    "entropy", "estimate", "find_metrics", "grid_pointing", "impute", "insertion", "masked_scores",
+    "BASELINES", "METRICS", "Curve", "Metric", "Road", "Scorer", "adcc", "average_drop", "average_gain",
+    "average_increase", "baseline", "blur", "box_hits", "coherency", "complexity", "deletion", "energy",
+    "entropy", "find_metrics", "grid_pointing", "impute", "insertion", "masked_scores",
     "max_box_accuracy", "pixel_ranks", "pointing", "road", "sparsity", "win",
 ]  # fmt: skip

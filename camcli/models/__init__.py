@@ -5,7 +5,7 @@ Nothing heavy but torch is imported until a model of torchvision or timm is aske
 
 from __future__ import annotations
 
-from camcli.models.known import KnownModel, known_models
+from camcli.models.listing import KnownModel, known_models
 from camcli.models.load import load_model
 from camcli.models.model import Model
 from camcli.models.names import ClassNames, read_class_names

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from camcli.capture import Forward, capture, learn_tail
-from camcli.capture.trunk import Trunk, graph_of
+from camcli.capture.prefix import Trunk, graph_of
 from camcli.speed.tuned import ROUNDING, distance, is_plain
 
 _TRIED = 5  # passes that are timed of each

@@ -19,7 +19,7 @@ from statistics import median
 
 import torch
 
-from camcli.flow import keep_freed_memory
+from camcli.concurrency import keep_freed_memory
 from camcli.models import load_model
 from tests.benchmarks import models
 from tests.benchmarks.machine import describe_machine

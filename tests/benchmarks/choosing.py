@@ -18,10 +18,10 @@ from pathlib import Path
 
 import torch
 
-from camcli.flow import keep_freed_memory
+from camcli.concurrency import keep_freed_memory
 from camcli.layers import resolve_layers
+from camcli.layers.initialise import warmed_up
 from camcli.layers.perturb import noise
-from camcli.layers.warmup import warmed_up
 from tests.benchmarks.machine import describe_machine
 from tests.sweeps.layers_sweep import build, guarded
 

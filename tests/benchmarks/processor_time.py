@@ -25,10 +25,10 @@ import torch
 import torch._inductor.config as inductor
 
 from camcli import RunConfig, run
-from camcli.flow import keep_freed_memory
+from camcli.concurrency import keep_freed_memory
 from camcli.models import load_model
-from camcli.pipeline import Watcher
-from camcli.setup import Setup
+from camcli.pipeline.setup import Setup
+from camcli.pipeline.stream import Watcher
 from camcli.speed import tuned
 from tests.benchmarks import models
 from tests.benchmarks.machine import describe_machine

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from camcli.capture import Forward, capture, frozen
+from camcli.capture.outputs import main_tensor
 from camcli.errors import LayerError
-from camcli.layers.structure import main_tensor
 from tests.methods.networks import noise, random_net
 
 Pair = namedtuple("Pair", "maps extra")

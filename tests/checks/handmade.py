@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from camcli.attention import map_status, native_copy
-from camcli.config import RunConfig
+from camcli.config.settings import RunConfig
+from camcli.map_summary import map_status, native_copy
 
 HEADER: dict[str, Any] = {
     "schema": "camcli.index/1", "status": "complete", "camcli": "0.1.0", "fingerprint": "sha256:0",

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from camcli.attention import border_share
 from camcli.checks import Result, check_run, is_run_folder
 from camcli.checks.distances import mass
 from camcli.errors import ConfigError, SourceError
+from camcli.map_summary import border_share
 
 from .handmade import blob, blobs, item, write_run
 

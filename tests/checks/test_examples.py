@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from camcli.checks import load_suite
+from camcli.checks.registry import CHECKS
 from camcli.checks.settings import COMMON
-from camcli.checks.table import CHECKS
 
 from ..conftest import SAMPLES, Outcome
 

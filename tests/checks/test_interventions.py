@@ -12,13 +12,13 @@ import torch
 
 from camcli.checks import Result, check_run
 from camcli.checks.distances import spearman
-from camcli.checks.faithful import sign_test
-from camcli.checks.lab import Lab
-from camcli.checks.learnt import lead
 from camcli.checks.recorded import read_run
-from camcli.checks.redraw import redrawn
-from camcli.checks.spots import paint_over, tail
-from camcli.checks.stable import shifted
+from camcli.checks.reopened import Lab
+from camcli.checks.rules.faithful import sign_test
+from camcli.checks.rules.hotspot_search import paint_over, tail
+from camcli.checks.rules.reinitialise import redrawn
+from camcli.checks.rules.stable import shifted
+from camcli.checks.rules.untrained import lead
 
 from .conftest import World
 from .shapes import Net

@@ -12,7 +12,7 @@ from lxml import etree
 from PIL import Image
 
 from camcli.checks import Result
-from camcli.checks.junit import junit
+from camcli.checks.report.junit import junit
 from camcli.checks.result import Worst
 
 from ..conftest import photographs

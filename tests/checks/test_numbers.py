@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
-from camcli.checks.bootstrap import Bootstrap
 from camcli.checks.distances import centroid, centroid_shift, divergence, mass, spearman, top_overlap
 from camcli.checks.judge import Judge
 from camcli.checks.regions import cells_of_box, cells_of_mask
 from camcli.images import View
+from camcli.stats import Bootstrap
 
 
 def maps(seed: int) -> tuple[np.ndarray, np.ndarray]:

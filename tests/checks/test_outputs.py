@@ -13,10 +13,10 @@ from PIL import Image
 from camcli.checks import Result, check_run, load_suite, read_baseline, read_run, write_baseline
 from camcli.checks.baseline import MOST_CELLS, reduced
 from camcli.checks.calibrate import calibrated
+from camcli.checks.registry import CHECKS
+from camcli.checks.report.text import github
 from camcli.checks.result import Condition, Worst
 from camcli.checks.settings import COMMON
-from camcli.checks.speak import github
-from camcli.checks.table import CHECKS
 from camcli.errors import ConfigError
 
 from .handmade import blob, blobs, item, write_run
@@ -143,7 +143,7 @@ def test_results_are_json_as_documented(tmp_path: Path) -> None:
 
 
 def test_the_sheet_names_its_format(tmp_path: Path) -> None:
-    from camcli.checks.sheet import Row, write_sheet
+    from camcli.checks.report.contact_sheet import Row, write_sheet
 
     tile = ([np.zeros((20, 40, 3), np.uint8)], "a very long name that does not fit below its picture.jpg\nvalue")
     for name in ("s.jpg", "s.png", "s.webp"):

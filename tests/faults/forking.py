@@ -109,7 +109,7 @@ class Forks:
 
 def serve() -> None:
     """Answer requests until stdin ends."""
-    for module in ("torch", "timm", "torchvision", "camcli.pipeline", "camcli.cli.printer"):
+    for module in ("torch", "timm", "torchvision", "camcli.pipeline.stream", "camcli.cli.printer"):
         importlib.import_module(module)
     for module in _needed():
         importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""Rows 14 and 23: decoders that end the whole process. The crashes are real ones, of real processes of `cam`."""
+"""Faults 14 and 23: decoders that end the whole process. The crashes are real ones, of real processes of `cam`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import pytest
 
 from camcli.errors import ImageError
 from camcli.images import DecodeSettings, Sources
-from camcli.items import Failed, Loaded
-from camcli.probation import Probation
+from camcli.pipeline.crash_guard import Probation
+from camcli.pipeline.items import Failed, Loaded
 from tests.conftest import index_of
 
 from .conftest import TINY, picture, pictures, tree
@@ -74,7 +74,7 @@ JpegImagePlugin.JpegImageFile.load_prepare = load_prepare
 _NOTING = """
 import sys
 def noting(event, arguments, path={path!r}):
-    if event == "subprocess.Popen" and "camcli.probation" in str(arguments):
+    if event == "subprocess.Popen" and "camcli.pipeline.crash_guard" in str(arguments):
         with open(path, "a") as file:
             print("started", file=file)
 sys.addaudithook(noting)
@@ -313,7 +313,7 @@ def test_a_child_ends_with_its_run_and_its_end_blames_nobody(
 
 def test_only_as_many_are_tried_as_can_have_been_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos, tried = pictures(tmp_path / "photos", 20), []
-    monkeypatch.setattr("camcli.probation._Child.__call__", lambda _, entry: tried.append(entry.image))
+    monkeypatch.setattr("camcli.pipeline.crash_guard._Child.__call__", lambda _, entry: tried.append(entry.image))
     probation = Probation(DecodeSettings(), 5, lambda: False)
     fails = {"0002.png", "0003.jpg", "0007.png"}
 
@@ -334,7 +334,7 @@ def test_no_verdict_once_the_run_is_being_stopped(tmp_path: Path, monkeypatch: p
         tried.append(entry.image)
         return "SIGTERM"
 
-    monkeypatch.setattr("camcli.probation._Child.__call__", ended)
+    monkeypatch.setattr("camcli.pipeline.crash_guard._Child.__call__", ended)
     probation = Probation(DecodeSettings(), 5, lambda: len(tried) == 2)
     items = list(probation.entries(Sources([str(photos)])))
     assert [type(item) for item in items] == [Failed]  # of the second, nothing is said, and it is not decoded here
@@ -357,6 +357,6 @@ def test_a_real_child_is_quick_and_names_what_ends_it(
 
 
 def test_a_child_needs_no_torch() -> None:
-    ask = "import sys, camcli.probation; print('torch' in sys.modules)"
+    ask = "import sys, camcli.pipeline.crash_guard; print('torch' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.check_output([sys.executable, "-c", ask], env=environment) == b"False\n"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from camcli.errors import LayerError, ModelError
 from camcli.layers import Layout, resolve_layers
 from camcli.layers.layout import LayoutFlag
-from camcli.layers.study import study
+from camcli.layers.measurements import study
 from tests.layers.standin import StandIn, standin
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from camcli.errors import LayerError
 from camcli.layers import Layout, resolve_layers
 from camcli.layers.layout import parse_layout
-from camcli.layers.study import Study, study
+from camcli.layers.measurements import Study, study
 from tests.layers.standin import StandIn, standin, timm_standin
 
 

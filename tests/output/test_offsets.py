@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camcli.output import offsets, rows
+from camcli.output import offsets, row_keys
 from camcli.output.journal import Journal
 from camcli.output.offsets import OffsetTable, key_hash
 
@@ -44,7 +44,7 @@ def test_the_parts_of_a_key_do_not_run_into_each_other() -> None:
 
 
 def test_keys_of_equal_hash_never_give_each_others_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "key_hash", lambda *parts: 7)
+    monkeypatch.setattr(row_keys, "key_hash", lambda *parts: 7)
     with Journal.open(tmp_path, header()) as journal:
         journal.append(item("a.jpg"))
         journal.append(item("b.jpg"))

@@ -24,7 +24,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from camcli.layers import main_tensor, resolve_layers
+from camcli.capture.outputs import main_tensor
+from camcli.layers import resolve_layers
 
 SIDE = 64
 CLASSES = 4

@@ -42,9 +42,9 @@ from torch import Tensor, nn
 
 from camcli.errors import LayerError, ModelError
 from camcli.layers import Layer, resolve_layers
+from camcli.layers.initialise import warmed_up
 from camcli.layers.perturb import noise
 from camcli.layers.probe import undisturbed
-from camcli.layers.warmup import warmed_up
 from tests.sweeps.layers_check import Reported, follows, gradcam
 
 Row = dict[str, Any]

@@ -1,0 +1,170 @@
+"""One pass with every attention matrix visible, and the blocks they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from camcli.capture.cut import Forward, gradients_of
+from camcli.capture.functions import AttentionTap
+from camcli.capture.outputs import main_tensor
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Where the attention matrices of a model come from.
+
+    Attributes:
+        tokens: queries and keys of each.
+        paths: the block of each matrix, in the order of the pass.
+        readout: the tokens behind the last block that the score is read from.
+    """
+
+    tokens: int
+    paths: tuple[str, ...]
+    readout: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class AttentionPass:
+    """One pass: logits (N, classes), and in its graph the matrices and the tokens (N, tokens, K) behind each block."""
+
+    logits: Tensor
+    matrices: Sequence[Tensor]
+    outputs: Sequence[Tensor]
+
+
+def attention_pass(forward: Forward, inputs: Tensor, blocks: Blocks) -> AttentionPass:
+    """Run the module once; the graph begins at the first attention matrix. Inside ``frozen``."""
+    seen: dict[str, Tensor] = {}
+
+    def keep(path: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+            tensor = main_tensor(output)
+            if tensor is not None:
+                seen[path] = tensor
+
+        return hook
+
+    with ExitStack() as stack:
+        for path in dict.fromkeys(blocks.paths):
+            stack.callback(forward.module.get_submodule(path).register_forward_hook(keep(path)).remove)
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(plain_multihead(forward.module))
+        tap = stack.enter_context(AttentionTap(blocks.tokens))
+        logits = forward(inputs)
+    return AttentionPass(logits, tap.matrices, [seen[path] for path in blocks.paths])
+
+
+def find_blocks(forward: Forward, inputs: Tensor, tokens: int, prefix: int) -> Blocks | None:
+    """The blocks of a model whose attention goes over all tokens; None where there is no such attention.
+
+    The blocks are what differs first between the modules that are running when each matrix is computed: the items of
+    the model's list of layers.
+    """
+    running: list[str] = []
+    stacks: list[tuple[str, ...]] = []
+    with ExitStack() as stack:
+        for path, part in forward.module.named_modules():
+            stack.callback(part.register_forward_pre_hook(_entering(running, path), prepend=True).remove)
+            stack.callback(part.register_forward_hook(_leaving(running)).remove)
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(plain_multihead(forward.module))
+        stack.enter_context(AttentionTap(tokens, lambda _: stacks.append(tuple(running))))
+        forward(inputs)
+    if not stacks:
+        return None
+    shared = 0
+    while len(set(stacks)) > 1 and len({s[: shared + 1] for s in stacks}) == 1:
+        shared += 1
+    depth = shared if len(set(stacks)) > 1 else max(len(stacks[0]) - 2, 0)
+    blocks = Blocks(tokens, tuple(s[min(depth, len(s) - 1)] for s in stacks), ())
+    run = attention_pass(forward, inputs, blocks)
+    return Blocks(tokens, blocks.paths, _readout(run, tokens, prefix))
+
+
+def _entering(running: list[str], path: str) -> Callable[..., None]:
+    def hook(_module: nn.Module, _args: Any) -> None:
+        running.append(path)
+
+    return hook
+
+
+def _leaving(running: list[str]) -> Callable[..., None]:
+    def hook(_module: nn.Module, _args: Any, _output: Any) -> None:
+        running.pop()
+
+    return hook
+
+
+def _readout(run: AttentionPass, tokens: int, prefix: int) -> tuple[int, ...]:
+    """Class tokens where the score is read from them alone, else all tokens of the grid."""
+    grid = tuple(range(prefix, tokens))
+    last = run.outputs[-1]
+    if last.ndim != 3 or last.shape[1] != tokens:
+        return grid
+    weights = torch.linspace(-1, 1, run.logits.shape[1], device=last.device)
+    (gradient,) = gradients_of(run.logits @ weights, [last])
+    if gradient is None:
+        return grid
+    used = gradient.abs().amax((0, 2)) > 1e-6 * gradient.abs().max()
+    class_tokens = tuple(i for i in range(prefix) if bool(used[i]))
+    return grid if bool(used[prefix:].any()) or not class_tokens else class_tokens
+
+
+@contextmanager
+def plain_multihead(module: nn.Module) -> Iterator[None]:
+    """Inside, ``nn.MultiheadAttention`` computes with ``scaled_dot_product_attention`` in plain sight.
+
+    Its own forward hides the attention in one native call whose returned weights no gradient reaches.
+    """
+    with ExitStack() as stack:
+        for part in module.modules():
+            if isinstance(part, nn.MultiheadAttention) and part.bias_k is None and not part.add_zero_attn:
+                before = part.__dict__.get("forward")
+                part.__dict__["forward"] = _multihead(part, part.forward)
+                stack.callback(_restore, part, before)
+        yield
+
+
+def _restore(part: nn.Module, before: Any) -> None:
+    if before is None:
+        part.__dict__.pop("forward", None)
+    else:
+        part.__dict__["forward"] = before
+
+
+def _multihead(part: nn.MultiheadAttention, own: Callable[..., Any]) -> Callable[..., Any]:
+    def forward(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
+        mask = kwargs.get("attn_mask")
+        if args or kwargs.get("key_padding_mask") is not None or kwargs.get("is_causal") or query.ndim != 3:
+            return own(query, key, value, *args, **kwargs)
+        if mask is not None and mask.dtype == torch.bool:
+            mask = ~mask  # True means "do not look" here, and "look" there
+        if mask is not None and mask.ndim == 3:
+            mask = mask.reshape(-1, part.num_heads, *mask.shape[1:])
+        mixed = F.scaled_dot_product_attention(
+            _heads(part, query, 0), _heads(part, key, 1), _heads(part, value, 2), attn_mask=mask
+        )
+        output = part.out_proj(mixed.transpose(1, 2).flatten(2))
+        return (output if part.batch_first else output.transpose(0, 1)), None
+
+    return forward
+
+
+def _heads(part: nn.MultiheadAttention, x: Tensor, which: int) -> Tensor:
+    """(N, heads, tokens, K / heads) of the queries (0), keys (1) or values (2)."""
+    if not part.batch_first:
+        x = x.transpose(0, 1)
+    if part.in_proj_weight is not None:
+        weight = part.in_proj_weight.chunk(3)[which]
+    else:
+        weight = (part.q_proj_weight, part.k_proj_weight, part.v_proj_weight)[which]
+    bias = None if part.in_proj_bias is None else part.in_proj_bias.chunk(3)[which]
+    return F.linear(x, weight, bias).reshape(*x.shape[:2], part.num_heads, -1).transpose(1, 2)

@@ -1,0 +1,180 @@
+"""How the tail behind a layer can be replayed, learnt from two recorded passes and proven against naive re-running."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from camcli.capture.cut import Forward
+from camcli.capture.outputs import main_tensor
+from camcli.capture.replay import Key, Memo, Spec, Tail
+from camcli.errors import LayerError
+
+TOLERANCE = 1e-4
+"""Largest deviation of a replayed logit from a naively computed one, as a share of the largest logit.
+
+On CUDA ten times that: convolutions of another batch size round differently in TensorFloat-32.
+"""
+
+
+@torch.no_grad()
+def learn_tail(forward: Forward, path: str, inputs: Tensor) -> Tail:
+    """How to run what comes after a layer.
+
+    Tried in turn: replaying with views of what is remembered; with copies, for models that write in place; running the
+    whole model with the layer's activation replaced, and saying so in :attr:`Tail.why_not`.
+
+    Args:
+        forward: runs the module, which is in evaluation mode.
+        path: of the layer, which runs once in a pass.
+        inputs: (3, C, H, W), on which the replay is tried.
+
+    Raises:
+        LayerError: the layer does not run exactly once.
+    """
+    whole = Tail(forward, path, why_not="what comes before the layer cannot be told from what comes behind it")
+    memo: Memo = {}
+    specs = _specs(_finished(forward, path, inputs[:2]), _finished(forward, path, inputs, memo))
+    if specs is None:
+        return whole
+    full = Tail(forward, path, specs, {key: _shell(value) for key, value in memo.items()}, frozenset(memo))
+    why = ""
+    for tail in (full, replace(full, copies=True)):
+        try:
+            wrong = _deviation(tail, memo, inputs)
+        except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, LayerError) as error:
+            why = str(error).strip().split("\n")[0]
+            continue
+        if wrong is None:
+            return _without_the_dead(tail, memo, inputs)
+        why = wrong
+    return replace(whole, specs={(path, 0): specs[path, 0]}, why_not=f"replaying the tail failed: {why}")
+
+
+def _finished(forward: Forward, path: str, inputs: Tensor, memo: Memo | None = None) -> Memo:
+    """The outputs of the outermost calls that had finished when the layer returned, and of the layer itself."""
+    memo = {} if memo is None else memo
+    open_calls: list[list[tuple[Key, Any]]] = [[]]
+    count: dict[str, int] = {}
+
+    def enter(_module: nn.Module, _args: Any) -> None:
+        open_calls.append([])
+
+    def leave(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+            open_calls.pop()
+            key = (name, count.get(name, 0))
+            count[name] = key[1] + 1
+            if name == path and not memo:
+                memo.update(pair for calls in open_calls for pair in calls)
+                memo[key] = pytree.tree_map_only(Tensor, torch.clone, output)
+            elif not memo:
+                open_calls[-1].append((key, pytree.tree_map_only(Tensor, torch.clone, output)))
+
+        return hook
+
+    with ExitStack() as hooks:
+        for name, part in forward.module.named_modules():
+            if name:
+                hooks.callback(part.register_forward_pre_hook(enter, prepend=True).remove)
+                hooks.callback(part.register_forward_hook(leave(name)).remove)
+        forward(inputs)
+    if count.get(path) != 1:
+        raise LayerError(f"layer {path!r} runs {count.get(path, 0)} times in a forward pass, not once.")
+    return memo
+
+
+def _specs(two: Memo, three: Memo) -> dict[Key, list[Spec | None]] | None:
+    """What grows with the batch, from passes of two and of three images; None where that does not follow a rule."""
+    if list(two) != list(three):
+        return None
+    specs: dict[Key, list[Spec | None]] = {}
+    for key in two:
+        small, large = pytree.tree_leaves(two[key]), pytree.tree_leaves(three[key])
+        if len(small) != len(large):
+            return None
+        specs[key] = []
+        for a, b in zip(small, large, strict=True):
+            if not isinstance(a, Tensor):
+                specs[key].append(None)
+                continue
+            spec = _spec(a, b)
+            if spec is None:
+                return None
+            specs[key].append(spec)
+    return specs
+
+
+def _spec(a: Tensor, b: Tensor) -> Spec | None:
+    if a.ndim != b.ndim:
+        return None
+    grown = [d for d in range(a.ndim) if a.shape[d] != b.shape[d]]
+    if not grown:
+        return Spec(tuple(a.shape), None, 0, a.dtype)
+    (dim, *others) = grown
+    per = a.shape[dim] // 2
+    if others or a.shape[dim] != 2 * per or b.shape[dim] != 3 * per:
+        return None
+    return Spec((*a.shape[:dim], per, *a.shape[dim + 1 :]), dim, per, a.dtype)
+
+
+def _shell(value: Any) -> Any:
+    """The same structure without its contents: tensors of one number."""
+    return pytree.tree_map_only(Tensor, lambda t: t.new_zeros(()), value)
+
+
+def _deviation(tail: Tail, memo: Memo, inputs: Tensor) -> str | None:
+    """What is wrong with replayed logits, None where they are those of the whole model run again."""
+    altered = _altered(tail, memo, image=1)
+    # Replayed first: after a naive run, what the trunk leaves outside its outputs would happen to be right.
+    given = altered.clone()
+    replayed = tail.run(memo, inputs, given, 1)
+    if not torch.equal(given, altered):
+        return "something behind writes into the layer's activation"
+    naive = replace(tail, why_not="on purpose").run(memo, inputs, altered, 1)
+    if replayed.shape != naive.shape or not bool(torch.isfinite(replayed).all()):
+        return "it gives no finite logits"
+    allowed = TOLERANCE * (10 if inputs.is_cuda else 1) * float(naive.abs().max().clamp(min=1e-3))
+    worst = float((replayed - naive).abs().max())
+    return None if worst <= allowed else f"a logit differs by {worst:.2g}"
+
+
+def _altered(tail: Tail, memo: Memo, image: int) -> Tensor:
+    """Two activations in place of one image's, altered at random but always in the same way."""
+    original = main_tensor(memo[tail.path, 0])
+    assert original is not None
+    spec = next(s for s in tail.specs[tail.path, 0] if s is not None and s.shape[1:] == original.shape[1:])
+    rows = spec.rows(original, image, 2)
+    noise = torch.rand(rows.shape, generator=torch.Generator().manual_seed(1)).to(rows)
+    return rows * noise
+
+
+def _without_the_dead(tail: Tail, memo: Memo, inputs: Tensor) -> Tail:
+    """The same tail remembering only what it uses: NaN in place of the rest changes nothing."""
+    live = set(tail.live)
+    for key in memo:
+        if key[0] != tail.path and _has_floats(memo[key]):
+            trial = {k: v for k, v in memo.items() if k in live - {key}}
+            if _survives(tail, trial, memo, inputs):
+                live.discard(key)
+    return replace(tail, live=frozenset(live))
+
+
+def _survives(tail: Tail, trial: Mapping[Key, Any], memo: Memo, inputs: Tensor) -> bool:
+    altered = _altered(tail, memo, 1)
+    expected = tail.run(memo, inputs, altered, 1)
+    try:
+        found = tail.run(dict(trial), inputs, altered, 1)
+    except RuntimeError:  # NaN as an index or a condition: used
+        return False
+    return torch.equal(found, expected)
+
+
+def _has_floats(value: Any) -> bool:
+    return all(leaf.is_floating_point() for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor))

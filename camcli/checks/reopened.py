@@ -1,0 +1,234 @@
+"""The model and the images of a finished run, opened again for checks that intervene.
+
+Everything comes from the configuration that the index recorded; images are found again by source and name, and used
+only where their content is still the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from camcli.checks.recorded import MapKey, Recorded, Seen
+from camcli.checks.run_paths import as_typed, located, started_in
+from camcli.config.settings import RunConfig
+from camcli.errors import CamError, DeviceError, ImageError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from camcli.explainer import Explainer
+    from camcli.pipeline.setup import Setup
+
+
+class UnavailableError(Exception):
+    """The model or the images of the run cannot be opened; the message says why."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image, read again.
+
+    Attributes:
+        seen: its row.
+        pixels: as the model wants them, see :class:`camcli.images.Prepared`.
+        rgb: (height, width, 3) uint8, upright; kept only where ``pixels`` are no longer a picture (a user's own
+            preprocessing).
+    """
+
+    seen: Seen
+    pixels: np.ndarray
+    rgb: np.ndarray | None
+
+
+class Lab:
+    """Opens on first use; a context manager that leaves the model as it was.
+
+    Args:
+        run: whose model and images are opened.
+        key: method and layer of the maps.
+        device: instead of the run's own.
+    """
+
+    def __init__(self, run: Recorded, key: MapKey, device: str | None = None) -> None:
+        self.run, self.key, self._device = run, key, device
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @cached_property
+    def setup(self) -> Setup:
+        """Model, layers and sources, as the run had them.
+
+        Raises:
+            UnavailableError: they cannot be opened any more, or the weights are others.
+        """
+        from camcli.pipeline.setup import prepare
+
+        config = self._config()
+        try:
+            try:
+                setup = prepare(config, self.run.header)
+            except DeviceError:
+                if self._device is not None:
+                    raise
+                setup = prepare(dataclasses.replace(config, device="cpu"), self.run.header)
+        except CamError as error:
+            message = f"the run's model or images cannot be opened here: {error}"
+            raise UnavailableError(message + self._way_out()) from error
+        if setup.model.weights_sha256 != self.run.header["model"]["weights_sha256"]:
+            raise UnavailableError(f"{setup.model.name} has other weights now than in the run; run it again")
+        self._stack.enter_context(setup.model.prepared())
+        return setup
+
+    def _config(self) -> RunConfig:
+        """The run's settings, with its files where they are now."""
+        config = recorded_config(self.run.header["config"], self._device)
+        start = started_in(self.run)
+        if config.model.startswith("factory:") and start is not None and start not in sys.path:
+            sys.path.append(start)  # and it stays, as the working directory does: a user's model may import more later
+        found: dict[str, Any] = {
+            name: located(self.run, value)
+            for name in ("checkpoint", "class_names")
+            if (value := getattr(config, name)) is not None
+        }
+        images = tuple(located(self.run, path) for path in config.image_path)
+        return dataclasses.replace(config, image_path=images, output_dir=str(self.run.path), **found)
+
+    def _way_out(self) -> str:
+        config = self.run.header["config"]
+        given = [*config["image_path"], config["checkpoint"], config["class_names"]]
+        if all(path is None or os.path.isabs(path.removeprefix("@")) for path in given):
+            return ""
+        start = started_in(self.run)
+        looked = f"in {start} and " if start is not None and start != os.getcwd() else ""
+        return f" The run's relative paths were looked for {looked}in {os.getcwd()}; call this where it was started."
+
+    def pictures(self, wanted: Sequence[Seen]) -> list[Picture]:
+        """Read images again, in the given order; those that are gone or changed are left out.
+
+        Raises:
+            UnavailableError: none of them is there any more.
+        """
+        from camcli.images import DecodeSettings, decode, read
+
+        config = self.setup.config
+        settings = DecodeSettings(max_pixels=config.max_pixels, allow_truncated=config.allow_truncated)
+        by_name = {seen.name: place for place, seen in enumerate(wanted)}
+        found: dict[int, Picture] = {}
+        for entry in as_typed(self.run, self.setup.sources):
+            place = by_name.get((entry.image, entry.source))
+            if place is None:
+                continue
+            try:
+                decoded = decode(read(entry), settings)
+            except ImageError:
+                continue  # gone since the run; the others speak for it
+            if decoded.sha256 == wanted[place].sha256:
+                prepared = self.setup.model.preprocessing(decoded.image)
+                rgb = None if prepared.pixels.dtype == np.uint8 else np.asarray(decoded.image)
+                found[place] = Picture(wanted[place], prepared.pixels, rgb)
+            if len(found) == len(by_name):
+                break
+        if not found:
+            raise UnavailableError("none of the run's images is there any more with the same content")
+        return [found[place] for place in sorted(found)]
+
+    def explainer(self, module: nn.Module | None = None) -> Explainer:
+        """The checked method at the checked layer, on the model or on another module of the same architecture."""
+        from camcli.explainer import Explainer
+        from camcli.pipeline.setup import explain_options
+
+        setup, (method, layer) = self.setup, self.key
+        model = setup.model if module is None else dataclasses.replace(setup.model, module=module)
+        layers = [one for one in setup.layers if one.path == layer] or list(setup.layers)
+        options = explain_options(setup.config, setup.precision)
+        own = [option for option in options.method_options if option.startswith(f"{method}.")]
+        return Explainer(model, layers, [method], dataclasses.replace(options, method_options=own))
+
+    def maps(
+        self, pixels: Sequence[np.ndarray], targets: Sequence[int], seeds: Sequence[int],
+        explainer: Explainer | None = None,
+    ) -> np.ndarray:  # fmt: skip
+        """Raw maps (N, h, w) float32 of prepared pixels, each for its own class."""
+        import torch
+
+        explainer = explainer or self._own
+        found = []
+        for part, inputs in self._batches(pixels):
+            chosen = torch.tensor([targets[i] for i in part])[:, None]
+            explained = explainer(inputs, _always(chosen), [seeds[i] for i in part])
+            (maps,) = explained.maps.values()
+            found.append(maps.numpy())
+        kept: np.ndarray = np.concatenate(found)[: len(pixels)]
+        return kept
+
+    def score(self, inputs: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        """(N,) float32: the probability of each input's own class; inputs (N, C, H, W), classes (N,)."""
+        return self._probabilities(inputs, self.setup.model.module).gather(1, classes[:, None])[:, 0]
+
+    def probabilities(self, pixels: Sequence[np.ndarray], module: nn.Module | None = None) -> np.ndarray:
+        """(N, classes) float64 of prepared pixels; of another module of the same architecture where one is given."""
+        module = module or self.setup.model.module
+        parts = [self._probabilities(inputs, module).cpu().numpy() for _, inputs in self._batches(pixels)]
+        kept: np.ndarray = np.concatenate(parts)[: len(pixels)].astype(np.float64)
+        return kept
+
+    def _probabilities(self, inputs: torch.Tensor, module: nn.Module) -> torch.Tensor:
+        import torch
+
+        model, mode = self.setup.model, self.setup.config.probability
+        with torch.no_grad():
+            logits = model.logits(module(inputs)).float()
+        found: torch.Tensor = model.probabilities(logits, mode)  # type: ignore[arg-type]
+        return found
+
+    def inputs(self, pixels: Sequence[np.ndarray]) -> torch.Tensor:
+        """The model's input of prepared pixels."""
+        from camcli.images import to_input
+
+        return to_input(np.stack(pixels), self.setup.model.preprocessing, self.setup.device)
+
+    @cached_property
+    def _own(self) -> Explainer:
+        return self.explainer()
+
+    def _batches(self, pixels: Sequence[np.ndarray]) -> Iterator[tuple[list[int], torch.Tensor]]:
+        """One fixed shape, the last batch padded with its last image, as in a run."""
+        size = min(self.setup.batch_size, len(pixels))
+        for start in range(0, len(pixels), size):
+            part = list(range(start, min(start + size, len(pixels))))
+            part += [part[-1]] * (size - len(part))
+            yield part, self.inputs([pixels[i] for i in part])
+
+    def seeds(self, images: Sequence[Seen]) -> list[int]:
+        """The seed of each image, as the run had it."""
+        from camcli.pipeline.items import seed_of
+
+        return [seed_of(seen.sha256, self.setup.config.seed) for seen in images]
+
+
+def _always(chosen: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda logits: chosen
+
+
+def recorded_config(recorded: Mapping[str, Any], device: str | None = None) -> RunConfig:
+    """The settings of a run from its index; what was resolved stays so."""
+    settings = {f.name: recorded[f.name] for f in dataclasses.fields(RunConfig) if f.name in recorded}
+    for name in ("batch_size", "workers"):
+        settings[name] = str(settings[name])
+    settings |= {"use_cuda": False, "device": device or settings["device"], "dry_run": False}
+    return RunConfig(**settings)

@@ -1,0 +1,1 @@
+"""Results of checks as text, JUnit XML and a contact sheet."""

@@ -1,0 +1,172 @@
+"""The contact sheet: the worst images of every check as one picture, each with its overlay and its value."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from camcli.checks.recorded import MapKey, Recorded, Seen
+from camcli.checks.run_paths import as_typed, sources_of
+from camcli.errors import ConfigError, ImageError, SourceError
+from camcli.images import DecodeSettings, View, decode, read
+from camcli.output import write_atomically
+from camcli.render import Canvas, Drawing, Style, make_canvas
+
+TILE = 224
+GAP = 10
+CAPTION = 34
+TITLE = 30
+BACKGROUND, INK = (250, 250, 250), (30, 30, 30)
+FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the sheet.
+
+    Attributes:
+        title: above the pictures.
+        tiles: (pictures side by side as (height, width, 3) uint8 RGB, caption) each.
+    """
+
+    title: str
+    tiles: Sequence[tuple[Sequence[np.ndarray], str]]
+
+
+def write_sheet(path: str, rows: Sequence[Row]) -> None:
+    """Draw the sheet and write it in the format that the file's name asks for.
+
+    Raises:
+        ConfigError: no known format.
+        OutputError: the file cannot be written.
+    """
+    kind = sheet_format(path)
+    buffer = io.BytesIO()
+    compose(rows).save(buffer, kind, quality=88)
+    write_atomically(Path(path), [buffer.getvalue()])
+
+
+def sheet_format(path: str) -> str:
+    """The format that a name asks for.
+
+    Raises:
+        ConfigError: no known one.
+    """
+    kind = FORMATS.get(Path(path).suffix.lower())
+    if kind is None:
+        raise ConfigError(f"--sheet {path}: give a name that ends in {', '.join(FORMATS)}.")
+    return kind
+
+
+def compose(rows: Sequence[Row]) -> Image.Image:
+    """All rows below each other."""
+    widest = max((sum(_width(p) for p, _ in row.tiles) for row in rows), default=TILE)
+    height = sum(TITLE + TILE + CAPTION + GAP for _ in rows) + GAP
+    sheet = Image.new("RGB", (max(widest, 2 * TILE) + 2 * GAP, max(height, TITLE)), BACKGROUND)
+    pen = ImageDraw.Draw(sheet)
+    title, text = ImageFont.load_default(16), ImageFont.load_default(12)
+    y = GAP
+    for row in rows:
+        pen.text((GAP, y + 4), _fitting(pen, row.title, sheet.width - 2 * GAP, title), INK, font=title)
+        y += TITLE
+        x = GAP
+        for pictures, caption in row.tiles:
+            for place, picture in enumerate(pictures):
+                sheet.paste(_thumbnail(picture), (x + place * TILE, y))
+            room = _width(pictures) - GAP
+            for line, words in enumerate(caption.split("\n")[:2]):
+                pen.text((x, y + TILE + 2 + 15 * line), _fitting(pen, words, room, text), INK, font=text)
+            x += _width(pictures)
+        y += TILE + CAPTION + GAP
+    return sheet
+
+
+def _width(pictures: Sequence[np.ndarray]) -> int:
+    return TILE * len(pictures) + GAP
+
+
+def _thumbnail(picture: np.ndarray) -> Image.Image:
+    whole = Image.fromarray(picture)
+    scale = min((TILE - 2) / whole.width, TILE / whole.height)
+    shrunk = whole.resize(
+        (max(1, round(whole.width * scale)), max(1, round(whole.height * scale))), Image.Resampling.LANCZOS
+    )
+    tile = Image.new("RGB", (TILE - 2, TILE), (225, 225, 225))
+    tile.paste(shrunk, ((TILE - 2 - shrunk.width) // 2, (TILE - shrunk.height) // 2))
+    return tile
+
+
+def _fitting(
+    pen: ImageDraw.ImageDraw, words: str, room: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
+) -> str:
+    """The words, cut in the middle where they are too wide; Pillow's own font has no arrow or minus."""
+    words = words.replace("→", "to").replace("−", "-")
+    if pen.textlength(words, font=font) <= room:
+        return words
+    keep = len(words)
+    while keep > 4 and pen.textlength(_cut(words, keep), font=font) > room:
+        keep -= 2
+    return _cut(words, keep)
+
+
+def _cut(words: str, keep: int) -> str:
+    return f"{words[: keep // 2]}...{words[len(words) - keep // 2 :]}"
+
+
+def overlays(run: Recorded, key: MapKey, wanted: Iterable[Seen]) -> Mapping[tuple[str, str], np.ndarray]:
+    """A picture of each image by (image, source): the run's overlay, else drawn anew, else the heat alone."""
+    found: dict[tuple[str, str], np.ndarray] = {}
+    missing: dict[tuple[str, str], Seen] = {}
+    for seen in wanted:
+        overlay = seen.heats[key].overlay if key in seen.heats else None
+        try:
+            with Image.open(run.path / overlay if overlay else "") as picture:
+                found[seen.image, seen.source] = np.asarray(picture.convert("RGB"))
+        except OSError:  # it was not saved, or is gone
+            missing[seen.name] = seen
+    if missing:
+        found |= _drawn(run, key, missing)
+    return found
+
+
+def _canvases(run: Recorded, missing: dict[tuple[str, str], Seen]) -> Iterator[tuple[tuple[str, str], Canvas]]:
+    left = len(missing)
+    try:
+        for entry in as_typed(run, sources_of(run)):
+            seen = missing.get((entry.image, entry.source))
+            if seen is None:
+                continue
+            image = decode(read(entry), DecodeSettings()).image
+            yield seen.name, make_canvas(np.asarray(image), seen.view, 2 * TILE)
+            left -= 1
+            if not left:
+                return
+    except (SourceError, ImageError):
+        return  # the images are elsewhere by now: the heat alone has to do
+
+
+def _drawn(run: Recorded, key: MapKey, missing: dict[tuple[str, str], Seen]) -> dict[tuple[str, str], np.ndarray]:
+    canvases = dict(_canvases(run, missing))
+    _, height, width = run.header["model"]["input_size"]
+    pictures = {}
+    for name, seen in missing.items():
+        heat = seen.heats.get(key)
+        raw = heat.raw if heat is not None and heat.native is not None else np.zeros((7, 7), np.float32)
+        if name in canvases:
+            bgr = Drawing(raw, canvases[name], (height, width), Style()).picture("overlay")
+            pictures[seen.image, seen.source] = np.ascontiguousarray(bgr[..., ::-1])
+        else:
+            pictures[seen.image, seen.source] = heat_alone(raw, (height, width))
+    return pictures
+
+
+def heat_alone(raw: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A raw map, coloured: (height, width, 3) uint8 RGB."""
+    height, width = size
+    canvas = Canvas(np.zeros((height, width, 3), np.uint8), View(0, 0, width, height))
+    return np.ascontiguousarray(Drawing(raw, canvas, size, Style()).picture("heatmap")[..., ::-1])

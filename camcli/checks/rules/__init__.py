@@ -1,0 +1,1 @@
+"""The checks: one file each, and what single checks need beside it."""

@@ -1,0 +1,147 @@
+"""``stable``: does the map survive what should not matter?
+
+Value: Spearman's correlation (after relu) of a map with the map of the same class for a changed picture, the mean over
+the changes of a kind:
+
+- ``photometric``: JPEG at quality 75, brightness ±5 %, noise of σ 0.02 (of pixels in 0 to 1);
+- ``geometric``: mirrored, shifted by ±4 pixels (at 224) in both directions; the map is mapped back before comparison.
+
+Changes are made to the picture as the model gets it. Low values mean that single maps should not be trusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from camcli.checks.context import Context, names
+from camcli.checks.distances import spearman
+from camcli.checks.judge import Words, conclude, worst_first
+from camcli.checks.reopened import Lab, Picture, UnavailableError
+from camcli.checks.result import Result, skipped
+from camcli.checks.settings import Check, Setting
+
+JPEG_QUALITY = 75
+BRIGHTNESS = 0.05
+NOISE = 0.02
+SHIFT = 4 / 224
+WORDS = Words(
+    "rank correlation with maps of changed pictures",
+    "Maps change with changes that no person would see: do not rely on single maps of this model and method.",
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change that should not matter.
+
+    Attributes:
+        kind: ``photometric`` or ``geometric``.
+        apply: from (H, W, 3) uint8 and a random generator to the same.
+        undo: from the map of the changed picture to where the original has it.
+    """
+
+    kind: str
+    apply: Callable[[np.ndarray, np.random.Generator], np.ndarray]
+    undo: Callable[[np.ndarray], np.ndarray]
+
+
+def _same(raw: np.ndarray) -> np.ndarray:
+    return raw
+
+
+def _jpeg(pixels: np.ndarray, _: np.random.Generator) -> np.ndarray:
+    buffer = BytesIO()
+    mode = pixels[..., 0] if pixels.shape[2] == 1 else pixels
+    Image.fromarray(mode).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    again: np.ndarray = np.asarray(Image.open(buffer)).reshape(pixels.shape)
+    return again
+
+
+def _brighter(factor: float) -> Callable[[np.ndarray, np.random.Generator], np.ndarray]:
+    return lambda pixels, _: _bytes(pixels.astype(np.float32) * factor)
+
+
+def _noisy(pixels: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    return _bytes(pixels + 255 * NOISE * draw.standard_normal(pixels.shape, np.float32))
+
+
+def _mirrored(pixels: np.ndarray, _: np.random.Generator) -> np.ndarray:
+    return np.ascontiguousarray(pixels[:, ::-1])
+
+
+def shifted(values: np.ndarray, dx: float, dy: float) -> np.ndarray:
+    """Moved by shares of the width and height, to the right and down; edges are repeated."""
+    matrix = np.array([[1, 0, dx * values.shape[1]], [0, 1, dy * values.shape[0]]], np.float64)
+    size = (values.shape[1], values.shape[0])
+    moved = cv2.warpAffine(values, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved).reshape(values.shape)
+
+
+def _shift(by: float) -> Change:
+    return Change("geometric", lambda pixels, _: shifted(pixels, by, by), lambda raw: shifted(raw, -by, -by))
+
+
+def _bytes(values: np.ndarray) -> np.ndarray:
+    clipped: np.ndarray = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return clipped
+
+
+CHANGES = (
+    Change("photometric", _jpeg, _same),
+    Change("photometric", _brighter(1 + BRIGHTNESS), _same),
+    Change("photometric", _brighter(1 - BRIGHTNESS), _same),
+    Change("photometric", _noisy, _same),
+    Change("geometric", _mirrored, lambda raw: np.ascontiguousarray(raw[:, ::-1])),
+    _shift(SHIFT),
+    _shift(-SHIFT),
+)
+
+
+def run(context: Context) -> Result:
+    try:
+        tried = context.reopened()
+    except UnavailableError as error:
+        return skipped("stable", str(error))
+    lab, images = context.lab, tried.images
+    original = lab.maps(tried.pixels, tried.targets, tried.seeds)
+    sums = {"photometric": np.zeros(len(images)), "geometric": np.zeros(len(images))}
+    for change in CHANGES:
+        draw = np.random.default_rng(context.seed)
+        changed = [_changed(lab, picture, change, draw) for picture in tried.pictures]
+        maps = lab.maps(changed, tried.targets, tried.seeds)
+        for i, raw in enumerate(maps):
+            rho = spearman(np.maximum(original[i], 0), np.maximum(change.undo(raw), 0))
+            sums[change.kind][i] += 0.0 if rho is None else rho  # a map that vanished has nothing in common
+    metrics = {kind: total / sum(change.kind == kind for change in CHANGES) for kind, total in sums.items()}
+    found = context.judge()(metrics)
+    weakest = np.minimum(metrics["photometric"], metrics["geometric"])
+    worst = worst_first(names(images), weakest.tolist(), high_is_bad=False, words="correlates by {} when changed")
+    return conclude("stable", found, WORDS, n=len(images), min_images=context.min_images, worst=worst)
+
+
+def _changed(lab: Lab, picture: Picture, change: Change, draw: np.random.Generator) -> np.ndarray:
+    if picture.pixels.dtype == np.uint8:
+        return change.apply(picture.pixels, draw)
+    # The user's own preprocessing returns a normalised tensor: the change is made to the picture before it.
+    assert picture.rgb is not None
+    return lab.setup.model.preprocessing(Image.fromarray(change.apply(picture.rgb, draw))).pixels
+
+
+CHECK = Check(
+    "stable",
+    "does the map survive what should not matter?",
+    run,
+    {
+        "photometric_median_min": Setting(0.8, "least median correlation under JPEG, brightness, noise"),
+        "geometric_median_min": Setting(0.6, "least median correlation under mirroring and shifts"),
+        "images": Setting(48, "images that are tried", int),
+    },
+    model=True,
+    by_default=False,
+)

@@ -1,0 +1,125 @@
+"""``--csv``: the index as a flat table, one row a map.
+
+UTF-8, comma, ``\\n``. An image without maps (one that failed, for instance) has one row, with the columns of the map
+empty; empty is also what is null in the index. Numbers are written as in the index. Columns are only ever added, at the
+end.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from camcli.output.atomic import naming_os_errors, write_atomically
+from camcli.output.index import damaged
+from camcli.output.journal import Journal
+from camcli.output.names import FOLDERS
+from camcli.output.row_keys import parse_row
+from camcli.schemas.index import ImageRow, MapRow
+
+_IMAGE_COLUMNS = {
+    "image": ("image",),
+    "source": ("source",),
+    "status": ("status",),
+    "error_kind": ("error", "kind"),
+    "error_message": ("error", "message"),
+    "width": ("width",),
+    "height": ("height",),
+    "label_index": ("label", "index"),
+    "label_name": ("label", "name"),
+    "correct": ("correct",),
+    "predicted_index": ("predictions", 0, "index"),
+    "predicted_name": ("predictions", 0, "name"),
+    "predicted_probability": ("predictions", 0, "probability"),
+    "predicted_logit": ("predictions", 0, "logit"),
+}
+
+_MAP_COLUMNS = {
+    "method": ("method",),
+    "layer": ("layer",),
+    "target_index": ("target", "index"),
+    "target_name": ("target", "name"),
+    "target_probability": ("target", "probability"),
+    "target_logit": ("target", "logit"),
+    "chosen_by": ("target", "chosen_by"),
+    "map_status": ("status",),
+    "raw_min": ("raw", "min"),
+    "raw_max": ("raw", "max"),
+    "raw_mean": ("raw", "mean"),
+    "peak_x": ("attention", "peak", 0),
+    "peak_y": ("attention", "peak", 1),
+    "centroid_x": ("attention", "centroid", 0),
+    "centroid_y": ("attention", "centroid", 1),
+    "entropy": ("attention", "entropy"),
+    "border": ("attention", "border"),
+    "box_x0": ("attention", "box", 0),
+    "box_y0": ("attention", "box", 1),
+    "box_x1": ("attention", "box", 2),
+    "box_y1": ("attention", "box", 3),
+    **{kind: ("files", kind) for kind in FOLDERS},
+}
+
+COLUMNS = MappingProxyType({**_IMAGE_COLUMNS, **_MAP_COLUMNS})
+"""The columns in their order, each with its place in an item or, after ``predicted_logit``, in a map of it.
+
+A layer that is a list (fused maps) is joined by ``+``; the columns of the artefacts (``overlay``, …) hold paths
+relative to the run folder.
+"""
+
+
+def write_csv(path: str | Path, journal: Journal, order: Iterable[int] | None) -> None:
+    """Write the table: as a stream, and atomically.
+
+    Args:
+        path: the file; folders above it are made.
+        journal: where the rows are.
+        order: the offsets of the items' rows, in input order; None: the journal's rows as they stand.
+
+    Raises:
+        OutputError: the system refused, or a row is damaged; a file that was there is as it was before.
+    """
+    folder = os.path.dirname(path)
+    if folder:
+        with naming_os_errors(folder):
+            os.makedirs(folder, exist_ok=True)
+    write_atomically(path, _lines(journal, order), durable=journal.durable)
+
+
+def _lines(journal: Journal, order: Iterable[int] | None) -> Iterator[bytes]:
+    buffer = io.StringIO()
+    table = csv.writer(buffer, lineterminator="\n")
+    table.writerow(COLUMNS)
+    yield _taken(buffer)
+    for offset, line in journal.lines(order):
+        item = parse_row(line)
+        if item is None:
+            raise damaged(offset)
+        of_image = [_cell(item, place) for place in _IMAGE_COLUMNS.values()]
+        maps: list[MapRow] | list[None] = item["maps"] or [None]
+        for one in maps:
+            table.writerow(of_image + [_cell(one, place) for place in _MAP_COLUMNS.values()])
+        yield _taken(buffer)
+
+
+def _taken(buffer: io.StringIO) -> bytes:
+    text = buffer.getvalue()
+    buffer.seek(0)
+    buffer.truncate()
+    return text.encode("utf-8")
+
+
+def _cell(item: ImageRow | MapRow | None, place: tuple[str | int, ...]) -> Any:
+    value: Any = item
+    for step in place:
+        if isinstance(step, int):
+            value = value[step] if value and len(value) > step else None
+        else:
+            value = value.get(step) if value else None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "+".join(map(str, value)) if isinstance(value, list) else value

@@ -1,0 +1,148 @@
+"""Images that may have ended the last process, first read and decoded in a child process.
+
+A crash in a decoder's machine code ends the process, and nothing around it helps: the same command would meet the same
+image and die again, for ever. So when a run is continued whose process did not end by itself, the images that may have
+been in flight then are put on probation: one on which the child dies, and a second child as well, is named; the others
+go their way. The child's other answers do not count, what is wrong with an image the run finds out by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing, suppress
+
+from camcli.errors import ImageError
+from camcli.images import DecodeSettings, Entry, decode, pillow_limits, read
+from camcli.pipeline.items import Failed, Loaded
+
+# Not `-m camcli.pipeline.crash_guard`: that would import from the working directory, and not from where a script has
+# extended sys.path to. multiprocessing would run a caller's script again where that has no main guard.
+_CHILD = "import sys; sys.path[:] = sys.argv[1:]; from camcli.pipeline.crash_guard import serve; serve()"
+_ALIVE = b"+"
+
+
+class Probation:
+    """Tries the first images of a stream, until so many of them were loaded as can have been in flight.
+
+    Only what is loaded counts: images that fail ride along with the next batch, however many they are.
+
+    Args:
+        settings: how the run decodes.
+        suspects: how many images to load before the rest passes untried; 0 tries none and starts no process.
+        ending: asked whether the run takes no further image.
+    """
+
+    def __init__(self, settings: DecodeSettings, suspects: int, ending: Callable[[], bool]) -> None:
+        self._settings, self._left, self._ending = settings, suspects, ending
+
+    def entries(self, entries: Iterable[Entry]) -> Generator[Entry | Failed, None, None]:
+        """The images as they come, each tried when it is asked for; a fatal one has failed."""
+        with closing(_Child(self._settings)) as child:
+            for entry in entries:
+                if self._left <= 0:
+                    child.close()
+                    yield entry
+                    continue
+                cause = child(entry)
+                if self._ending():  # what stops the run may have ended the child: no verdict, and no risk either
+                    return
+                yield entry if cause is None else Failed(entry, _fatal(cause))
+
+    def loading(self, load: Callable[[Entry], Loaded | Failed]) -> Callable[[Entry | Failed], Loaded | Failed]:
+        """``load``, for what comes out of :meth:`entries`; called from many threads."""
+
+        def loaded(item: Entry | Failed) -> Loaded | Failed:
+            if isinstance(item, Failed):
+                return item
+            result = load(item)
+            if isinstance(result, Loaded):
+                self._left -= 1  # without a lock: where two threads count as one, one image more is tried
+            return result
+
+        return loaded
+
+
+class _Child:
+    """A process that reads and decodes, started when it is needed and again where it died."""
+
+    def __init__(self, settings: DecodeSettings) -> None:
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+        self._unavailable = False
+
+    def __call__(self, entry: Entry) -> str | None:
+        """What ends the process that reads this image; None where it lives on, or none can be had."""
+        cause = None
+        for _ in range(2):  # something else may have ended it (memory, a person): the image is to blame the second time
+            process = self._started()
+            if process is None or _answers(process, entry):
+                return None
+            self.close()
+            cause = _cause(process.returncode)
+        return cause
+
+    def close(self) -> None:
+        """End the process; a second call does nothing."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def _started(self) -> subprocess.Popen[bytes] | None:
+        if self._process is None and not self._unavailable:
+            with suppress(OSError):  # no memory or no process left, no interpreter
+                self._process = subprocess.Popen(
+                    [sys.executable or "", "-P", "-c", _CHILD, *sys.path],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,  # Ctrl-C is for the run
+                )
+            # One that cannot even begin says nothing of an image: the run goes on as if there were no probation.
+            if self._process is None or not _answers(self._process, self._settings):
+                self._unavailable = True
+                self.close()
+        return self._process
+
+
+def _answers(process: subprocess.Popen[bytes], question: Entry | DecodeSettings) -> bool:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with suppress(OSError):  # a broken pipe: it died meanwhile
+        pickle.dump(question, process.stdin)
+        process.stdin.flush()
+        return process.stdout.read(1) == _ALIVE
+    return False
+
+
+def _cause(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    with suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"signal {-code}"
+
+
+def _fatal(cause: str) -> ImageError:
+    return ImageError("worker-died", f"reading this image ends the whole process ({cause}): it crashes its decoder")
+
+
+def serve() -> None:
+    """Be the child: decode one image after the other, and say after each that this process is still there."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # may be sent to all processes of a run; this one ends with its pipe
+        signal.signal(number, signal.SIG_IGN)
+    questions, answers = sys.stdin.buffer, os.dup(1)
+    os.dup2(2, 1)  # what decoders print must not be taken for an answer
+    with suppress(EOFError, OSError):  # the run is over, or gone
+        settings = pickle.load(questions)
+        with pillow_limits(max_pixels=settings.max_pixels):
+            while True:
+                os.write(answers, _ALIVE)
+                entry = pickle.load(questions)
+                with suppress(BaseException):
+                    decode(read(entry), settings)

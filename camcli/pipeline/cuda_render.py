@@ -1,0 +1,245 @@
+"""Pictures of many maps at once, on an accelerator: what :mod:`camcli.render` draws one by one on the CPU.
+
+A map is sampled at every pixel of its canvas and rounded to a level, 0 to 255, or :data:`_OUTSIDE` where the model did
+not look. All else is integer look-ups by level, channel and pixel, in tables that :mod:`camcli.render` fills: for equal
+levels the pictures are the same bytes. Levels may differ by one from those of the CPU, where OpenCV rounds positions to
+1/32 of a pixel of the model's input; by more where a map has about as many cells as the input has pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample, interpolate
+
+from camcli.concurrency import Clock
+from camcli.map_summary import CONSTANT
+from camcli.pipeline.isolation import described, device_lost, is_device_lost
+from camcli.pipeline.items import Explanation, Failed
+from camcli.pipeline.setup import Setup
+from camcli.render import Canvas, Style, blended, colours, dimmed
+
+KINDS = ("overlay", "heatmap", "gray")
+"""What is drawn here; the others (``panel``, ``map``) are left to the CPU."""
+MOST_PIXELS = 1 << 22
+"""Pixels that are drawn at once; each takes about 60 bytes on the device. Larger canvases are left to the CPU."""
+_OUTSIDE = 256
+
+Limits = tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A map to draw.
+
+    Attributes:
+        raw: (h, w) float32, native and raw.
+        limits: fixed normalisation limits in raw units; None: the map's own extremes.
+        canvas: what it is drawn on.
+    """
+
+    raw: np.ndarray
+    limits: Limits
+    canvas: Canvas
+
+
+def make_painter(setup: Setup, clock: Clock) -> Painter | None:
+    """What draws the pictures of a run, as far as it does not draw them on the CPU."""
+    kinds = tuple(kind for kind in setup.config.save if kind in KINDS)
+    if setup.device.type != "cuda" or not kinds:
+        return None
+    shape = setup.model.preprocessing
+    return Painter(setup.device, kinds, setup.style, (shape.height, shape.width), setup.limits, clock)
+
+
+@dataclass(frozen=True)
+class Painter:
+    """Draws the maps of batches; called from one thread.
+
+    Attributes:
+        device: where it is drawn.
+        kinds: which pictures, of :data:`KINDS`.
+        style: colours and their share.
+        model_size: (H, W) of the model's input.
+        limits: of each method that has fixed ones.
+        clock: counts the seconds.
+    """
+
+    device: torch.device
+    kinds: tuple[str, ...]
+    style: Style
+    model_size: tuple[int, int]
+    limits: Mapping[str, tuple[float, float]]
+    clock: Clock
+
+    def __call__(self, results: list[Explanation | Failed]) -> list[Explanation | Failed]:
+        """The results of a batch, with pictures.
+
+        What the device fails to draw, having no memory left for example, is left to the CPU, and the row says so.
+
+        Raises:
+            CamError: the device is lost.
+        """
+        with_subjects = [(result, self._subjects(result)) for result in results]
+        try:
+            with self.clock("render"), self._beside_the_model():
+                drawn = self._drawn([subject for _, own in with_subjects for subject in own])
+        except Exception as error:
+            if is_device_lost(error):
+                raise device_lost(self.device, error) from error
+            note = f"drawn on the CPU, since {self.device} failed to ({described(error)})"
+            return [_noted(result, note) if own else result for result, own in with_subjects]
+        return [_pictured(result, drawn) if own else result for result, own in with_subjects]
+
+    def _subjects(self, result: Explanation | Failed) -> list[Subject]:
+        if isinstance(result, Failed) or (canvas := result.loaded.canvas) is None or _area([canvas]) > MOST_PIXELS:
+            return []
+        return [Subject(one.raw, self.limits.get(one.method), canvas) for one in result.maps]
+
+    def _drawn(self, subjects: Sequence[Subject]) -> Iterator[dict[str, np.ndarray]]:
+        """Their pictures, in parts that the device has room for."""
+        area = _area([subject.canvas for subject in subjects]) if subjects else 1
+        most = max(1, MOST_PIXELS // area)  # a wide and a high one together may be too large where each is not
+        parts = [subjects[i : i + most] for i in range(0, len(subjects), most)]
+        return iter([pictures for part in parts for pictures in self.draw(part)])
+
+    def draw(self, subjects: Sequence[Subject]) -> list[dict[str, np.ndarray]]:
+        """The pictures of each map by kind: (height, width, 3) uint8 BGR; ``gray``: (height, width) uint8."""
+        canvases = [subject.canvas for subject in subjects]
+        levels = self._levels(self._upsampled(subjects), canvases)
+        pictures = {kind: self._fetched(self._picture(kind, levels, canvases)) for kind in self.kinds}
+        if self.device.type == "cuda":
+            torch.cuda.current_stream(self.device).synchronize()
+        sizes = [canvas.size for canvas in canvases]
+        return [{kind: drawn[i, :h, :w] for kind, drawn in pictures.items()} for i, (h, w) in enumerate(sizes)]
+
+    def _upsampled(self, subjects: Sequence[Subject]) -> Tensor:
+        """(K, 1, H, W) float32 in [0, 1]."""
+        shapes: dict[tuple[int, ...], list[int]] = {}
+        for i, subject in enumerate(subjects):
+            shapes.setdefault(subject.raw.shape, []).append(i)
+        upsampled = torch.empty((len(subjects), 1, *self.model_size), device=self.device)
+        for some in shapes.values():
+            raw = torch.from_numpy(np.stack([subjects[i].raw for i in some])).to(self.device)
+            heat = normalised(raw, [subjects[i].limits for i in some])[:, None]
+            upsampled[some] = interpolate(heat, self.model_size, mode="bilinear", align_corners=False)
+        return upsampled
+
+    def _levels(self, heat: Tensor, canvases: Sequence[Canvas]) -> Tensor:
+        """(K, height, width) int32 in 0 … 256 of maps (K, 1, H, W) in [0, 1], in the geometry of their canvases."""
+        height, width = _largest(canvases)
+        views = [(c.view.x0, c.view.x1, c.view.y0, c.view.y1) for c in canvases]
+        x0, x1, y0, y1 = torch.tensor(views, dtype=torch.float64, device=self.device).unbind(1)
+        (x, across), (y, down) = _sampled(x0, x1, width), _sampled(y0, y1, height)
+        grid = torch.stack([x[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)], dim=-1)
+        sampled = grid_sample(heat, grid, mode="bilinear", padding_mode="border", align_corners=False)[:, 0]
+        levels = sampled.mul_(255).round_().to(torch.int32)
+        return torch.where(down[:, :, None] & across[:, None, :], levels, _OUTSIDE)
+
+    def _picture(self, kind: str, levels: Tensor, canvases: Sequence[Canvas]) -> Tensor:
+        """(K, height, width) uint8 of ``gray``, (K, height, width, 3) of the others, BGR."""
+        table = self._tables[kind]
+        if kind != "overlay":
+            return table[levels]
+        channels = torch.arange(3, device=self.device, dtype=torch.int32)
+        return table[(levels[..., None] * 3 + channels) * 256 + self._sent(canvases)]
+
+    @cached_property
+    def _tables(self) -> dict[str, Tensor]:
+        """What a level becomes: its ``gray``, (257,) uint8; its colour, (257, 3) uint8; over each value of a pixel, by
+        channel, the ``overlay``, 257 × 3 × 256 uint8 in one row.
+        """
+        coloured, values = colours(self.style.colormap), np.arange(256, dtype=np.uint8)
+        over = np.repeat(coloured.reshape(768, 1), 256, axis=1)  # a row for each level and channel
+        seen = blended(over, np.tile(values, (768, 1)), self.style.alpha)
+        unseen = np.tile(dimmed(values).reshape(1, 256), (3, 1))
+        tables = {
+            "gray": np.append(values, np.uint8(0)),
+            "heatmap": np.vstack([coloured, np.zeros((1, 3), np.uint8)]),
+            "overlay": np.vstack([seen, unseen]).ravel(),
+        }
+        return {kind: torch.from_numpy(table).to(self.device) for kind, table in tables.items()}
+
+    def _sent(self, canvases: Sequence[Canvas]) -> Tensor:
+        """(K, height, width, 3) uint8, the canvases' pixels; what fills them up to one size is never looked at."""
+        places: dict[int, int] = {}  # several maps may be drawn on one canvas, which then travels once
+        place = [places.setdefault(id(canvas), len(places)) for canvas in canvases]
+        packed = self._on_host((len(places), *_largest(canvases), 3))
+        room = packed.numpy()
+        for i, canvas in dict(zip(place, canvases, strict=True)).items():
+            room[i, : canvas.size[0], : canvas.size[1]] = canvas.pixels
+        sent = packed.to(self.device, non_blocking=True)
+        return sent if len(places) == len(canvases) else sent[torch.tensor(place, device=self.device)]
+
+    def _fetched(self, pictures: Tensor) -> np.ndarray:
+        """A copy on the host, complete once the stream is through."""
+        return self._on_host(pictures.shape).copy_(pictures, non_blocking=True).numpy()
+
+    def _on_host(self, size: Sequence[int]) -> Tensor:
+        """Memory that the device reaches by itself."""
+        return torch.empty(size, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+
+    def _beside_the_model(self) -> AbstractContextManager[object]:
+        """A stream of its own: what is drawn does not wait for the model's next batch, nor that for it."""
+        return torch.cuda.stream(self._stream) if self.device.type == "cuda" else nullcontext()
+
+    @cached_property
+    def _stream(self) -> torch.cuda.Stream:
+        return torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+
+
+def normalised(raw: Tensor, limits: Sequence[Limits]) -> Tensor:
+    """:func:`camcli.render.normalise` of many maps: (K, h, w) float32, raw, to [0, 1]."""
+    least, most = raw.amin((1, 2)), raw.amax((1, 2))  # NaN where there is one
+    own = torch.tensor([given is None for given in limits], device=raw.device)
+    shows = least.isfinite() & most.isfinite() & (most > 0)
+    shows &= ~own | (most - least >= CONSTANT * torch.maximum(most, -least))
+    fixed = torch.tensor([given or (0.0, 1.0) for given in limits], dtype=torch.float64, device=raw.device)
+    low = torch.where(own, least.clamp(min=0).double(), fixed[:, 0])
+    high = torch.where(own, most.double(), fixed[:, 1])
+    span = torch.where(shows, high - low, 1).float()[:, None, None]
+    scaled = ((raw.clamp(min=0) - low.float()[:, None, None]) / span).clamp(0, 1)
+    return torch.where(shows[:, None, None], scaled, 0)
+
+
+def _sampled(start: Tensor, end: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Along one side: where in the model's input the centres of a canvas's pixels lie, and which of them do.
+
+    Args:
+        start: (K,) float64, where the model's view begins, in pixels of the canvas.
+        end: (K,) float64, where it ends.
+        count: pixels.
+
+    Returns:
+        (K, count) float32, from −1 to 1 inside the input, and (K, count) bool.
+    """
+    centres = torch.arange(count, dtype=torch.float64, device=start.device) + 0.5
+    start, end = start[:, None], end[:, None]
+    return (2 * (centres - start) / (end - start) - 1).float(), (centres >= start) & (centres < end)
+
+
+def _largest(canvases: Sequence[Canvas]) -> tuple[int, int]:
+    """(height, width) that all of them fit into."""
+    return max(c.size[0] for c in canvases), max(c.size[1] for c in canvases)
+
+
+def _area(canvases: Sequence[Canvas]) -> int:
+    height, width = _largest(canvases)
+    return height * width
+
+
+def _pictured(result: Explanation | Failed, drawn: Iterator[dict[str, np.ndarray]]) -> Explanation | Failed:
+    """An explanation with the next pictures, one set for each of its maps."""
+    if isinstance(result, Failed):
+        return result
+    return replace(result, maps=tuple(replace(one, pictures=next(drawn)) for one in result.maps))
+
+
+def _noted(result: Explanation | Failed, note: str) -> Explanation | Failed:
+    return result if isinstance(result, Failed) else replace(result, notes=(*result.notes, note))

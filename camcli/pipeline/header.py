@@ -1,0 +1,155 @@
+"""What a run says of itself: the header of the journal and of the index, and its two fingerprints."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from camcli._version import __version__
+from camcli.output import SCHEMA
+from camcli.schemas.index import Environment, Header, LayerFields, ModelFields
+
+if TYPE_CHECKING:
+    from camcli.pipeline.setup import Setup
+
+_READING = ("path", "layout", "grid", "prefix_tokens")
+
+
+def make_header(setup: Setup, command: Sequence[str]) -> Header:
+    """All top-level fields of the index but the items, as they stand when the run starts."""
+    return {
+        "schema": SCHEMA,
+        "status": "running",
+        "camcli": __version__,
+        "started": now(),
+        "finished": None,
+        "command": list(command),
+        "config": resolved_config(setup),
+        "fingerprint": fingerprint(_decides_maps(setup)),
+        "render_fingerprint": fingerprint(_decides_pictures(setup)),
+        "model": model_fields(setup),
+        "layers": layer_fields(setup),
+        "methods": list(setup.config.method),
+        "environment": environment(setup),
+        "counts": None,
+        "timing": None,
+    }
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601 with a final Z."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def fingerprint(fields: Mapping[str, Any]) -> str:
+    """``sha256:`` of the canonical JSON of the fields."""
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return "sha256:" + hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def resolved_config(setup: Setup) -> dict[str, Any]:
+    """Every setting after resolution: ``auto`` has become what was chosen."""
+    settings = dataclasses.asdict(setup.config)
+    settings["target"] = setup.config.target or "predicted"
+    settings["device"] = str(setup.device)
+    settings["precision"] = setup.precision
+    settings["batch_size"] = setup.batch_size
+    settings["workers"] = setup.workers
+    settings["scale_limits"] = _limits(setup)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
+
+
+def _decides_maps(setup: Setup) -> dict[str, Any]:
+    config = setup.config
+    return {
+        "weights": setup.model.weights_sha256,
+        "model": setup.model.name,
+        "preprocessing": setup.model.preprocessing.description,
+        "mean": list(setup.model.preprocessing.mean),
+        "std": list(setup.model.preprocessing.std),
+        "layers": [[dict(layer)[key] for key in _READING] for layer in layer_fields(setup)],
+        "methods": list(config.method),
+        "options": sorted(config.option),
+        "target": config.target or "predicted",
+        "score": config.score,
+        "probability": config.probability,
+        "output_key": config.output_key,
+        "fuse": config.fuse,
+        "smooth": [config.aug_smooth, config.eigen_smooth],
+        "precision": setup.precision,
+        "batch": setup.batch_size,
+        "compiled": setup.tuning.compiled,
+        "seed": config.seed,
+        "fast_decode": config.fast_decode,
+    }
+
+
+def _decides_pictures(setup: Setup) -> dict[str, Any]:
+    config = setup.config
+    return {
+        "save": sorted(config.save),
+        "colormap": config.colormap,
+        "alpha": config.alpha,
+        "format": [config.image_format, config.quality],
+        "scale": config.scale,
+        "limits": _limits(setup),
+        "max_side": config.max_side,
+        "topk": config.topk,
+        "class_names": list(setup.model.class_names.names) if setup.model.class_names else None,
+    }
+
+
+def _limits(setup: Setup) -> dict[str, list[float]] | None:
+    return {method: list(limits) for method, limits in setup.limits.items()} or None
+
+
+def model_fields(setup: Setup) -> ModelFields:
+    """The ``model`` object of the index."""
+    model, pre = setup.model, setup.model.preprocessing
+    return {
+        "name": model.name,
+        "source": model.source,
+        "weights": model.weights,
+        "weights_sha256": model.weights_sha256,
+        "num_classes": model.num_classes,
+        "input_size": [pre.channels, pre.height, pre.width],
+        "mean": list(pre.mean),
+        "std": list(pre.std),
+        "resize": pre.description,
+    }
+
+
+def layer_fields(setup: Setup) -> list[LayerFields]:
+    """The ``layers`` list of the index."""
+    return [
+        {
+            "path": layer.path,
+            "requested": layer.requested,
+            "module": layer.module,
+            "layout": layer.layout.kind,
+            "grid": list(layer.layout.grid),
+            "channels": layer.channels,
+            "prefix_tokens": layer.layout.prefix_tokens,
+            "proof": layer.proof,
+        }
+        for layer in setup.layers
+    ]
+
+
+def environment(setup: Setup) -> Environment:
+    """Versions and the device, for whoever wants the same result again."""
+    return {
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "torchvision": version("torchvision"),
+        "timm": version("timm"),
+        "device": str(setup.device),
+        "device_name": setup.device_name,
+        "precision": setup.precision,
+    }

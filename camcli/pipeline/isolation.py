@@ -1,0 +1,70 @@
+"""What one image provokes is that image's trouble alone: the one place that catches everything.
+
+Workers are threads. A crash inside a decoder's machine code ends the process, and nothing here can catch that: what was
+journalled stays, and the same command names the image (:mod:`camcli.pipeline.crash_guard`). A crash in any other
+machine code, of the model or of the user's own preprocessing, is met again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from camcli.errors import CamError, ImageError
+
+Out = TypeVar("Out")
+
+
+def guarded(work: Callable[[], Out], doing: str) -> Out:
+    """Do the work of one image in a worker; whatever goes wrong comes out as the error of this image.
+
+    A worker that is lost, as by ``SystemExit`` in a decoder or in the user's own preprocessing, tries the same image
+    once more; lost again, it names the image.
+
+    Args:
+        work: works on one image; may be called twice.
+        doing: what it does, for the message: ``reading``, ``drawing``.
+
+    Raises:
+        ImageError: the image cannot be explained: its own reason, ``out-of-memory``, ``worker-died`` or ``internal``.
+        CamError: something that does not lie with the image, such as a full disk.
+    """
+    for again in (True, False):
+        try:
+            return work()
+        except CamError:
+            raise
+        except MemoryError as error:
+            raise ImageError("out-of-memory", f"{doing} this image does not fit into memory") from error
+        except Exception as error:
+            raise ImageError("internal", f"{doing} it failed unexpectedly ({described(error)})") from error
+        except BaseException as error:  # what ends a thread: no signal, signals reach the main thread alone
+            if not again:
+                message = f"the worker was lost twice on {doing} this image ({described(error)})"
+                raise ImageError("worker-died", message) from error
+    raise AssertionError("unreachable")
+
+
+def described(error: BaseException) -> str:
+    """An exception that is not ours, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on an accelerator or on the host; torch has no one type for it."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+    )
+
+
+def is_device_lost(error: BaseException) -> bool:
+    """Whether a device refuses all further work: after a CUDA error every later call in this process fails as well."""
+    return isinstance(error, RuntimeError) and "CUDA error" in str(error)
+
+
+def device_lost(device: object, error: BaseException) -> CamError:
+    """What ends a run whose device is lost."""
+    return CamError(f"{device} failed ({described(error)}). What was explained is kept: the same command continues.")
+
+
+_NO_MEMORY = ("out of memory", "allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")

@@ -1,0 +1,194 @@
+"""One image's row in the index: what is said of it, whether it was explained or not."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from camcli.errors import ImageError
+from camcli.images import Entry, View
+from camcli.map_summary import map_statistics, map_status, native_copy, raw_statistics
+from camcli.pipeline.targets import Names, Slot, highest
+from camcli.render import Canvas
+from camcli.schemas.index import ExplainedRow, FailedRow, MapRow, ScoredClass
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a file once it is decoded."""
+
+    bytes: int
+    sha256: str
+    width: int
+    height: int
+    format: str
+    frames: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An image on its way to the model: its pixels as the model wants them, and what is needed to draw on it."""
+
+    entry: Entry
+    facts: Facts
+    pixels: np.ndarray
+    view: View
+    canvas: Canvas | None  # None where no picture is wanted
+    label: int | None
+    own_target: Slot | None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An image that cannot be explained, and why."""
+
+    entry: Entry
+    error: ImageError
+    facts: Facts | None = None
+
+
+@dataclass(frozen=True)
+class ChosenClass:
+    """The class that a map explains, and how it was chosen."""
+
+    index: int
+    chosen_by: str
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """One map of one image: a method at a layer for a class."""
+
+    method: str
+    layer: str | tuple[str, ...] | None
+    slot_key: str  # of the run's slot: a level of the artefact's path
+    target: ChosenClass | None  # None: the model has no classes
+    raw: np.ndarray  # (h, w) float32, native and raw
+    pictures: Mapping[str, np.ndarray] = field(default_factory=dict)  # those that are drawn already, by kind
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What the model and the methods say of one image.
+
+    Attributes:
+        logits: (C,) float32.
+        probabilities: (C,) float32.
+        maps: one per method, layer and target slot.
+        notes: anything a reader of the row should know.
+    """
+
+    loaded: Loaded
+    logits: np.ndarray
+    probabilities: np.ndarray
+    maps: tuple[ClassMap, ...]
+    notes: tuple[str, ...] = field(default=())
+
+
+def held_bytes(thing: object) -> int:
+    """Bytes of pixels that something on its way through the stream holds."""
+    if isinstance(thing, Explanation):
+        drawn = sum(picture.nbytes for one in thing.maps for picture in one.pictures.values())
+        return held_bytes(thing.loaded) + drawn
+    if not isinstance(thing, Loaded):
+        return 0
+    return thing.pixels.nbytes + (thing.canvas.pixels.nbytes if thing.canvas is not None else 0)
+
+
+def class_name(index: int, names: Names | None) -> str | None:
+    """The name of a class, or None where the model has none for it."""
+    return names.names[index] if names is not None and index < len(names.names) else None
+
+
+def failed_row(failed: Failed) -> FailedRow:
+    """The row of an image that could not be explained; every key is there, null or empty."""
+    facts = failed.facts
+    return {
+        "image": failed.entry.image,
+        "source": failed.entry.source,
+        "bytes": facts.bytes if facts else None,
+        "sha256": facts.sha256 if facts else None,
+        "status": "failed",
+        "error": {"kind": failed.error.kind, "message": failed.error.message},
+        "width": facts.width if facts else None,
+        "height": facts.height if facts else None,
+        "format": facts.format if facts else None,
+        "frames": facts.frames if facts else None,
+        "notes": list(facts.notes) if facts else [],
+        "label": None, "correct": None, "predictions": [], "view": None, "maps": [], "sizes": {},
+    }  # fmt: skip
+
+
+def explained_row(explanation: Explanation, map_rows: list[MapRow], names: Names | None, topk: int) -> ExplainedRow:
+    """The row of an explained image; ``sizes`` are filled in when its artefacts are written."""
+    loaded, facts = explanation.loaded, explanation.loaded.facts
+    top = highest(explanation.logits, topk)
+    label = loaded.label
+    return {
+        "image": loaded.entry.image,
+        "source": loaded.entry.source,
+        "bytes": facts.bytes,
+        "sha256": facts.sha256,
+        "status": "ok",
+        "error": None,
+        "width": facts.width,
+        "height": facts.height,
+        "format": facts.format,
+        "frames": facts.frames,
+        "notes": [*facts.notes, *explanation.notes],
+        "label": None if label is None else {"index": label, "name": class_name(label, names)},
+        "correct": None if label is None or not len(top) else bool(top[0] == label),
+        "predictions": [_scored(int(index), explanation, names) for index in top],
+        "view": [round(v, 3) for v in (loaded.view.x0, loaded.view.y0, loaded.view.x1, loaded.view.y1)],
+        "maps": map_rows,
+        "sizes": {},
+    }
+
+
+def map_row(
+    explanation: Explanation,
+    class_map: ClassMap,
+    files: dict[str, str | None],
+    names: Names | None,
+    model_size: tuple[int, int],
+) -> MapRow:
+    """The row of one map of an image."""
+    loaded = explanation.loaded
+    size = (loaded.facts.width, loaded.facts.height)
+    layer, target = class_map.layer, class_map.target
+    scored = None if target is None else _scored(target.index, explanation, names)
+    return {
+        "method": class_map.method,
+        "layer": list(layer) if isinstance(layer, tuple) else layer,
+        "target": None if scored is None or target is None else {**scored, "chosen_by": target.chosen_by},
+        "status": map_status(class_map.raw),
+        "raw": raw_statistics(class_map.raw),
+        "attention": map_statistics(class_map.raw, loaded.view, size, model_size),
+        "native": native_copy(class_map.raw),
+        "files": files,
+    }
+
+
+def _scored(index: int, explanation: Explanation, names: Names | None) -> ScoredClass:
+    return {
+        "index": index,
+        "name": class_name(index, names),
+        "probability": _finite(explanation.probabilities[index]),
+        "logit": _finite(explanation.logits[index]),
+    }
+
+
+def _finite(value: np.floating[Any]) -> float | None:
+    number = float(value)
+    return number if np.isfinite(number) else None
+
+
+def seed_of(sha256: str, seed: int) -> int:
+    """A seed of the image's content and ``--seed`` alone, so that a result does not depend on order or batch."""
+    digest = hashlib.sha256(f"{seed}:{sha256}".encode("ascii")).digest()
+    return int.from_bytes(digest[:8], "little") >> 1

@@ -1,0 +1,42 @@
+"""``--scale sample:N``: fixed normalisation limits from the first images of a run."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
+
+import numpy as np
+
+from camcli.concurrency import Clock, in_order
+from camcli.config.parse import scale_limits
+from camcli.pipeline.batching import Explaining
+from camcli.pipeline.items import Explanation, held_bytes
+from camcli.pipeline.loader import make_loader
+from camcli.pipeline.setup import Setup
+
+PERCENTILES = (1, 99)
+
+
+def sample_limits(setup: Setup, clock: Clock) -> dict[str, tuple[float, float]]:
+    """For each method, the 1st and 99th percentile of its rectified native maps over the first N images.
+
+    Images that cannot be explained do not count; where there is none that can, no method has limits.
+    """
+    count = scale_limits(setup.config.scale).sample
+    values: dict[str, list[np.ndarray]] = {}
+    with (
+        ThreadPoolExecutor(setup.workers, "sample") as pool,
+        closing(in_order(pool, make_loader(setup, clock), setup.sources, setup.batch_size, held_bytes)) as loaded,
+        closing(Explaining(setup, clock).stream(loaded)) as results,
+    ):
+        for result in islice((one for one in results if isinstance(one, Explanation)), count):
+            for class_map in result.maps:
+                finite = class_map.raw[np.isfinite(class_map.raw)]
+                values.setdefault(class_map.method, []).append(np.maximum(finite, 0))
+    return {method: _limits(np.concatenate(cells)) for method, cells in values.items()}
+
+
+def _limits(cells: np.ndarray) -> tuple[float, float]:
+    low, high = (float(v) for v in np.percentile(cells, PERCENTILES)) if cells.size else (0.0, 0.0)
+    return (low, high) if high > low else (0.0, float(cells.max(initial=0.0)) or 1.0)

@@ -1,0 +1,206 @@
+"""Everything that is decided before the stream starts: model, layers, methods, targets, batch shape."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from camcli.capture import noise
+from camcli.config.parse import parse_floats, parse_input_size, positive_or_auto, scale_limits
+from camcli.config.recommended import with_recommended
+from camcli.config.settings import RunConfig
+from camcli.device import choose_device, choose_precision, device_name
+from camcli.errors import ConfigError, DeviceError, SourceError
+from camcli.explainer import Explainer, ExplainOptions, Progress
+from camcli.images import Sources
+from camcli.layers import Layer, resolve_layers
+from camcli.methods import find_method
+from camcli.models import Model, load_model
+from camcli.pipeline.labels import Labeller
+from camcli.pipeline.targets import Slot, parse_target
+from camcli.render import Style
+from camcli.schemas.index import Header
+from camcli.speed import Tuning, cuda_batch, tuned
+
+_BATCH = {"cpu": 12, "mps": 16}
+"""What `--batch-size auto` is; on CUDA it is what fits into memory. It does not depend on the number of images:
+another batch size changes the last bits of a result, and one more file in a folder must not. On a CPU 16 or 32 would be
+up to a tenth faster in long runs, and hold more memory; a run of one image waits for a whole batch."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the stream works with."""
+
+    config: RunConfig
+    sources: Sources
+    model: Model
+    layers: tuple[Layer, ...]
+    explainer: Explainer
+    slots: tuple[Slot, ...]
+    labeller: Labeller
+    device: torch.device
+    device_name: str
+    precision: str
+    batch_size: int
+    workers: int
+    style: Style
+    limits: Mapping[str, tuple[float, float]]  # fixed normalisation limits of each method, raw units
+    tuning: Tuning = field(default_factory=Tuning)  # how the model runs inside at_speed
+
+    @property
+    def classless(self) -> bool:
+        """Whether the model is an encoder without classes; its maps explain none."""
+        return self.model.num_classes is None
+
+
+def open_sources(config: RunConfig) -> Sources:
+    """The inputs of a run.
+
+    Raises:
+        SourceError: a path that is not there, or no image at all.
+    """
+    if not config.image_path:
+        raise SourceError("nothing to explain: give --image-path a file, a folder, a glob or a list.")
+    sources = Sources(config.image_path, exclude=Path(config.output_dir), limit=config.limit)
+    if next(iter(sources), None) is None:
+        tried = ", ".join(config.image_path)
+        skipped = f" {sources.passed_over} file(s) there have no known image extension." if sources.passed_over else ""
+        raise SourceError(f"--image-path {tried}: no image was found.{skipped}")
+    return sources
+
+
+def open_model(config: RunConfig, device: torch.device) -> Model:
+    """The model of a configuration, on its device."""
+    return load_model(
+        config.model,
+        weights=config.weights,
+        checkpoint=config.checkpoint,
+        num_classes=config.num_classes,
+        class_names=config.class_names,
+        input_size=parse_input_size(config.input_size),
+        mean=parse_floats("mean", config.mean),
+        std=parse_floats("std", config.std),
+        resize=config.resize,
+        device=device,
+        trust_checkpoint=config.trust_checkpoint,
+        output_key=config.output_key,
+    )
+
+
+def explain_options(config: RunConfig, precision: str) -> ExplainOptions:
+    """The part of a configuration that the methods see."""
+    return ExplainOptions(
+        score=config.score,
+        precision=precision,
+        fuse=config.fuse,
+        probability=config.probability,
+        method_options=config.option,
+        precision_given=config.precision != "auto",
+        aug_smooth=config.aug_smooth,
+        eigen_smooth=config.eigen_smooth,
+    )
+
+
+def needs_gradient(config: RunConfig) -> bool:
+    """Whether any method of the configuration needs the score's gradient at the layer.
+
+    Raises:
+        MethodError: an unknown method.
+    """
+    methods = [find_method(key) for key in config.method]
+    return any(method.needs_gradients for method in methods)
+
+
+def prepare(config: RunConfig, recorded: Header | None = None, progress: Progress | None = None) -> Setup:
+    """Decide everything.
+
+    Args:
+        config: the settings.
+        recorded: the header of the run folder that is continued, whose batch size and limits are used again.
+        progress: told how far a slow method is inside an image.
+
+    Raises:
+        UsageError: anything that is wrong with the configuration, before an image is explained.
+    """
+    config, best = with_recommended(config)
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+    if config.csv and Path(config.csv).is_dir():
+        raise ConfigError(f"--csv {config.csv}: a folder stands in its place. Name a file.")
+    needs_gradient(config)  # a mistyped method: say so before a model is loaded
+    sources = open_sources(config)
+    model = open_model(config, device)
+    if best is not None:
+        best.confirm(model.weights_sha256)
+    earlier = recorded["config"] if recorded else {}
+    with model.prepared():
+        layers = tuple(resolve_layers(model, config.layer, config.layout, needs_gradient(config)))
+        explainer = Explainer(model, layers, config.method, explain_options(config, precision), progress)
+        batch_size = _batch_size(config, explainer, model, earlier.get("batch_size"))
+    slots = parse_target(config.target or "predicted", model.class_names, model.num_classes)
+    return Setup(
+        config=config,
+        sources=sources,
+        model=model,
+        layers=layers,
+        explainer=explainer,
+        slots=slots,
+        labeller=Labeller(model.class_names, model.num_classes, sources.class_folders),
+        device=device,
+        device_name=device_name(device),
+        precision=precision,
+        batch_size=batch_size,
+        workers=positive_or_auto("workers", config.workers) or min(16, max(2, os.cpu_count() or 2)),
+        style=Style(config.colormap, config.alpha, config.image_format, config.quality),
+        limits=_limits(config, earlier.get("scale_limits")),
+    )
+
+
+@contextmanager
+def at_speed(setup: Setup) -> Iterator[Setup]:
+    """The same, with a model that runs as fast as it can; inside :meth:`camcli.models.Model.prepared`."""
+    # Gradients of the whole network are taken for methods that read the biases of its norms.
+    reads_parameters = any("network gradient" in find_method(key).needs for key in setup.config.method)
+    with tuned(setup.model, setup.explainer.watched, folding=not reads_parameters) as tuning:
+        setup = replace(setup, tuning=tuning)
+        yield _compiled(setup) if setup.config.compile else setup
+
+
+def _compiled(setup: Setup) -> Setup:
+    """The same with the part before the target layer compiled, where that works."""
+    tuning = setup.tuning
+    explainer, result = setup.explainer.compiled(
+        tuning.arranged(noise(setup.model.preprocessing, setup.batch_size, setup.device))
+    )
+    tuning = replace(tuning, compiled=result.works, notes=(*tuning.notes, result.note))
+    return replace(setup, explainer=explainer, tuning=tuning)
+
+
+def _batch_size(config: RunConfig, explainer: Explainer, model: Model, earlier: int | None) -> int:
+    asked = positive_or_auto("batch_size", config.batch_size) or earlier
+    if asked:
+        return asked
+    if model.device.type != "cuda":
+        return _BATCH[model.device.type]
+    try:
+        return cuda_batch(lambda size: explainer.rehearse(noise(model.preprocessing, size, model.device)), model.device)
+    except torch.cuda.OutOfMemoryError as error:
+        raise DeviceError(
+            f"--device {model.device}: one image does not fit into its memory with model {model.name}. Free some, "
+            "take a smaller --input-size, or run on the CPU (--device cpu)."
+        ) from error
+
+
+def _limits(config: RunConfig, earlier: Mapping[str, Sequence[float]] | None) -> dict[str, tuple[float, float]]:
+    scale = scale_limits(config.scale)
+    if scale.low is not None and scale.high is not None:
+        return dict.fromkeys(config.method, (scale.low, scale.high))
+    if scale.sample and earlier:
+        return {method: (low, high) for method, (low, high) in earlier.items()}
+    return {}

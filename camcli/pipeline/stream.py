@@ -1,0 +1,233 @@
+"""The stream of a run. Read this first.
+
+    paths ─► decode ─► preprocess ─► batch ─► explain ─► render ─► write ─► journal ─► index
+             └──── threads ─────┘    └─ this thread ─┘   └── threads ──┘    └─ this thread ─┘
+
+The arrows are generators: the last one asks for a row, and each stage pulls what it needs from the one before, only
+as far ahead as its window allows. So memory does not grow with the number of images, results come out in the order
+of the inputs, and when no new path is taken (a signal, an error) the stream runs dry by itself. On an accelerator the
+model has a thread of its own, so that the device computes the next batch while this thread passes on the last one;
+and a CUDA device draws as well, a batch at once, before the threads encode and write.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from camcli.concurrency import Clock, Stop, give_way, in_order
+from camcli.config.parse import scale_limits
+from camcli.config.settings import RunConfig
+from camcli.errors import OutputError
+from camcli.images import Entry, pillow_limits, was_replaced
+from camcli.output import (
+    Ending,
+    FinalStatus,
+    RunFolder,
+    artefacts_intact,
+    open_run,
+    read_header,
+    write_csv,
+    write_index,
+)
+from camcli.pipeline.batching import Explaining
+from camcli.pipeline.crash_guard import Probation
+from camcli.pipeline.cuda_render import make_painter
+from camcli.pipeline.header import make_header, now
+from camcli.pipeline.items import Explanation, Failed, Loaded, held_bytes
+from camcli.pipeline.loader import make_loader
+from camcli.pipeline.scale_sample import sample_limits
+from camcli.pipeline.setup import Setup, at_speed, prepare
+from camcli.pipeline.writer import Drawer
+from camcli.schemas.index import Header, ImageRow, Timing
+
+STAGES = ("decode", "preprocess", "model", "render", "encode", "write")
+NOT_REACHED = -1
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run ended.
+
+    Attributes:
+        status: ``complete``, ``interrupted`` or ``aborted``.
+        run_dir: the run folder.
+        counts: as in the index.
+        explained: images explained now; the others were there from an earlier start.
+        timing: as in the index: seconds since the command started, images per second, busy seconds of each stage.
+        signal: the signal that interrupted the run.
+    """
+
+    status: FinalStatus
+    run_dir: Path
+    counts: dict[str, int]
+    explained: int
+    timing: Timing
+    signal: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        if self.signal is not None:
+            return 128 + self.signal
+        if self.status == "aborted":
+            return 1
+        return 3 if self.counts["failed"] else 0
+
+
+class Watcher:
+    """Is told what happens; the command line prints it. This one says nothing."""
+
+    def compiling(self) -> None: ...
+    def ready(self, setup: Setup, notes: Sequence[str]) -> None: ...
+    def row(self, row: ImageRow) -> None: ...
+    def skipped(self, count: int) -> None: ...
+    def inside(self, method: str, done: int, total: int) -> None: ...
+
+
+def run(
+    config: RunConfig,
+    *,
+    command: Sequence[str] = ("cam", "run"),
+    stop: Stop | None = None,
+    watch: Watcher | None = None,
+) -> Summary:
+    """Explain images into a run folder: what ``cam run`` does.
+
+    A folder of the same configuration is continued: what it holds already is not explained again.
+
+    Raises:
+        UsageError: something is wrong with the configuration; found before any image is explained.
+        OutputError: the run folder cannot be written. What was journalled before stays valid.
+    """
+    started = time.perf_counter()
+    run_dir = Path(config.output_dir)
+    watch = watch or Watcher()
+    recorded = read_header(run_dir) if config.resume and not config.overwrite else None
+    setup = prepare(config, recorded, watch.inside)
+    if config.compile:
+        watch.compiling()
+    with setup.model.prepared(), at_speed(setup) as setup, pillow_limits(max_pixels=config.max_pixels):
+        if scale_limits(config.scale).sample and not setup.limits:
+            setup = replace(setup, limits=sample_limits(setup, Clock(STAGES)))
+        header = make_header(setup, command)
+        how = {"resume": config.resume, "overwrite": config.overwrite, "durable": config.durable}
+        with open_run(run_dir, header, **how) as folder:
+            watch.ready(setup, [*setup.tuning.notes, *folder.notes])
+            return Stream(setup, folder, Stop() if stop is None else stop, watch, started).run(header)
+
+
+class Stream:
+    """One run of the stream into an open run folder."""
+
+    def __init__(self, setup: Setup, folder: RunFolder, stop: Stop, watch: Watcher, started: float) -> None:
+        self.setup, self.folder, self.stop, self.watch, self.started = setup, folder, stop, watch, started
+        self.clock = Clock(STAGES)
+        self.explained = 0
+        self.ended: FinalStatus | None = None  # set when no further image is to be explained
+        # Where the journal has the row of each image, by the image's position in the input: 8 bytes an image. Of a run
+        # that was not begun before, nothing: its rows are appended in the order of the input.
+        self.offsets = array("q")
+
+    def run(self, header: Header) -> Summary:
+        """Let it flow, then write the index, whatever happened."""
+        entries = self._entries()
+        self.stop.flowing = True
+        try:
+            self._flow(entries)
+        except BaseException as error:
+            self.ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "aborted"
+            # What stopped the run (a full disk, say) may stop the index too; the first error is the one to report.
+            with suppress(OutputError):
+                self._finish(header, entries)
+            raise
+        return self._finish(header, entries)
+
+    def _flow(self, entries: Iterator[Entry]) -> None:
+        setup, threads = self.setup, self.setup.workers
+        load = make_loader(setup, self.clock)
+        draw = Drawer(setup, self.folder.writer, self.clock)
+        ahead = 2 * setup.batch_size + threads
+        in_flight = 2 * ahead + 4 * setup.batch_size  # two windows of threads, three batches explained, one gathered
+        probation = Probation(load.decode, in_flight if self.folder.abandoned else 0, lambda: self._ending)
+        with (
+            ThreadPoolExecutor(threads, "load", give_way) as loaders,
+            ThreadPoolExecutor(threads, "draw", give_way) as drawers,
+            closing(probation.entries(entries)) as tried,
+            closing(in_order(loaders, probation.loading(load), tried, ahead, held_bytes)) as loaded,
+            closing(self._explained(loaded)) as explained,
+            closing(in_order(drawers, draw, explained, ahead, held_bytes)) as rows,
+        ):
+            for entry, row in rows:
+                self._record(entry, row)
+
+    def _explained(self, loaded: Iterator[Loaded | Failed]) -> Generator[Explanation | Failed, None, None]:
+        explaining = Explaining(self.setup, self.clock)
+        # On a CPU the threads share the model's cores: others bring nothing.
+        if self.setup.device.type == "cpu":
+            return explaining.stream(loaded, lambda: self._ending)
+        return explaining.stream_ahead(loaded, lambda: self._ending, make_painter(self.setup, self.clock) or list)
+
+    @property
+    def _ending(self) -> bool:
+        return self.ended is not None or bool(self.stop)
+
+    def _entries(self) -> Iterator[Entry]:
+        """The images that are still to be explained; what an earlier start finished is passed by."""
+        for entry in self.setup.sources:
+            if self._ending and not self.folder.resumed:
+                return
+            found = self._finished(entry) if self.folder.resumed else NOT_REACHED
+            self._note(entry, found)
+            if found != NOT_REACHED:
+                self.watch.skipped(1)
+            elif not self._ending:
+                yield entry
+
+    def _finished(self, entry: Entry) -> int:
+        """The journal's row of an image that need not be explained again."""
+        row = self.folder.journal.find(entry.source, entry.image)
+        if row is None or (row.item["status"] == "failed" and self.setup.config.retry_failed):
+            return NOT_REACHED
+        if was_replaced(entry, row.item["bytes"]):
+            return NOT_REACHED
+        if row.item["status"] == "ok" and not artefacts_intact(self.folder.path, row.item):
+            return NOT_REACHED
+        return row.offset
+
+    def _record(self, entry: Entry, row: ImageRow) -> None:
+        self._note(entry, self.folder.journal.append(row))
+        self.explained += 1
+        self.watch.row(row)
+        if row["status"] == "failed" and self.setup.config.fail_fast:
+            self.ended = "aborted"
+
+    def _note(self, entry: Entry, offset: int) -> None:
+        if not self.folder.resumed:
+            return
+        while len(self.offsets) <= entry.ordinal:
+            self.offsets.append(NOT_REACHED)
+        self.offsets[entry.ordinal] = offset
+
+    def _finish(self, header: Header, entries: Iterator[Entry]) -> Summary:
+        folder, setup, signal = self.folder, self.setup, self.stop.signal
+        status = self.ended or ("interrupted" if signal is not None else "complete")
+        if self._ending and self.folder.resumed:  # what earlier starts finished belongs into the index all the same
+            for _ in entries:
+                pass
+        order = None
+        if folder.resumed:
+            order = folder.journal.compact(offset for offset in self.offsets if offset != NOT_REACHED)
+        seconds = round(time.perf_counter() - self.started, 3)
+        rate = round(self.explained / seconds, 3) if seconds else 0.0
+        timing: Timing = {"seconds": seconds, "images_per_second": rate, "stages": self.clock.seconds()}
+        header = {**header, "started": folder.journal.header["started"]}
+        ending = Ending(status, now(), timing, setup.sources.passed_over)
+        counts = write_index(folder.path, header, folder.journal, order, ending)
+        if setup.config.csv:
+            write_csv(setup.config.csv, folder.journal, order)
+        return Summary(status, folder.path, asdict(counts), self.explained, timing, signal)

@@ -1,0 +1,96 @@
+"""The last part of the stream: an explanation becomes pictures on disk and a row of the index."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from camcli.concurrency import Clock
+from camcli.errors import ImageError, OutputError
+from camcli.images import Entry
+from camcli.output import ArtefactWriter, artefact_path
+from camcli.pipeline.isolation import guarded
+from camcli.pipeline.items import ClassMap, Explanation, Failed, explained_row, failed_row, map_row
+from camcli.pipeline.setup import Setup
+from camcli.render import Drawing, Style, encode, extension
+from camcli.schemas.index import ExplainedRow, ImageRow
+
+
+class Drawer:
+    """Draws and writes the artefacts of one image; called from many threads.
+
+    The row comes back only after every artefact of the image is in place.
+    """
+
+    def __init__(self, setup: Setup, artefacts: ArtefactWriter, clock: Clock) -> None:
+        self.setup, self.artefacts, self.clock = setup, artefacts, clock
+        self.several_sources = len(setup.config.image_path) > 1
+
+    def __call__(self, result: Explanation | Failed) -> tuple[Entry, ImageRow]:
+        if isinstance(result, Failed):
+            return result.entry, failed_row(result)
+        entry = result.loaded.entry
+        try:
+            # All is drawn before anything is written, so that an image that fails leaves no picture behind.
+            row, artefacts = guarded(lambda: self._draw(result), "drawing")
+        except ImageError as error:
+            return entry, failed_row(Failed(entry, error, result.loaded.facts))
+        with self.clock("write"):
+            row["sizes"] = {path: self.artefacts.write(path, data) for path, data in artefacts.items()}
+        return entry, row
+
+    def _draw(self, result: Explanation) -> tuple[ExplainedRow, dict[str, bytes]]:
+        """The row of an image, and its artefacts by path."""
+        setup, artefacts = self.setup, dict[str, bytes]()
+        model_size = (setup.model.preprocessing.height, setup.model.preprocessing.width)
+        rows = []
+        for class_map in result.maps:
+            files = self._artefacts(result, class_map, model_size, artefacts)
+            with self.clock("render"):
+                rows.append(map_row(result, class_map, files, setup.model.class_names, model_size))
+        return explained_row(result, rows, setup.model.class_names, setup.config.topk), artefacts
+
+    def _artefacts(
+        self, result: Explanation, class_map: ClassMap, model_size: tuple[int, int], artefacts: dict[str, bytes]
+    ) -> dict[str, str | None]:
+        """Encode what ``--save`` asks for, into ``artefacts``; the path of each kind, relative to the run folder."""
+        style = self.setup.style
+        files: dict[str, str | None] = {"overlay": None, "heatmap": None, "raw": None}
+        drawing = None
+        for kind in self.setup.config.save:
+            with self.clock("render"):
+                if kind == "raw":
+                    picture = class_map.raw
+                elif kind in class_map.pictures:
+                    picture = class_map.pictures[kind]
+                else:
+                    drawing = drawing or self._drawing(result, class_map, model_size)
+                    picture = drawing.picture(kind)
+            files[kind] = path = self._path(kind, result.loaded.entry, class_map, extension(kind, style))
+            with self.clock("encode"):
+                artefacts[path] = _encoded(kind, picture, style)
+        return files
+
+    def _drawing(self, result: Explanation, class_map: ClassMap, model_size: tuple[int, int]) -> Drawing:
+        canvas = result.loaded.canvas
+        assert canvas is not None  # made for every image of a run that saves pictures
+        return Drawing(class_map.raw, canvas, model_size, self.setup.style, self.setup.limits.get(class_map.method))
+
+    def _path(self, kind: str, entry: Entry, class_map: ClassMap, suffix: str) -> str:
+        setup = self.setup
+        several_layers = len(setup.layers) > 1 and isinstance(class_map.layer, str)  # fused: one map for all of them
+        return artefact_path(
+            kind,
+            class_map.method,
+            layer=str(class_map.layer) if several_layers else None,
+            target=class_map.slot_key if len(setup.slots) > 1 else None,
+            source=entry.source_slug if self.several_sources else None,
+            image=entry.image,
+            extension=suffix,
+        )
+
+
+def _encoded(kind: str, picture: np.ndarray, style: Style) -> bytes:
+    try:
+        return encode(kind, picture, style)
+    except OutputError as error:  # the picture is at fault (too large for its format), not the disk
+        raise ImageError("internal", str(error)) from error

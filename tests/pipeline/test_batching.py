@@ -1,0 +1,300 @@
+"""Images through the model, a batch ahead of what is done with them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from camcli.concurrency import Clock
+from camcli.config.settings import RunConfig
+from camcli.errors import CamError, ImageError
+from camcli.images import Sender, Sent
+from camcli.pipeline.batching import Explaining, settings_of_this_thread
+from camcli.pipeline.items import Explanation, Failed, Loaded
+from camcli.pipeline.loader import make_loader
+from camcli.pipeline.setup import Setup, prepare
+from camcli.pipeline.stream import STAGES
+
+SECONDS = 20  # to wait for another thread that should be there at once
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Iterator[Setup]:
+    """Seven images and a tiny model, in batches of two."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(7):
+        pixels = np.random.default_rng(i).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    config = RunConfig(
+        image_path=(str(folder),), output_dir=str(tmp_path / "out"), model="factory:tests.tiny:build", device="cpu",
+        layer=("features",), input_size="64", batch_size="2",
+    )  # fmt: skip
+    found = prepare(config)
+    with found.model.prepared():
+        yield found
+
+
+@pytest.fixture
+def explaining(setup: Setup) -> Explaining:
+    return Explaining(setup, Clock(STAGES))
+
+
+@pytest.fixture
+def images(setup: Setup) -> list[Loaded | Failed]:
+    load = make_loader(setup, Clock(STAGES))
+    loaded = [load(entry) for entry in setup.sources]
+    loaded[3] = Failed(loaded[3].entry, ImageError("corrupt", "not an image"))
+    return loaded
+
+
+def never() -> bool:
+    return False
+
+
+@contextmanager
+def watched(setup: Setup, seen: Any) -> Iterator[None]:
+    """Something is called before each pass through the model."""
+    hook = setup.model.module.register_forward_pre_hook(lambda module, inputs: seen(*inputs))
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def test_ahead_gives_what_one_after_the_other_gives(explaining: Explaining, images: list[Loaded | Failed]) -> None:
+    plain, ahead = list(explaining.stream(images)), list(explaining.stream_ahead(iter(images), never))
+    assert len(plain) == len(ahead) == 7
+    for one, other in zip(plain, ahead, strict=True):
+        if isinstance(one, Failed):
+            assert other is one
+            continue
+        assert isinstance(other, Explanation)
+        assert one.loaded is other.loaded
+        assert np.array_equal(one.logits, other.logits)
+        assert np.array_equal(one.maps[0].raw, other.maps[0].raw)
+
+
+def test_the_next_batch_is_explained_while_the_last_is_looked_at(
+    setup: Setup, explaining: Explaining, images: list[Loaded | Failed]
+) -> None:
+    passes = []
+    with watched(setup, lambda inputs: passes.append(threading.get_ident())):
+        stream = explaining.stream_ahead(iter(images), never)
+        next(stream)
+        end = time.monotonic() + SECONDS
+        while len(passes) < 2 and time.monotonic() < end:  # nobody asks for the second batch
+            time.sleep(0.01)
+        stream.close()
+    assert len(passes) >= 2
+    assert set(passes) == {passes[0]} != {threading.get_ident()}
+
+
+def test_a_batch_is_finished_in_one_thread_while_the_model_has_the_next(
+    setup: Setup, explaining: Explaining, images: list[Loaded | Failed]
+) -> None:
+    second = threading.Event()
+    passes, finished = [], []
+
+    def seen(inputs: torch.Tensor) -> None:
+        passes.append(threading.get_ident())
+        if len(passes) == 2:
+            second.set()
+
+    def finish(batch: list[Explanation | Failed]) -> list[Explanation | Failed]:
+        finished.append(threading.get_ident())
+        return list(batch) if second.wait(SECONDS) else []  # the first batch waits until the second is in the model
+
+    with watched(setup, seen):
+        found = list(explaining.stream_ahead(iter(images), never, finish))
+    assert [result is image or result.loaded is image for result, image in zip(found, images, strict=True)] == [
+        True
+    ] * 7
+    assert set(finished) == {finished[0]}
+    assert finished[0] not in {threading.get_ident(), *passes}
+
+
+def test_batches_that_were_not_begun_are_dropped_when_the_reader_leaves(
+    setup: Setup, explaining: Explaining, images: list[Loaded | Failed]
+) -> None:
+    passes, left = [], threading.Event()
+
+    def seen(inputs: torch.Tensor) -> None:
+        passes.append(1)
+        if len(passes) == 2:
+            left.wait(SECONDS)
+
+    with watched(setup, seen):
+        stream = explaining.stream_ahead(iter(images), never)
+        next(stream)
+        timer = threading.Timer(0.2, left.set)  # by then the stream has been told to close
+        timer.start()
+        stream.close()
+    timer.join()
+    assert len(passes) == 2
+
+
+def test_no_batch_is_begun_once_it_is_to_end(
+    setup: Setup, explaining: Explaining, images: list[Loaded | Failed]
+) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def wait(inputs: torch.Tensor) -> None:
+        begun.set()
+        ended.wait(SECONDS)
+
+    def end_meanwhile() -> None:
+        begun.wait(SECONDS)
+        ended.set()
+
+    other = threading.Thread(target=end_meanwhile)
+    other.start()
+    with watched(setup, wait):
+        found = list(explaining.stream_ahead(iter(images), ended.is_set))
+    other.join()
+    assert [result.loaded.entry.ordinal for result in found if isinstance(result, Explanation)] == [0, 1]
+
+
+def test_the_models_thread_computes_with_as_many_threads_as_this_one(
+    setup: Setup, explaining: Explaining, images: list[Loaded | Failed]
+) -> None:
+    threads, settings = torch.get_num_threads(), []
+    torch.set_num_threads(threads + 1)
+    try:
+        with watched(setup, lambda inputs: settings.append(torch.get_num_threads())):
+            list(explaining.stream_ahead(iter(images[:2]), never))
+    finally:
+        torch.set_num_threads(threads)
+    assert settings == [threads + 1]
+
+
+def test_a_default_device_goes_along_to_the_models_thread() -> None:
+    with torch.device("meta"):
+        take_over = settings_of_this_thread()
+    with ThreadPoolExecutor(1, initializer=take_over) as thread:
+        assert thread.submit(lambda: torch.empty(1).device).result() == torch.device("meta")
+    assert torch.empty(1).device == torch.device("cpu")
+
+
+def test_an_error_that_ends_the_run_comes_out_here(
+    setup: Setup, explaining: Explaining, images: list[Loaded | Failed]
+) -> None:
+    def lost(inputs: torch.Tensor) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    with watched(setup, lost), pytest.raises(CamError, match="the same command continues"):
+        list(explaining.stream_ahead(iter(images), never))
+
+
+class MadeUpStream:
+    """Of a made-up CUDA device; what uses it is written down, and copies are made at once."""
+
+    def __init__(self, name: str, done: list[str]) -> None:
+        self.name, self.done = name, done
+
+    def record_event(self) -> str:
+        return f"{self.name}'s event"
+
+    def wait_event(self, event: str) -> None:
+        self.done.append(f"{self.name} waits for the {event}")
+
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is done on a made-up CUDA device."""
+    done: list[str] = []
+    current = [MadeUpStream("model", done)]
+    empty, to = torch.empty, torch.Tensor.to
+
+    @contextmanager
+    def stream(other: MadeUpStream) -> Iterator[None]:
+        current.append(other)
+        yield
+        current.pop()
+
+    def pinned(*size: Any, pin_memory: bool = False, **more: Any) -> torch.Tensor:
+        done.append("pinned" if pin_memory else "not pinned")
+        return empty(*size, **more)
+
+    def copied(tensor: torch.Tensor, *target: Any, non_blocking: bool = False, **more: Any) -> torch.Tensor:
+        done.append(f"{current[-1].name} copies" + ("" if non_blocking else " and all wait"))
+        return to(tensor, *target, **more)
+
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: MadeUpStream("sender", done))
+    monkeypatch.setattr(torch.cuda, "stream", stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: current[-1])
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: done.append(f"kept for {stream.name}"))
+    monkeypatch.setattr(torch, "empty", pinned)
+    monkeypatch.setattr(torch.Tensor, "to", copied)
+    return done
+
+
+def test_a_batch_is_copied_beside_the_model_which_waits_for_it(done: list[str]) -> None:
+    pixels = [np.full((4, 5, 3), i, np.uint8) for i in range(3)]
+    sent = Sender(torch.device("cpu"))(pixels)
+    assert done == ["pinned", "sender copies"]
+    found = sent()
+    assert done[2:] == ["model waits for the sender's event", "kept for model"]
+    assert found.dtype == torch.uint8
+    assert np.array_equal(found.numpy(), np.stack(pixels))
+
+
+def test_what_was_sent_ahead_is_what_is_explained(
+    explaining: Explaining, images: list[Loaded | Failed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = list(explaining.stream(images))
+    sent = []
+
+    class Ahead:
+        """A sender whose batches are there at once."""
+
+        def __call__(self, pixels: list[np.ndarray]) -> Any:
+            sent.append(len(pixels))
+            return lambda: torch.from_numpy(np.stack(pixels))
+
+    explaining._sender = Ahead()  # type: ignore[assignment]
+    ahead = list(explaining.stream_ahead(iter(images), never))
+    assert sent == [2, 2, 2]
+    for one, other in zip(plain, ahead, strict=True):
+        if isinstance(one, Explanation):
+            assert isinstance(other, Explanation)
+            assert np.array_equal(one.maps[0].raw, other.maps[0].raw)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_batch_arrives_on_a_real_device() -> None:
+    pixels = [np.random.default_rng(i).integers(0, 256, (224, 224, 3), dtype=np.uint8) for i in range(64)]
+    sender = Sender(torch.device("cuda"))
+    batches: list[Sent] = [sender([np.roll(one, shift, 0) for one in pixels]) for shift in range(8)]
+    for shift, sent in enumerate(batches):
+        assert np.array_equal(sent().cpu().numpy(), np.stack([np.roll(one, shift, 0) for one in pixels]))
+
+
+def test_a_device_without_memory_for_the_next_batch_is_no_error_yet(
+    explaining: Explaining, images: list[Loaded | Failed]
+) -> None:
+    def full(pixels: list[np.ndarray]) -> Any:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    explaining._sender = full  # type: ignore[assignment]
+    assert sum(isinstance(result, Explanation) for result in explaining.stream_ahead(iter(images), never)) == 6
+
+
+def test_a_halved_batch_does_not_use_what_was_sent_for_a_whole_one(
+    explaining: Explaining, images: list[Loaded | Failed]
+) -> None:
+    explaining.size = 1
+    explaining.setup = replace(explaining.setup, batch_size=2)
+    explaining._sender = lambda pixels: pytest.fail("sent")  # type: ignore[assignment]
+    assert sum(isinstance(result, Explanation) for result in explaining.stream_ahead(iter(images), never)) == 6

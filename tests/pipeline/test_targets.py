@@ -1,0 +1,93 @@
+"""The --target language and the class it chooses for each image."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from camcli.errors import TargetError
+from camcli.pipeline.targets import NO_SLOT, Slot, choose_targets, highest, parse_target
+
+
+class Names:
+    names = ("cat", "dog", "hook, claw", "hook", "7")
+
+    def find(self, text: str) -> int:
+        if text not in self.names:
+            raise TargetError(f"unknown class {text}")
+        return self.names.index(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "slots"),
+    [
+        ("predicted", [Slot("predicted")]),
+        ("3", [Slot("index", 3)]),
+        ("dog", [Slot("name", 1)]),
+        ("label", [Slot("label")]),
+        ("top:2", [Slot("top", 1), Slot("top", 2)]),
+        ("predicted,dog, 3", [Slot("predicted"), Slot("name", 1), Slot("index", 3)]),
+        ("hook, claw", [Slot("name", 2)]),  # an exact name wins over splitting at commas
+        ("3.0", [Slot("index", 3)]),  # as pandas writes a column with gaps
+        ("name:7", [Slot("name", 4)]),  # name: forces a name
+        ("predicted,predicted", [Slot("predicted")]),
+    ],
+)
+def test_parse(text: str, slots: list[Slot]) -> None:
+    assert list(parse_target(text, Names(), 5)) == slots
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("5", "classes are 0 to 4"),
+        ("-1", "classes are 0 to 4"),
+        ("top:0", "top:K"),
+        ("top:6", "1 to 5"),
+        ("", "give predicted"),
+        ("wolf", "unknown"),
+    ],
+)
+def test_wrong_targets(text: str, message: str) -> None:
+    with pytest.raises(TargetError, match=message):
+        parse_target(text, Names(), 5)
+
+
+def test_a_name_without_names_says_what_to_do() -> None:
+    with pytest.raises(TargetError, match="--class-names"):
+        parse_target("dog", None, 5)
+
+
+def test_each_image_of_a_batch_has_its_own_target() -> None:
+    logits = np.array([[0, 3, 1, 2], [5, 1, 9, 2], [1, 1, 1, 1]], np.float32)
+    slots = parse_target("predicted,label,top:3", None, 4)
+    chosen = choose_targets(logits, slots, [3, None, 0], [None, None, Slot("index", 2)])
+    assert chosen.tolist() == [
+        [1, 3, 1, 3, 2],
+        [2, NO_SLOT, 2, 0, 3],
+        [2, NO_SLOT, NO_SLOT, NO_SLOT, NO_SLOT],
+    ]
+
+
+def test_ties_go_to_the_lower_index() -> None:
+    assert choose_targets(np.zeros((1, 4), np.float32), parse_target("top:3", None, 4), [None], [None]).tolist() == [
+        [0, 1, 2]
+    ]
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 1.0, 2.5, -3.0, math.inf, -1e30, math.nan]), max_size=12),
+    st.integers(min_value=1, max_value=15),
+)
+def test_the_highest_are_those_of_a_plain_stable_sort(logits: list[float], count: int) -> None:
+    plain = sorted(range(len(logits)), key=lambda i: (math.isnan(logits[i]), -logits[i], i))
+    assert highest(np.array(logits, np.float32), count).tolist() == plain[:count]
+
+
+def test_slot_keys_are_distinct_path_levels() -> None:
+    slots = parse_target("predicted,label,top:2,3,dog", Names(), 5)
+    assert [slot.key for slot in slots] == ["predicted", "label", "top1", "top2", "class-3", "class-1"]
