@@ -8,7 +8,8 @@ import traceback
 from pathlib import Path
 from typing import TextIO
 
-from camcli.pipeline.isolation import described, is_out_of_memory
+from camcli.errors import is_out_of_memory
+from camcli.pipeline.isolation import described
 
 _OURS = Path(__file__).resolve().parent.parent
 

@@ -1,28 +1,30 @@
 """The part of the stream that meets the model: images become batches, batches become explanations.
 
-One fixed batch shape per run: a short batch is padded by repeating its last image, since another batch size changes
-the last bits of a result while other neighbours in a batch of the same size do not.
+One fixed batch shape per run, as far as memory allows: a short batch is padded (:class:`camcli.device.BatchLimit`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from camcli.concurrency import Clock, in_order
-from camcli.errors import CamError, ImageError
+from camcli.device import BatchLimit
+from camcli.errors import CamError, ImageError, is_out_of_memory
 from camcli.explainer import Explained, MapKey
 from camcli.images import Sender, Sent, to_input
-from camcli.pipeline.isolation import described, device_lost, is_device_lost, is_out_of_memory
+from camcli.pipeline.isolation import described, device_lost, is_device_lost
 from camcli.pipeline.items import ChosenClass, ClassMap, Explanation, Failed, Loaded, seed_of
 from camcli.pipeline.setup import Setup
 from camcli.pipeline.targets import NO_SLOT, choose_targets, slots_of
 
+Image = TypeVar("Image")  # loaded, explained or failed
 Then = Callable[[list[Explanation | Failed]], list[Explanation | Failed]]
 
 _MOST_WAITING = 1024
@@ -49,16 +51,16 @@ class Explaining:
     Attributes:
         setup: what was decided.
         clock: counts the seconds in the model.
-        size: images that go through the model at once; halved when the device runs out of memory.
+        limit: images that go through the model at once.
     """
 
     setup: Setup
     clock: Clock
-    size: int = field(init=False)
+    limit: BatchLimit = field(init=False)
     _sender: Sender | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        self.size = self.setup.batch_size
+        self.limit = BatchLimit(self.setup.batch_size)
 
     def stream(
         self, images: Iterable[Loaded | Failed], ending: Callable[[], bool] = lambda: False
@@ -109,15 +111,13 @@ class Explaining:
     def _sent(self, images: list[Loaded | Failed]) -> Group:
         """Begin to copy a batch to the accelerator, while that is busy with the one before."""
         good = [image for image in images if isinstance(image, Loaded)]
-        if self._sender is None or not good or self.size < self.setup.batch_size:
+        if self._sender is None or not good or self.limit.size < self.setup.batch_size:
             return Group(images)
+        padded = good + good[-1:] * (self.setup.batch_size - len(good))
         try:
-            return Group(images, self._sender([image.pixels for image in self._padded(good)]))
+            return Group(images, self._sender([image.pixels for image in padded]))
         except RuntimeError:  # no memory, or the device is lost: the pass will meet the same, where it is dealt with
             return Group(images)
-
-    def _padded(self, images: list[Loaded]) -> list[Loaded]:
-        return images + [images[-1]] * (self.size - len(images))
 
     def _explained(self, group: Group) -> list[Explanation | Failed]:
         good = [image for image in group.images if isinstance(image, Loaded)]
@@ -125,48 +125,33 @@ class Explaining:
         return [next(explanations) if isinstance(image, Loaded) else image for image in group.images]
 
     def _explain(self, batch: list[Loaded], sent: Sent | None = None) -> list[Explanation | Failed]:
-        done: list[Explanation | Failed] = []
-        while len(done) < len(batch):
-            part = batch[len(done) : len(done) + self.size]
-            explained = self._try(part, sent if self.size == self.setup.batch_size else None)
-            if not isinstance(explained, ImageError):
-                done += [self._explanation(image, explained, i) for i, image in enumerate(part)]
-            elif explained.kind == "out-of-memory" and self.size > 1:
-                self.size = (self.size + 1) // 2
-                torch.cuda.empty_cache()
-            elif len(part) > 1:  # one of them is at fault: each alone, and the others as if it were not there
-                done += [result for image in part for result in self._explain([image])]
-            else:
-                done.append(Failed(part[0].entry, explained, part[0].facts))
-        return done
+        def explained(padded: list[Loaded], count: int) -> list[Explanation | Failed]:
+            images = padded[:count]
+            result = self._try(padded, count, sent if len(padded) == self.setup.batch_size else None)
+            if not isinstance(result, ImageError):
+                return [self._explanation(image, result, i) for i, image in enumerate(images)]
+            if count > 1:  # one of them is at fault: each alone, and the others as if it were not there
+                return [alone for image in images for alone in self._explain([image])]
+            return [Failed(images[0].entry, result, images[0].facts)]
 
-    def _try(self, images: list[Loaded], sent: Sent | None) -> Explained | ImageError:
-        """Explain a batch; or why that failed, with nothing left of it in memory (an exception would hold it)."""
+        return [result for part in self.limit.run_padded(batch, explained) for result in part]
+
+    def _try(self, batch: list[Loaded], count: int, sent: Sent | None) -> Explained | ImageError:
+        """Explain a batch; or why that failed, where a smaller batch would not help."""
         device = self.setup.device
         try:
             with self.clock("model"):
-                return self._pass(images, sent)
+                return explain_batch(self.setup, batch, count, sent)
         except CamError:
             raise
         except Exception as error:
             if is_out_of_memory(error):
+                if len(batch) > 1:
+                    raise
                 return ImageError("out-of-memory", f"one image does not fit into memory of {device}")
             if is_device_lost(error):
                 raise device_lost(device, error) from error
             return ImageError("internal", f"the model failed on it ({described(error)})")
-
-    def _pass(self, images: list[Loaded], sent: Sent | None) -> Explained:
-        setup, padded = self.setup, self._padded(images)
-        pixels = sent() if sent else np.stack([image.pixels for image in padded])
-        inputs = setup.tuning.arranged(to_input(pixels, setup.model.preprocessing, setup.device))
-        labels, own = [i.label for i in padded], [i.own_target for i in padded]
-
-        def choose(logits: torch.Tensor) -> torch.Tensor:
-            return torch.from_numpy(choose_targets(logits.numpy(), setup.slots, labels, own))
-
-        seeds = [seed_of(image.facts.sha256, setup.config.seed) for image in padded]
-        known = torch.tensor([NO_SLOT if label is None else label for label in labels])
-        return setup.explainer(inputs, choose, seeds, known, real=len(images))
 
     def _explanation(self, image: Loaded, explained: Explained, i: int) -> Explanation | Failed:
         targets = explained.targets[i].tolist()
@@ -176,8 +161,8 @@ class Explaining:
         notes = []
         if NO_SLOT in targets and image.own_target is None and not self.setup.classless:
             notes.append("its label is not known; it has no map for it")
-        if self.size < self.setup.batch_size:
-            notes.append(f"explained in a batch of {self.size} after running out of memory")
+        if self.limit.size < self.setup.batch_size:
+            notes.append(f"explained in a batch of {self.limit.size} after running out of memory")
         logits, probabilities = explained.logits[i].numpy(), explained.probabilities[i].numpy()
         return Explanation(image, logits, probabilities, maps, tuple(notes))
 
@@ -199,6 +184,27 @@ class Explaining:
             yield ClassMap(key.method, key.layer, slot_key, chosen, explained.maps[key][i].numpy())
 
 
+def explain_batch(setup: Setup, batch: Sequence[Loaded], count: int, sent: Sent | None = None) -> Explained:
+    """One batch through the model.
+
+    Args:
+        setup: what was decided.
+        batch: the images, padded.
+        count: so many of them count.
+        sent: their pixels, where they are on their way to the device already.
+    """
+    pixels = sent() if sent else np.stack([image.pixels for image in batch])
+    inputs = setup.tuning.arranged(to_input(pixels, setup.model.preprocessing, setup.device))
+    labels, own = [image.label for image in batch], [image.own_target for image in batch]
+
+    def choose(logits: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(choose_targets(logits.numpy(), setup.slots, labels, own))
+
+    seeds = [seed_of(image.facts.sha256, setup.config.seed) for image in batch]
+    known = torch.tensor([NO_SLOT if label is None else label for label in labels])
+    return setup.explainer(inputs, choose, seeds, known, real=count)
+
+
 def settings_of_this_thread() -> Callable[[], None]:
     """What makes another thread compute as this one does, where torch keeps a setting for each thread."""
     count, device = torch.get_num_threads(), torch.get_default_device()
@@ -216,13 +222,13 @@ _NO_LABEL = (
 )
 
 
-def in_batches(images: Iterable[Loaded | Failed], size: int) -> Iterator[list[Loaded | Failed]]:
+def in_batches(images: Iterable[Image], size: int) -> Iterator[list[Image]]:
     """Groups that hold ``size`` good images each (the last one fewer); failed ones ride along in their place."""
-    group: list[Loaded | Failed] = []
+    group: list[Image] = []
     good = 0
     for image in images:
         group.append(image)
-        good += isinstance(image, Loaded)
+        good += not isinstance(image, Failed)
         if good == size or not good or len(group) >= size + _MOST_WAITING:
             yield group
             group, good = [], 0

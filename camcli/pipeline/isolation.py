@@ -50,13 +50,6 @@ def described(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on an accelerator or on the host; torch has no one type for it."""
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
-    )
-
-
 def is_device_lost(error: BaseException) -> bool:
     """Whether a device refuses all further work: after a CUDA error every later call in this process fails as well."""
     return isinstance(error, RuntimeError) and "CUDA error" in str(error)
@@ -65,6 +58,3 @@ def is_device_lost(error: BaseException) -> bool:
 def device_lost(device: object, error: BaseException) -> CamError:
     """What ends a run whose device is lost."""
     return CamError(f"{device} failed ({described(error)}). What was explained is kept: the same command continues.")
-
-
-_NO_MEMORY = ("out of memory", "allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")

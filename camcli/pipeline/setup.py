@@ -130,7 +130,6 @@ def prepare(config: RunConfig, recorded: Header | None = None, progress: Progres
     """
     config, best = with_recommended(config)
     device = choose_device(config.device)
-    precision = choose_precision(config.precision, device)
     if config.csv and Path(config.csv).is_dir():
         raise ConfigError(f"--csv {config.csv}: a folder stands in its place. Name a file.")
     needs_gradient(config)  # a mistyped method: say so before a model is loaded
@@ -138,6 +137,19 @@ def prepare(config: RunConfig, recorded: Header | None = None, progress: Progres
     model = open_model(config, device)
     if best is not None:
         best.confirm(model.weights_sha256)
+    return setup_for(config, model, sources, recorded, progress)
+
+
+def setup_for(
+    config: RunConfig,
+    model: Model,
+    sources: Sources,
+    recorded: Header | None = None,
+    progress: Progress | None = None,
+) -> Setup:
+    """Decide everything that is left when model and inputs are there; see :func:`prepare`."""
+    device = model.device
+    precision = choose_precision(config.precision, device)
     earlier = recorded["config"] if recorded else {}
     with model.prepared():
         layers = tuple(resolve_layers(model, config.layer, config.layout, needs_gradient(config)))

@@ -303,7 +303,7 @@ def test_a_device_without_memory_for_the_next_batch_is_no_error_yet(
 def test_a_halved_batch_does_not_use_what_was_sent_for_a_whole_one(
     explaining: Explaining, images: list[Loaded | Failed]
 ) -> None:
-    explaining.size = 1
+    explaining.limit.size = 1
     explaining.setup = replace(explaining.setup, batch_size=2)
     explaining._sender = lambda pixels: pytest.fail("sent")  # type: ignore[assignment]
     assert sum(isinstance(result, Explanation) for result in explaining.stream_ahead(iter(images), never)) == 6
