@@ -22,9 +22,9 @@ from camcli.images import Decoded, DecodeSettings, Entry, Sources, View, decode
 from camcli.models import Model
 from camcli.pipeline.batching import explain_batch, in_batches
 from camcli.pipeline.items import Loaded, class_name
-from camcli.pipeline.loader import facts_of
+from camcli.pipeline.loader import metadata_of
 from camcli.pipeline.setup import Setup, setup_for
-from camcli.pipeline.targets import NO_SLOT, highest
+from camcli.pipeline.targets import NO_TARGET, highest
 from camcli.render import Drawing, Style, make_canvas, normalise
 
 ImageLike: TypeAlias = "str | os.PathLike[str] | np.ndarray | Image.Image"
@@ -132,7 +132,7 @@ def explain(
     if isinstance(images, str | os.PathLike | np.ndarray | Image.Image) or not isinstance(images, Iterable):
         images = [images]
     setup = setup_for(config, model, Sources(()))
-    if any(slot.kind == "label" for slot in setup.slots):
+    if any(spec.kind == "label" for spec in setup.targets):
         raise SourceError("target='label' needs a run over folders or a manifest: use camcli.run.")
 
     def explained(batch: list[_Image], count: int) -> list[Result]:
@@ -151,7 +151,7 @@ class _Image(Loaded):
 
 
 def _result(setup: Setup, explained: Explained, i: int, image: _Image) -> Result:
-    model, slots = setup.model, setup.slots
+    model, specs = setup.model, setup.targets
     logits, probabilities = explained.logits[i], explained.probabilities[i]
 
     def target(index: int, chosen_by: str) -> Target:
@@ -161,15 +161,15 @@ def _result(setup: Setup, explained: Explained, i: int, image: _Image) -> Result
     maps: dict[str, MapResult] = {}
     for key, raw in explained.maps.items():
         index = int(explained.targets[i, key.slot])
-        if index == NO_SLOT:
+        if index == NO_TARGET:
             continue
         levels = [key.method]
         if len(setup.layers) > 1 and isinstance(key.layer, str):
             levels.append(key.layer)
-        if len(slots) > 1:
-            levels.append(slots[key.slot].key)
+        if len(specs) > 1:
+            levels.append(specs[key.slot].key)
         size = (model.preprocessing.height, model.preprocessing.width)
-        chosen = target(index, slots[key.slot].chosen_by)
+        chosen = target(index, specs[key.slot].chosen_by)
         maps["/".join(levels)] = MapResult(raw[i].numpy(), chosen, key.layer, image.view, size, image.original)
     top = highest(logits.numpy(), 5)
     return Result(tuple(target(int(index), "predicted") for index in top), maps)
@@ -185,7 +185,7 @@ def _loaded(image: ImageLike, model: Model) -> _Image:
         decoded = _decoded_pixels(image)
     prepared = model.preprocessing(decoded.image)
     return _Image(
-        Entry(0, "", "", path, path), facts_of(decoded), prepared.pixels, prepared.view, canvas=None, label=None,
+        Entry(0, "", "", path, path), metadata_of(decoded), prepared.pixels, prepared.view, canvas=None, label=None,
         own_target=None, original=original or decoded.image.copy,
     )  # fmt: skip
 

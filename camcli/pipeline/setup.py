@@ -22,7 +22,7 @@ from camcli.layers import Layer, resolve_layers
 from camcli.methods import find_method
 from camcli.models import Model, load_model
 from camcli.pipeline.labels import Labeller
-from camcli.pipeline.targets import Slot, parse_target
+from camcli.pipeline.targets import TargetSpec, parse_target
 from camcli.render import Style
 from camcli.schemas.index import Header
 from camcli.speed import Tuning, cuda_batch, tuned
@@ -42,7 +42,7 @@ class Setup:
     model: Model
     layers: tuple[Layer, ...]
     explainer: Explainer
-    slots: tuple[Slot, ...]
+    targets: tuple[TargetSpec, ...]
     labeller: Labeller
     device: torch.device
     device_name: str
@@ -155,14 +155,14 @@ def setup_for(
         layers = tuple(resolve_layers(model, config.layer, config.layout, needs_gradient(config)))
         explainer = Explainer(model, layers, config.method, explain_options(config, precision), progress)
         batch_size = _batch_size(config, explainer, model, earlier.get("batch_size"))
-    slots = parse_target(config.target or "predicted", model.class_names, model.num_classes)
+    targets = parse_target(config.target or "predicted", model.class_names, model.num_classes)
     return Setup(
         config=config,
         sources=sources,
         model=model,
         layers=layers,
         explainer=explainer,
-        slots=slots,
+        targets=targets,
         labeller=Labeller(model.class_names, model.num_classes, sources.class_folders),
         device=device,
         device_name=device_name(device),
