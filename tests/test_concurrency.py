@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from camcli.concurrency import MOST_BYTES, Clock, Stop, give_way, in_order
+from camcli.concurrency import MOST_BYTES, Clock, Stop, in_order, lower_priority
 
 
 def test_results_come_in_order_whatever_finishes_first() -> None:
@@ -149,12 +149,12 @@ def test_the_first_signal_counts() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux only")
-def test_workers_give_way_and_this_thread_does_not() -> None:
+def test_workers_lower_their_priority_and_this_thread_does_not() -> None:
     def of_this_thread() -> int:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
     before = of_this_thread()
-    with ThreadPoolExecutor(1, initializer=give_way) as pool:
+    with ThreadPoolExecutor(1, initializer=lower_priority) as pool:
         assert pool.submit(of_this_thread).result() == min(19, before + 5)
     assert of_this_thread() == before
 

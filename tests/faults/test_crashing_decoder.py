@@ -18,7 +18,7 @@ import pytest
 
 from camcli.errors import ImageError
 from camcli.images import DecodeSettings, Sources
-from camcli.pipeline.crash_guard import Probation
+from camcli.pipeline.crash_guard import CrashQuarantine
 from camcli.pipeline.items import Failed, Loaded
 from tests.conftest import index_of
 
@@ -322,15 +322,15 @@ def test_a_child_ends_with_its_run_and_its_end_blames_nobody(
 def test_only_as_many_are_tried_as_can_have_been_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos, tried = pictures(tmp_path / "photos", 20), []
     monkeypatch.setattr("camcli.pipeline.crash_guard._Child.__call__", lambda _, entry: tried.append(entry.image))
-    probation = Probation(DecodeSettings(), 5, lambda: False)
+    quarantine = CrashQuarantine(DecodeSettings(), 5, lambda: False)
     fails = {"0002.png", "0003.jpg", "0007.png"}
 
     def load(entry: Any) -> Any:
         failed = Failed(entry, ImageError("corrupt", "it is"))
         return failed if entry.image in fails else Loaded(entry, *[None] * 6)  # type: ignore[arg-type]
 
-    loading = probation.loading(load)
-    came = [loading(item).entry.image for item in probation.entries(Sources([str(photos)]))]
+    loading = quarantine.wrap_loader(load)
+    came = [loading(item).entry.image for item in quarantine.test_entries(Sources([str(photos)]))]
     assert came == sorted(path.name for path in photos.iterdir())
     assert tried == came[: 5 + 2]
 
@@ -343,8 +343,8 @@ def test_no_verdict_once_the_run_is_being_stopped(tmp_path: Path, monkeypatch: p
         return "SIGTERM"
 
     monkeypatch.setattr("camcli.pipeline.crash_guard._Child.__call__", ended)
-    probation = Probation(DecodeSettings(), 5, lambda: len(tried) == 2)
-    items = list(probation.entries(Sources([str(photos)])))
+    quarantine = CrashQuarantine(DecodeSettings(), 5, lambda: len(tried) == 2)
+    items = list(quarantine.test_entries(Sources([str(photos)])))
     assert [type(item) for item in items] == [Failed]  # of the second, nothing is said, and it is not decoded here
 
 
@@ -355,7 +355,7 @@ def test_a_real_child_is_quick_and_names_what_ends_it(
     for number, word in enumerate(random.Random(1).sample(["SEGV", "EXIT", "ABRT"], 3)):
         harmful(photos / f"{number:04}-{word}.jpg", word)
     monkeypatch.setenv("PYTHONPATH", str(decoder.folder))
-    items = list(Probation(DecodeSettings(), 9, lambda: False).entries(Sources([str(photos)])))
+    items = list(CrashQuarantine(DecodeSettings(), 9, lambda: False).test_entries(Sources([str(photos)])))
     found = {item.entry.image: item.error.message for item in items if isinstance(item, Failed)}
     assert len(items) == 6
     for word, cause in (("SEGV", "(SIGSEGV)"), ("EXIT", "(exit code 7)"), ("ABRT", "(SIGABRT)")):

@@ -228,11 +228,11 @@ def test_a_signal_while_the_scale_is_sampled(number: int, forks: Forks, tmp_path
     photos, out, reached = pictures(tmp_path / "photos", 12), tmp_path / "out", tmp_path / "reached"
     command = ("run", photos, "--batch-size", 2, *TINY, "--scale", "sample:8", "--save", "overlay,raw", "--output-dir")
     sampling = (
-        "import pathlib, time\nfrom camcli.pipeline.batching import Explaining\n"
+        "import pathlib, time\nfrom camcli.pipeline import batching\n"
         "def stay(*_):\n"
         f"    pathlib.Path({str(reached)!r}).touch()\n"
         "    while True: time.sleep(1)\n"
-        "Explaining._pass = stay"
+        "batching.explain_batch = stay"
     )
     running = forks.start((*command, out), before=sampling)
     running.wait_until(reached.exists)

@@ -22,7 +22,7 @@ SIMULATED = """
 import threading
 from dataclasses import replace
 import camcli.pipeline.stream as pipeline
-from camcli.pipeline.batching import Explaining
+from camcli.pipeline.batching import BatchExplainer
 from camcli.pipeline.items import Loaded
 
 true, lock, kept = pipeline.make_loader, threading.Lock(), []
@@ -38,14 +38,14 @@ def make_loader(setup, clock):
     return simulated
 
 explained = []
-_explain = Explaining._explain
+_explain = BatchExplainer._explain
 
 def explain(self, batch, sent=None):
     if not explained:
         explained.append(_explain(self, batch[:1])[0])
     return [replace(explained[0], loaded=image) for image in batch]
 
-pipeline.make_loader, Explaining._explain = make_loader, explain
+pipeline.make_loader, BatchExplainer._explain = make_loader, explain
 """
 
 

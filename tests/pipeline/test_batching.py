@@ -19,7 +19,7 @@ from camcli.concurrency import Clock
 from camcli.config.settings import RunConfig
 from camcli.errors import CamError, ImageError
 from camcli.images import Sender, Sent
-from camcli.pipeline.batching import Explaining, settings_of_this_thread
+from camcli.pipeline.batching import BatchExplainer, settings_of_this_thread
 from camcli.pipeline.items import Explanation, Failed, Loaded
 from camcli.pipeline.loader import make_loader
 from camcli.pipeline.setup import Setup, prepare
@@ -46,8 +46,8 @@ def setup(tmp_path: Path) -> Iterator[Setup]:
 
 
 @pytest.fixture
-def explaining(setup: Setup) -> Explaining:
-    return Explaining(setup, Clock(STAGES))
+def explainer(setup: Setup) -> BatchExplainer:
+    return BatchExplainer(setup, Clock(STAGES))
 
 
 @pytest.fixture
@@ -72,8 +72,8 @@ def watched(setup: Setup, seen: Any) -> Iterator[None]:
         hook.remove()
 
 
-def test_ahead_gives_what_one_after_the_other_gives(explaining: Explaining, images: list[Loaded | Failed]) -> None:
-    plain, ahead = list(explaining.stream(images)), list(explaining.stream_ahead(iter(images), never))
+def test_ahead_gives_what_one_after_the_other_gives(explainer: BatchExplainer, images: list[Loaded | Failed]) -> None:
+    plain, ahead = list(explainer.stream(images)), list(explainer.stream_ahead(iter(images), never))
     assert len(plain) == len(ahead) == 7
     for one, other in zip(plain, ahead, strict=True):
         if isinstance(one, Failed):
@@ -86,7 +86,7 @@ def test_ahead_gives_what_one_after_the_other_gives(explaining: Explaining, imag
 
 
 def test_the_next_batch_is_explained_while_the_last_is_looked_at(
-    setup: Setup, explaining: Explaining, images: list[Loaded | Failed]
+    setup: Setup, explainer: BatchExplainer, images: list[Loaded | Failed]
 ) -> None:
     passes, second = [], threading.Event()
 
@@ -96,7 +96,7 @@ def test_the_next_batch_is_explained_while_the_last_is_looked_at(
             second.set()
 
     with watched(setup, seen):
-        stream = explaining.stream_ahead(iter(images), never)
+        stream = explainer.stream_ahead(iter(images), never)
         next(stream)
         assert second.wait(HANG)  # nobody asks for the second batch
         stream.close()
@@ -104,7 +104,7 @@ def test_the_next_batch_is_explained_while_the_last_is_looked_at(
 
 
 def test_a_batch_is_finished_in_one_thread_while_the_model_has_the_next(
-    setup: Setup, explaining: Explaining, images: list[Loaded | Failed]
+    setup: Setup, explainer: BatchExplainer, images: list[Loaded | Failed]
 ) -> None:
     second = threading.Event()
     passes, finished = [], []
@@ -119,7 +119,7 @@ def test_a_batch_is_finished_in_one_thread_while_the_model_has_the_next(
         return list(batch) if second.wait(HANG) else []  # the first batch waits until the second is in the model
 
     with watched(setup, seen):
-        found = list(explaining.stream_ahead(iter(images), never, finish))
+        found = list(explainer.stream_ahead(iter(images), never, finish))
     assert [result is image or result.loaded is image for result, image in zip(found, images, strict=True)] == [
         True
     ] * 7
@@ -128,7 +128,7 @@ def test_a_batch_is_finished_in_one_thread_while_the_model_has_the_next(
 
 
 def test_batches_that_were_not_begun_are_dropped_when_the_reader_leaves(
-    setup: Setup, explaining: Explaining, images: list[Loaded | Failed], monkeypatch: pytest.MonkeyPatch
+    setup: Setup, explainer: BatchExplainer, images: list[Loaded | Failed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes, second, left = [], threading.Event(), threading.Event()
 
@@ -148,7 +148,7 @@ def test_batches_that_were_not_begun_are_dropped_when_the_reader_leaves(
 
     monkeypatch.setattr(ThreadPoolExecutor, "shutdown", shutdown)
     with watched(setup, seen):
-        stream = explaining.stream_ahead(iter(images), never)
+        stream = explainer.stream_ahead(iter(images), never)
         next(stream)
         assert second.wait(HANG)  # the third batch waits for it
         stream.close()
@@ -156,7 +156,7 @@ def test_batches_that_were_not_begun_are_dropped_when_the_reader_leaves(
 
 
 def test_no_batch_is_begun_once_it_is_to_end(
-    setup: Setup, explaining: Explaining, images: list[Loaded | Failed]
+    setup: Setup, explainer: BatchExplainer, images: list[Loaded | Failed]
 ) -> None:
     begun, ended = threading.Event(), threading.Event()
 
@@ -171,18 +171,18 @@ def test_no_batch_is_begun_once_it_is_to_end(
         yield images[-1]
 
     with watched(setup, wait):
-        found = list(explaining.stream_ahead(end_before_the_last(), ended.is_set))
+        found = list(explainer.stream_ahead(end_before_the_last(), ended.is_set))
     assert [result.loaded.entry.ordinal for result in found if isinstance(result, Explanation)] == [0, 1]
 
 
 def test_the_models_thread_computes_with_as_many_threads_as_this_one(
-    setup: Setup, explaining: Explaining, images: list[Loaded | Failed]
+    setup: Setup, explainer: BatchExplainer, images: list[Loaded | Failed]
 ) -> None:
     threads, settings = torch.get_num_threads(), []
     torch.set_num_threads(threads + 1)
     try:
         with watched(setup, lambda inputs: settings.append(torch.get_num_threads())):
-            list(explaining.stream_ahead(iter(images[:2]), never))
+            list(explainer.stream_ahead(iter(images[:2]), never))
     finally:
         torch.set_num_threads(threads)
     assert settings == [threads + 1]
@@ -190,20 +190,20 @@ def test_the_models_thread_computes_with_as_many_threads_as_this_one(
 
 def test_a_default_device_goes_along_to_the_models_thread() -> None:
     with torch.device("meta"):
-        take_over = settings_of_this_thread()
-    with ThreadPoolExecutor(1, initializer=take_over) as thread:
+        apply = settings_of_this_thread()
+    with ThreadPoolExecutor(1, initializer=apply) as thread:
         assert thread.submit(lambda: torch.empty(1).device).result() == torch.device("meta")
     assert torch.empty(1).device == torch.device("cpu")
 
 
 def test_an_error_that_ends_the_run_comes_out_here(
-    setup: Setup, explaining: Explaining, images: list[Loaded | Failed]
+    setup: Setup, explainer: BatchExplainer, images: list[Loaded | Failed]
 ) -> None:
     def lost(inputs: torch.Tensor) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     with watched(setup, lost), pytest.raises(CamError, match="the same command continues"):
-        list(explaining.stream_ahead(iter(images), never))
+        list(explainer.stream_ahead(iter(images), never))
 
 
 class MadeUpStream:
@@ -260,9 +260,9 @@ def test_a_batch_is_copied_beside_the_model_which_waits_for_it(done: list[str]) 
 
 
 def test_what_was_sent_ahead_is_what_is_explained(
-    explaining: Explaining, images: list[Loaded | Failed], monkeypatch: pytest.MonkeyPatch
+    explainer: BatchExplainer, images: list[Loaded | Failed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = list(explaining.stream(images))
+    plain = list(explainer.stream(images))
     sent = []
 
     class Ahead:
@@ -272,8 +272,8 @@ def test_what_was_sent_ahead_is_what_is_explained(
             sent.append(len(pixels))
             return lambda: torch.from_numpy(np.stack(pixels))
 
-    explaining._sender = Ahead()  # type: ignore[assignment]
-    ahead = list(explaining.stream_ahead(iter(images), never))
+    explainer._sender = Ahead()  # type: ignore[assignment]
+    ahead = list(explainer.stream_ahead(iter(images), never))
     assert sent == [2, 2, 2]
     for one, other in zip(plain, ahead, strict=True):
         if isinstance(one, Explanation):
@@ -291,19 +291,19 @@ def test_a_batch_arrives_on_a_real_device() -> None:
 
 
 def test_a_device_without_memory_for_the_next_batch_is_no_error_yet(
-    explaining: Explaining, images: list[Loaded | Failed]
+    explainer: BatchExplainer, images: list[Loaded | Failed]
 ) -> None:
     def full(pixels: list[np.ndarray]) -> Any:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    explaining._sender = full  # type: ignore[assignment]
-    assert sum(isinstance(result, Explanation) for result in explaining.stream_ahead(iter(images), never)) == 6
+    explainer._sender = full  # type: ignore[assignment]
+    assert sum(isinstance(result, Explanation) for result in explainer.stream_ahead(iter(images), never)) == 6
 
 
 def test_a_halved_batch_does_not_use_what_was_sent_for_a_whole_one(
-    explaining: Explaining, images: list[Loaded | Failed]
+    explainer: BatchExplainer, images: list[Loaded | Failed]
 ) -> None:
-    explaining.size = 1
-    explaining.setup = replace(explaining.setup, batch_size=2)
-    explaining._sender = lambda pixels: pytest.fail("sent")  # type: ignore[assignment]
-    assert sum(isinstance(result, Explanation) for result in explaining.stream_ahead(iter(images), never)) == 6
+    explainer.limit.size = 1
+    explainer.setup = replace(explainer.setup, batch_size=2)
+    explainer._sender = lambda pixels: pytest.fail("sent")  # type: ignore[assignment]
+    assert sum(isinstance(result, Explanation) for result in explainer.stream_ahead(iter(images), never)) == 6
