@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from camcli.config.file import read_config_file
-from camcli.config.parse import Scale, parse_input_size, scale_limits
+from camcli.config.parse import Scale, parse_input_size, parse_scale
 from camcli.config.settings import RunConfig
 from camcli.errors import ConfigError
 
@@ -60,9 +60,9 @@ def test_wrong_values_name_their_flag(settings: dict[str, object], message: str)
 
 
 def test_scale() -> None:
-    assert scale_limits("per-image") == Scale()
-    assert scale_limits("-1:2.5") == Scale(low=-1, high=2.5)
-    assert scale_limits("sample:50") == Scale(sample=50)
+    assert parse_scale("per-image") == Scale()
+    assert parse_scale("-1:2.5") == Scale(low=-1, high=2.5)
+    assert parse_scale("sample:50") == Scale(sample=50)
 
 
 def test_input_size_is_height_by_width() -> None:
@@ -92,8 +92,8 @@ def test_file_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ("limit = 1.5", "limit = 1.5 must be a whole number"),
         ("batch-size = 2.0", "batch-size = 2.0 must be a string or a whole number"),
         ("quiet = 1", "quiet = 1 must be true or false"),
-        ("max-side = 5\nmax_side = 6", "max_side says again"),
-        ("resume = true\nno-resume = true", "no-resume says again"),
+        ("max-side = 5\nmax_side = 6", "max_side repeats"),
+        ("resume = true\nno-resume = true", "no-resume repeats"),
         ("save = [1]", "save = .* must be a string or a list of strings"),
         ("method = ", "not a TOML file"),
     ],
