@@ -8,7 +8,7 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from camcli.config.settings import suggest_setting
+from camcli.config.suggest import suggest_setting
 from camcli.errors import ConfigError
 
 GENERAL = "General"

@@ -39,7 +39,11 @@ def command(
     mode: OutputMode,
     images: list[str] | None = typer.Argument(None, metavar="IMAGES", help="The same as --image-path."),
     metrics: list[str] | None = typer.Option(
-        None, metavar="NAME[,…]", help="Figures to compute, or all. (default: all but road, which takes long)"
+        None,
+        metavar="NAME[,…]",
+        help="Figures to compute: ins-del, insertion, deletion, road, drop, increase, gain, win, adcc (faithfulness); "
+        "gridpg, pointing, energy, maxboxacc (localisation); sparsity, entropy (complexity); or all. (default: all but "
+        "road, which takes long)",
     ),
     steps: int = typer.Option(32, metavar="N", help="Steps of the deletion and insertion curves."),
     baselines: bool = typer.Option(True, help="Add model-independent baselines as rows of the table."),

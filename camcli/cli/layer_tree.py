@@ -75,7 +75,7 @@ class _Outline:
         paths = {row.path for row in rows}
         for row in rows:
             parent = row.path.rpartition(".")[0]
-            while parent and parent not in paths:  # a shared module stands under one of its names only
+            while parent and parent not in paths:  # a shared module is listed under one of its names only
                 parent = parent.rpartition(".")[0]
             self._children.setdefault(parent, []).append(row)
         self._recommended = recommended

@@ -37,17 +37,17 @@ def models(
 ) -> None:
     from camcli.models import known_models
 
-    found = known_models(filter)
+    listed = known_models(filter)
     if mode.json:
-        print(json.dumps([dataclasses.asdict(model) for model in found]))
+        print(json.dumps([dataclasses.asdict(model) for model in listed]))
         return
-    if not found:
+    if not listed:
         near = near_misses(filter or "", [model.name for model in known_models(None)])
         typer.echo(f"no model has {filter!r} in its name." + (f" Near: {', '.join(near)}" if near else ""), err=True)
         raise typer.Exit(2)
-    for model in found:
+    for model in listed:
         print(model.name if model.pretrained else f"{model.name}  (no pretrained weights)")
-    typer.echo(f"{len(found)} model{'s' * (len(found) != 1)}; name one with --model", err=True)
+    typer.echo(f"{len(listed)} model{'s' * (len(listed) != 1)}; name one with --model", err=True)
 
 
 @takes_settings(())

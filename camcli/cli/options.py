@@ -121,7 +121,7 @@ def _parameter(setting: Setting) -> inspect.Parameter:
 
 
 def _default(value: Any) -> str:
-    """What ``--help`` says of a default: nothing where the flag is off or has no value without it."""
+    """The default as ``--help`` shows it; nothing for a switch that is off and for no value."""
     if value is None or value is False or value is ... or value == ():
         return ""
     return f" (default: {','.join(value) if isinstance(value, tuple) else 'on' if value is True else value})"

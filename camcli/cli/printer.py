@@ -57,9 +57,9 @@ class Printer(Watcher):
         if self.mode.quiet:
             return
         self.last = time.monotonic()
-        self.say(*describe_setup(setup, passes=self.mode.verbose))
+        self.show(*describe_setup(setup, passes=self.mode.verbose))
         for note in (*setup.model.notes, *setup.explainer.notes, *notes):
-            self.say(f"note     {note}")
+            self.show(f"note     {note}")
         if sys.stderr.isatty():
             self.bar = tqdm(unit=" images", desc="explaining", leave=False, dynamic_ncols=True)
         if "-" not in setup.config.image_path:
@@ -78,9 +78,9 @@ class Printer(Watcher):
             self.problem(printable(f"failed   {row['image']}: {row['error']['message']} ({row['error']['kind']})"))
         elif self.lines < _LINES or self.mode.verbose:
             self.lines += 1
-            self.say(f"{printable(row['image']):<36} {prediction(row)}")
+            self.show(f"{printable(row['image']):<36} {prediction(row)}")
             if self.lines == _LINES and not self.mode.verbose:
-                self.say("… the index has the others")
+                self.show("… the index lists the others")
         self._progress()
 
     def skipped(self, count: int) -> None:
@@ -115,30 +115,30 @@ class Printer(Watcher):
         earlier = f" ({self.earlier} of them were there already)" if self.earlier else ""
         rate = f" ({summary.timing['images_per_second']:.1f} images/s)" if summary.explained else ""
         images = f"{counts['images']} image" + "s" * (counts["images"] != 1)
-        self.say(
+        self.show(
             "",
             f"{images}: {counts['ok']} explained{earlier}, {counts['failed']} failed, "
             f"in {summary.timing['seconds']:.1f} s{rate}",
         )
         if counts.get("degenerate_maps"):
-            self.say(
+            self.show(
                 f"{counts['degenerate_maps']} of {counts['maps']} maps show nothing (zero, constant or not finite)"
             )
         if counts.get("labelled"):
-            self.say(f"{counts['correct']} of {counts['labelled']} labelled images have their label as top prediction")
+            self.show(f"{counts['correct']} of {counts['labelled']} labelled images have their label as top prediction")
         if counts.get("passed_over"):
             over = counts["passed_over"]
-            self.say(f"{over} other file{'s' if over > 1 else ''} without the extension of an image passed over")
+            self.show(f"{over} other file{'s' if over > 1 else ''} without the extension of an image passed over")
         if self.mode.verbose:
-            self.say(
+            self.show(
                 "busy seconds: "
                 + ", ".join(f"{stage} {spent:.2f}" for stage, spent in summary.timing["stages"].items())
             )
         if summary.status != "complete":
-            self.say(f"{summary.status}: the same command continues")
-        self.say(printable(f"results in {summary.run_dir}: {contents(summary)}"))
+            self.show(f"{summary.status}: the same command continues")
+        self.show(printable(f"results in {summary.run_dir}: {contents(summary)}"))
 
-    def say(self, *lines: str) -> None:
+    def show(self, *lines: str) -> None:
         for line in lines:
             self._print(line, sys.stderr if self.mode.json else sys.stdout)
 

@@ -18,7 +18,8 @@ import typer
 from camcli.cli.options import OutputMode, takes_settings
 from camcli.concurrency import Stop
 from camcli.config.parse import flag
-from camcli.config.settings import RunConfig, find_setting
+from camcli.config.settings import RunConfig
+from camcli.config.suggest import find_setting
 from camcli.errors import CamError, ConfigError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Standard streams and last-resort messages: any encoding, closed streams, readers that are gone, unexpected errors."""
+"""Standard streams (any encoding, closed streams, readers that have exited) and messages of unexpected errors."""
 
 from __future__ import annotations
 

@@ -7,7 +7,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from camcli.config.settings import SETTINGS, suggest_setting
+from camcli.config.settings import SETTINGS
+from camcli.config.suggest import suggest_setting
 from camcli.errors import ConfigError
 
 OUTPUT_FLAGS = ("quiet", "verbose", "json")

@@ -6,13 +6,12 @@ The fields are the flags of ``cam run``: the command line, ``--config`` files an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 from camcli.config.fields import Effect, setting, settings_of
 from camcli.config.parse import Parsed, flag, parse_count, parse_floats, parse_input_size, parse_scale
-from camcli.errors import ConfigError, did_you_mean, near_misses
+from camcli.errors import ConfigError, did_you_mean
 
 SAVE_KINDS = ("overlay", "heatmap", "gray", "raw", "map", "panel")
 COLORMAPS = (
@@ -208,16 +207,13 @@ class RunConfig:
         affects="pictures", group="output", metavar="K", least=1, synonyms=("top-k",),
     )  # fmt: skip
     csv: str | None = setting(
-        None, "Write the index as a flat table, too.",
-        affects="nothing", group="output", metavar="FILE", path="output",
+        None, "Write the index as a flat table, too.", affects="nothing", group="output", metavar="FILE", path="output",
     )  # fmt: skip
     resume: bool = setting(
         True, "Continue a run of the same configuration in the run folder; with --no-resume it is refused.",
         affects="nothing", group="run",
     )  # fmt: skip
-    retry_failed: bool = setting(
-        False, "Explain images again that failed before.", affects="nothing", group="run",
-    )  # fmt: skip
+    retry_failed: bool = setting(False, "Explain images again that failed before.", affects="nothing", group="run")
     overwrite: bool = setting(
         False, "Replace what an earlier run left in the run folder.",
         affects="nothing", group="run", synonyms=("force", "exist-ok"),
@@ -300,28 +296,14 @@ def as_recorded(config: RunConfig, effect: Effect) -> dict[str, object]:
     }
 
 
-def find_setting(written: str) -> str | None:
-    """The setting of a name as people write it: its own, with dashes or underscores, or what other tools call it."""
-    wanted = written.strip("-").replace("_", "-").lower()
-    return next((n for n, s in SETTINGS.items() if wanted in (n.replace("_", "-"), *s.synonyms)), None)
-
-
-def suggest_setting(written: str, known: Iterable[str]) -> str:
-    """`` Did you mean input-size?`` for a name that is not among the known ones, or the empty string."""
-    names = {name.strip("-").replace("-", "_"): name for name in known}
-    same = find_setting(written)
-    meant = [same] if same in names else near_misses(written.strip("-").replace("-", "_"), names)
-    return f" Did you mean {', '.join(names[name] for name in meant)}?" if meant else ""
-
-
 def _check(config: RunConfig) -> None:
     for name, declared in SETTINGS.items():
         declared.check(getattr(config, name))
     for kind in config.save:
         if kind not in SAVE_KINDS:
-            known = ", ".join(SAVE_KINDS)
             extra = " 'none' stands alone." if kind == "none" else did_you_mean(kind, SAVE_KINDS)
-            raise ConfigError(f"--save {kind}: not something that can be saved.{extra} Choose from {known}.")
+            listed = ", ".join(SAVE_KINDS)
+            raise ConfigError(f"--save {kind}: not something that can be saved.{extra} Choose from {listed}.")
     _ = config.parsed  # raises where a text cannot be parsed
     for name, way_out in (
         ("method", "`cam methods` lists the methods."),

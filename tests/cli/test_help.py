@@ -65,6 +65,13 @@ def test_every_setting_of_a_run_is_explained(cam: Cam, monkeypatch: pytest.Monke
         assert f"(default: {default})" in shown or f"default: {default})" in shown
 
 
+def test_every_metric_is_named(cam: Cam) -> None:
+    from camcli.metrics.registry import METRICS
+
+    (metrics,) = (option for option in options("eval") if option.name == "metrics")
+    assert set(METRICS) <= set(re.findall(r"[\w-]+", metrics.help))
+
+
 def test_short_forms() -> None:
     short = {flag: option.name for option in options("run") for flag in option.opts if len(flag) == 2}
     assert short == {

@@ -11,7 +11,8 @@ import pytest
 from camcli.config.fields import Effect
 from camcli.config.file import read_config_file
 from camcli.config.parse import Scale, parse_input_size, parse_scale
-from camcli.config.settings import SETTINGS, RunConfig, as_recorded, suggest_setting
+from camcli.config.settings import SETTINGS, RunConfig, as_recorded
+from camcli.config.suggest import suggest_setting
 from camcli.errors import ConfigError
 
 
