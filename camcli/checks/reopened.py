@@ -19,7 +19,7 @@ import numpy as np
 
 from camcli.checks.recorded import MapKey, Recorded, Seen
 from camcli.checks.run_paths import as_typed, located, started_in
-from camcli.config.settings import RunConfig
+from camcli.config.settings import SETTINGS, RunConfig
 from camcli.errors import CamError, DeviceError, ImageError
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from camcli.device import BatchLimit
     from camcli.explainer import Explainer
     from camcli.pipeline.setup import Setup
+
+
+INPUT_FILES = [name for name, declared in SETTINGS.items() if declared.path == "input" and declared.kind is str]
+"""Settings that name one file each, which the run read."""
 
 
 class UnavailableError(Exception):
@@ -102,16 +106,14 @@ class Lab:
         if config.model.startswith("factory:") and start is not None and start not in sys.path:
             sys.path.append(start)  # and it stays, as the working directory does: a user's model may import more later
         found: dict[str, Any] = {
-            name: located(self.run, value)
-            for name in ("checkpoint", "class_names")
-            if (value := getattr(config, name)) is not None
+            name: located(self.run, value) for name in INPUT_FILES if (value := getattr(config, name)) is not None
         }
         images = tuple(located(self.run, path) for path in config.image_path)
         return dataclasses.replace(config, image_path=images, output_dir=str(self.run.path), **found)
 
     def _way_out(self) -> str:
         config = self.run.header["config"]
-        given = [*config["image_path"], config["checkpoint"], config["class_names"]]
+        given = [*config["image_path"], *(config[name] for name in INPUT_FILES)]
         if all(path is None or os.path.isabs(path.removeprefix("@")) for path in given):
             return ""
         start = started_in(self.run)
@@ -228,8 +230,6 @@ class Lab:
 
 def recorded_config(recorded: Mapping[str, Any], device: str | None = None) -> RunConfig:
     """The settings of a run from its index; what was resolved stays so."""
-    settings = {f.name: recorded[f.name] for f in dataclasses.fields(RunConfig) if f.name in recorded}
-    for name in ("batch_size", "workers"):
-        settings[name] = str(settings[name])
+    settings = {name: recorded[name] for name in SETTINGS if name in recorded}
     settings |= {"use_cuda": False, "device": device or settings["device"], "dry_run": False}
     return RunConfig(**settings)

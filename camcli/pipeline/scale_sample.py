@@ -9,7 +9,6 @@ from itertools import islice
 import numpy as np
 
 from camcli.concurrency import Clock, in_order
-from camcli.config.parse import scale_limits
 from camcli.pipeline.batching import BatchExplainer
 from camcli.pipeline.items import Explanation, pixel_bytes
 from camcli.pipeline.loader import make_loader
@@ -23,7 +22,7 @@ def sample_limits(setup: Setup, clock: Clock) -> dict[str, tuple[float, float]]:
 
     Images that cannot be explained do not count; where there is none that can, no method has limits.
     """
-    count = scale_limits(setup.config.scale).sample
+    count = setup.config.parsed.scale.sample
     values: dict[str, list[np.ndarray]] = {}
     with (
         ThreadPoolExecutor(setup.workers, "sample") as pool,

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from camcli.capture import noise
-from camcli.config.parse import parse_floats, parse_input_size, positive_or_auto, scale_limits
 from camcli.config.recommended import with_recommended
 from camcli.config.settings import RunConfig
 from camcli.device import choose_device, choose_precision, device_name
@@ -83,9 +82,9 @@ def open_model(config: RunConfig, device: torch.device) -> Model:
         checkpoint=config.checkpoint,
         num_classes=config.num_classes,
         class_names=config.class_names,
-        input_size=parse_input_size(config.input_size),
-        mean=parse_floats("mean", config.mean),
-        std=parse_floats("std", config.std),
+        input_size=config.parsed.input_size,
+        mean=config.parsed.mean,
+        std=config.parsed.std,
         resize=config.resize,
         device=device,
         trust_checkpoint=config.trust_checkpoint,
@@ -168,7 +167,7 @@ def setup_for(
         device_name=device_name(device),
         precision=precision,
         batch_size=batch_size,
-        workers=positive_or_auto("workers", config.workers) or min(16, max(2, os.cpu_count() or 2)),
+        workers=config.parsed.workers or min(16, max(2, os.cpu_count() or 2)),
         style=Style(config.colormap, config.alpha, config.image_format, config.quality),
         limits=_limits(config, earlier.get("scale_limits")),
     )
@@ -195,7 +194,7 @@ def _compiled(setup: Setup) -> Setup:
 
 
 def _batch_size(config: RunConfig, explainer: Explainer, model: Model, earlier: int | None) -> int:
-    asked = positive_or_auto("batch_size", config.batch_size) or earlier
+    asked = config.parsed.batch_size or earlier
     if asked:
         return asked
     if model.device.type != "cuda":
@@ -210,7 +209,7 @@ def _batch_size(config: RunConfig, explainer: Explainer, model: Model, earlier: 
 
 
 def _limits(config: RunConfig, earlier: Mapping[str, Sequence[float]] | None) -> dict[str, tuple[float, float]]:
-    scale = scale_limits(config.scale)
+    scale = config.parsed.scale
     if scale.low is not None and scale.high is not None:
         return dict.fromkeys(config.method, (scale.low, scale.high))
     if scale.sample and earlier:

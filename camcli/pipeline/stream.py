@@ -21,7 +21,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from camcli.concurrency import Clock, Stop, in_order, lower_priority
-from camcli.config.parse import scale_limits
 from camcli.config.settings import RunConfig
 from camcli.errors import OutputError
 from camcli.images import Entry, pillow_limits, was_replaced
@@ -112,7 +111,7 @@ def run(
     if config.compile:
         watch.compiling()
     with setup.model.prepared(), at_speed(setup) as setup, pillow_limits(max_pixels=config.max_pixels):
-        if scale_limits(config.scale).sample and not setup.limits:
+        if config.parsed.scale.sample and not setup.limits:
             setup = replace(setup, limits=sample_limits(setup, Clock(STAGES)))
         header = make_header(setup, command)
         how = {"resume": config.resume, "overwrite": config.overwrite, "durable": config.durable}

@@ -144,8 +144,8 @@ def _silence_progress() -> None:
     """Progress is printed by the clock: what a slow run prints must be what a fast one does."""
     from camcli.cli import printer
 
-    assert hasattr(printer, "_EVERY")
-    printer._EVERY = float("inf")
+    assert hasattr(printer, "_LINE_INTERVAL")
+    printer._LINE_INTERVAL = float("inf")
 
 
 def _needed() -> list[str]:
