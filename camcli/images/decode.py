@@ -173,13 +173,13 @@ def _decode(data: bytes, settings: DecodeSettings) -> Decoded:
 
 
 @cache
-def _formats() -> tuple[str, ...]:
+def image_formats() -> tuple[str, ...]:
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
-    opened = Image.open(io.BytesIO(data), formats=_formats())
+    opened = Image.open(io.BytesIO(data), formats=image_formats())
     width, height = opened.size
     pixels, allowed = width * height, f"--max-pixels allows {max_pixels:,}; raise it if the file can be trusted"
     if pixels > max_pixels:

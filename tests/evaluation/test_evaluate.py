@@ -20,7 +20,6 @@ import camcli.metrics
 from camcli.config.settings import RunConfig
 from camcli.errors import ConfigError, SourceError
 from camcli.evaluation import EvalOptions, Evaluation, evaluate
-from camcli.evaluation.regions import read_mask
 from camcli.evaluation.rows import upsampled
 from camcli.images import to_input
 from camcli.metrics import deletion
@@ -205,18 +204,24 @@ def test_a_recommendation_names_a_method_and_layer_that_are_there(photos: Path) 
     assert errors(done.as_json()) == []
 
 
-def test_masks_are_read_as_foreground_and_refused_in_another_shape(tmp_path: Path) -> None:
-    for mode, value in (("L", 7), ("1", 1), ("RGB", (0, 0, 9)), ("I;16", 300), ("P", 3)):
-        picture = Image.new(mode, (12, 8))
-        picture.putpixel((2, 5), value)
-        picture.save(tmp_path / "m.png")
-        mask = read_mask(str(tmp_path / "m.png"), (16, 24))
-        assert mask.sum() == 1, mode
-        assert mask[5, 2], mode
-    with pytest.raises(SourceError, match="12×8 pixels and its image 10×30"):
-        read_mask(str(tmp_path / "m.png"), (30, 10))
-    with pytest.raises(SourceError, match=r"missing\.png: cannot be read"):
-        read_mask(str(tmp_path / "missing.png"), (8, 12))
+def test_masks_are_turned_upright_and_refused_in_another_shape(photos: Path, tmp_path: Path) -> None:
+    for name in ("0.png", "1.png"):
+        (tmp_path / name).write_bytes((photos / name).read_bytes())
+    mask = Image.new("L", (96, 80))
+    mask.paste(255, (20, 10, 70, 60))
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    mask.transpose(Image.Transpose.ROTATE_270).save(tmp_path / "turned.png", exif=exif)
+    (tmp_path / "boxes.csv").write_text('image,box\n0.png,"20,10,70,60"\n1.png,"20,10,70,60"\n', encoding="utf-8")
+    (tmp_path / "masks.csv").write_text("image,mask\n0.png,turned.png\n1.png,turned.png\n", encoding="utf-8")
+    by_box, by_mask = (
+        evaluate(config(tmp_path / name), EvalOptions(metrics=("energy",))) for name in ("boxes.csv", "masks.csv")
+    )
+    for row in by_box.rows:
+        assert np.array_equal(by_mask.values[row.name]["energy"], by_box.values[row.name]["energy"])
+    mask.resize((96, 96)).save(tmp_path / "turned.png")
+    with pytest.raises(SourceError, match=r"turned\.png has 96×96 pixels and its image 96×80"):
+        evaluate(config(tmp_path / "masks.csv"), EvalOptions(metrics=("energy",)))
 
 
 def test_what_cannot_be_asked_is_refused_before_anything_is_explained(photos: Path) -> None:
