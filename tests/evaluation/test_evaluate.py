@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -258,6 +261,52 @@ def test_the_command_writes_table_json_csv_and_plot(cam: Cam, photos: Path, tmp_
         with Image.open(path) as picture:
             assert picture.width == 2400
             assert len(picture.convert("RGB").getcolors(1 << 24) or ()) > 5
+
+
+def test_a_plot_that_cannot_be_written_is_refused_before_images_are_explained(
+    cam: Cam, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("eval", photos, "--metrics", "sparsity", *MODEL)
+    monkeypatch.setattr("camcli.evaluation.evaluate", lambda *_: pytest.fail("images were explained"))
+    unknown = cam(*command, "--plot", tmp_path / "plot.bmp")
+    assert unknown.code == 2
+    assert "give one of .png, .jpg, .jpeg, .webp, .pdf, .svg" in unknown.err
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    missing = cam(*command, "--plot", tmp_path / "plot.png")
+    assert missing.code == 2
+    assert "pip install 'cambatch[plot]'" in missing.err
+
+
+def test_without_matplotlib_the_folder_lacks_only_the_plot(
+    cam: Cam, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    done = cam("eval", photos, "--metrics", "sparsity", "--output-dir", tmp_path, *MODEL)
+    assert done.code == 0, done.err
+    assert {path.name for path in tmp_path.iterdir()} == {"eval.json", "eval.csv"}
+    assert "eval.png is left out" in done.err
+
+
+@pytest.mark.parametrize("name", ["eval.json", "eval.csv", "eval.png", "table.csv", "plot.svg"])
+def test_a_file_is_written_completely_or_stays_as_it_was(
+    cam: Cam, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).write_text("before")
+    replace = os.replace
+
+    def refuse(source: str, target: str) -> None:
+        if Path(target).name == name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    files = ("--csv", tmp_path / "table.csv", "--plot", tmp_path / "plot.svg", "--output-dir", tmp_path)
+    done = cam("eval", photos, "--metrics", "sparsity", "--no-baselines", *files, *MODEL)
+    assert done.code == 1
+    assert f"cannot write {tmp_path / name}: No space left on device" in done.err
+    assert "Sparsity" in done.out, "the figures are printed before anything is written"
+    assert (tmp_path / name).read_text() == "before"
+    assert not list(tmp_path.glob(".cam-*"))
 
 
 def test_json_is_one_document_and_a_bad_image_is_told(cam: Cam, photos: Path, tmp_path: Path) -> None:
