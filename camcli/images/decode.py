@@ -19,7 +19,6 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from camcli.errors import ImageError
 from camcli.images.damage import has_known_start, is_cut_short, what_it_is
-from camcli.images.libtiff import quiet_libtiff
 from camcli.images.rgb import to_rgb
 from camcli.images.tiff import count_pages
 
@@ -94,13 +93,17 @@ class Decoded:
 def pillow_limits(*, max_pixels: int | None = None) -> Iterator[None]:
     """Around a run: our own limit in place of Pillow's global one, none of its warnings, and both as before afterwards.
 
+    One kind of message is let through: libtiff, which Pillow contains, writes a line to the standard error stream for
+    damage in a TIFF file (``ZIPDecode: Decoding error at scanline 0, incorrect data check.``). It can only be switched
+    off inside the library, for all threads at once. Our own message of the file follows in any case.
+
     Args:
         max_pixels: as in :class:`DecodeSettings`, which :func:`decode` checks by itself; given here, it also holds for
             images inside images (icons), which only Pillow sees.
     """
     limits = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
     logger, silent = logging.getLogger("PIL"), logging.NullHandler()  # where nobody listens, logging prints
-    with warnings.catch_warnings(), quiet_libtiff():
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         # Pillow warns above its limit and refuses above twice as much.

@@ -114,11 +114,6 @@ class Preprocessing:
             to = f"{verb} {self._box[0]}×{self._box[1]}"
         return f"{self.resize}: {to}, {self.interpolation}, central {self.height}×{self.width}"
 
-    @property
-    def smallest_source(self) -> Size:
-        """(height, width) below which a decoder must not shrink an image on its way here (``--fast-decode``)."""
-        return max(self._box[0], self.height), max(self._box[1], self.width)
-
     def __call__(self, image: Image.Image, original: Size | None = None) -> Prepared:
         """Prepare one image.
 
