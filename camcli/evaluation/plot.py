@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ _LONGEST_NAME = 30
 _COLOURS = ("#2f6fab", "#e08a1e", "#3a9a5b", "#b5485d", "#7b61a8", "#2b9aa0", "#8c6d31", "#c05a9b")
 _BASELINE, _INK, _FAINT, _GRID = "#b4b8bd", "#23272e", "#6b7280", "#e6e8eb"
 _BETTER = {"higher": "higher is better →", "lower": "← lower is better", "neither": "neither is better"}
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "font.size": 9, "axes.edgecolor": _FAINT, "text.color": _INK, "xtick.color": _FAINT, "pdf.fonttype": 42,
     "svg.hashsalt": "cam eval",  # the same figures give the same file
 }  # fmt: skip
@@ -78,12 +79,12 @@ def write_plot(evaluation: Evaluation, path: Path) -> None:
 def draw(evaluation: Evaluation) -> Figure:
     """The figures of an evaluation; without pyplot, which keeps every figure in a global list."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     columns = max(1, min(_COLUMNS, len(evaluation.metrics)))
     rows_of_panels = max(1, -(-len(evaluation.metrics) // columns))
     height = 0.9 + rows_of_panels * (0.85 + 0.24 * len(evaluation.rows))
-    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.15, h_pad=0.1)
+    figure = Figure(figsize=(_WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.1))
     panels = figure.subplots(rows_of_panels, columns, squeeze=False, sharey=True).ravel()
     for panel, metric in zip(panels, evaluation.metrics, strict=False):
         _panel(panel, evaluation, metric)
@@ -122,7 +123,7 @@ def _panel(panel: Axes, evaluation: Evaluation, metric: Metric) -> None:
         )  # fmt: skip
 
 
-def _name_rows(panel: Axes, rows: Any) -> None:
+def _name_rows(panel: Axes, rows: Sequence[Row]) -> None:
     panel.set_yticks(range(len(rows)), [_shortened(row.name) for row in rows])
     panel.set_ylim(len(rows) - 0.5, -0.5)
     for label, row in zip(panel.get_yticklabels(), rows, strict=True):
