@@ -11,7 +11,10 @@ from torch import Tensor
 
 from camcli import metrics
 from camcli.evaluation.rows import Maps, on_grid
+from camcli.images import Size
+from camcli.images.regions import pixels_of_region
 from camcli.metrics.scoring import score_all
+from camcli.pipeline.items import Loaded
 
 Values = dict[str, np.ndarray]
 """By key of the metric: (N, K) per image, NaN where it is not defined."""
@@ -121,6 +124,24 @@ class Measuring:
             return {}
         wanted = {"pointing": metrics.pointing, "energy": metrics.energy, "maxboxacc": metrics.box_hits}
         return {key: metric(maps.heat, sample.regions) for key, metric in wanted.items() if key in self.keys}
+
+
+def regions_of(images: Sequence[Loaded], size: Size) -> Tensor | None:
+    """The objects in the geometry of the inputs: (N, height, width) bool; None where no image has a box or mask.
+
+    A mask beats a box. Empty where the model sees nothing of the object, or the image has no box and no mask.
+
+    Raises:
+        SourceError: a mask that cannot be read, or that has another shape than its image.
+    """
+    objects = [image.entry.mask or image.entry.box for image in images]
+    if not any(objects):
+        return None
+    regions = np.zeros((len(images), *size), bool)
+    for i, (image, region) in enumerate(zip(images, objects, strict=True)):
+        if region is not None:
+            regions[i] = pixels_of_region(region, (image.metadata.height, image.metadata.width), image.view, size)
+    return torch.from_numpy(regions)
 
 
 def _as_array(values: Tensor) -> np.ndarray:

@@ -13,10 +13,10 @@ from camcli.checks.context import Context, names
 from camcli.checks.distances import mass
 from camcli.checks.judge import Words, conclude, worst_first
 from camcli.checks.recorded import Seen
-from camcli.checks.regions import Region
 from camcli.checks.result import Result, skipped
 from camcli.checks.settings import Check, Setting
 from camcli.errors import ConfigError
+from camcli.images.regions import Region
 
 WORDS = Words(
     "heat in the region to avoid (1: spread evenly)",

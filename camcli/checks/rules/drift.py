@@ -23,8 +23,8 @@ from camcli.checks.baseline import Baseline, Known, on_one_grid
 from camcli.checks.context import Context, names
 from camcli.checks.distances import centroid_shift, divergence, mass, spearman, top_overlap
 from camcli.checks.judge import Words, conclude, ranked, worst_first
+from camcli.checks.manifest_regions import ManifestRegions
 from camcli.checks.recorded import Heat, MapKey, Recorded, Seen
-from camcli.checks.regions import Regions
 from camcli.checks.reopened import Lab
 from camcli.checks.result import Result, skipped
 from camcli.checks.settings import Check, Setting
@@ -121,7 +121,7 @@ def judged(context: Context, moved: list[Moved], advice: str = ADVICE) -> Result
 def judge_difference(run: Recorded, key: MapKey, suite: Suite, moved: list[Moved]) -> Result:
     """The same outcome for images that were compared elsewhere, with the thresholds of a suite."""
     with Lab(run, key) as lab:
-        return judged(Context(run, key, suite.settings["drift"], suite.common, Regions(run), lab), moved, "")
+        return judged(Context(run, key, suite.settings["drift"], suite.common, ManifestRegions(run), lab), moved, "")
 
 
 LIMITS: dict[str, Setting] = {
