@@ -79,7 +79,7 @@ def command(
         print(document)
     else:
         print_evaluation(evaluation, quiet=mode.quiet)
-    # Printed first: a disk that is full must not cost the figures.
+    # Printed first: a full disk must not lose the figures.
     if csv is not None:
         write_with_folders(csv, [_table(evaluation)])
     if plot is not None:
@@ -94,7 +94,7 @@ def command(
             print("eval.png is left out: it needs matplotlib (pip install matplotlib)", file=sys.stderr)
         if evaluation.recommended is not None and not mode.quiet:
             flags = f"--method best --layer best --output-dir {printable(str(folder))}"
-            print(f"`cam run` uses what was recommended with {flags}", file=sys.stderr)
+            print(f"`cam run` uses the recommendation with {flags}", file=sys.stderr)
     raise typer.Exit(evaluation.exit_code)
 
 
