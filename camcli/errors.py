@@ -115,6 +115,16 @@ class ImageError(CamError):
         self.message = message
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on an accelerator or on the host; torch has no one type for it."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+    )
+
+
+_OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")
+
+
 def printable(text: str, *, lines: bool = False) -> str:
     """The text with ``?`` for control characters and for bytes that are no character.
 

@@ -20,7 +20,8 @@ from camcli.errors import CamError, printable
 from camcli.images import Sources
 from camcli.pipeline.header import layer_fields, model_fields
 from camcli.pipeline.setup import Setup, prepare
-from camcli.pipeline.stream import Row, Summary, Watcher
+from camcli.pipeline.stream import Summary, Watcher
+from camcli.schemas.index import ImageRow
 
 _LINES = 20
 """Images that are printed one by one; the index lists all."""
@@ -70,7 +71,7 @@ class Printer(Watcher):
         with suppress(CamError, OSError):
             self.total = Sources(config.image_path, exclude=None, limit=config.limit).count()
 
-    def row(self, row: Row) -> None:
+    def row(self, row: ImageRow) -> None:
         self.done += 1
         if self.mode.quiet:
             return
@@ -155,7 +156,7 @@ class Printer(Watcher):
             discard_output(stream)
 
 
-def prediction(row: Row) -> str:
+def prediction(row: ImageRow) -> str:
     """``Egyptian cat 57.1 %``, and the label if it differs."""
     if not row["predictions"]:
         return "explained"
@@ -163,7 +164,7 @@ def prediction(row: Row) -> str:
     name = top["name"] if top["name"] is not None else f"class {top['index']}"
     chance = "" if top["probability"] is None else f"  {100 * top['probability']:.1f} %"
     label = row["label"]
-    wrong = f"  (label: {label['name'] or label['index']})" if row["correct"] is False else ""
+    wrong = f"  (label: {label['name'] or label['index']})" if label and row["correct"] is False else ""
     degenerate = {m["status"] for m in row["maps"]} - {"ok"}
     note = f"  [{', '.join(sorted(degenerate))} map]" if degenerate else ""
     return f"{name}{chance}{wrong}{note}"

@@ -8,7 +8,8 @@ import traceback
 from pathlib import Path
 from typing import TextIO
 
-from camcli.pipeline.isolation import described, is_out_of_memory
+from camcli.errors import is_out_of_memory
+from camcli.pipeline.isolation import describe_error
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -52,9 +53,9 @@ def describe_unexpected(error: Exception) -> str:
         named = f"{error.filename}: " if error.filename else ""
         return f"{named}{error.strerror or error}"
     if is_out_of_memory(error):
-        return f"memory ran out ({described(error)}). A smaller --batch-size or another --device may help."
+        return f"memory ran out ({describe_error(error)}). A smaller --batch-size or another --device may help."
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if _PACKAGE in Path(frame.filename).resolve().parents]
     place = ", ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in (*ours[-1:], *frames[-1:]))
-    what = described(error)
+    what = describe_error(error)
     return f"an unexpected error, which is a fault of cam: {what} (at {place}). Please report it with the command."

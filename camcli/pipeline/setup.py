@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -22,8 +21,9 @@ from camcli.layers import Layer, resolve_layers
 from camcli.methods import find_method
 from camcli.models import Model, load_model
 from camcli.pipeline.labels import Labeller
-from camcli.pipeline.targets import Slot, parse_target
+from camcli.pipeline.targets import TargetSpec, parse_target
 from camcli.render import Style
+from camcli.schemas.index import Header
 from camcli.speed import Tuning, cuda_batch, tuned
 
 _BATCH = {"cpu": 12, "mps": 16}
@@ -41,7 +41,7 @@ class Setup:
     model: Model
     layers: tuple[Layer, ...]
     explainer: Explainer
-    slots: tuple[Slot, ...]
+    targets: tuple[TargetSpec, ...]
     labeller: Labeller
     device: torch.device
     device_name: str
@@ -116,7 +116,7 @@ def needs_gradient(config: RunConfig) -> bool:
     return any(method.needs_gradients for method in methods)
 
 
-def prepare(config: RunConfig, recorded: Mapping[str, Any] | None = None, progress: Progress | None = None) -> Setup:
+def prepare(config: RunConfig, recorded: Header | None = None, progress: Progress | None = None) -> Setup:
     """Decide everything.
 
     Args:
@@ -129,7 +129,6 @@ def prepare(config: RunConfig, recorded: Mapping[str, Any] | None = None, progre
     """
     config, best = with_recommended(config)
     device = choose_device(config.device)
-    precision = choose_precision(config.precision, device)
     if config.csv and Path(config.csv).is_dir():
         raise ConfigError(f"--csv {config.csv}: a folder stands in its place. Name a file.")
     needs_gradient(config)  # a mistyped method: say so before a model is loaded
@@ -137,19 +136,32 @@ def prepare(config: RunConfig, recorded: Mapping[str, Any] | None = None, progre
     model = open_model(config, device)
     if best is not None:
         best.confirm(model.weights_sha256)
+    return setup_for(config, model, sources, recorded, progress)
+
+
+def setup_for(
+    config: RunConfig,
+    model: Model,
+    sources: Sources,
+    recorded: Header | None = None,
+    progress: Progress | None = None,
+) -> Setup:
+    """Decide everything that is left when model and inputs are there; see :func:`prepare`."""
+    device = model.device
+    precision = choose_precision(config.precision, device)
     earlier = recorded["config"] if recorded else {}
     with model.prepared():
         layers = tuple(resolve_layers(model, config.layer, config.layout, needs_gradient(config)))
         explainer = Explainer(model, layers, config.method, explain_options(config, precision), progress)
         batch_size = _batch_size(config, explainer, model, earlier.get("batch_size"))
-    slots = parse_target(config.target or "predicted", model.class_names, model.num_classes)
+    targets = parse_target(config.target or "predicted", model.class_names, model.num_classes)
     return Setup(
         config=config,
         sources=sources,
         model=model,
         layers=layers,
         explainer=explainer,
-        slots=slots,
+        targets=targets,
         labeller=Labeller(model.class_names, model.num_classes, sources.class_folders),
         device=device,
         device_name=device_name(device),

@@ -5,9 +5,9 @@
 
 The arrows are generators: the last one asks for a row, and each stage pulls what it needs from the one before, only
 as far ahead as its window allows. So memory does not grow with the number of images, results come out in the order
-of the inputs, and when no new path is taken (a signal, an error) the stream runs dry by itself. On an accelerator the
-model has a thread of its own, so that the device computes the next batch while this thread passes on the last one;
-and a CUDA device draws as well, a batch at once, before the threads encode and write.
+of the inputs, and when no new path is taken (a signal, an error) the stream ends after the images in flight. On an
+accelerator the model has a thread of its own, so that the device computes the next batch while this thread passes on
+the last one; and a CUDA device draws as well, a batch at once, before the threads encode and write.
 """
 
 from __future__ import annotations
@@ -19,27 +19,34 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from camcli.concurrency import Clock, Stop, give_way, in_order
+from camcli.concurrency import Clock, Stop, in_order, lower_priority
 from camcli.config.settings import RunConfig
 from camcli.errors import OutputError
 from camcli.images import Entry, pillow_limits, was_replaced
-from camcli.output import Ending, RunFolder, Status, artefacts_intact, open_run, read_header, write_csv, write_index
-from camcli.pipeline.batching import Explaining
-from camcli.pipeline.crash_guard import Probation
+from camcli.output import (
+    Ending,
+    FinalStatus,
+    RunFolder,
+    artefacts_intact,
+    open_run,
+    read_header,
+    write_csv,
+    write_index,
+)
+from camcli.pipeline.batching import BatchExplainer
+from camcli.pipeline.crash_guard import CrashQuarantine
 from camcli.pipeline.cuda_render import make_painter
 from camcli.pipeline.header import make_header, now
-from camcli.pipeline.items import Explanation, Failed, Loaded, held_bytes
+from camcli.pipeline.items import Explanation, Failed, Loaded, pixel_bytes
 from camcli.pipeline.loader import make_loader
 from camcli.pipeline.scale_sample import sample_limits
 from camcli.pipeline.setup import Setup, at_speed, prepare
 from camcli.pipeline.writer import Drawer
+from camcli.schemas.index import Header, ImageRow, Timing
 
 STAGES = ("decode", "preprocess", "model", "render", "encode", "write")
 NOT_REACHED = -1
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -55,11 +62,11 @@ class Summary:
         signal: the signal that interrupted the run.
     """
 
-    status: Status
+    status: FinalStatus
     run_dir: Path
     counts: dict[str, int]
     explained: int
-    timing: dict[str, Any]
+    timing: Timing
     signal: int | None = None
 
     @property
@@ -72,11 +79,11 @@ class Summary:
 
 
 class Watcher:
-    """Is told what happens; the command line prints it. This one says nothing."""
+    """Receives the events of a run; the command line prints them. This one ignores them."""
 
     def compiling(self) -> None: ...
     def ready(self, setup: Setup, notes: Sequence[str]) -> None: ...
-    def row(self, row: Row) -> None: ...
+    def row(self, row: ImageRow) -> None: ...
     def skipped(self, count: int) -> None: ...
     def inside(self, method: str, done: int, total: int) -> None: ...
 
@@ -90,7 +97,7 @@ def run(
 ) -> Summary:
     """Explain images into a run folder: what ``cam run`` does.
 
-    A folder of the same configuration is continued: what it holds already is not explained again.
+    A folder of the same configuration is continued: images that have a row there are not explained again.
 
     Raises:
         UsageError: something is wrong with the configuration; found before any image is explained.
@@ -120,17 +127,17 @@ class Stream:
         self.setup, self.folder, self.stop, self.watch, self.started = setup, folder, stop, watch, started
         self.clock = Clock(STAGES)
         self.explained = 0
-        self.ended: Status | None = None  # set when no further image is to be explained
+        self.ended: FinalStatus | None = None  # set when no further image is to be explained
         # Where the journal has the row of each image, by the image's position in the input: 8 bytes an image. Of a run
-        # that was not begun before, nothing: its rows are appended in the order of the input.
+        # that was not started before, nothing: its rows are appended in the order of the input.
         self.offsets = array("q")
 
-    def run(self, header: Row) -> Summary:
-        """Let it flow, then write the index, whatever happened."""
+    def run(self, header: Header) -> Summary:
+        """Run the stream, then write the index, whatever happened."""
         entries = self._entries()
         self.stop.flowing = True
         try:
-            self._flow(entries)
+            self._run_stream(entries)
         except BaseException as error:
             self.ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "aborted"
             # What stopped the run (a full disk, say) may stop the index too; the first error is the one to report.
@@ -139,49 +146,49 @@ class Stream:
             raise
         return self._finish(header, entries)
 
-    def _flow(self, entries: Iterator[Entry]) -> None:
+    def _run_stream(self, entries: Iterator[Entry]) -> None:
         setup, threads = self.setup, self.setup.workers
         load = make_loader(setup, self.clock)
         draw = Drawer(setup, self.folder.writer, self.clock)
         ahead = 2 * setup.batch_size + threads
-        in_flight = 2 * ahead + 4 * setup.batch_size  # two windows of threads, three batches explained, one gathered
-        probation = Probation(load.decode, in_flight if self.folder.abandoned else 0, lambda: self._ending)
+        in_flight = 2 * ahead + 4 * setup.batch_size  # two windows of threads, three batches explained, one incomplete
+        quarantine = CrashQuarantine(load.decode, in_flight if self.folder.abandoned else 0, lambda: self._is_ending)
         with (
-            ThreadPoolExecutor(threads, "load", give_way) as loaders,
-            ThreadPoolExecutor(threads, "draw", give_way) as drawers,
-            closing(probation.entries(entries)) as tried,
-            closing(in_order(loaders, probation.loading(load), tried, ahead, held_bytes)) as loaded,
-            closing(self._explained(loaded)) as explained,
-            closing(in_order(drawers, draw, explained, ahead, held_bytes)) as rows,
+            ThreadPoolExecutor(threads, "load", lower_priority) as loaders,
+            ThreadPoolExecutor(threads, "draw", lower_priority) as drawers,
+            closing(quarantine.test_entries(entries)) as tested,
+            closing(in_order(loaders, quarantine.wrap_loader(load), tested, ahead, pixel_bytes)) as loaded,
+            closing(self._explain(loaded)) as explained,
+            closing(in_order(drawers, draw, explained, ahead, pixel_bytes)) as rows,
         ):
             for entry, row in rows:
                 self._record(entry, row)
 
-    def _explained(self, loaded: Iterator[Loaded | Failed]) -> Generator[Explanation | Failed, None, None]:
-        explaining = Explaining(self.setup, self.clock)
-        # On a CPU the threads share the model's cores: others bring nothing.
+    def _explain(self, loaded: Iterator[Loaded | Failed]) -> Generator[Explanation | Failed, None, None]:
+        explainer = BatchExplainer(self.setup, self.clock)
+        # On a CPU the threads share the model's cores: a thread for the model is no faster.
         if self.setup.device.type == "cpu":
-            return explaining.stream(loaded, lambda: self._ending)
-        return explaining.stream_ahead(loaded, lambda: self._ending, make_painter(self.setup, self.clock) or list)
+            return explainer.stream(loaded, lambda: self._is_ending)
+        return explainer.stream_ahead(loaded, lambda: self._is_ending, make_painter(self.setup, self.clock) or list)
 
     @property
-    def _ending(self) -> bool:
+    def _is_ending(self) -> bool:
         return self.ended is not None or bool(self.stop)
 
     def _entries(self) -> Iterator[Entry]:
-        """The images that are still to be explained; what an earlier start finished is passed by."""
+        """The images that are still to be explained, without those that an earlier start finished."""
         for entry in self.setup.sources:
-            if self._ending and not self.folder.resumed:
+            if self._is_ending and not self.folder.resumed:
                 return
-            found = self._finished(entry) if self.folder.resumed else NOT_REACHED
-            self._note(entry, found)
-            if found != NOT_REACHED:
+            offset = self._finished_row(entry) if self.folder.resumed else NOT_REACHED
+            self._keep_offset(entry, offset)
+            if offset != NOT_REACHED:
                 self.watch.skipped(1)
-            elif not self._ending:
+            elif not self._is_ending:
                 yield entry
 
-    def _finished(self, entry: Entry) -> int:
-        """The journal's row of an image that need not be explained again."""
+    def _finished_row(self, entry: Entry) -> int:
+        """Where the journal has the row of an image that need not be explained again."""
         row = self.folder.journal.find(entry.source, entry.image)
         if row is None or (row.item["status"] == "failed" and self.setup.config.retry_failed):
             return NOT_REACHED
@@ -191,24 +198,24 @@ class Stream:
             return NOT_REACHED
         return row.offset
 
-    def _record(self, entry: Entry, row: Row) -> None:
-        self._note(entry, self.folder.journal.append(row))
+    def _record(self, entry: Entry, row: ImageRow) -> None:
+        self._keep_offset(entry, self.folder.journal.append(row))
         self.explained += 1
         self.watch.row(row)
         if row["status"] == "failed" and self.setup.config.fail_fast:
             self.ended = "aborted"
 
-    def _note(self, entry: Entry, offset: int) -> None:
+    def _keep_offset(self, entry: Entry, offset: int) -> None:
         if not self.folder.resumed:
             return
         while len(self.offsets) <= entry.ordinal:
             self.offsets.append(NOT_REACHED)
         self.offsets[entry.ordinal] = offset
 
-    def _finish(self, header: Row, entries: Iterator[Entry]) -> Summary:
+    def _finish(self, header: Header, entries: Iterator[Entry]) -> Summary:
         folder, setup, signal = self.folder, self.setup, self.stop.signal
         status = self.ended or ("interrupted" if signal is not None else "complete")
-        if self._ending and self.folder.resumed:  # what earlier starts finished belongs into the index all the same
+        if self._is_ending and self.folder.resumed:  # the index also has what earlier starts finished
             for _ in entries:
                 pass
         order = None
@@ -216,10 +223,10 @@ class Stream:
             order = folder.journal.compact(offset for offset in self.offsets if offset != NOT_REACHED)
         seconds = round(time.perf_counter() - self.started, 3)
         rate = round(self.explained / seconds, 3) if seconds else 0.0
-        timing = {"seconds": seconds, "images_per_second": rate, "stages": self.clock.seconds()}
+        timing: Timing = {"seconds": seconds, "images_per_second": rate, "stages": self.clock.seconds()}
         header = {**header, "started": folder.journal.header["started"]}
-        header["counts"] = {"passed_over": setup.sources.passed_over}
-        counts = write_index(folder.path, header, folder.journal, order, Ending(status, now(), timing))
+        ending = Ending(status, now(), timing, setup.sources.passed_over)
+        counts = write_index(folder.path, header, folder.journal, order, ending)
         if setup.config.csv:
             write_csv(setup.config.csv, folder.journal, order)
         return Summary(status, folder.path, asdict(counts), self.explained, timing, signal)
