@@ -33,7 +33,7 @@ def painted(mode: str, foreground: Any, background: Any) -> Image.Image:
 
 @pytest.mark.parametrize("kind", EXIF_FORMATS)
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation_is_turned_upright(tmp_path: Path, kind: str, orientation: int) -> None:
+def test_every_orientation_of_a_mask_is_turned_upright(tmp_path: Path, kind: str, orientation: int) -> None:
     large = Image.fromarray(np.kron(FOREGROUND, np.full((16, 16), 255)).astype(np.uint8))  # whole blocks of a JPEG
     method = UNDO[orientation]
     exif = Image.Exif()
