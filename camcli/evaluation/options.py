@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from camcli.errors import ConfigError
+from camcli.methods import METHODS
 from camcli.metrics import Metric, find_metrics
 from camcli.metrics.curve import STEPS
 
-CANDIDATES = ("gradcam", "gradcam++", "xgradcam", "hirescam", "layercam", "eigencam")
-"""What ``--recommend`` tries where no method but the default is named; they share one forward and backward pass."""
+CANDIDATES = tuple(method.key for method in METHODS.values() if method.candidate)
+"""What ``--recommend`` tries where no method but the default is named."""
 _FOR_RECOMMENDING = ("ins-del", "gridpg")
 
 

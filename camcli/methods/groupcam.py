@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from camcli.methods.base import Pass
+from camcli.methods.base import Method, Pass
 from camcli.methods.images import normalised, upsampled
 from camcli.methods.options import Option
 from camcli.methods.score import probabilities
@@ -61,3 +61,10 @@ def blurred(inputs: Tensor) -> Tensor:
     padded = F.pad(inputs, (half, half, half, half), mode="reflect")
     rows = F.conv2d(padded, kernel, groups=inputs.shape[1])
     return F.conv2d(rows, kernel.transpose(2, 3), groups=inputs.shape[1])
+
+
+METHOD = Method(
+    "groupcam", "Group-CAM", "Zhang 2021, arXiv:2103.13859",
+    "F+B+32F", groupcam, needs_gradients=True, signed=False, needs=("scoring",), options=OPTIONS,
+    cost_as_set="F+B+{groups}F",
+)  # fmt: skip

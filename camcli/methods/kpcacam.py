@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Pass
+from camcli.methods.base import Method, Pass
 from camcli.methods.eigen import in_double, signed
 
 
@@ -29,3 +29,6 @@ def kpcacam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
     scores = vectors[:, :, -1] * values[:, -1:].clamp(min=0).sqrt()
     found = torch.where(finite[:, None], signed(scores, in_double(a.abs().sum(1).flatten(1))), torch.nan)
     return found.reshape(len(a), *a.shape[2:]).to(a.device, torch.float32)
+
+
+METHOD = Method("kpcacam", "KPCA-CAM", "Karmani 2024, arXiv:2410.00267", "F", kpcacam, class_specific=False)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Pass
+from camcli.methods.base import Method, Pass
 from camcli.methods.images import normalised, upsampled
 from camcli.methods.options import Option
 from camcli.methods.score import probabilities
@@ -42,3 +42,9 @@ def opticam(p: Pass, options: Mapping[str, Any]) -> Tensor:
 
 def _mixed(u: Tensor, activations: Tensor) -> Tensor:
     return (torch.softmax(u, 1)[:, :, None, None] * activations).sum(1)
+
+
+METHOD = Method(
+    "opticam", "Opti-CAM", "Zhang 2023, arXiv:2301.07002",
+    "50(F+B)", opticam, needs=("scoring", "network gradient"), options=OPTIONS, cost_as_set="{steps}(F+B)",
+)  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Pass
+from camcli.methods.base import Method, Pass
 from camcli.methods.options import Option
 
 OPTIONS = (
@@ -52,3 +52,9 @@ def bumps(height: int, width: int, mask: str) -> Tensor:
         for j in range(width):
             made[i, j, i : i + 3, j : j + 3] = kernel
     return made[:, :, 1:-1, 1:-1].reshape(height * width, height, width)
+
+
+METHOD = Method(
+    "reciprocam", "Recipro-CAM", "Byun 2022, arXiv:2209.14074",
+    "F+n T", reciprocam, slots_together=True, needs=("tail",), options=OPTIONS,
+)  # fmt: skip

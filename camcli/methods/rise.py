@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from camcli.methods.base import Pass, generator
+from camcli.methods.base import Method, Pass, generator
 from camcli.methods.options import Option
 from camcli.methods.score import probabilities
 
@@ -73,3 +73,10 @@ def shifted(grids: Tensor, shifts: Tensor, size: tuple[int, int]) -> Tensor:
         mask[int(dy * height) :, int(dx * width) :][: size[0], : size[1]]
         for mask, (dy, dx) in zip(large, shifts.tolist(), strict=True)
     ])  # fmt: skip
+
+
+METHOD = Method(
+    "rise", "RISE", "Petsiuk 2018, arXiv:1806.07421",
+    "1000F", rise, signed=False, scope="network", slots_together=True, needs=("scoring",), options=OPTIONS,
+    cost_as_set="{masks}F",
+)  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Attention, Pass
+from camcli.methods.base import Attention, Method, Pass
 
 
 def rollout(p: Pass, _options: Mapping[str, Any]) -> Tensor:
@@ -31,3 +31,9 @@ def read_out(attention: Attention, *steps: Tensor) -> Tensor:
     for step in steps[1:]:
         relevance = step @ relevance
     return attention.on_grid(relevance[:, list(attention.readout)].mean(1))
+
+
+METHOD = Method(
+    "rollout", "attention rollout", "Abnar 2020, arXiv:2005.00928",
+    "F", rollout, class_specific=False, signed=False, scope="network", needs=("attention",),
+)  # fmt: skip

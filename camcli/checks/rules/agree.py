@@ -48,29 +48,20 @@ def run(context: Context) -> Result:
     return done.as_warning()
 
 
-def family(method: str) -> str:
-    """What a method works by; of unknown ones their own name."""
-    from camcli.methods import METHODS
-
-    known = METHODS.get(method)
-    if known is None:
-        return method
-    if "attention" in known.needs:
-        return "attention"
-    if {"tail", "scoring"} & set(known.needs):
-        return "changes"
-    if known.needs_gradients or known.class_specific:
-        return "gradients"
-    return "activations"
-
-
 def _pair(context: Context) -> tuple[MapKey, MapKey] | None:
     """The checked method and the first of another family; one that explains the class, where there is one."""
     if len({method for method, _ in context.run.keys}) < 2:
         return None
     from camcli.methods import METHODS  # loads torch, which most checks of a finished run do without
 
-    keys = [key for key in context.run.keys if family(key[0]) != family(context.key[0]) and key[0] != "randomcam"]
+    def family(key: MapKey) -> str:
+        method = METHODS.get(key[0])
+        return key[0] if method is None else method.family  # a method that this version does not have: its own family
+
+    def is_baseline(key: MapKey) -> bool:
+        return key[0] in METHODS and METHODS[key[0]].baseline
+
+    keys = [key for key in context.run.keys if family(key) != family(context.key) and not is_baseline(key)]
     keys.sort(key=lambda key: (key[0] not in METHODS or not METHODS[key[0]].class_specific, key[1] != context.key[1]))
     return (context.key, keys[0]) if keys else None
 
