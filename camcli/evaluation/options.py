@@ -13,7 +13,8 @@ from camcli.metrics.curve import STEPS
 
 CANDIDATES = tuple(method.key for method in METHODS.values() if method.candidate)
 """What ``--recommend`` tries where no method but the default is named."""
-_FOR_RECOMMENDING = ("ins-del", "gridpg")
+RANKED_BY, TIED_BY = "ins-del", "gridpg"
+"""The metrics that a recommendation is made from: the first, and the one that decides between equals."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class EvalOptions:
     """The flags of ``cam eval`` that ``cam run`` does not have.
 
     Attributes:
-        metrics: keys; none: the usual ones. ``all`` is every one.
+        metrics: keys; none: those by default. ``all`` is every one.
         steps: intervals of the deletion and insertion curves.
         baselines: whether the maps that know nothing of the model stand in the table.
         grid: images a side of a GridPG mosaic.
@@ -52,4 +53,4 @@ class EvalOptions:
     def chosen(self) -> tuple[Metric, ...]:
         """The metrics, in the order of the table; a recommendation brings those it is made from."""
         keys = {metric.key for metric in find_metrics(self.metrics)}
-        return find_metrics([*keys, *_FOR_RECOMMENDING] if self.recommend else list(keys))
+        return find_metrics([*keys, RANKED_BY, TIED_BY] if self.recommend else list(keys))

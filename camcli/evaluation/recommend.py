@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from camcli.evaluation.options import RANKED_BY, TIED_BY
 from camcli.evaluation.result import Comparison, Recommendation
 from camcli.evaluation.rows import Row
 from camcli.layers import report_layers
 from camcli.pipeline.setup import Setup
 from camcli.stats import Estimate
-
-RANKED_BY, TIED_BY = "ins-del", "gridpg"
 
 
 def finer_layer(setup: Setup) -> str | None:

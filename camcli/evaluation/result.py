@@ -7,13 +7,13 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from camcli.evaluation.rows import Row
 from camcli.metrics import Metric
-from camcli.metrics.win import win, would_win
 from camcli.stats import Estimate, difference, estimate
 
 SCHEMA = "camcli.evaluation/1"
@@ -149,14 +149,17 @@ class Evaluation:
         return text.getvalue()
 
 
-def with_wins(rows: Sequence[Row], values: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Win of every row from the drops that stand in its place: methods among themselves, each baseline against them."""
-    methods = np.stack([values[row.name]["win"][:, 0] for row in rows if not row.baseline])
-    among = iter(win(methods))
-    return {
-        row.name: (would_win(values[row.name]["win"][:, 0], methods) if row.baseline else next(among))[:, None]
-        for row in rows
-    }
+def among_rows(
+    metric: Metric, rows: Sequence[Row], values: Mapping[str, Mapping[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """The values of a metric that compares rows, (N, 1) by row name; nothing for another metric."""
+    if metric.across_rows is None:
+        return {}
+    methods = [row.name for row in rows if not row.baseline]
+    baselines = [row.name for row in rows if row.baseline]
+    own, theirs = ([values[name][metric.key][:, 0] for name in names] for names in (methods, baselines))
+    compared = metric.across_rows(np.array(own), np.array(theirs))
+    return {name: row[:, None] for name, row in zip([*methods, *baselines], chain(*compared), strict=True)}
 
 
 def figure(values: np.ndarray, metric: Metric, seed: int) -> Estimate:

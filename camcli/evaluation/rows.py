@@ -13,7 +13,7 @@ from torch import Tensor
 from camcli.explainer import Explainer
 from camcli.map_summary import map_status
 from camcli.methods import find_method
-from camcli.metrics import BASELINES, baseline
+from camcli.metrics.baselines import BASELINES, baseline
 from camcli.pipeline.isolation import is_out_of_memory
 from camcli.pipeline.items import Explanation
 from camcli.pipeline.setup import Setup, explain_options

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from camcli.metrics.base import Metric
+
 TOLERANCE, AT = 15.0, 224
 """How far off the object still counts, in pixels of an input whose shorter side is :data:`AT`; it scales with it."""
 
@@ -32,3 +34,9 @@ def _hit(heat: np.ndarray, region: np.ndarray) -> float:
     away = cv2.distanceTransform((~region).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     near = away <= TOLERANCE * min(heat.shape) / AT
     return float(near[heat == heat.max()].mean())
+
+
+METRIC = Metric(
+    "pointing", "Pointing game %", "Zhang 2018, arXiv:1608.00507", "regions", "Localisation",
+    lambda sample: pointing(sample.maps, sample.regions), factor=100,
+)  # fmt: skip

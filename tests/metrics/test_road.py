@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 from torch import Tensor
 
-from camcli.metrics import impute, pixel_ranks, road
-from camcli.metrics.impute import NOISE
+from camcli.metrics.impute import NOISE, impute
+from camcli.metrics.order import pixel_ranks
+from camcli.metrics.road import road
 
 from .standin import LinearScorer, classes, heats, inputs
 

@@ -65,7 +65,10 @@ def areas(
     """(N,) Insertion − Deletion of the maps, then of each of :data:`RIVALS`."""
     import torch
 
-    from camcli.metrics import baseline, blur, deletion, insertion
+    from camcli.metrics.baselines import baseline
+    from camcli.metrics.blur import blur
+    from camcli.metrics.deletion import deletion
+    from camcli.metrics.insertion import insertion
 
     found: list[list[float]] = [[] for _ in range(1 + len(RIVALS))]
     for i, raw in enumerate(raws):
