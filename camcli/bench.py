@@ -20,7 +20,8 @@ from camcli.device import choose_device, choose_precision, device_name
 from camcli.methods import find_method
 from camcli.models import Model
 from camcli.pipeline.setup import Setup, open_model
-from camcli.pipeline.stream import Row, Watcher, run
+from camcli.pipeline.stream import Watcher, run
+from camcli.schemas.index import ImageRow
 from camcli.speed import forward_rate
 
 PHOTOGRAPH = (375, 500)
@@ -186,7 +187,7 @@ class _Stopwatch(Watcher):
     def ready(self, setup: Setup, notes: Sequence[str]) -> None:
         self.began, self.workers = time.perf_counter(), setup.workers
 
-    def row(self, row: Row) -> None: ...
+    def row(self, row: ImageRow) -> None: ...
 
 
 def _end_to_end(config: RunConfig, watch: _Stopwatch, ceiling: float) -> EndToEnd:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import base64
 import math
 from functools import lru_cache
-from typing import Any, Literal
 
 import cv2
 import numpy as np
 
 from camcli.images import View
+from camcli.schemas.index import MapStatistics, MapStatus, NativeMap, RawStatistics
 
-MapStatus = Literal["ok", "zero", "constant", "nonfinite"]
 BAND = 0.1
 """Width of the border band, as a share of each side."""
 MAX_CELLS = 1024
@@ -34,14 +33,14 @@ def map_status(raw: np.ndarray) -> MapStatus:
     return "constant" if high - low < CONSTANT * max(high, -low) else "ok"
 
 
-def raw_statistics(raw: np.ndarray) -> dict[str, float | None]:
+def raw_statistics(raw: np.ndarray) -> RawStatistics:
     """Least, largest and mean raw value; null where the map is not finite."""
     if not np.isfinite(raw).all():
         return {"min": None, "max": None, "mean": None}
     return {"min": float(raw.min()), "max": float(raw.max()), "mean": float(raw.mean(dtype=np.float64))}
 
 
-def attention(raw: np.ndarray, view: View, size: tuple[int, int], model_size: tuple[int, int]) -> dict[str, Any]:
+def map_statistics(raw: np.ndarray, view: View, size: tuple[int, int], model_size: tuple[int, int]) -> MapStatistics:
     """Where the ReLU'd map has its mass, in upright original pixels.
 
     Args:
@@ -129,7 +128,7 @@ def _largest_component(hot: np.ndarray) -> tuple[int, int, int, int]:
     return left + x, top + y, width, height
 
 
-def native_copy(raw: np.ndarray) -> dict[str, Any] | None:
+def native_copy(raw: np.ndarray) -> NativeMap | None:
     """The raw signed map as base64 of little-endian float16, row-major; value = data × scale; None if not finite.
 
     Grids over :data:`MAX_CELLS` cells are area-averaged to fewer, keeping their proportions (``reduced``).
@@ -144,13 +143,13 @@ def native_copy(raw: np.ndarray) -> dict[str, Any] | None:
         raw = cv2.resize(np.ascontiguousarray(raw, dtype=np.float32), (w, h), interpolation=cv2.INTER_AREA)
     scale = float(np.abs(raw).max()) or 1.0
     data = (raw.astype(np.float64) / scale).astype("<f2").tobytes()
-    copy: dict[str, Any] = {"grid": [h, w], "scale": scale, "data": base64.b64encode(data).decode("ascii")}
+    copy: NativeMap = {"grid": [h, w], "scale": scale, "data": base64.b64encode(data).decode("ascii")}
     if reduced:
         copy["reduced"] = True
     return copy
 
 
-def read_native(native: dict[str, Any]) -> np.ndarray:
+def read_native(native: NativeMap) -> np.ndarray:
     """The map that :func:`native_copy` wrote: (h, w) float32."""
     data = np.frombuffer(base64.b64decode(native["data"]), dtype="<f2").astype(np.float32)
     return (data * np.float32(native["scale"])).reshape(native["grid"])

@@ -12,7 +12,15 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 from camcli.images import View
-from camcli.map_summary import attention, border_share, entropy, map_status, native_copy, raw_statistics, read_native
+from camcli.map_summary import (
+    border_share,
+    entropy,
+    map_statistics,
+    map_status,
+    native_copy,
+    raw_statistics,
+    read_native,
+)
 
 WHOLE = View(0, 0, 70, 70)
 
@@ -28,7 +36,7 @@ def test_status() -> None:
 
 def test_degenerate_maps_have_no_attention_and_stay_json() -> None:
     for raw in (np.full((7, 7), np.nan, np.float32), np.zeros((7, 7), np.float32)):
-        assert set(attention(raw, WHOLE, (70, 70), (224, 224)).values()) == {None}
+        assert set(map_statistics(raw, WHOLE, (70, 70), (224, 224)).values()) == {None}
     nan = np.full((7, 7), np.nan, np.float32)
     assert raw_statistics(nan) == {"min": None, "max": None, "mean": None}
     assert native_copy(nan) is None
@@ -77,7 +85,7 @@ def test_positions_are_in_upright_original_pixels() -> None:
     raw[2, 5] = 4.0
     raw[2, 6] = 1.0
     view = View(100, 50, 800, 400)  # 700 wide, 350 high: cells of 100 × 50
-    found = attention(raw, view, (1000, 500), (224, 224))
+    found = map_statistics(raw, view, (1000, 500), (224, 224))
     assert found["peak"] == [650, 175]
     assert found["centroid"] == [pytest.approx((4 * 650 + 750) / 5, abs=0.01), 175]
     p = [0.8, 0.2]
@@ -94,7 +102,7 @@ def test_the_box_is_of_the_largest_component() -> None:
     raw = np.zeros((14, 14), np.float32)
     raw[1, 1] = 1.0
     raw[8:12, 8:12] = 0.9
-    x0, y0, x1, y1 = attention(raw, View(0, 0, 140, 140), (140, 140), (140, 140))["box"]
+    x0, y0, x1, y1 = map_statistics(raw, View(0, 0, 140, 140), (140, 140), (140, 140))["box"]
     assert (x0, y0) == (pytest.approx(80, abs=2), pytest.approx(80, abs=2))
     assert (x1, y1) == (pytest.approx(120, abs=2), pytest.approx(120, abs=2))
 
@@ -112,14 +120,14 @@ def test_the_box_is_that_of_labelling_every_pixel(seed: int) -> None:
     labels, _ = ndimage.label(raw >= 0.5 * raw.max(), structure=np.ones((3, 3)))
     largest = 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
     rows, columns = ndimage.find_objects(labels)[largest - 1]
-    found = attention(raw, View(0, 0, 60, 40), (60, 40), (40, 60))["box"]
+    found = map_statistics(raw, View(0, 0, 60, 40), (60, 40), (40, 60))["box"]
     assert found == [columns.start, rows.start, columns.stop, rows.stop]
 
 
 def test_positions_are_clipped_to_the_image() -> None:
     raw = np.zeros((2, 2), np.float32)
     raw[0, 0] = 1.0
-    found = attention(raw, View(-100, -100, 200, 200), (100, 100), (64, 64))
+    found = map_statistics(raw, View(-100, -100, 200, 200), (100, 100), (64, 64))
     assert found["peak"] == [0, 0]
 
 

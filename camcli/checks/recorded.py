@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from camcli.errors import SourceError
 from camcli.images import View
 from camcli.map_summary import read_native
 from camcli.output import INDEX_NAME, JOURNAL_NAME, SCHEMA, true_name
+from camcli.schemas.index import Header, ImageRow, MapRow
 
 _ITEMS = '"items": ['
 
@@ -94,7 +95,7 @@ class Recorded:
     """
 
     path: Path
-    header: Mapping[str, Any]
+    header: Header
     images: list[Seen]
     failed: int
     statuses: Counter[str] = field(default_factory=Counter)
@@ -135,7 +136,7 @@ def read_run(path: str | Path) -> Recorded:
     return Recorded(folder, run.header, run.images, failed, run.statuses, run.degenerate)
 
 
-def _opened(folder: Path, file: Any) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
+def _opened(folder: Path, file: Any) -> tuple[Header, Iterator[ImageRow]]:
     """The header, and the items one by one where the index has the form we write: a field a line, an item a line."""
     lines: list[str] = []
     for line in file:
@@ -147,20 +148,20 @@ def _opened(folder: Path, file: Any) -> tuple[dict[str, Any], Iterator[dict[str,
     return _checked(folder, document), iter(document.pop("items"))
 
 
-def _by_line(file: Any) -> Iterator[dict[str, Any]]:
+def _by_line(file: Any) -> Iterator[ImageRow]:
     for line in file:
         if (text := line.strip().rstrip(",")).startswith("{"):
             yield json.loads(text)
 
 
-def _checked(folder: Path, header: Any) -> dict[str, Any]:
+def _checked(folder: Path, header: Any) -> Header:
     if not isinstance(header, dict) or header.get("schema") != SCHEMA:
         found = header.get("schema") if isinstance(header, dict) else None
         raise SourceError(f"{folder / INDEX_NAME} follows {found}; this version of cam reads {SCHEMA}.")
-    return header
+    return cast(Header, header)
 
 
-def _take(run: Recorded, item: Mapping[str, Any]) -> bool:
+def _take(run: Recorded, item: ImageRow) -> bool:
     if item["status"] != "ok":
         return False
     heats: dict[MapKey, Heat] = {}
@@ -171,7 +172,7 @@ def _take(run: Recorded, item: Mapping[str, Any]) -> bool:
         layer = row["layer"]
         key = row["method"], "+".join(layer) if isinstance(layer, list) else layer or ""
         heats.setdefault(key, _heat(row))
-    top = item["predictions"][0] if item["predictions"] else {}
+    top = item["predictions"][0] if item["predictions"] else None
     label = item["label"]
     seen = Seen(
         image=item["image"],
@@ -180,9 +181,9 @@ def _take(run: Recorded, item: Mapping[str, Any]) -> bool:
         sha256=item["sha256"],
         label=None if label is None else label["name"] or str(label["index"]),
         correct=item["correct"],
-        predicted=top.get("index"),
-        predicted_name=top.get("name"),
-        probability=top.get("probability"),
+        predicted=top["index"] if top else None,
+        predicted_name=top["name"] if top else None,
+        probability=top["probability"] if top else None,
         view=View(*item["view"]),
         size=(item["width"], item["height"]),
         heats=heats,
@@ -191,8 +192,7 @@ def _take(run: Recorded, item: Mapping[str, Any]) -> bool:
     return True
 
 
-def _heat(row: Mapping[str, Any]) -> Heat:
-    native, target = row.get("native"), row["target"] or {}
+def _heat(row: MapRow) -> Heat:
+    native, target = row["native"], row["target"]
     kept = None if native is None else read_native({**native, "scale": 1.0}).astype(np.float16)
-    files = row.get("files") or {}
-    return Heat(row["status"], kept, target.get("index"), target.get("name"), files.get("overlay"))
+    return Heat(row["status"], kept, target and target["index"], target and target["name"], row["files"]["overlay"])

@@ -19,7 +19,8 @@ from camcli.errors import CamError
 from camcli.images import Sources
 from camcli.pipeline.header import layer_fields, model_fields
 from camcli.pipeline.setup import Setup, prepare
-from camcli.pipeline.stream import Row, Summary, Watcher
+from camcli.pipeline.stream import Summary, Watcher
+from camcli.schemas.index import ImageRow
 
 _LINES = 20
 """So many images are named one by one; the index has them all."""
@@ -69,7 +70,7 @@ class Printer(Watcher):
         with suppress(CamError, OSError):
             self.total = Sources(config.image_path, exclude=None, limit=config.limit).count()
 
-    def row(self, row: Row) -> None:
+    def row(self, row: ImageRow) -> None:
         self.done += 1
         if self.talk.quiet:
             return
@@ -151,7 +152,7 @@ class Printer(Watcher):
             nobody_listens(stream)
 
 
-def prediction(row: Row) -> str:
+def prediction(row: ImageRow) -> str:
     """``Egyptian cat 57.1 %``, and the label where it is another."""
     if not row["predictions"]:
         return "explained"
@@ -159,7 +160,7 @@ def prediction(row: Row) -> str:
     name = top["name"] if top["name"] is not None else f"class {top['index']}"
     chance = "" if top["probability"] is None else f"  {100 * top['probability']:.1f} %"
     label = row["label"]
-    wrong = f"  (label: {label['name'] or label['index']})" if row["correct"] is False else ""
+    wrong = f"  (label: {label['name'] or label['index']})" if label and row["correct"] is False else ""
     degenerate = {m["status"] for m in row["maps"]} - {"ok"}
     note = f"  [{', '.join(sorted(degenerate))} map]" if degenerate else ""
     return f"{name}{chance}{wrong}{note}"

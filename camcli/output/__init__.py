@@ -8,12 +8,12 @@ from camcli.output.artefacts import ArtefactWriter, artefacts_intact
 from camcli.output.atomic import naming_os_errors, write_atomically
 from camcli.output.csv_table import COLUMNS, write_csv
 from camcli.output.header import INDEX_NAME, JOURNAL_NAME, SCHEMA, read_header
-from camcli.output.index import Counts, Ending, Status, write_index
+from camcli.output.index import Counts, Ending, FinalStatus, write_index
 from camcli.output.journal import Journal
 from camcli.output.jsontext import name_fields, printable, strict_json, true_name
 from camcli.output.lock import RunLock
 from camcli.output.names import EXTENSIONS, FOLDERS, artefact_path
-from camcli.output.row_keys import Row
+from camcli.output.row_keys import JournalRow
 from camcli.output.run_folder import RunFolder, open_run
 
 __all__ = [
@@ -26,11 +26,11 @@ __all__ = [
     "ArtefactWriter",
     "Counts",
     "Ending",
+    "FinalStatus",
     "Journal",
-    "Row",
+    "JournalRow",
     "RunFolder",
     "RunLock",
-    "Status",
     "artefact_path",
     "artefacts_intact",
     "name_fields",

@@ -6,10 +6,10 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from camcli.errors import OutputError
 from camcli.output.atomic import naming_os_errors, sync_folder, write_atomically
+from camcli.schemas.index import ImageRow
 
 _FOLDERS_REMEMBERED = 4096
 
@@ -69,7 +69,7 @@ class ArtefactWriter:
         self._made.add(folder)
 
 
-def artefacts_intact(run_dir: str | Path, item: Mapping[str, Any]) -> bool:
+def artefacts_intact(run_dir: str | Path, item: ImageRow) -> bool:
     """Whether every artefact of an index item is there with the size that was recorded (``sizes``)."""
     sizes: Mapping[str, int] = item.get("sizes") or {}
     named = {path for one in item["maps"] for path in one["files"].values() if path is not None}

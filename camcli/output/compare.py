@@ -8,6 +8,7 @@ from itertools import takewhile
 from typing import Any
 
 from camcli.output.jsontext import strict_json
+from camcli.schemas.index import Header
 
 _SECTIONS = ("config", "model", "layers", "methods")
 
@@ -24,13 +25,13 @@ _LONGEST_VALUE = 88
 _CONTEXT = 12
 
 
-def is_same_run(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+def is_same_run(recorded: Header, asked: Header) -> bool:
     """Whether a run folder can be continued: the same fingerprints, and the same list of sources."""
     before, now = _plain(recorded), _plain(asked)
     return _identity(before) == _identity(now)
 
 
-def differences(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+def differences(recorded: Header, asked: Header) -> list[str]:
     """One line for each setting that differs, ``config.method: "gradcam" → "layercam"``; at least one.
 
     Meant for headers for which :func:`is_same_run` is False.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,7 +19,8 @@ from camcli.output.atomic import naming_os_errors, write_atomically
 from camcli.output.index import damaged
 from camcli.output.journal import Journal
 from camcli.output.names import FOLDERS
-from camcli.output.row_keys import parsed
+from camcli.output.row_keys import parse_row
+from camcli.schemas.index import ImageRow, MapRow
 
 _IMAGE_COLUMNS = {
     "image": ("image",),
@@ -95,11 +96,12 @@ def _lines(journal: Journal, order: Iterable[int] | None) -> Iterator[bytes]:
     table.writerow(COLUMNS)
     yield _taken(buffer)
     for offset, line in journal.lines(order):
-        item = parsed(line)
+        item = parse_row(line)
         if item is None:
             raise damaged(offset)
         of_image = [_cell(item, place) for place in _IMAGE_COLUMNS.values()]
-        for one in item["maps"] or [{}]:
+        maps: list[MapRow] | list[None] = item["maps"] or [None]
+        for one in maps:
             table.writerow(of_image + [_cell(one, place) for place in _MAP_COLUMNS.values()])
         yield _taken(buffer)
 
@@ -111,7 +113,7 @@ def _taken(buffer: io.StringIO) -> bytes:
     return text.encode("utf-8")
 
 
-def _cell(item: Mapping[str, Any], place: tuple[str | int, ...]) -> Any:
+def _cell(item: ImageRow | MapRow | None, place: tuple[str | int, ...]) -> Any:
     value: Any = item
     for step in place:
         if isinstance(step, int):

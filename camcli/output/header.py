@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from camcli.errors import ResumeError
 from camcli.output.atomic import naming_os_errors
+from camcli.schemas.index import Header
 
 JOURNAL_NAME = "index.jsonl"
 INDEX_NAME = "index.json"
@@ -27,19 +27,19 @@ _OURS = b'{"schema": "camcli.index/'
 _LONGEST_LINE = 1 << 26
 
 
-def header_fields(header: Mapping[str, Any], **changed: Any) -> dict[str, Any]:
+def header_fields(header: Header, **changed: Any) -> Header:
     """The top-level fields of the index without ``items``, complete and in their order; unknown ones come last."""
-    fields = {**header, "schema": SCHEMA, **changed}
+    fields: dict[str, Any] = {**header, "schema": SCHEMA, **changed}
     fields.pop("items", None)
-    return {key: fields.get(key) for key in HEADER_KEYS} | fields
+    return cast(Header, {key: fields.get(key) for key in HEADER_KEYS} | fields)
 
 
-def journal_header(header: Mapping[str, Any]) -> dict[str, Any]:
+def journal_header(header: Header) -> Header:
     """The fields as they stand in a journal: of a run that has not ended."""
     return header_fields(header, status="running", finished=None, counts=None, timing=None)
 
 
-def read_header(run_dir: str | Path) -> dict[str, Any] | None:
+def read_header(run_dir: str | Path) -> Header | None:
     """The recorded header of a run folder, or None where no run has begun in it.
 
     It is the journal's; where that is lost, the one of ``index.json``.
@@ -51,7 +51,7 @@ def read_header(run_dir: str | Path) -> dict[str, Any] | None:
     return read_journal_header(run_dir) or _read_index_header(Path(run_dir) / INDEX_NAME)
 
 
-def read_journal_header(run_dir: str | Path) -> dict[str, Any] | None:
+def read_journal_header(run_dir: str | Path) -> Header | None:
     """The header line of a run folder's journal, or None where there is none that is whole; raises as read_header."""
     path = Path(run_dir) / JOURNAL_NAME
     with naming_os_errors(path, "read"):
@@ -67,7 +67,7 @@ def read_journal_header(run_dir: str | Path) -> dict[str, Any] | None:
     return _checked(line, path)
 
 
-def _read_index_header(path: Path) -> dict[str, Any] | None:
+def _read_index_header(path: Path) -> Header | None:
     lines = []
     with naming_os_errors(path, "read"):
         try:
@@ -84,7 +84,7 @@ def _read_index_header(path: Path) -> dict[str, Any] | None:
 _MOST_LINES = 1000  # far more top-level fields than there will ever be; a foreign index.json may have millions
 
 
-def _checked(text: bytes, path: Path) -> dict[str, Any]:
+def _checked(text: bytes, path: Path) -> Header:
     try:
         header = json.loads(text)
     except ValueError:
@@ -96,4 +96,4 @@ def _checked(text: bytes, path: Path) -> dict[str, Any]:
         raise ResumeError(
             f"{path} follows {header['schema']}; this version of cam knows {SCHEMA}. Choose another --output-dir."
         )
-    return header
+    return cast(Header, header)

@@ -6,16 +6,17 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from camcli.errors import OutputError
 from camcli.output.atomic import write_atomically
 from camcli.output.header import INDEX_NAME, ITEMS_BEGIN, header_fields
 from camcli.output.journal import Journal
 from camcli.output.jsontext import strict_json
-from camcli.output.row_keys import parsed
+from camcli.output.row_keys import parse_row
+from camcli.schemas.index import Header, ImageRow, Timing
 
-Status = Literal["complete", "interrupted", "aborted"]
+FinalStatus = Literal["complete", "interrupted", "aborted"]
 
 
 @dataclass
@@ -29,9 +30,9 @@ class Counts:
     degenerate_maps: int = 0  # of a status other than "ok"
     labelled: int = 0
     correct: int = 0
-    passed_over: int = 0  # files in folders without the extension of an image; the sources know it, no item does
+    passed_over: int = 0
 
-    def add(self, item: Mapping[str, Any]) -> None:
+    def add(self, item: ImageRow) -> None:
         """Count one item of the index."""
         self.images += 1
         self.ok += item["status"] == "ok"
@@ -49,22 +50,22 @@ class Ending:
     Attributes:
         status: whether all inputs are in the index, or what kept them out.
         finished: the time of the end, ISO 8601 in UTC.
+        passed_over: files in folders without the extension of an image; no item knows of them.
         timing: ``seconds``, ``images_per_second`` and ``stages`` (busy seconds of each stage).
     """
 
-    status: Status
+    status: FinalStatus
     finished: str
-    timing: Mapping[str, Any]
+    timing: Timing
+    passed_over: int = 0
 
 
 def write_index(
     run_dir: str | Path,
-    header: Mapping[str, Any],
+    header: Header,
     journal: Journal,
     order: Iterable[int] | None,
     ending: Ending,
-    *,
-    counts: Counts | None = None,
 ) -> Counts:
     """Write ``index.json``: as a stream, so that its size does not matter, and atomically.
 
@@ -74,8 +75,6 @@ def write_index(
         journal: where the rows are.
         order: the offsets of the items' rows, in input order; None: the journal's rows as they stand.
         ending: how the run ended.
-        counts: the counts of exactly these items, where they are known; otherwise they are made here, by reading
-            the rows once more (``passed_over`` is then the header's, or 0).
 
     Returns:
         The counts that were written.
@@ -86,17 +85,15 @@ def write_index(
     """
     # 8 bytes an item; the order may be a generator and is needed twice.
     offsets = None if order is None else array("q", order)
-    if counts is None:
-        passed_over = (header.get("counts") or {}).get("passed_over", 0)
-        counts = _counted(journal, offsets, passed_over)
+    counts = _counted(journal, offsets, ending.passed_over)
     top = header_fields(
-        header, status=ending.status, finished=ending.finished, counts=asdict(counts), timing=dict(ending.timing)
+        header, status=ending.status, finished=ending.finished, counts=asdict(counts), timing=ending.timing
     )
     write_atomically(Path(run_dir) / INDEX_NAME, _document(top, journal, offsets), durable=journal.durable)
     return counts
 
 
-def _document(top: Mapping[str, Any], journal: Journal, offsets: Iterable[int] | None) -> Iterator[bytes]:
+def _document(top: Mapping[str, object], journal: Journal, offsets: Iterable[int] | None) -> Iterator[bytes]:
     """One top-level field a line, then one item a line: readable, and easy to compare."""
     before = b"{"
     for key, value in top.items():
@@ -115,7 +112,7 @@ def _document(top: Mapping[str, Any], journal: Journal, offsets: Iterable[int] |
 def _counted(journal: Journal, offsets: Iterable[int] | None, passed_over: int) -> Counts:
     counts = Counts(passed_over=passed_over)
     for offset, line in journal.lines(offsets):
-        item = parsed(line)
+        item = parse_row(line)
         if item is None:
             raise damaged(offset)
         counts.add(item)

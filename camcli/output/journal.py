@@ -17,9 +17,9 @@ import json
 import os
 import threading
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -27,7 +27,8 @@ from camcli.output.atomic import PORTABLE_FLAGS, naming_os_errors, write_atomica
 from camcli.output.header import JOURNAL_NAME, journal_header, read_journal_header
 from camcli.output.jsontext import strict_json
 from camcli.output.offsets import OffsetTable
-from camcli.output.row_keys import Row, is_named, key_of, key_of_line, names_of, parsed
+from camcli.output.row_keys import JournalRow, is_named, key_of, key_of_line, names_of, parse_row
+from camcli.schemas.index import Header, ImageRow
 
 _READ_AT_ONCE = 1 << 14
 
@@ -36,11 +37,11 @@ class Journal:
     """An open journal. :meth:`append`, :meth:`find` and :meth:`read_at` may be called from several threads.
 
     Attributes:
-        header: the header line, parsed.
+        header: the header line, parse_row.
         durable: whether every append waits for the disk.
     """
 
-    def __init__(self, path: Path, header: dict[str, Any], durable: bool) -> None:
+    def __init__(self, path: Path, header: Header, durable: bool) -> None:
         self.header = header
         self.durable = durable
         self._path = path
@@ -53,7 +54,7 @@ class Journal:
         self._open()
 
     @classmethod
-    def open(cls, run_dir: str | Path, header: Mapping[str, Any], *, durable: bool = False) -> Self:
+    def open(cls, run_dir: str | Path, header: Header, *, durable: bool = False) -> Self:
         """Continue the journal of a run folder, its torn tail cut off, or begin one with the given header.
 
         Args:
@@ -73,7 +74,7 @@ class Journal:
             found = json.loads(line)
         return cls(path, found, durable)
 
-    def append(self, item: Mapping[str, Any]) -> int:
+    def append(self, item: ImageRow) -> int:
         """Add the row of one image, after all its artefacts are in place.
 
         Args:
@@ -106,7 +107,7 @@ class Journal:
             self._lines += 1
         return offset
 
-    def find(self, source: str, image: str) -> Row | None:
+    def find(self, source: str, image: str) -> JournalRow | None:
         """The row of an image by its true name, or None where it has none that can be read.
 
         Raises OutputError where the journal cannot be read.
@@ -116,9 +117,9 @@ class Journal:
             offset = self._known().get(key_of(names))
         if offset is None:
             return None
-        item = parsed(self.read_at(offset))
+        item = parse_row(self.read_at(offset))
         # A line that was damaged after it was written counts as missing; so does another key of equal hash.
-        return Row(offset, item) if item is not None and is_named(item, names) else None
+        return JournalRow(offset, item) if item is not None and is_named(item, names) else None
 
     def read_at(self, offset: int) -> bytes:
         """The line that begins at an offset, without its newline. Raises OutputError where it cannot be read."""

@@ -7,10 +7,11 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from camcli.output.jsontext import name_bytes, name_fields
 from camcli.output.offsets import key_hash
+from camcli.schemas.index import ImageNames, ImageRow
 
 _NAME_KEYS = ("image", "image_b64", "source", "source_b64")
 
@@ -22,23 +23,24 @@ _NAMES_FIRST = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One finished image: its item of the index, and where its line stands in the journal."""
+class JournalRow:
+    """One finished image: its row, and where its line stands in the journal."""
 
     offset: int
-    item: dict[str, Any]
+    item: ImageRow
 
 
-def names_of(item: Mapping[str, Any]) -> dict[str, str]:
+def names_of(item: ImageNames) -> dict[str, str]:
     """The names of an item (``image``, ``source``, and the bytes of those that are not UTF-8), in their order."""
+    fields: Mapping[str, Any] = item
     names: dict[str, str] = {}
     for key in ("image", "source"):
         encoded = f"{key}_b64"
-        names |= {key: item[key], encoded: item[encoded]} if encoded in item else name_fields(item[key], key)
+        names |= {key: fields[key], encoded: fields[encoded]} if encoded in fields else name_fields(fields[key], key)
     return names
 
 
-def is_named(item: Mapping[str, Any], names: Mapping[str, str]) -> bool:
+def is_named(item: ImageNames, names: Mapping[str, str]) -> bool:
     """Whether an item, as it was read, has exactly these names."""
     return all(item.get(key) == names.get(key) for key in _NAME_KEYS)
 
@@ -63,13 +65,13 @@ def key_of_line(line: bytes) -> int | None:
         return None
 
 
-def parsed(line: bytes) -> dict[str, Any] | None:
-    """A line of the journal as an item, or None where it is damaged."""
+def parse_row(line: bytes) -> ImageRow | None:
+    """A line of the journal as a row, or None where it is damaged."""
     try:
         item = json.loads(line)
     except ValueError:
         return None
-    return item if isinstance(item, dict) else None
+    return cast(ImageRow, item) if isinstance(item, dict) else None
 
 
 def _true_bytes(shown: str, encoded: str | None) -> bytes:

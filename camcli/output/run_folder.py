@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from camcli.errors import ResumeError
 from camcli.output.artefacts import ArtefactWriter
@@ -17,6 +17,7 @@ from camcli.output.header import INDEX_NAME, JOURNAL_NAME, read_header
 from camcli.output.journal import Journal
 from camcli.output.lock import RunLock
 from camcli.output.names import EXTENSIONS, FOLDERS
+from camcli.schemas.index import Header
 
 _MOST_DIFFERENCES = 12
 
@@ -56,7 +57,7 @@ class RunFolder:
 
 def open_run(
     run_dir: str | Path,
-    header: Mapping[str, Any],
+    header: Header,
     *,
     resume: bool = True,
     overwrite: bool = False,
@@ -104,7 +105,7 @@ def open_run(
     return RunFolder(path, journal, ArtefactWriter(path, durable), resumed, abandoned, tuple(notes), lock)
 
 
-def _check_resumable(path: Path, recorded: Mapping[str, Any], asked: Mapping[str, Any], resume: bool) -> None:
+def _check_resumable(path: Path, recorded: Header, asked: Header, resume: bool) -> None:
     way_out = "Choose another --output-dir, or replace what is there with --overwrite."
     if not resume:
         raise ResumeError(f"{path} holds a run already, and --no-resume forbids to continue it. {way_out}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from camcli._version import __version__
 from camcli.output import SCHEMA
+from camcli.schemas.index import Environment, Header, LayerFields, ModelFields
 
 if TYPE_CHECKING:
     from camcli.pipeline.setup import Setup
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _READING = ("path", "layout", "grid", "prefix_tokens")
 
 
-def make_header(setup: Setup, command: Sequence[str]) -> dict[str, Any]:
+def make_header(setup: Setup, command: Sequence[str]) -> Header:
     """All top-level fields of the index but the items, as they stand when the run starts."""
     return {
         "schema": SCHEMA,
@@ -36,6 +37,8 @@ def make_header(setup: Setup, command: Sequence[str]) -> dict[str, Any]:
         "layers": layer_fields(setup),
         "methods": list(setup.config.method),
         "environment": environment(setup),
+        "counts": None,
+        "timing": None,
     }
 
 
@@ -70,7 +73,7 @@ def _decides_maps(setup: Setup) -> dict[str, Any]:
         "preprocessing": setup.model.preprocessing.description,
         "mean": list(setup.model.preprocessing.mean),
         "std": list(setup.model.preprocessing.std),
-        "layers": [[layer[key] for key in _READING] for layer in layer_fields(setup)],
+        "layers": [[dict(layer)[key] for key in _READING] for layer in layer_fields(setup)],
         "methods": list(config.method),
         "options": sorted(config.option),
         "target": config.target or "predicted",
@@ -106,7 +109,7 @@ def _limits(setup: Setup) -> dict[str, list[float]] | None:
     return {method: list(limits) for method, limits in setup.limits.items()} or None
 
 
-def model_fields(setup: Setup) -> dict[str, Any]:
+def model_fields(setup: Setup) -> ModelFields:
     """The ``model`` object of the index."""
     model, pre = setup.model, setup.model.preprocessing
     return {
@@ -122,7 +125,7 @@ def model_fields(setup: Setup) -> dict[str, Any]:
     }
 
 
-def layer_fields(setup: Setup) -> list[dict[str, Any]]:
+def layer_fields(setup: Setup) -> list[LayerFields]:
     """The ``layers`` list of the index."""
     return [
         {
@@ -139,7 +142,7 @@ def layer_fields(setup: Setup) -> list[dict[str, Any]]:
     ]
 
 
-def environment(setup: Setup) -> dict[str, Any]:
+def environment(setup: Setup) -> Environment:
     """Versions and the device, for whoever wants the same result again."""
     return {
         "python": platform.python_version(),

@@ -11,9 +11,10 @@ import numpy as np
 
 from camcli.errors import ImageError
 from camcli.images import Entry, View
-from camcli.map_summary import attention, map_status, native_copy, raw_statistics
+from camcli.map_summary import map_statistics, map_status, native_copy, raw_statistics
 from camcli.pipeline.targets import Names, Slot, highest
 from camcli.render import Canvas
+from camcli.schemas.index import ExplainedRow, FailedRow, MapRow, ScoredClass
 
 
 @dataclass(frozen=True)
@@ -104,37 +105,48 @@ def class_name(index: int, names: Names | None) -> str | None:
     return names.names[index] if names is not None and index < len(names.names) else None
 
 
-def failed_row(failed: Failed) -> dict[str, Any]:
+def failed_row(failed: Failed) -> FailedRow:
     """The row of an image that could not be explained; every key is there, null or empty."""
     facts = failed.facts
     return {
-        **_identity(failed.entry, facts),
+        "image": failed.entry.image,
+        "source": failed.entry.source,
+        "bytes": facts.bytes if facts else None,
+        "sha256": facts.sha256 if facts else None,
         "status": "failed",
         "error": {"kind": failed.error.kind, "message": failed.error.message},
-        **_form(facts),
+        "width": facts.width if facts else None,
+        "height": facts.height if facts else None,
+        "format": facts.format if facts else None,
+        "frames": facts.frames if facts else None,
+        "notes": list(facts.notes) if facts else [],
         "label": None, "correct": None, "predictions": [], "view": None, "maps": [], "sizes": {},
     }  # fmt: skip
 
 
-def explained_row(
-    explanation: Explanation, map_rows: list[dict[str, Any]], names: Names | None, topk: int
-) -> dict[str, Any]:
-    """The row of an explained image."""
-    loaded = explanation.loaded
+def explained_row(explanation: Explanation, map_rows: list[MapRow], names: Names | None, topk: int) -> ExplainedRow:
+    """The row of an explained image; ``sizes`` are filled in when its artefacts are written."""
+    loaded, facts = explanation.loaded, explanation.loaded.facts
     top = highest(explanation.logits, topk)
     label = loaded.label
-    form = _form(loaded.facts)
-    form["notes"] = [*form["notes"], *explanation.notes]
     return {
-        **_identity(loaded.entry, loaded.facts),
+        "image": loaded.entry.image,
+        "source": loaded.entry.source,
+        "bytes": facts.bytes,
+        "sha256": facts.sha256,
         "status": "ok",
         "error": None,
-        **form,
+        "width": facts.width,
+        "height": facts.height,
+        "format": facts.format,
+        "frames": facts.frames,
+        "notes": [*facts.notes, *explanation.notes],
         "label": None if label is None else {"index": label, "name": class_name(label, names)},
         "correct": None if label is None or not len(top) else bool(top[0] == label),
         "predictions": [_scored(int(index), explanation, names) for index in top],
         "view": [round(v, 3) for v in (loaded.view.x0, loaded.view.y0, loaded.view.x1, loaded.view.y1)],
         "maps": map_rows,
+        "sizes": {},
     }
 
 
@@ -144,7 +156,7 @@ def map_row(
     files: dict[str, str | None],
     names: Names | None,
     model_size: tuple[int, int],
-) -> dict[str, Any]:
+) -> MapRow:
     """The row of one map of an image."""
     loaded = explanation.loaded
     size = (loaded.facts.width, loaded.facts.height)
@@ -156,34 +168,13 @@ def map_row(
         "target": None if scored is None or target is None else {**scored, "chosen_by": target.chosen_by},
         "status": map_status(class_map.raw),
         "raw": raw_statistics(class_map.raw),
-        "attention": attention(class_map.raw, loaded.view, size, model_size),
+        "attention": map_statistics(class_map.raw, loaded.view, size, model_size),
         "native": native_copy(class_map.raw),
         "files": files,
     }
 
 
-def _identity(entry: Entry, facts: Facts | None) -> dict[str, Any]:
-    return {
-        "image": entry.image,
-        "source": entry.source,
-        "bytes": facts.bytes if facts else None,
-        "sha256": facts.sha256 if facts else None,
-    }
-
-
-def _form(facts: Facts | None) -> dict[str, Any]:
-    if facts is None:
-        return {"width": None, "height": None, "format": None, "frames": None, "notes": []}
-    return {
-        "width": facts.width,
-        "height": facts.height,
-        "format": facts.format,
-        "frames": facts.frames,
-        "notes": list(facts.notes),
-    }
-
-
-def _scored(index: int, explanation: Explanation, names: Names | None) -> dict[str, Any]:
+def _scored(index: int, explanation: Explanation, names: Names | None) -> ScoredClass:
     return {
         "index": index,
         "name": class_name(index, names),

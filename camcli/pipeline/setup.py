@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -25,6 +24,7 @@ from camcli.models import Model, load_model
 from camcli.pipeline.labels import Labeller
 from camcli.pipeline.targets import Slot, parse_target
 from camcli.render import Style
+from camcli.schemas.index import Header
 from camcli.speed import Tuning, cuda_batch, tuned
 
 _BATCH = {"cpu": 12, "mps": 16}
@@ -117,7 +117,7 @@ def needs_gradient(config: RunConfig) -> bool:
     return any(method.needs_gradients for method in methods)
 
 
-def prepare(config: RunConfig, recorded: Mapping[str, Any] | None = None, progress: Progress | None = None) -> Setup:
+def prepare(config: RunConfig, recorded: Header | None = None, progress: Progress | None = None) -> Setup:
     """Decide everything.
 
     Args:

@@ -19,14 +19,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from camcli.concurrency import Clock, Stop, give_way, in_order
 from camcli.config.parse import scale_limits
 from camcli.config.settings import RunConfig
 from camcli.errors import OutputError
 from camcli.images import Entry, pillow_limits, was_replaced
-from camcli.output import Ending, RunFolder, Status, artefacts_intact, open_run, read_header, write_csv, write_index
+from camcli.output import (
+    Ending,
+    FinalStatus,
+    RunFolder,
+    artefacts_intact,
+    open_run,
+    read_header,
+    write_csv,
+    write_index,
+)
 from camcli.pipeline.batching import Explaining
 from camcli.pipeline.crash_guard import Probation
 from camcli.pipeline.cuda_render import make_painter
@@ -36,11 +44,10 @@ from camcli.pipeline.loader import make_loader
 from camcli.pipeline.scale_sample import sample_limits
 from camcli.pipeline.setup import Setup, at_speed, prepare
 from camcli.pipeline.writer import Drawer
+from camcli.schemas.index import Header, ImageRow, Timing
 
 STAGES = ("decode", "preprocess", "model", "render", "encode", "write")
 NOT_REACHED = -1
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -56,11 +63,11 @@ class Summary:
         signal: the signal that interrupted the run.
     """
 
-    status: Status
+    status: FinalStatus
     run_dir: Path
     counts: dict[str, int]
     explained: int
-    timing: dict[str, Any]
+    timing: Timing
     signal: int | None = None
 
     @property
@@ -77,7 +84,7 @@ class Watcher:
 
     def compiling(self) -> None: ...
     def ready(self, setup: Setup, notes: Sequence[str]) -> None: ...
-    def row(self, row: Row) -> None: ...
+    def row(self, row: ImageRow) -> None: ...
     def skipped(self, count: int) -> None: ...
     def inside(self, method: str, done: int, total: int) -> None: ...
 
@@ -121,12 +128,12 @@ class Stream:
         self.setup, self.folder, self.stop, self.watch, self.started = setup, folder, stop, watch, started
         self.clock = Clock(STAGES)
         self.explained = 0
-        self.ended: Status | None = None  # set when no further image is to be explained
+        self.ended: FinalStatus | None = None  # set when no further image is to be explained
         # Where the journal has the row of each image, by the image's position in the input: 8 bytes an image. Of a run
         # that was not begun before, nothing: its rows are appended in the order of the input.
         self.offsets = array("q")
 
-    def run(self, header: Row) -> Summary:
+    def run(self, header: Header) -> Summary:
         """Let it flow, then write the index, whatever happened."""
         entries = self._entries()
         self.stop.flowing = True
@@ -192,7 +199,7 @@ class Stream:
             return NOT_REACHED
         return row.offset
 
-    def _record(self, entry: Entry, row: Row) -> None:
+    def _record(self, entry: Entry, row: ImageRow) -> None:
         self._note(entry, self.folder.journal.append(row))
         self.explained += 1
         self.watch.row(row)
@@ -206,7 +213,7 @@ class Stream:
             self.offsets.append(NOT_REACHED)
         self.offsets[entry.ordinal] = offset
 
-    def _finish(self, header: Row, entries: Iterator[Entry]) -> Summary:
+    def _finish(self, header: Header, entries: Iterator[Entry]) -> Summary:
         folder, setup, signal = self.folder, self.setup, self.stop.signal
         status = self.ended or ("interrupted" if signal is not None else "complete")
         if self._ending and self.folder.resumed:  # what earlier starts finished belongs into the index all the same
@@ -217,10 +224,10 @@ class Stream:
             order = folder.journal.compact(offset for offset in self.offsets if offset != NOT_REACHED)
         seconds = round(time.perf_counter() - self.started, 3)
         rate = round(self.explained / seconds, 3) if seconds else 0.0
-        timing = {"seconds": seconds, "images_per_second": rate, "stages": self.clock.seconds()}
+        timing: Timing = {"seconds": seconds, "images_per_second": rate, "stages": self.clock.seconds()}
         header = {**header, "started": folder.journal.header["started"]}
-        header["counts"] = {"passed_over": setup.sources.passed_over}
-        counts = write_index(folder.path, header, folder.journal, order, Ending(status, now(), timing))
+        ending = Ending(status, now(), timing, setup.sources.passed_over)
+        counts = write_index(folder.path, header, folder.journal, order, ending)
         if setup.config.csv:
             write_csv(setup.config.csv, folder.journal, order)
         return Summary(status, folder.path, asdict(counts), self.explained, timing, signal)

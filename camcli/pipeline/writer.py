@@ -12,6 +12,7 @@ from camcli.pipeline.isolation import guarded
 from camcli.pipeline.items import ClassMap, Explanation, Failed, explained_row, failed_row, map_row
 from camcli.pipeline.setup import Setup
 from camcli.render import Drawing, Style, encode, extension
+from camcli.schemas.index import ExplainedRow, ImageRow
 
 
 class Drawer:
@@ -24,7 +25,7 @@ class Drawer:
         self.setup, self.artefacts, self.clock = setup, artefacts, clock
         self.several_sources = len(setup.config.image_path) > 1
 
-    def __call__(self, result: Explanation | Failed) -> tuple[Entry, dict[str, object]]:
+    def __call__(self, result: Explanation | Failed) -> tuple[Entry, ImageRow]:
         if isinstance(result, Failed):
             return result.entry, failed_row(result)
         entry = result.loaded.entry
@@ -34,10 +35,10 @@ class Drawer:
         except ImageError as error:
             return entry, failed_row(Failed(entry, error, result.loaded.facts))
         with self.clock("write"):
-            sizes = {path: self.artefacts.write(path, data) for path, data in artefacts.items()}
-        return entry, {**row, "sizes": sizes}
+            row["sizes"] = {path: self.artefacts.write(path, data) for path, data in artefacts.items()}
+        return entry, row
 
-    def _draw(self, result: Explanation) -> tuple[dict[str, object], dict[str, bytes]]:
+    def _draw(self, result: Explanation) -> tuple[ExplainedRow, dict[str, bytes]]:
         """The row of an image, and its artefacts by path."""
         setup, artefacts = self.setup, dict[str, bytes]()
         model_size = (setup.model.preprocessing.height, setup.model.preprocessing.width)

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from camcli.images import Preprocessing, View, decode, to_input
-from camcli.map_summary import attention, native_copy, raw_statistics
+from camcli.map_summary import map_statistics, native_copy, raw_statistics
 from camcli.output.atomic import write_atomically
 from camcli.render import Drawing, Style, encode, make_canvas
 from tests.benchmarks.machine import describe_machine
@@ -59,7 +59,7 @@ def parts(folder: Path) -> Iterator[tuple[str, float]]:
     yield "drawing an overlay", milliseconds(lambda i: Drawing(raw, canvases[i], INPUT, Style()).overlay)
     yield (
         "measuring a map",
-        milliseconds(lambda i: (attention(raw, view, SIZE, INPUT), raw_statistics(raw), native_copy(raw))),
+        milliseconds(lambda i: (map_statistics(raw, view, SIZE, INPUT), raw_statistics(raw), native_copy(raw))),
     )
     encoded = encode("overlay", overlays[0], Style())
     yield "encoding an overlay", milliseconds(lambda i: encode("overlay", overlays[i], Style()))

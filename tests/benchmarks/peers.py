@@ -41,7 +41,8 @@ from camcli import RunConfig, run
 from camcli.concurrency import keep_freed_memory
 from camcli.models import Model, load_model
 from camcli.pipeline.setup import Setup
-from camcli.pipeline.stream import Row, Watcher
+from camcli.pipeline.stream import Watcher
+from camcli.schemas.index import ImageRow
 from camcli.speed import forward_rate
 from tests.benchmarks import models
 from tests.benchmarks.machine import describe_machine
@@ -97,7 +98,7 @@ class _Stopwatch(Watcher):
     def ready(self, setup: Setup, notes: Sequence[str]) -> None:
         self.began = time.perf_counter()
 
-    def row(self, row: Row) -> None:
+    def row(self, row: ImageRow) -> None:
         assert row["status"] == "ok", row["error"]
 
 

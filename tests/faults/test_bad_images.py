@@ -1,4 +1,4 @@
-"""Rows 1 to 5 and 9: files that cannot be explained, alone, among good ones, in whole batches."""
+"""Faults 1 to 5 and 9: files that cannot be explained, alone, among good ones, in whole batches."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def header_only_png(width: int, height: int) -> bytes:
     )
 
 
-def test_row_1_a_corrupt_file_alone(tiny: Tiny, tmp_path: Path) -> None:
+def test_a_corrupt_file_alone_is_named(tiny: Tiny, tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(encoded(1, "JPEG")[:600] + b"\xff" * 50)
     done = tiny(tmp_path / "x.jpg", "--output-dir", tmp_path / "out")
     assert done.code == 3
@@ -58,7 +58,7 @@ def test_row_1_a_corrupt_file_alone(tiny: Tiny, tmp_path: Path) -> None:
     assert "1 image: 0 explained, 1 failed" in done.out
 
 
-def test_row_1_among_good_ones_nobody_gets_anothers_result(tiny: Tiny, tmp_path: Path) -> None:
+def test_a_corrupt_file_among_others_leaves_their_results_as_they_are(tiny: Tiny, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 11)
     command = ("--batch-size", 3, "--save", "overlay,raw", "--output-dir")
     assert tiny(photos, *command, tmp_path / "clean").code == 0
@@ -81,7 +81,7 @@ def test_row_1_among_good_ones_nobody_gets_anothers_result(tiny: Tiny, tmp_path:
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
-def test_row_2_truncated(form: str, tiny: Tiny, tmp_path: Path) -> None:
+def test_a_truncated_file_is_named_and_explained_when_allowed(form: str, tiny: Tiny, tmp_path: Path) -> None:
     data = encoded(2, form)
     (tmp_path / "x.img").write_bytes(data[: len(data) * 2 // 3])
     done = tiny(tmp_path / "x.img", "--output-dir", tmp_path / "out")
@@ -95,7 +95,7 @@ def test_row_2_truncated(form: str, tiny: Tiny, tmp_path: Path) -> None:
     assert item["maps"][0]["status"] == "ok"
 
 
-def test_row_3_a_decompression_bomb_is_refused_before_its_pixels_are_there(forks: Forks, tmp_path: Path) -> None:
+def test_a_decompression_bomb_is_refused_before_its_pixels_are_there(forks: Forks, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 2)
     (photos / "bomb.png").write_bytes(header_only_png(65_000, 65_000))
     (photos / "bomb.jpg").write_bytes(encoded(1, "JPEG").replace(struct.pack(">HH", 240, 320), b"\xfd\xe8\xfd\xe8", 1))
@@ -112,7 +112,7 @@ def test_row_3_a_decompression_bomb_is_refused_before_its_pixels_are_there(forks
     }  # fmt: skip
 
 
-def test_row_3_its_own_limit(tiny: Tiny, tmp_path: Path) -> None:
+def test_max_pixels_is_a_limit_of_its_own(tiny: Tiny, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 2)
     picture(7, (200, 100)).save(photos / "large.png")
     done = tiny(photos, "--max-pixels", 96 * 72, "--output-dir", tmp_path / "out")
@@ -132,7 +132,7 @@ def test_row_3_its_own_limit(tiny: Tiny, tmp_path: Path) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )  # fmt: skip
-def test_row_4_whatever_a_decoder_raises(
+def test_any_exception_of_a_decoder_names_the_image(
     error: Exception, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos = pictures(tmp_path / "photos", 3)
@@ -155,7 +155,7 @@ def test_row_4_whatever_a_decoder_raises(
     assert "\x1b" not in line
 
 
-def test_row_4_whatever_the_users_own_preprocessing_raises(tiny: Tiny, cam: Tiny, tmp_path: Path) -> None:
+def test_any_exception_of_the_users_preprocessing_names_the_image(tiny: Tiny, cam: Tiny, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 3)
     Image.new("RGB", (50, 50)).save(photos / "black.png")
     model = ("--model", "factory:tests.faults.models:picky_preprocessing")
@@ -165,7 +165,7 @@ def test_row_4_whatever_the_users_own_preprocessing_raises(tiny: Tiny, cam: Tiny
     assert "transform failed: nothing to see (internal)" in done.err
 
 
-def test_row_4_whatever_the_model_raises_names_the_image_alone(cam: Tiny, tmp_path: Path) -> None:
+def test_an_exception_of_the_model_names_the_image_alone(cam: Tiny, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 5)
     command = ("run", photos, "--model", "factory:tests.faults.models:raising", *TINY[2:], "--layer", "altered")
     assert cam(*command, "--batch-size", 4, "--output-dir", tmp_path / "clean").code == 0
@@ -178,7 +178,7 @@ def test_row_4_whatever_the_model_raises_names_the_image_alone(cam: Tiny, tmp_pa
     assert good == index_of(tmp_path / "clean")["items"]
 
 
-def test_row_5_every_image_of_a_batch_and_of_the_run(tiny: Tiny, tmp_path: Path) -> None:
+def test_every_image_of_a_batch_and_of_the_run_is_bad(tiny: Tiny, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 4)
     for number in range(9):
         (photos / f"0001{number}.png").write_bytes(b"no")
@@ -193,7 +193,7 @@ def test_row_5_every_image_of_a_batch_and_of_the_run(tiny: Tiny, tmp_path: Path)
     assert "13 images: 0 explained, 13 failed" in done.out
 
 
-def test_row_9_what_is_no_image_file(forks: Forks, tmp_path: Path) -> None:
+def test_files_that_are_no_images_are_named_or_passed_over(forks: Forks, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 2)
     (photos / "empty.jpg").write_bytes(b"")
     (photos / "text.jpg").write_text("I am not an image.\n")
@@ -222,7 +222,7 @@ def test_row_9_what_is_no_image_file(forks: Forks, tmp_path: Path) -> None:
     assert outcome(tmp_path / "named") == {"pipe.jpg": "unreadable", "socket.jpg": "unreadable", "0000.jpg": "ok"}
 
 
-def test_row_9_a_folder_that_cannot_be_listed(forks: Forks, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_listed_is_said(forks: Forks, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 2)
     pictures(photos / "locked", 2)
     (photos / "locked").chmod(0)

@@ -1,4 +1,4 @@
-"""Row 13: files that vanish or change while the run goes."""
+"""Fault 13: files that vanish or change while the run goes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .conftest import Tiny, pictures
 from .test_bad_images import outcome
 
 
-def test_row_13_a_file_vanishes_while_the_run_goes(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_vanishes_while_the_run_goes(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos = pictures(tmp_path / "photos", 8)
     _when_read(monkeypatch, "0002.png", lambda: (photos / "0006.jpg").unlink(missing_ok=True))
     done = tiny(photos, "--workers", 1, "--batch-size", 2, "--output-dir", tmp_path / "out")
@@ -25,7 +25,7 @@ def test_row_13_a_file_vanishes_while_the_run_goes(tiny: Tiny, tmp_path: Path, m
     assert list(outcome(tmp_path / "out").values()).count("ok") == 7
 
 
-def test_row_13_a_file_is_written_while_it_is_read(tiny: Tiny, tmp_path: Path) -> None:
+def test_a_file_is_written_while_it_is_read(tiny: Tiny, tmp_path: Path) -> None:
     """Another thread appends to one file and rewrites one of the same length, at full speed."""
     photos = pictures(tmp_path / "photos", 3)
     large = Image.effect_noise((1500, 1500), 90)
@@ -57,7 +57,7 @@ def test_row_13_a_file_is_written_while_it_is_read(tiny: Tiny, tmp_path: Path) -
     assert {found["grows.bmp"], found["rewritten.bmp"]} <= {"ok", "changed"}
 
 
-def test_row_13_a_change_during_reading_is_named_whatever_the_moment(
+def test_a_change_during_reading_is_named_whatever_the_moment(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos = pictures(tmp_path / "photos", 4)

@@ -1,4 +1,4 @@
-"""Rows 14 and 23: decoders that end the whole process. The crashes are real ones, of real processes of `cam`."""
+"""Faults 14 and 23: decoders that end the whole process. The crashes are real ones, of real processes of `cam`."""
 
 from __future__ import annotations
 

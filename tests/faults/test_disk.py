@@ -1,4 +1,4 @@
-"""Rows 16 and 17: a disk that is full, a folder that cannot be written, an encoder that fails."""
+"""Faults 16 and 17: a disk that is full, a folder that cannot be written, an encoder that fails."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .processes import as_ordinary_user
 
 
 @pytest.mark.parametrize("forever", [False, True], ids=["once", "from then on"])
-def test_row_16_no_space_at_the_kth_write_for_every_k(forever: bool, tiny: Tiny, tmp_path: Path) -> None:
+def test_no_space_at_the_kth_write_for_every_k(forever: bool, tiny: Tiny, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 2)
     command = (photos, "--workers", 1, "--save", "overlay", "--csv", tmp_path / "table.csv", "--output-dir")
     assert tiny(*command, tmp_path / "whole").code == 0
@@ -51,7 +51,7 @@ def test_row_16_no_space_at_the_kth_write_for_every_k(forever: bool, tiny: Tiny,
 
 
 @needs_tmpfs
-def test_row_16_a_real_full_disk_then_more_space(forks: Forks, tmp_path: Path) -> None:
+def test_a_real_full_disk_then_more_space(forks: Forks, tmp_path: Path) -> None:
     photos, disk = pictures(tmp_path / "photos", 40), tmp_path / "disk"
     command = ("run", photos, "--batch-size", 4, "--save", "overlay,panel,raw", *TINY, "--output-dir")
     assert forks.run((*command, tmp_path / "whole"))[0] == 0
@@ -70,7 +70,7 @@ def test_row_16_a_real_full_disk_then_more_space(forks: Forks, tmp_path: Path) -
 
 
 @needs_tmpfs
-def test_row_16_a_disk_that_is_full_from_the_start(forks: Forks, tmp_path: Path) -> None:
+def test_a_disk_that_is_full_from_the_start(forks: Forks, tmp_path: Path) -> None:
     photos, disk = pictures(tmp_path / "photos", 2), tmp_path / "disk"
     disk.mkdir()
     with small_disk(disk, "64k"):
@@ -80,7 +80,7 @@ def test_row_16_a_disk_that_is_full_from_the_start(forks: Forks, tmp_path: Path)
     assert running.err.startswith(f"cam: cannot write {disk}/out")
 
 
-def test_row_17_a_folder_that_cannot_be_written(forks: Forks, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written(forks: Forks, tmp_path: Path) -> None:
     photos, locked = pictures(tmp_path / "photos", 2), tmp_path / "locked"
     locked.mkdir()
     locked.chmod(0o555)
@@ -91,7 +91,7 @@ def test_row_17_a_folder_that_cannot_be_written(forks: Forks, tmp_path: Path) ->
     assert "Traceback" not in done.err
 
 
-def test_row_17_something_else_stands_in_its_place(tiny: Tiny, tmp_path: Path) -> None:
+def test_another_file_in_the_place_of_the_run_folder(tiny: Tiny, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 2)
     (tmp_path / "file").write_bytes(b"mine")
     done = tiny(photos, "--output-dir", tmp_path / "file")
@@ -113,7 +113,7 @@ def test_row_17_something_else_stands_in_its_place(tiny: Tiny, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("how", ["returns failure", "raises", "gives nothing"])
-def test_row_17_an_encoder_that_fails_on_one_picture(
+def test_an_encoder_that_fails_on_one_picture(
     how: str, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos = pictures(tmp_path / "photos", 5)
@@ -144,7 +144,7 @@ def test_row_17_an_encoder_that_fails_on_one_picture(
     )
 
 
-def test_row_17_a_picture_too_large_for_its_format(tiny: Tiny, tmp_path: Path) -> None:
+def test_a_picture_too_large_for_its_format(tiny: Tiny, tmp_path: Path) -> None:
     from PIL import Image
 
     photos = pictures(tmp_path / "photos", 2)

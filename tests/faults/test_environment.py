@@ -1,4 +1,4 @@
-"""Row 29: locale, time zone, umask, clocks; and terminals and readers that are not there."""
+"""Fault 29: locale, time zone, umask, clocks; and terminals and readers that are not there."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def photos(tmp_path: Path) -> Path:
     ],
     ids=["C locale", "odd encoding"],
 )
-def test_row_29_locale_and_time_zone(settings: dict[str, str], tiny: Tiny, photos: Path, tmp_path: Path) -> None:
+def test_locale_and_time_zone(settings: dict[str, str], tiny: Tiny, photos: Path, tmp_path: Path) -> None:
     assert tiny(photos, "--output-dir", tmp_path / "here").code == 3
     done = cam_process("run", photos, "--output-dir", tmp_path / "there", *TINY, settings=settings)
     assert done.returncode == 3, done.stderr
@@ -47,7 +47,7 @@ def test_row_29_locale_and_time_zone(settings: dict[str, str], tiny: Tiny, photo
     assert abs(told - time.time()) < 300  # UTC, whatever the zone
 
 
-def test_row_29_umask_is_the_users(forks: Forks, photos: Path, tmp_path: Path) -> None:
+def test_umask_is_the_users(forks: Forks, photos: Path, tmp_path: Path) -> None:
     for mask, file_mode, folder_mode in ((0o077, 0o600, 0o700), (0o002, 0o664, 0o775), (0o022, 0o644, 0o755)):
         out = tmp_path / f"{mask:o}"
         code, _ = forks.run(("run", photos, "--output-dir", out, *TINY), before=f"import os; os.umask({mask})")
@@ -57,7 +57,7 @@ def test_row_29_umask_is_the_users(forks: Forks, photos: Path, tmp_path: Path) -
     assert tree(tmp_path / "77") == tree(tmp_path / "2") == tree(tmp_path / "22")
 
 
-def test_row_29_clocks_that_jump_and_files_of_the_future(
+def test_clocks_that_jump_and_files_of_the_future(
     tiny: Tiny, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert tiny(photos, "--output-dir", tmp_path / "here").code == 3

@@ -1,4 +1,4 @@
-"""Rows 1 to 9 all at once: hundreds of broken files. No crash, no hang, no word but our own, all that can be read read.
+"""Faults 1 to 9 all at once: hundreds of broken files. No crash, no hang, every readable image explained.
 
 ``python -m pytest tests/sweeps/test_hostile_thousand.py`` does the same with thousands.
 """

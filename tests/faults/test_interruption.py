@@ -1,4 +1,4 @@
-"""Rows 14 and 15: processes that are killed or asked to stop."""
+"""Faults 14 and 15: processes that are killed or asked to stop."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def check_journal(run_dir: Path) -> None:
             assert (run_dir / path).stat().st_size == size
 
 
-def test_row_14_kill_9_at_random_instants_restarted_until_done(forks: Forks, tmp_path: Path) -> None:
+def test_kill_9_at_random_instants_restarted_until_done(forks: Forks, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 60)
     command = ("run", photos, "--save", "overlay,raw", "--batch-size", 4, "--workers", 2, *TINY, "--output-dir")
     started = time.monotonic()
@@ -85,7 +85,7 @@ def stopped(request: pytest.FixtureRequest, forks: Forks, tmp_path: Path) -> tup
 @pytest.mark.parametrize(
     ("stopped", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], indirect=["stopped"], ids=["SIGINT", "SIGTERM"]
 )
-def test_row_15_a_signal_finishes_what_is_in_flight(
+def test_a_signal_finishes_what_is_in_flight(
     stopped: tuple[Running, int, Path], code: int, forks: Forks, tmp_path: Path
 ) -> None:
     running, ended, out = stopped
@@ -110,7 +110,7 @@ def test_row_15_a_signal_finishes_what_is_in_flight(
     }
 
 
-def test_row_15_an_interrupted_index_keeps_what_earlier_starts_did(forks: Forks, tmp_path: Path) -> None:
+def test_an_interrupted_index_keeps_what_earlier_starts_did(forks: Forks, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 60)
     command = ("run", photos, "--batch-size", 2, "--workers", 2, "--save", "none", "--output-dir", tmp_path / "out")
     assert forks.run((*command, *SLOW, "--limit", 20))[0] == 0
@@ -128,7 +128,7 @@ def test_row_15_an_interrupted_index_keeps_what_earlier_starts_did(forks: Forks,
     assert {f"{n:04}.{'png' if n % 3 else 'jpg'}" for n in range(10, 20)} < set(names)
 
 
-def test_row_15_the_second_signal_ends_it_at_once(forks: Forks, tmp_path: Path) -> None:
+def test_the_second_signal_ends_the_process_at_once(forks: Forks, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 120)
     out = tmp_path / "out"
     command = ("run", photos, "--batch-size", 64, "--output-dir", out, *SLOW)
@@ -143,7 +143,7 @@ def test_row_15_the_second_signal_ends_it_at_once(forks: Forks, tmp_path: Path) 
     check_journal(out)
 
 
-def test_row_15_before_the_first_image_a_signal_leaves_nothing_behind(forks: Forks, tmp_path: Path) -> None:
+def test_before_the_first_image_a_signal_leaves_nothing_behind(forks: Forks, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 3)
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         reached = tmp_path / f"reached-{code}"
@@ -197,7 +197,7 @@ def test_rows_15_and_16_a_signal_then_a_full_disk(number: int, code: int, forks:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["SIGINT", "SIGKILL"])
-def test_row_15_a_signal_while_the_scale_is_sampled(number: int, forks: Forks, tmp_path: Path) -> None:
+def test_a_signal_while_the_scale_is_sampled(number: int, forks: Forks, tmp_path: Path) -> None:
     photos, out, reached = pictures(tmp_path / "photos", 12), tmp_path / "out", tmp_path / "reached"
     command = ("run", photos, "--batch-size", 2, *SLOW, "--scale", "sample:8", "--save", "overlay,raw", "--output-dir")
     sampling = (

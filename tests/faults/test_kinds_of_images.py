@@ -1,4 +1,4 @@
-"""Rows 6, 7 and 8: the same picture however it is stored; what is no plain RGB; more than one frame."""
+"""Faults 6, 7 and 8: the same picture however it is stored; what is no plain RGB; more than one frame."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _STORED = {  # EXIF orientation → how the upright picture must be turned to be
 
 
 @pytest.mark.parametrize(("extension", "how"), [("png", {}), ("tiff", {}), ("webp", {"lossless": True}), ("jpg", {})])
-def test_row_6_all_eight_orientations_give_one_upright_overlay(
+def test_all_eight_orientations_give_one_upright_overlay(
     extension: str, how: dict[str, Any], tiny: Tiny, tmp_path: Path
 ) -> None:
     photos, upright = tmp_path / "photos", picture(6, (96, 64))
@@ -53,7 +53,7 @@ def test_row_6_all_eight_orientations_give_one_upright_overlay(
     assert np.abs(peaks - peaks[0]).max() == 0
 
 
-def test_row_7_every_mode_is_explained_and_keeps_its_range(tiny: Tiny, tmp_path: Path) -> None:
+def test_every_mode_is_explained_and_keeps_its_range(tiny: Tiny, tmp_path: Path) -> None:
     photos, grey = tmp_path / "photos", np.asarray(picture(7).convert("L"))
     photos.mkdir()
     Image.fromarray(grey).convert("RGB").save(photos / "a-rgb.png")
@@ -86,7 +86,7 @@ def test_row_7_every_mode_is_explained_and_keeps_its_range(tiny: Tiny, tmp_path:
     assert shown[32, 32].min() > 250  # white; the border that the model does not see is dimmed
 
 
-def test_row_8_the_first_frame_counts(tiny: Tiny, tmp_path: Path) -> None:
+def test_the_first_frame_counts(tiny: Tiny, tmp_path: Path) -> None:
     photos, frames = tmp_path / "photos", [picture(number) for number in (1, 2, 3)]
     photos.mkdir()
     frames[0].save(photos / "a.png")

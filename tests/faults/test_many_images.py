@@ -1,4 +1,4 @@
-"""Row 27: memory does not grow with the number of images, and the first result does not wait for the last input.
+"""Fault 27: memory does not grow with the number of images, and the first result does not wait for the last input.
 
 The large versions are ``tests/sweeps/test_many_images.py``.
 """
@@ -79,7 +79,7 @@ def memory_of(running: Running, journal: Path, bytes_a_row: float, first: int) -
 
 
 @needs_proc
-def test_row_27_memory_is_flat(forks: Forks, tmp_path: Path) -> None:
+def test_memory_is_flat(forks: Forks, tmp_path: Path) -> None:
     count, out = 2000, tmp_path / "out"
     command = ("run", manifest(tmp_path, count), "--save", "none", "--workers", 2, *TINY, "--output-dir", out)
     running = forks.start(command)
@@ -90,7 +90,7 @@ def test_row_27_memory_is_flat(forks: Forks, tmp_path: Path) -> None:
 
 
 @needs_proc
-def test_row_27_memory_is_flat_over_simulated_images(forks: Forks, tmp_path: Path) -> None:
+def test_memory_is_flat_over_simulated_images(forks: Forks, tmp_path: Path) -> None:
     count, out = 20_000, tmp_path / "out"
     command = ("run", manifest(tmp_path, count), "--save", "none", "--workers", 2, *TINY, "--output-dir", out)
     running = forks.start(command, before=SIMULATED)
@@ -100,7 +100,7 @@ def test_row_27_memory_is_flat_over_simulated_images(forks: Forks, tmp_path: Pat
     assert 0 < most < 1.05 * early, (early, most)
 
 
-def test_row_27_the_first_result_does_not_wait_for_the_last_input(forks: Forks, tmp_path: Path) -> None:
+def test_the_first_result_does_not_wait_for_the_last_input(forks: Forks, tmp_path: Path) -> None:
     many, out = manifest(tmp_path, 100_000), tmp_path / "out"
     start = time.monotonic()
     running = forks.start(("run", many, *TINY, "--output-dir", out))

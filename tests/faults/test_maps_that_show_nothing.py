@@ -1,4 +1,4 @@
-"""Row 24: maps that are not finite, zero or constant; numbers at the edge of float32."""
+"""Fault 24: maps that are not finite, zero or constant; numbers at the edge of float32."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def photos(tmp_path: Path) -> Path:
         ("huge", {"ok", "zero", "constant", "nonfinite"}),
     ],
 )
-def test_row_24_a_model_that_misbehaves_on_one_image(
+def test_degenerate_maps_have_a_status_and_are_drawn_without_heat(
     model: str, statuses: set[str], method: str, cam: Tiny, photos: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"

@@ -1,4 +1,4 @@
-"""Rows 22 and 23: memory that runs out in the model, workers that die."""
+"""Faults 22 and 23: memory that runs out in the model, workers that die."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def maps_of(run_dir: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("most", [4, 3, 1])
-def test_row_22_out_of_gpu_memory_halves_the_batch(
+def test_out_of_gpu_memory_halves_the_batch(
     most: int, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos = pictures(tmp_path / "photos", 11)
@@ -57,7 +57,7 @@ def test_row_22_out_of_gpu_memory_halves_the_batch(
     assert tiny(photos, *command, tmp_path / "out").code == 0  # the run is the same one for a resume
 
 
-def test_row_22_real_memory_that_runs_out_on_the_cpu(cam: Tiny, tmp_path: Path) -> None:
+def test_real_memory_that_runs_out_on_the_cpu(cam: Tiny, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 5)
     Image.new("RGB", (64, 64), "red").save(photos / "0001a.png")
     command = ("run", photos, "--model", "factory:tests.faults.models:hungry", *ALTERED, "--save", "raw")
@@ -68,7 +68,7 @@ def test_row_22_real_memory_that_runs_out_on_the_cpu(cam: Tiny, tmp_path: Path) 
     assert "in a batch of 3" in index_of(tmp_path / "out")["items"][5]["notes"][0]
 
 
-def test_row_22_one_image_that_never_fits_is_named(cam: Tiny, tmp_path: Path) -> None:
+def test_one_image_that_never_fits_is_named(cam: Tiny, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 5)
     Image.new("RGB", (64, 64), "red").save(photos / "0001a.png")
     command = ("run", photos, "--model", "factory:tests.faults.models:starving", *ALTERED, "--batch-size", 4)
@@ -78,7 +78,7 @@ def test_row_22_one_image_that_never_fits_is_named(cam: Tiny, tmp_path: Path) ->
     assert list(outcome(tmp_path / "out").values()).count("ok") == 5
 
 
-def test_row_22_a_device_that_is_lost_ends_the_run(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_is_lost_ends_the_run(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a CUDA error every later call fails too: a million images must not all be named for it."""
     photos = pictures(tmp_path / "photos", 6)
     true, calls = Explainer.__call__, []
@@ -102,7 +102,7 @@ def test_row_22_a_device_that_is_lost_ends_the_run(tiny: Tiny, tmp_path: Path, m
 
 @pytest.mark.parametrize("lost", [SystemExit(3), GeneratorExit(), KeyboardInterrupt()], ids=lambda e: type(e).__name__)
 @pytest.mark.parametrize("stage", ["decode", "draw"])
-def test_row_23_a_worker_is_lost_once_then_twice(
+def test_a_worker_is_lost_once_then_twice(
     stage: str, lost: BaseException, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos = pictures(tmp_path / "photos", 5)
@@ -142,7 +142,7 @@ def test_row_23_a_worker_is_lost_once_then_twice(
     assert all(item == whole[item["image"]] for item in index_of(tmp_path / "out")["items"] if item["status"] == "ok")
 
 
-def test_row_23_the_users_own_preprocessing_ends_the_thread(cam: Tiny, tmp_path: Path) -> None:
+def test_the_users_own_preprocessing_ends_the_thread(cam: Tiny, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 3)
     Image.new("RGB", (50, 50), "red").save(photos / "always.png")
     Image.new("RGB", (51, 51), "red").save(photos / "once.png")

@@ -1,4 +1,4 @@
-"""Rows 10, 11 and 12: names that collide, that nothing can show, that lead elsewhere; links that lead in circles."""
+"""Faults 10, 11 and 12: names that collide, that nothing can show, that lead elsewhere; links that lead in circles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .forking import Forks
 from .processes import as_ordinary_user
 
 
-def test_row_10_five_names_that_look_alike(tiny: Tiny, tmp_path: Path) -> None:
+def test_names_that_look_alike_give_separate_artefacts(tiny: Tiny, tmp_path: Path) -> None:
     names = ["a/x.jpg", "b/x.jpg", "a/x.png", "a/x.JPG", "a/x.jpg.png"]
     photos = tmp_path / "photos"
     for number, name in enumerate(names):
@@ -42,7 +42,7 @@ STRANGE = [
 NOT_UTF8 = b"caf\xe9 \xff.png"
 
 
-def test_row_11_names_that_are_hard_to_write(tiny: Tiny, tmp_path: Path) -> None:
+def test_names_with_any_bytes_round_trip(tiny: Tiny, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     for number, name in enumerate(STRANGE):
@@ -74,7 +74,7 @@ def test_row_11_names_that_are_hard_to_write(tiny: Tiny, tmp_path: Path) -> None
     assert (again.code, again.document["explained_now"]) == (0, 0)
 
 
-def test_row_11_manifest_paths_never_leave_the_run_folder(tiny: Tiny, tmp_path: Path) -> None:
+def test_manifest_paths_never_leave_the_run_folder(tiny: Tiny, tmp_path: Path) -> None:
     lists = tmp_path / "lists"
     lists.mkdir()
     photos = pictures(tmp_path / "photos", 3)
@@ -100,7 +100,7 @@ def test_row_11_manifest_paths_never_leave_the_run_folder(tiny: Tiny, tmp_path: 
     assert "line 4: `image` is empty" in refused.err
 
 
-def test_row_11_a_run_folder_and_a_source_with_a_name_that_is_not_utf8(tiny: Tiny, tmp_path: Path) -> None:
+def test_a_run_folder_and_a_source_with_a_name_that_is_not_utf8(tiny: Tiny, tmp_path: Path) -> None:
     photos = pictures(tmp_path / os.fsdecode(b"in\xfe"), 2)
     out = tmp_path / os.fsdecode(b"out\xfe\n")
     for expected in (2, 0):
@@ -113,7 +113,7 @@ def test_row_11_a_run_folder_and_a_source_with_a_name_that_is_not_utf8(tiny: Tin
     assert "jet" in done.err
 
 
-def test_row_12_links_that_lead_in_circles(tiny: Tiny, tmp_path: Path) -> None:
+def test_symbolic_link_loops_terminate(tiny: Tiny, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 2)
     pictures(photos / "deep" / "deeper", 1, start=5)
     (photos / "deep" / "up").symlink_to(photos)
@@ -136,7 +136,7 @@ def test_row_12_links_that_lead_in_circles(tiny: Tiny, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["out", "deep/er/out", "linked"])
-def test_row_12_output_inside_input_is_never_explained(where: str, tiny: Tiny, tmp_path: Path) -> None:
+def test_output_inside_input_is_never_explained(where: str, tiny: Tiny, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 3)
     if where == "linked":
         (tmp_path / "real").mkdir()
@@ -154,7 +154,7 @@ def test_row_12_output_inside_input_is_never_explained(where: str, tiny: Tiny, t
     assert "lies in the run folder" in refused.err
 
 
-def test_row_29_a_read_only_input_folder_and_a_very_long_path(forks: Forks, tmp_path: Path) -> None:
+def test_a_read_only_input_folder_and_a_very_long_path(forks: Forks, tmp_path: Path) -> None:
     deep = tmp_path / "photos" / "/".join("d" * 60 + str(n) for n in range(6))
     pictures(deep, 2)
     assert len(str(deep)) > 300

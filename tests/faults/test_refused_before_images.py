@@ -1,4 +1,4 @@
-"""Rows 25 and 26: checkpoints and layers that cannot be used are refused before any image, and nothing is written."""
+"""Faults 25 and 26: checkpoints and layers that cannot be used are refused before any image, and nothing is written."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _folder(path: Path) -> None:
     ],
     ids=lambda value: getattr(value, "__name__", "") if callable(value) else "",
 )
-def test_row_25_a_checkpoint_that_cannot_be_used(
+def test_a_checkpoint_that_cannot_be_used(
     make: Callable[[Path], None], name: str, said: str, cam: Tiny, tmp_path: Path
 ) -> None:
     photos = pictures(tmp_path / "photos", 2)
@@ -109,7 +109,7 @@ def test_row_25_a_checkpoint_that_cannot_be_used(
     assert not (tmp_path / PLANTED).exists()  # nothing was executed
 
 
-def test_row_25_keys_of_another_model_are_listed(cam: Tiny, tmp_path: Path) -> None:
+def test_keys_of_another_model_are_listed(cam: Tiny, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 2)
     torch.save(build().state_dict(), tmp_path / "tiny.pt")
     model = ("--model", "torchvision:resnet18", "--checkpoint", tmp_path / "tiny.pt")
@@ -134,7 +134,7 @@ def test_row_25_keys_of_another_model_are_listed(cam: Tiny, tmp_path: Path) -> N
     ],
     ids=["unknown", "no such index", "malformed", "not spatial", "never runs", "no gradient", "one cell"],
 )
-def test_row_26_a_layer_that_cannot_be_used(model: str, layer: str, said: list[str], cam: Tiny, tmp_path: Path) -> None:
+def test_a_layer_that_cannot_be_used(model: str, layer: str, said: list[str], cam: Tiny, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 2)
     done = cam(
         "run", photos, "--model", f"factory:{model}", "--input-size", 64, "--layer", layer,

@@ -1,4 +1,4 @@
-"""Rows 18 to 21: what an earlier start, a hand or another process left in the run folder."""
+"""Faults 18 to 21: what an earlier start, a hand or another process left in the run folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def finished(tiny: Tiny, tmp_path: Path) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("left", [0.5, 0.999, 0.0], ids=["half a line", "all but the newline", "nothing but a byte"])
-def test_row_18_a_torn_last_line(left: float, finished: tuple[object, ...], tiny: Tiny, tmp_path: Path) -> None:
+def test_a_torn_last_line_of_the_journal_is_dropped(
+    left: float, finished: tuple[object, ...], tiny: Tiny, tmp_path: Path
+) -> None:
     out, whole = tmp_path / "out", tree(tmp_path / "out")
     lines = (out / "index.jsonl").read_bytes().splitlines(keepends=True)
     torn = lines[-1][: max(1, int(len(lines[-1]) * left))]
@@ -37,7 +39,7 @@ def test_row_18_a_torn_last_line(left: float, finished: tuple[object, ...], tiny
     assert tree(out) == whole
 
 
-def test_row_18_a_damaged_line_in_the_middle_and_a_torn_header(
+def test_a_damaged_line_in_the_middle_and_a_torn_header(
     finished: tuple[object, ...], tiny: Tiny, tmp_path: Path
 ) -> None:
     out, whole = tmp_path / "out", tree(tmp_path / "out")
@@ -65,7 +67,7 @@ def test_row_18_a_damaged_line_in_the_middle_and_a_torn_header(
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
-def test_row_19_another_configuration_is_refused(
+def test_another_configuration_is_refused(
     change: tuple[str, ...], named: str, finished: tuple[object, ...], cam: Tiny, tmp_path: Path
 ) -> None:
     before = tree(tmp_path / "out")
@@ -77,7 +79,7 @@ def test_row_19_another_configuration_is_refused(
     assert tree(tmp_path / "out") == before
 
 
-def test_row_19_other_weights_of_the_same_model_are_refused(cam: Tiny, tmp_path: Path) -> None:
+def test_other_weights_of_the_same_model_are_refused(cam: Tiny, tmp_path: Path) -> None:
     import torch
 
     from tests.tiny import build
@@ -96,7 +98,7 @@ def test_row_19_other_weights_of_the_same_model_are_refused(cam: Tiny, tmp_path:
 
 
 @pytest.mark.parametrize("harm", ["deleted", "cut short", "made a folder", "empty"])
-def test_row_20_an_artefact_lost_after_its_line(
+def test_an_artefact_lost_after_its_journal_line_is_made_again(
     harm: str, finished: tuple[object, ...], tiny: Tiny, tmp_path: Path
 ) -> None:
     out, whole = tmp_path / "out", tree(tmp_path / "out")
@@ -116,14 +118,14 @@ def test_row_20_an_artefact_lost_after_its_line(
     assert tree(out) == whole
 
 
-def test_row_20_all_pictures_lost(finished: tuple[object, ...], tiny: Tiny, tmp_path: Path) -> None:
+def test_all_artefacts_lost_are_made_again(finished: tuple[object, ...], tiny: Tiny, tmp_path: Path) -> None:
     out, whole = tmp_path / "out", tree(tmp_path / "out")
     shutil.rmtree(out / "overlays")
     assert tiny(*finished).document["explained_now"] == 6
     assert tree(out) == whole
 
 
-def test_row_20_an_image_that_was_replaced_by_another(finished: tuple[object, ...], tiny: Tiny, tmp_path: Path) -> None:
+def test_an_image_that_was_replaced_by_another(finished: tuple[object, ...], tiny: Tiny, tmp_path: Path) -> None:
     picture(99, (120, 90)).save(tmp_path / "photos" / "0001.png")
     again = tiny(*finished)
     assert again.document["explained_now"] == 1
@@ -131,9 +133,7 @@ def test_row_20_an_image_that_was_replaced_by_another(finished: tuple[object, ..
     assert item["width"] == 120
 
 
-def test_row_21_a_second_process_is_refused_and_a_dead_one_does_not_block(
-    forks: Forks, cam: Tiny, tmp_path: Path
-) -> None:
+def test_a_second_process_is_refused_and_a_dead_one_does_not_block(forks: Forks, cam: Tiny, tmp_path: Path) -> None:
     photos, out = pictures(tmp_path / "photos", 40), tmp_path / "out"
     command = ("run", photos, "--batch-size", 2, "--output-dir", out, *SLOW)
     running = forks.start(command)
@@ -155,7 +155,7 @@ def test_row_21_a_second_process_is_refused_and_a_dead_one_does_not_block(
     assert json.loads(rows.splitlines()[0])["started"] == index_of(out)["started"]
 
 
-def test_row_21_a_process_that_hangs_holds_its_lock(forks: Forks, cam: Tiny, tmp_path: Path) -> None:
+def test_a_process_that_hangs_holds_its_lock(forks: Forks, cam: Tiny, tmp_path: Path) -> None:
     photos, out = pictures(tmp_path / "photos", 40), tmp_path / "out"
     running = forks.start(("run", photos, "--batch-size", 2, "--output-dir", out, *SLOW))
     wait_for_rows(out, 2)

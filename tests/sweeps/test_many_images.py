@@ -24,7 +24,7 @@ def forks() -> Iterator[Forks]:
 
 @needs_proc
 @pytest.mark.parametrize(("count", "simulated"), [(10_000, False), (1_000_000, True)], ids=["10,000", "a million"])
-def test_row_27(count: int, simulated: bool, forks: Forks, tmp_path: Path) -> None:
+def test_memory_is_flat_over_many_images(count: int, simulated: bool, forks: Forks, tmp_path: Path) -> None:
     """10,000 small images after the first 500, a million simulated ones after the first 10,000: flat within 5 %."""
     out, start = tmp_path / "out", time.monotonic()
     save = "none" if simulated else "overlay,raw"

@@ -27,7 +27,7 @@ def forks() -> Iterator[Forks]:
 
 
 @pytest.mark.parametrize("seed", [1])
-def test_row_14_three_hundred_kills(seed: int, forks: Forks, tmp_path: Path) -> None:
+def test_three_hundred_kills(seed: int, forks: Forks, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", IMAGES)
     command = ("run", photos, "--save", "overlay,heatmap,raw", "--batch-size", 1, "--workers", 2, *SLOW, "--output-dir")
     assert forks.run((*command, tmp_path / "whole"))[0] == 0

@@ -1,0 +1,211 @@
+"""The types of ``camcli.index/1``: what a run folder's JSON holds, key by key.
+
+They say the same as ``index-1.schema.json``; a test compares the two. What may be null there is ``| None`` here.
+Annotations are evaluated here: as text, ``NotRequired`` would not be seen at run time.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NotRequired, TypedDict
+
+RunStatus = Literal["running", "complete", "interrupted", "aborted"]
+MapStatus = Literal["ok", "zero", "constant", "nonfinite"]
+
+
+class ClassFields(TypedDict):
+    """A class; the name is null where the model has none for it."""
+
+    index: int
+    name: str | None
+
+
+class ScoredClass(ClassFields):
+    """A class with what the model says of it; null where that is not finite."""
+
+    probability: float | None
+    logit: float | None
+
+
+class TargetFields(ScoredClass):
+    """The class that a map explains, and how it was chosen."""
+
+    chosen_by: str
+
+
+class RawStatistics(TypedDict):
+    """Of the native map before ReLU and normalisation; null where it is not finite."""
+
+    min: float | None
+    max: float | None
+    mean: float | None
+
+
+class MapStatistics(TypedDict):
+    """Where the ReLU'd map has its mass, in upright original pixels; null for a degenerate map."""
+
+    peak: list[float] | None
+    centroid: list[float] | None
+    entropy: float | None
+    border: float | None
+    box: list[float] | None
+
+
+class NativeMap(TypedDict):
+    """The raw signed map: base64 of little-endian float16, row-major; value = data × scale."""
+
+    grid: list[int]
+    scale: float
+    data: str
+    reduced: NotRequired[bool]
+
+
+class MapRow(TypedDict):
+    """One map of an image."""
+
+    method: str
+    layer: str | list[str] | None
+    target: TargetFields | None
+    status: MapStatus
+    raw: RawStatistics
+    attention: MapStatistics
+    native: NativeMap | None
+    files: dict[str, str | None]
+
+
+class ErrorFields(TypedDict):
+    """Why an image could not be explained; the kinds are :data:`camcli.errors.ErrorKind`."""
+
+    kind: str
+    message: str
+
+
+class ImageNames(TypedDict):
+    """Whose row it is; ``_b64`` holds the bytes of a name that is not UTF-8."""
+
+    image: str
+    image_b64: NotRequired[str]
+    source: str
+    source_b64: NotRequired[str]
+
+
+class ExplainedRow(ImageNames):
+    """An image with its maps; view is x0, y0, x1, y1 in upright original pixels."""
+
+    bytes: int
+    sha256: str
+    status: Literal["ok"]
+    error: None
+    width: int
+    height: int
+    format: str
+    frames: int
+    notes: list[str]
+    label: ClassFields | None
+    correct: bool | None
+    predictions: list[ScoredClass]
+    view: list[float]
+    maps: list[MapRow]
+    sizes: dict[str, int]
+
+
+class FailedRow(ImageNames):
+    """An image that could not be explained: every key is there, null or empty where nothing is known."""
+
+    bytes: int | None
+    sha256: str | None
+    status: Literal["failed"]
+    error: ErrorFields
+    width: int | None
+    height: int | None
+    format: str | None
+    frames: int | None
+    notes: list[str]
+    label: None
+    correct: None
+    predictions: list[ScoredClass]
+    view: None
+    maps: list[MapRow]
+    sizes: dict[str, int]
+
+
+ImageRow = ExplainedRow | FailedRow
+"""One row of the journal, and one item of the index."""
+
+
+class ModelFields(TypedDict):
+    """The model with its preprocessing and a hash of its weights."""
+
+    name: str
+    source: str
+    weights: str | None
+    weights_sha256: str
+    num_classes: int | None
+    input_size: list[int]
+    mean: list[float] | None
+    std: list[float] | None
+    resize: str | None
+
+
+class LayerFields(TypedDict):
+    """A target layer, its layout and whether that is verified (``proof``)."""
+
+    path: str
+    requested: str
+    module: str
+    layout: Literal["nchw", "nhwc", "tokens"]
+    grid: list[int]
+    channels: int
+    prefix_tokens: int
+    proof: Literal["proven", "refuted", "unproven"]
+
+
+class Environment(TypedDict):
+    """Versions and the device."""
+
+    python: str
+    torch: str
+    torchvision: str
+    timm: str
+    device: str
+    device_name: str
+    precision: str
+
+
+class CountFields(TypedDict):
+    """How many images and maps of which kind."""
+
+    images: int
+    ok: int
+    failed: int
+    maps: int
+    degenerate_maps: int
+    labelled: int
+    correct: int
+    passed_over: int
+
+
+class Timing(TypedDict):
+    """Seconds of the run, images per second, busy seconds of each stage."""
+
+    seconds: float
+    images_per_second: float
+    stages: dict[str, float]
+
+
+class Header(TypedDict):
+    """The top-level fields of the index but its items; in a journal, those of a run that has not ended."""
+
+    schema: str
+    status: RunStatus
+    camcli: str
+    started: str
+    finished: str | None
+    command: list[str]
+    config: Mapping[str, Any]
+    fingerprint: str
+    render_fingerprint: str
+    model: ModelFields
+    layers: list[LayerFields]
+    methods: list[str]
+    environment: Environment
+    counts: CountFields | None
+    timing: Timing | None
