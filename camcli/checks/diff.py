@@ -9,8 +9,13 @@ from typing import Any
 import numpy as np
 
 from camcli.checks.baseline import Baseline
+from camcli.checks.context import Context
 from camcli.checks.recorded import MapKey, Recorded
-from camcli.checks.rules.drift import METRICS, Moved, columns, compare
+from camcli.checks.regions import Regions
+from camcli.checks.reopened import Lab
+from camcli.checks.result import Result
+from camcli.checks.rules.drift import METRICS, Moved, columns, compare, judged
+from camcli.checks.suite import Suite
 from camcli.errors import ConfigError
 
 PERCENTILES = (5, 50, 95)
@@ -54,6 +59,12 @@ class Difference:
             "distances": {name: distribution(group) for name, group in self.groups.items()},
             "moved": [moved_json(one) for one in self.most_moved()],
         }
+
+
+def judge_difference(run: Recorded, key: MapKey, suite: Suite, moved: list[Moved]) -> Result:
+    """The outcome of the check ``drift`` for images that were compared already, with the thresholds of a suite."""
+    with Lab(run, key) as lab:
+        return judged(Context(run, key, suite.settings["drift"], suite.common, Regions(run), lab), moved, "")
 
 
 def difference(base: Baseline, run: Recorded, key: MapKey) -> Difference:

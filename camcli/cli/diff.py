@@ -47,9 +47,8 @@ def command(
 ) -> None:
     gate = Gate(talk, format, fail_on, junit, "camcli.diff/1")
     from camcli.checks import choose_maps, is_run_folder, load_suite, read_run
-    from camcli.checks.diff import difference
+    from camcli.checks.diff import difference, judge_difference
     from camcli.checks.report.contact_sheet import sheet_format
-    from camcli.checks.rules.drift import judge_difference
 
     chosen = load_suite(suite, [*(set_ or ()), "drift.enabled=true"])
     if sheet:

@@ -13,10 +13,8 @@ from PIL import Image
 from camcli.checks import Result, check_run, load_suite, read_baseline, read_run, write_baseline
 from camcli.checks.baseline import MOST_CELLS, reduced
 from camcli.checks.calibrate import calibrated
-from camcli.checks.registry import CHECKS
 from camcli.checks.report.text import github
 from camcli.checks.result import Condition, Worst
-from camcli.checks.settings import COMMON
 from camcli.errors import ConfigError
 
 from .handmade import blob, blobs, item, write_run
@@ -73,13 +71,6 @@ def test_a_suite_of_a_file_with_changes_over_it(tmp_path: Path) -> None:
 def test_a_wrong_change_is_named(change: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         load_suite(None, [change])
-
-
-def test_every_check_says_what_it_is_and_what_its_settings_mean() -> None:
-    for key, check in CHECKS.items():
-        assert check.question.endswith("?")
-        assert not set(check.settings) & set(COMMON), key
-        assert all(setting.help for setting in check.settings.values())
 
 
 def test_a_baseline_is_small_and_complete(tmp_path: Path) -> None:

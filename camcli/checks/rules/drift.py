@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -24,13 +24,8 @@ from camcli.checks.context import Context, names
 from camcli.checks.distances import centroid_shift, divergence, mass, spearman, top_overlap
 from camcli.checks.judge import Words, conclude, ranked, worst_first
 from camcli.checks.recorded import Heat, MapKey, Recorded, Seen
-from camcli.checks.regions import Regions
-from camcli.checks.reopened import Lab
 from camcli.checks.result import Result, skipped
 from camcli.checks.settings import Check, Setting
-
-if TYPE_CHECKING:
-    from camcli.checks.suite import Suite
 
 METRICS = ("spearman", "iou", "jsd", "centroid")
 ADVICE = " If that is wanted, renew the baseline with --rebase."
@@ -116,12 +111,6 @@ def judged(context: Context, moved: list[Moved], advice: str = ADVICE) -> Result
         done = Result(done.check, done.status, done.why + "." * (not done.why.endswith(".")) + note, done.conditions,
                       done.n, done.worst, done.details)  # fmt: skip
     return done
-
-
-def judge_difference(run: Recorded, key: MapKey, suite: Suite, moved: list[Moved]) -> Result:
-    """The same outcome for images that were compared elsewhere, with the thresholds of a suite."""
-    with Lab(run, key) as lab:
-        return judged(Context(run, key, suite.settings["drift"], suite.common, Regions(run), lab), moved, "")
 
 
 LIMITS: dict[str, Setting] = {
