@@ -24,7 +24,7 @@ class EvalOptions:
     Attributes:
         metrics: keys; none: those by default. ``all`` is every one.
         steps: intervals of the deletion and insertion curves.
-        baselines: whether the maps that know nothing of the model stand in the table.
+        baselines: whether the model-independent baselines stand in the table.
         grid: images a side of a GridPG mosaic.
         grid_probability: least probability of the top class of an image that goes into a mosaic.
         recommend: whether the best method and layer are to be named.

@@ -1,4 +1,4 @@
-"""What a method is given, what it returns, and how it describes itself."""
+"""The inputs of a method, its result, and how it describes itself."""
 
 from __future__ import annotations
 
@@ -142,10 +142,10 @@ class Pass:
         return self.gradients
 
     def each_image(self, one: Callable[[int], Tensor]) -> Tensor:
-        """What a slow method finds for one image after the other, by number, stacked; not done twice for padding."""
+        """``one`` of each image by number, stacked, for slow methods: padding repeats the last image's result."""
         count = len(self.inputs)
-        found = [one(image) for image in range(self.real or count)]
-        return torch.stack(found + [found[-1]] * (count - len(found)))
+        results = [one(image) for image in range(self.real or count)]
+        return torch.stack(results + [results[-1]] * (count - len(results)))
 
     def weighted(self, weights: Tensor) -> Tensor:
         """Σ_k w_k A_k, or with ``eigen_smooth`` the first principal component of the w_k A_k, (N, h, w) float32.

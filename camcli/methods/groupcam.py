@@ -31,27 +31,27 @@ def groupcam(p: Pass, options: Mapping[str, Any]) -> Tensor:
     sums = torch.stack([part.sum(1).relu() for part in parts], dim=1)
     bars = sums.flatten(2).quantile(_QUANTILE, dim=2)[:, :, None, None]
     maps = normalised(torch.where(sums < bars, 0.0, sums))
-    blurs = blurred(p.inputs)
+    blurs = blur(p.inputs)
     rewards = p.each_image(lambda image: _rewards(p, image, maps[image], blurs[image]))
     return (rewards[:, :, None, None] * maps).sum(1).relu()
 
 
-def _rewards(p: Pass, image: int, maps: Tensor, blur: Tensor) -> Tensor:
+def _rewards(p: Pass, image: int, maps: Tensor, blurred: Tensor) -> Tensor:
     """r_l of one image, (G,)."""
     x, target = p.inputs[image], p.targets[image]
 
     def mixed(part: slice) -> Tensor:
         masks = upsampled(maps[part], (x.shape[1], x.shape[2]))[:, None]
-        return x * masks + blur * (1 - masks)
+        return x * masks + blurred * (1 - masks)
 
     def reduce(logits: Tensor) -> Tensor:
         return probabilities(logits, p.score.sigmoid)[:, target]
 
-    base = p.network.trials(1, lambda _: blur[None], reduce)
+    base = p.network.trials(1, lambda _: blurred[None], reduce)
     return (p.network.trials(len(maps), mixed, reduce) - base).relu()
 
 
-def blurred(inputs: Tensor) -> Tensor:
+def blur(inputs: Tensor) -> Tensor:
     """Gaussian blur of images (N, C, H, W), kernel 51 and σ 50 at 224 pixels, scaled with the shorter side."""
     scale = min(inputs.shape[2:]) / _AT
     half = min(max(1, round(_KERNEL * scale / 2 - 0.5)), min(inputs.shape[2:]) - 1)

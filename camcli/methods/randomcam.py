@@ -1,4 +1,4 @@
-"""Random weights: the baseline that a method has to beat."""
+"""Random weights: a baseline that methods are compared with."""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ def rollout(p: Pass, _options: Mapping[str, Any]) -> Tensor:
     Returns (N, h, w) float32, non-negative.
     """
     attention = p.network.attention()
-    return read_out(attention, *(_mixed(matrix) for matrix in attention.matrices))
+    return read_out(attention, *(_add_residual(matrix) for matrix in attention.matrices))
 
 
-def _mixed(matrix: Tensor) -> Tensor:
+def _add_residual(matrix: Tensor) -> Tensor:
     mean = matrix.mean(1) + torch.eye(matrix.shape[-1], device=matrix.device)
     return mean / mean.sum(-1, keepdim=True)
 

@@ -62,7 +62,7 @@ def weighted_by_masks(p: Pass, options: Mapping[str, Any], rounds: Rounds) -> Te
 def _weights(p: Pass, options: Mapping[str, Any], score: Score, rounds: Rounds, image: int) -> Tensor:
     """(T, K) of one image; 0 for channels that are left out."""
     a, x, targets = p.activations[image], p.inputs[image], p.targets[image]
-    chosen = _chosen(a, options["max_channels"])
+    chosen = _select_channels(a, options["max_channels"])
 
     def reduce(logits: Tensor) -> Tensor:
         return score(logits, targets.expand(len(logits), -1))
@@ -71,10 +71,10 @@ def _weights(p: Pass, options: Mapping[str, Any], score: Score, rounds: Rounds, 
     gains = []
     for maps, factor in rounds(image, a[chosen]):
         # A constant channel's mask is zero everywhere, so that its trial is that of the empty image.
-        live = (maps.amax((1, 2)) > maps.amin((1, 2))).nonzero().squeeze(1)
+        varying = (maps.amax((1, 2)) > maps.amin((1, 2))).nonzero().squeeze(1)
         gain = x.new_zeros(len(chosen), targets.numel())
-        if len(live):
-            gain[live] = p.network.trials(len(live), _masked(x, maps[live], factor), reduce) - nothing
+        if len(varying):
+            gain[varying] = p.network.trials(len(varying), _mask(x, maps[varying], factor), reduce) - nothing
         gains.append(gain)
     mean = torch.stack(gains).mean(0)
     weights = x.new_zeros(len(a), targets.numel())
@@ -82,13 +82,13 @@ def _weights(p: Pass, options: Mapping[str, Any], score: Score, rounds: Rounds, 
     return weights.T
 
 
-def _masked(x: Tensor, maps: Tensor, factor: float) -> Build:
+def _mask(x: Tensor, maps: Tensor, factor: float) -> Build:
     """x under the masks of some channels; made chunk by chunk, since 2,048 of them at once would take gigabytes."""
     size = (x.shape[1], x.shape[2])
     return lambda part: x * (normalised(upsampled(maps[part], size)) * factor)[:, None]
 
 
-def _chosen(a: Tensor, most: int | None) -> Tensor:
+def _select_channels(a: Tensor, most: int | None) -> Tensor:
     if most is None or most >= len(a):
         return torch.arange(len(a), device=a.device)
     return a.var((1, 2)).topk(most).indices.sort().values

@@ -1,4 +1,4 @@
-"""Deletion: how fast the class is lost when the pixels the map names first are taken away."""
+"""Deletion: how fast the class probability falls when the pixels that the map ranks first are removed."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ def energy(maps: Tensor, regions: Tensor) -> Tensor:
         (N,) float32; NaN for a map without mass or an empty region.
     """
     total, inside = maps.flatten(1).sum(1), (maps * regions).flatten(1).sum(1)
-    known = (total > 0) & regions.flatten(1).any(1)
-    return torch.where(known, inside / total.clamp(min=1e-30), torch.nan)
+    defined = (total > 0) & regions.flatten(1).any(1)
+    return torch.where(defined, inside / total.clamp(min=1e-30), torch.nan)
 
 
 METRIC = Metric(

@@ -1,4 +1,4 @@
-"""Insertion: how fast the class is found when a blurred image gets back the pixels the map names first."""
+"""Insertion: how fast the class probability rises when a blurred image gets back the pixels ranked first."""
 
 from __future__ import annotations
 

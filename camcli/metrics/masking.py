@@ -24,7 +24,7 @@ def masked_scores(inputs: Tensor, maps: Tensor, classes: Tensor, scorer: Scorer,
         maps: L, (N, H, W) in [0, 1].
         classes: (N,).
     """
-    found = []
+    scores = []
     for x, heat, some in zip(*(torch.split(t, batch) for t in (inputs, maps, classes)), strict=True):
-        found.append(scorer(x * heat[:, None], some).float())
-    return torch.cat(found)
+        scores.append(scorer(x * heat[:, None], some).float())
+    return torch.cat(scores)

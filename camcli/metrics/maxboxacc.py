@@ -26,8 +26,8 @@ def box_hits(maps: Tensor, regions: Tensor) -> Tensor:
     Returns:
         (N, len(THRESHOLDS) · len(OVERLAPS)) float32 of 0 and 1; NaN for an empty region.
     """
-    found = [_hits(m, g) for m, g in zip(maps.cpu().numpy(), regions.cpu().numpy(), strict=True)]
-    return torch.from_numpy(np.stack(found).astype(np.float32).reshape(len(maps), -1))
+    hits = [_hits(m, g) for m, g in zip(maps.cpu().numpy(), regions.cpu().numpy(), strict=True)]
+    return torch.from_numpy(np.stack(hits).astype(np.float32).reshape(len(maps), -1))
 
 
 def max_box_accuracy(means: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ TOLERANCE, AT = 15.0, 224
 def pointing(maps: Tensor, regions: Tensor) -> Tensor:
     """1 where the maximum of L is at most 15 px (at 224) from G, else 0 (Zhang 2018, arXiv:1608.00507).
 
-    Where several pixels share the maximum, the share of them that hit: what a fair choice among them would expect.
+    Where several pixels share the maximum, the share of them that hit: the expected value of a random choice.
 
     Args:
         maps: L, (N, H, W) in [0, 1].

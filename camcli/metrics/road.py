@@ -1,4 +1,4 @@
-"""ROAD: remove the most or the least relevant pixels without leaving a visible hole."""
+"""ROAD: remove the most or the least relevant pixels, and impute them so that no hole shows."""
 
 from __future__ import annotations
 

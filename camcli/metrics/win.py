@@ -1,4 +1,4 @@
-"""Win: how often a method loses the least of the class."""
+"""Win: how often a method has the smallest drop of an image."""
 
 from __future__ import annotations
 

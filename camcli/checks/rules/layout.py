@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from camcli.checks.context import Context
 from camcli.checks.reopened import UnavailableError
-from camcli.checks.result import Result, skipped
+from camcli.checks.result import Result, skip
 from camcli.checks.settings import Check
 from camcli.errors import LayerError
 
@@ -20,11 +20,11 @@ def run(context: Context) -> Result:
 
     recorded = {row["path"]: row for row in context.run.header["layers"]}
     try:
-        setup = context.lab.setup
+        setup = context.reopened.setup
     except UnavailableError as error:
         if isinstance(error.__cause__, LayerError):
             return Result("layout", "fail", f"the proof fails now: {error.__cause__}")
-        return skipped("layout", str(error))
+        return skip("layout", str(error))
     try:
         layers = resolve_layers(setup.model, list(recorded), "auto", needs_gradient(setup.config))
     except LayerError as error:
