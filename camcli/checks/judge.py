@@ -167,5 +167,5 @@ def rank_images(
         count: how many.
     """
     order = np.argsort(-np.asarray(values) if high_is_bad else np.asarray(values), kind="stable")[:count]
-    chosen = [(named[i], float(values[i])) for i in order.tolist()]
-    return tuple(WorstImage(*name, value, words.format(f"{value:.2f}")) for name, value in chosen)
+    chosen = [(*named[i], float(values[i])) for i in map(int, order)]
+    return tuple(WorstImage(image, source, value, words.format(f"{value:.2f}")) for image, source, value in chosen)

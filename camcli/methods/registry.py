@@ -12,6 +12,7 @@ To add one:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from camcli.methods import (
@@ -48,6 +49,7 @@ from camcli.methods import (
     sscam,
     xgradcam,
 )
+from camcli.methods.base import Method
 
 _TABLE = (
     cam,
@@ -84,5 +86,5 @@ _TABLE = (
     randomcam,
 )
 
-METHODS = MappingProxyType({module.METHOD.key: module.METHOD for module in _TABLE})
+METHODS: Mapping[str, Method] = MappingProxyType({module.METHOD.key: module.METHOD for module in _TABLE})
 """Read-only."""

@@ -12,7 +12,7 @@ To add one:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from camcli.errors import ConfigError, did_you_mean
@@ -53,7 +53,7 @@ _TABLE = (
     entropy,
 )
 
-METRICS = MappingProxyType({module.METRIC.key: module.METRIC for module in _TABLE})
+METRICS: Mapping[str, Metric] = MappingProxyType({module.METRIC.key: module.METRIC for module in _TABLE})
 """Read-only."""
 
 

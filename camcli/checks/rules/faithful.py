@@ -64,6 +64,7 @@ def measure_areas(
     """(N,) Insertion − Deletion of the maps, then of each of :data:`BASELINES`."""
     import torch
 
+    from camcli.metrics.baselines import baseline
     from camcli.metrics.blur import blur
     from camcli.metrics.deletion import deletion
     from camcli.metrics.insertion import insertion
