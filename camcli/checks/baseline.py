@@ -198,7 +198,7 @@ def _map(row: Mapping[str, Any]) -> np.ndarray | None:
 
 
 def match_grids(heat: SaliencyMap, base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A run's map and the known one on the same grid: the known one's, as the coarser of a baseline."""
+    """A run's map and that of a baseline on one grid: the baseline's, which is usually the coarser."""
     raw = heat.raw
     if raw.shape == base.shape:
         return raw, base

@@ -1,4 +1,4 @@
-"""What a check is given: the run, its own settings, and what it may open when it needs more."""
+"""The input of a check: the run, its own settings, and the model and images for checks that need them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ReopenedImages:
 
 @dataclass(frozen=True)
 class Context:
-    """What a check is given of a run.
+    """The input of a check.
 
     Attributes:
         run: what was recorded.

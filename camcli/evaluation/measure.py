@@ -32,8 +32,8 @@ def exclusions(metrics: Sequence[Metric]) -> dict[str, Exclusion]:
 
 def parameters(height: int, width: int) -> Mapping[str, Any]:
     """The parameters of all metrics for inputs of a size."""
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for metric in METRICS.values():
         if metric.settings is not None:
-            found.update(metric.settings(height, width))
-    return found
+            settings.update(metric.settings(height, width))
+    return settings

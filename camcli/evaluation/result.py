@@ -1,4 +1,4 @@
-"""What an evaluation found, and its forms: a JSON document and a flat table."""
+"""The result of an evaluation, as a JSON document and as a flat table."""
 
 from __future__ import annotations
 
@@ -104,12 +104,12 @@ class Evaluation:
                     "layer": list(row.layer) if isinstance(row.layer, tuple) else row.layer,
                     "baseline": row.baseline,
                     "degenerate_maps": self.degenerate[row.name],
-                    "figures": {m.key: _estimate(self.figures[row.name][m.key]) for m in self.metrics},
+                    "figures": {m.key: _as_dict(self.figures[row.name][m.key]) for m in self.metrics},
                 }
                 for row in self.rows
             ],
             "comparisons": [
-                {"metric": c.metric, "a": c.a, "b": c.b, "certain": c.certain, **_estimate(c.estimate, "difference")}
+                {"metric": c.metric, "a": c.a, "b": c.b, "certain": c.certain, **_as_dict(c.estimate, "difference")}
                 for c in self.comparisons
             ],
             "recommended": self.recommended and {
@@ -141,11 +141,11 @@ class Evaluation:
         for row in self.rows:
             layer = "+".join(row.layer) if isinstance(row.layer, tuple) else row.layer or ""
             for metric in self.metrics:
-                found = self.figures[row.name][metric.key]
-                low, high = found.interval or ("", "")
-                value = "" if found.value is None else found.value
+                result = self.figures[row.name][metric.key]
+                low, high = result.interval or ("", "")
+                value = "" if result.value is None else result.value
                 head = [row.name, row.method, layer, str(row.baseline).lower(), metric.key, metric.better]
-                writer.writerow([*head, value, low, high, found.n])
+                writer.writerow([*head, value, low, high, result.n])
         return text.getvalue()
 
 
@@ -164,14 +164,14 @@ def among_rows(
 
 def figure(values: np.ndarray, metric: Metric, seed: int) -> Estimate:
     """A metric's figure over images, in its unit."""
-    return _scaled(estimate(values, metric.finish, seed), metric.factor)
+    return _scale(estimate(values, metric.finish, seed), metric.factor)
 
 
 def compare(
     rows: Sequence[Row], values: Mapping[str, Mapping[str, np.ndarray]], metrics: Sequence[Metric], seed: int
 ) -> list[Comparison]:
     """Every method against every later row, for the metrics that judge."""
-    found = []
+    comparisons = []
     for metric in metrics:
         if metric.better == "neither":
             continue
@@ -179,18 +179,18 @@ def compare(
             for b in rows[place + 1 :] if not a.baseline else []:
                 pair = values[a.name][metric.key], values[b.name][metric.key]
                 apart = difference(*pair, metric.finish, seed)
-                found.append(Comparison(metric.key, a.name, b.name, _scaled(apart, metric.factor)))
-    return found
+                comparisons.append(Comparison(metric.key, a.name, b.name, _scale(apart, metric.factor)))
+    return comparisons
 
 
-def _scaled(found: Estimate, factor: float) -> Estimate:
-    value = None if found.value is None else found.value * factor
-    interval = None if found.interval is None else (found.interval[0] * factor, found.interval[1] * factor)
-    return Estimate(value, interval, found.n)
+def _scale(result: Estimate, factor: float) -> Estimate:
+    value = None if result.value is None else result.value * factor
+    interval = None if result.interval is None else (result.interval[0] * factor, result.interval[1] * factor)
+    return Estimate(value, interval, result.n)
 
 
-def _estimate(found: Estimate, value: str = "value") -> dict[str, Any]:
-    return {value: found.value, "interval": list(found.interval) if found.interval else None, "n": found.n}
+def _as_dict(result: Estimate, value: str = "value") -> dict[str, Any]:
+    return {value: result.value, "interval": list(result.interval) if result.interval else None, "n": result.n}
 
 
 def _finite(value: float) -> float | None:

@@ -194,7 +194,7 @@ class Method:
         replays_blocks: it reads the score from the tokens behind each attention block.
         max_fusion_gamma: with ``--fuse max`` the maps of all layers but the deepest become tanh(γ·M / max M).
         candidate: ``cam eval --recommend`` tries it where no method is named; all of these share their passes.
-        baseline: it does not explain the model; a method has to do better.
+        baseline: it does not depend on the class score: methods are compared with it.
     """
 
     key: str

@@ -18,7 +18,7 @@ from camcli.map_summary import entropy
 
 WORDS = Words(
     "spread of the heat (0: one cell, 1: spread evenly)",
-    "Above: the maps are spread evenly and show no place. Below: they are single hot cells. Try another --layer, and "
+    "Above: the maps are spread evenly. Below: they are single hot cells. Try another --layer, and "
     "check that the weights are the trained ones.",
 )
 

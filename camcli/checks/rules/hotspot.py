@@ -1,9 +1,9 @@
-"""``hotspot``: does the model know a class by one fixed place of the picture, such as a watermark, a logo, a ruler?
+"""``hotspot``: does the model recognise a class by one fixed region, such as a watermark, a logo, a ruler?
 
 Two stages, and only both together fail:
 
 1. A region of at most ``area`` of the map (a window of cells) that holds the peak in ≥ ``share`` of a class's images,
-   and ``ratio`` times more often than in the images of all other classes. That this is no chance is tested too
+   and ``ratio`` times more often than in the images of all other classes. Its significance is tested too
    (hypergeometric tail, Bonferroni over windows and classes), since with few images some window always stands out.
 2. Cause: in these images the region, with the neighbouring cells that are about as hot on average (at most ``paint``
    of the map: a mark is rarely as small as the peak), is painted over from its surroundings (Gaussian, σ 20 at 224);
@@ -104,7 +104,7 @@ def probability_falls(context: Context, spot: Spot) -> list[tuple[ImageRecord, f
 
 CHECK = Check(
     "hotspot",
-    "does the model know a class by one fixed place?",
+    "does the model recognise a class by one fixed region?",
     run,
     {
         "share": Setting(0.3, "least share of a class's images whose peak lies in the region"),
