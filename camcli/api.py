@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
-import torch
 from PIL import Image
 
 from camcli.config.settings import RunConfig
-from camcli.device import choose_precision
+from camcli.device import BatchLimit
 from camcli.errors import ImageError, SourceError
-from camcli.explainer import Explained, Explainer
-from camcli.images import Decoded, DecodeSettings, View, decode, to_input
-from camcli.layers import resolve_layers
+from camcli.explainer import Explained
+from camcli.images import Decoded, DecodeSettings, Entry, Sources, View, decode
 from camcli.models import Model
-from camcli.pipeline.items import class_name, seed_of
-from camcli.pipeline.setup import explain_options, needs_gradient
-from camcli.pipeline.targets import NO_SLOT, Slot, choose_targets, highest, parse_target
+from camcli.pipeline.batching import explain_batch, in_batches
+from camcli.pipeline.items import Loaded, class_name
+from camcli.pipeline.loader import metadata_of
+from camcli.pipeline.setup import Setup, setup_for
+from camcli.pipeline.targets import NO_TARGET, highest
 from camcli.render import Drawing, Style, make_canvas, normalise
 
 ImageLike: TypeAlias = "str | os.PathLike[str] | np.ndarray | Image.Image"
@@ -56,8 +56,17 @@ class MapResult:
     target: Target
     layer: str | tuple[str, ...] | None
     view: View
-    image: Image.Image
     model_size: tuple[int, int]
+    _original: Callable[[], Image.Image]
+
+    @property
+    def image(self) -> Image.Image:
+        """The upright original. A file is read again: a result holds no pixels of files.
+
+        Raises:
+            ImageError: the file cannot be read any more, or its content has changed.
+        """
+        return self._original()
 
     @cached_property
     def normalised(self) -> np.ndarray:
@@ -93,18 +102,20 @@ class Result:
 
 
 def explain(
-    model: Model, images: Sequence[ImageLike] | ImageLike, *, method: str | Sequence[str] = "gradcam",
+    model: Model, images: Iterable[ImageLike] | ImageLike, *, method: str | Sequence[str] = "gradcam",
     target: str | int = "predicted", layer: str | Sequence[str] = "auto", batch_size: int = 16, **settings: Any,
 ) -> list[Result]:  # fmt: skip
     """Explain a few images with a model that is loaded.
 
     Args:
         model: from :func:`camcli.load_model`.
-        images: file names, arrays (height, width, 3) or (height, width) uint8, or Pillow images.
+        images: file names, arrays (height, width, 3) or (height, width) uint8, or Pillow images; one, or any iterable
+            of them. They are read batch by batch, so that memory does not grow with the number of files.
         method: one or more methods, a comma list or a sequence.
         target: as ``--target``.
         layer: as ``--layer``, one or several.
-        batch_size: images a pass.
+        batch_size: images a pass. The last batch is padded to it, so that the result of an image does not depend on
+            the others; 1 is the fastest for a single image. Halved when memory runs out.
         settings: any other setting of :class:`camcli.RunConfig` that concerns the explanation: ``score``,
             ``precision``, ``option``, ``fuse``, ``layout``, ``seed``, ``probability``.
 
@@ -115,36 +126,32 @@ def explain(
         UsageError: an unknown method, layer or target, or one that this model does not allow.
         ImageError: an image that cannot be read.
     """
-    config = RunConfig(method=method, layer=layer, target=str(target), **settings)  # type: ignore[arg-type]
-    several: Sequence[ImageLike] = images if isinstance(images, list | tuple) else [images]  # type: ignore[list-item]
-    slots = parse_target(str(target), model.class_names, model.num_classes)
-    if any(slot.kind == "label" for slot in slots):
+    config = RunConfig(
+        method=method, layer=layer, target=str(target), batch_size=batch_size, **settings  # type: ignore[arg-type]
+    )  # fmt: skip
+    if isinstance(images, str | os.PathLike | np.ndarray | Image.Image) or not isinstance(images, Iterable):
+        images = [images]
+    setup = setup_for(config, model, Sources(()))
+    if any(spec.kind == "label" for spec in setup.targets):
         raise SourceError("target='label' needs a run over folders or a manifest: use camcli.run.")
-    decoded = [_decoded(image) for image in several]
-    device = model.device
+
+    def explained(batch: list[_Image], count: int) -> list[Result]:
+        found = explain_batch(setup, batch, count)
+        return [_result(setup, found, i, image) for i, image in enumerate(batch[:count])]
+
+    limit = BatchLimit(setup.batch_size)
     with model.prepared():
-        layers = resolve_layers(model, config.layer, config.layout, needs_gradient(config))
-        explainer = Explainer(
-            model, layers, config.method, explain_options(config, choose_precision(config.precision, device))
-        )
-        results: list[Result] = []
-        for start in range(0, len(decoded), batch_size):
-            batch = decoded[start : start + batch_size]
-            prepared = [model.preprocessing(d.image) for d in batch]
-            inputs = to_input(np.stack([p.pixels for p in prepared]), model.preprocessing, device)
-            explained = explainer(
-                inputs,
-                lambda z: torch.from_numpy(choose_targets(z.numpy(), slots, [None] * len(z), [None] * len(z))),
-                [seed_of(d.sha256, config.seed) for d in batch],
-            )
-            for i, image in enumerate(batch):
-                results.append(_result(model, explained, i, image, prepared[i].view, slots, len(layers)))
-    return results
+        batches = in_batches((_loaded(image, model) for image in images), setup.batch_size)
+        return [result for batch in batches for part in limit.run_padded(batch, explained) for result in part]
 
 
-def _result(
-    model: Model, explained: Explained, i: int, image: Decoded, view: View, slots: Sequence[Slot], layer_count: int
-) -> Result:
+@dataclass(frozen=True)
+class _Image(Loaded):
+    original: Callable[[], Image.Image]
+
+
+def _result(setup: Setup, explained: Explained, i: int, image: _Image) -> Result:
+    model, specs = setup.model, setup.targets
     logits, probabilities = explained.logits[i], explained.probabilities[i]
 
     def target(index: int, chosen_by: str) -> Target:
@@ -154,31 +161,54 @@ def _result(
     maps: dict[str, MapResult] = {}
     for key, raw in explained.maps.items():
         index = int(explained.targets[i, key.slot])
-        if index == NO_SLOT:
+        if index == NO_TARGET:
             continue
         levels = [key.method]
-        if layer_count > 1 and isinstance(key.layer, str):
+        if len(setup.layers) > 1 and isinstance(key.layer, str):
             levels.append(key.layer)
-        if len(slots) > 1:
-            levels.append(slots[key.slot].key)
+        if len(specs) > 1:
+            levels.append(specs[key.slot].key)
         size = (model.preprocessing.height, model.preprocessing.width)
-        chosen = target(index, slots[key.slot].chosen_by)
-        maps["/".join(levels)] = MapResult(raw[i].numpy(), chosen, key.layer, view, image.image, size)
+        chosen = target(index, specs[key.slot].chosen_by)
+        maps["/".join(levels)] = MapResult(raw[i].numpy(), chosen, key.layer, image.view, size, image.original)
     top = highest(logits.numpy(), 5)
     return Result(tuple(target(int(index), "predicted") for index in top), maps)
 
 
-def _decoded(image: ImageLike) -> Decoded:
-    if isinstance(image, (str, os.PathLike)):
+def _loaded(image: ImageLike, model: Model) -> _Image:
+    path, original = "", None
+    if isinstance(image, str | os.PathLike):
         path = os.fspath(image)
-        try:
-            data = Path(path).read_bytes()
-        except OSError as error:
-            raise ImageError("missing", f"{path}: cannot be read ({error.strerror})") from error
-        try:
-            return decode(data, DecodeSettings())
-        except ImageError as error:
-            raise ImageError(error.kind, f"{path}: {error.message}") from error
+        decoded = _decoded_file(path)
+        original = partial(_read_again, os.path.abspath(path), decoded.sha256)
+    else:
+        decoded = _decoded_pixels(image)
+    prepared = model.preprocessing(decoded.image)
+    return _Image(
+        Entry(0, "", "", path, path), metadata_of(decoded), prepared.pixels, prepared.view, canvas=None, label=None,
+        own_target=None, original=original or decoded.image.copy,
+    )  # fmt: skip
+
+
+def _read_again(path: str, sha256: str) -> Image.Image:
+    decoded = _decoded_file(path)
+    if decoded.sha256 != sha256:
+        raise ImageError("changed", f"{path}: its content is another one than when it was explained")
+    return decoded.image
+
+
+def _decoded_file(path: str) -> Decoded:
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ImageError("missing", f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        return decode(data, DecodeSettings())
+    except ImageError as error:
+        raise ImageError(error.kind, f"{path}: {error.message}") from error
+
+
+def _decoded_pixels(image: object) -> Decoded:
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim not in (2, 3) or not image.size:
             raise SourceError(

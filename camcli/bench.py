@@ -54,7 +54,7 @@ class Forward:
 
 @dataclass(frozen=True)
 class EndToEnd:
-    """A run from files to files.
+    """A run end to end: from image files to files of the run folder.
 
     Attributes:
         images: explained.
@@ -103,7 +103,7 @@ def bench(config: RunConfig, *, seconds: float = 10.0, say: Say = lambda line: N
     Args:
         config: the model, method, device and outputs; without images some are made. With ``compile`` the compiled
             forward pass is the ceiling.
-        seconds: about how long the run from files to files shall take; each forward pass a fifth of it.
+        seconds: about how long the run end to end takes; each forward pass a fifth of it.
         say: told what is measured.
     """
     device = choose_device(config.device)
@@ -111,7 +111,7 @@ def bench(config: RunConfig, *, seconds: float = 10.0, say: Say = lambda line: N
     for key in config.method:
         find_method(key)  # mistyped: say so before anything is measured
     model = open_model(config, device)
-    asked = int(config.batch_size) if config.batch_size != "auto" else None
+    asked = config.parsed.batch_size
     sizes = (asked,) if asked else (1, 4, 16, 32) if device.type == "cpu" else (16, 64, 128, 256)
     with model.prepared():
         measure = partial(_measured, model, say, seconds / 5)
@@ -127,7 +127,7 @@ def bench(config: RunConfig, *, seconds: float = 10.0, say: Say = lambda line: N
             config, image_path=images, output_dir=str(Path(folder) / "run"), overwrite=True, precision=precision,
             batch_size=str(batch), limit=count,
         )  # fmt: skip
-        say(f"from files to files, batches of {batch}")
+        say(f"end to end, batches of {batch}")
         watch = _Stopwatch()
         end = _end_to_end(whole, watch, _rate(ceiling))
     return Bench(

@@ -1,4 +1,4 @@
-"""The plumbing of the stream: ordered work in threads with back-pressure, busy times, a way to stop."""
+"""Threads of the stream: ordered work with back-pressure, busy times, a way to stop."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Out = TypeVar("Out")
 
 
 MOST_BYTES = 1 << 28
-"""What waits between two stages weighs about this at most, however large the images are."""
-_GUESS = 1 << 25  # what an image weighs, as long as none is known
+"""Bytes that the items between two stages hold at most, about, however large the images are."""
+_GUESS = 1 << 25  # bytes of an image, until the first one is measured
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 
 
@@ -28,12 +28,12 @@ def in_order(
     work: Callable[[In], Out],
     items: Iterable[In],
     window: int,
-    weigh: Callable[[In | Out], int] | None = None,
+    size_of: Callable[[In | Out], int] | None = None,
 ) -> Generator[Out, None, None]:
     """Do the work in threads, at most ``window`` items ahead of the reader, and yield the results in order.
 
     Nothing is pulled from ``items`` before the reader asks for a result, so a slow reader slows the whole chain and
-    memory stays bounded. ``items`` is only ever touched by the reader's thread. Closing it drops what has not begun.
+    memory stays bounded. ``items`` is only ever touched by the reader's thread. Closing it drops what has not started.
     Where ``items`` fails, what came before is still finished and yielded.
 
     Args:
@@ -41,15 +41,15 @@ def in_order(
         work: what is done with an item.
         items: where they come from.
         window: items ahead of the reader.
-        weigh: bytes that an item or a result holds; fewer are let ahead where the latest were so heavy that they
-            would exceed :data:`MOST_BYTES` together.
+        size_of: bytes that an item or a result holds; fewer items are in flight where the latest were so large that
+            they would exceed :data:`MOST_BYTES` together.
     """
     pending: deque[Future[Out]] = deque()
-    latest = deque([0 if weigh is None else _GUESS], maxlen=window)
+    latest = deque([0 if size_of is None else _GUESS], maxlen=window)
 
-    def weighed(thing: Any) -> Any:
-        if weigh is not None:
-            latest.append(weigh(thing))
+    def measure(thing: Any) -> Any:
+        if size_of is not None:
+            latest.append(size_of(thing))
         return thing
 
     def is_full() -> bool:
@@ -61,29 +61,29 @@ def in_order(
             try:
                 item = next(source)
             except Exception as error:  # StopIteration among them
-                ended = error
+                end = error
                 break
-            pending.append(pool.submit(work, weighed(item)))
+            pending.append(pool.submit(work, measure(item)))
             while pending and is_full():
-                yield weighed(pending.popleft().result())
+                yield measure(pending.popleft().result())
         while pending:
             yield pending.popleft().result()
-        if not isinstance(ended, StopIteration):
-            raise ended
+        if not isinstance(end, StopIteration):
+            raise end
     finally:
         for future in pending:
             future.cancel()
 
 
-def give_way() -> None:
-    """Let the threads of the model go first; called by a worker thread for itself.
+def lower_priority() -> None:
+    """Lower the priority of the calling thread below that of the model's threads.
 
-    A layer of a network is as fast as the slowest of the threads that share it: one that waits for its core until a
-    decoder has had its turn holds up all the others.
+    A layer of a network is as fast as the slowest of the threads that compute it: one that waits for a core that a
+    decoder uses delays all the others.
     """
     if sys.platform == "linux":  # elsewhere priorities are those of whole processes
         thread = threading.get_native_id()
-        with suppress(PermissionError):  # where that is not allowed, all go on as equals
+        with suppress(PermissionError):  # where that is not allowed, all keep the same priority
             os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + 5))
 
 
@@ -128,7 +128,7 @@ class Stop:
 
     Attributes:
         signal: the first signal that came.
-        flowing: whether there is something in flight; before that, a run may be left at once.
+        flowing: whether images are in flight; before that, a run may be left at once.
     """
 
     def __init__(self) -> None:

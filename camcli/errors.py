@@ -115,6 +115,26 @@ class ImageError(CamError):
         self.message = message
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on an accelerator or on the host; torch has no one type for it."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+    )
+
+
+_OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """The text with ``?`` for control characters and for bytes that are no character.
+
+    Args:
+        text: a file name, or a message that may hold one.
+        lines: keep ends of lines.
+    """
+    return "".join(c if c.isprintable() or (lines and c == "\n") else "?" for c in text)
+
+
 def near_misses(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """The names most like a mistyped one, best first, ignoring case."""
     by_folded = {k.casefold(): k for k in known}

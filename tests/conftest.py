@@ -11,10 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
-# Two workers share two cores; before torch is imported.
+# There is a worker for each core: before torch and OpenCV are imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
+
+# How long an example takes is for the machine to say.
+settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any speed")
 
 HERE = Path(__file__).resolve().parent
 SAMPLES = HERE.parent / "sample_images"

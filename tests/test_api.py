@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import camcli
+from camcli import api
+from camcli.errors import ImageError
+from camcli.explainer import Explainer
 
 from .conftest import photographs
 
@@ -83,7 +91,7 @@ def test_the_model_is_left_as_it_was(model: camcli.Model) -> None:
 
 def test_bad_input_is_said_so(model: camcli.Model, tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(b"no image")
-    from camcli.errors import ImageError, UsageError
+    from camcli.errors import UsageError
 
     with pytest.raises(ImageError, match=r"x\.jpg: this is text"):
         camcli.explain(model, str(tmp_path / "x.jpg"))
@@ -98,3 +106,101 @@ def test_bad_input_is_said_so(model: camcli.Model, tmp_path: Path) -> None:
         camcli.explain(model, str(photographs()[0]), target="label")
     with pytest.raises(UsageError, match="gradcam"):
         camcli.explain(model, str(photographs()[0]), method="gradcan")
+
+
+def noise(count: int) -> list[np.ndarray]:
+    return [np.random.default_rng(i).integers(0, 256, (70, 80, 3), dtype=np.uint8) for i in range(count)]
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The batches that are explained."""
+    events: list[str] = []
+    explain = Explainer.__call__
+
+    def recorded(self: Explainer, inputs: torch.Tensor, *more: Any, **named: Any) -> Any:
+        events.append(f"batch of {len(inputs)}")
+        return explain(self, inputs, *more, **named)
+
+    monkeypatch.setattr(Explainer, "__call__", recorded)
+    return events
+
+
+def test_images_of_any_iterable_are_read_batch_by_batch(model: camcli.Model, events: list[str]) -> None:
+    images = noise(5)
+
+    def source() -> Iterator[np.ndarray]:
+        for i, image in enumerate(images):
+            events.append(f"image {i}")
+            yield image
+
+    results = camcli.explain(model, source(), batch_size=2)
+    assert events == [
+        "image 0", "image 1", "batch of 2", "image 2", "image 3", "batch of 2", "image 4", "batch of 2"
+    ]  # fmt: skip
+    for one, other in zip(results, camcli.explain(model, images, batch_size=2), strict=True):
+        assert np.array_equal(one.maps["gradcam"].native, other.maps["gradcam"].native)
+
+
+def test_a_result_does_not_depend_on_the_number_of_images(model: camcli.Model, events: list[str]) -> None:
+    images = noise(17)
+    together = camcli.explain(model, images, method="gradcam,scorecam", batch_size=16)
+    assert events == ["batch of 16", "batch of 16"]
+    assert len(together) == 17
+    for i in (0, 7, 16):
+        (alone,) = camcli.explain(model, images[i], method="gradcam,scorecam", batch_size=16)
+        assert alone.predictions == together[i].predictions
+        for key, one in alone.maps.items():
+            assert np.array_equal(one.native, together[i].maps[key].native), key
+
+
+def test_no_decoded_file_is_held_and_pictures_read_it_again(
+    model: camcli.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / f"{i}.png" for i in range(5)]
+    for path, pixels in zip(paths, noise(5), strict=True):
+        Image.fromarray(pixels).save(path)
+    decoded: list[weakref.ref[Image.Image]] = []
+    held: list[int] = []
+
+    def decode(*arguments: Any) -> Any:
+        held.append(sum(image() is not None for image in decoded))
+        result = true(*arguments)
+        decoded.append(weakref.ref(result.image))
+        return result
+
+    true = api.decode
+    monkeypatch.setattr(api, "decode", decode)
+    results = camcli.explain(model, paths, batch_size=2)
+    assert held == [0] * 5
+    assert np.array_equal(np.asarray(results[4].maps["gradcam"].image), noise(5)[4])
+    assert results[4].maps["gradcam"].overlay().size == (80, 70)
+    os.replace(paths[0], paths[1])
+    with pytest.raises(ImageError, match=r"0\.png: cannot be read"):
+        results[0].maps["gradcam"].overlay()
+    with pytest.raises(ImageError, match=r"1\.png: its content") as changed:
+        results[1].maps["gradcam"].heatmap()
+    assert changed.value.kind == "changed"
+
+
+def test_memory_that_runs_out_halves_the_batch(model: camcli.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = noise(11)
+    whole = camcli.explain(model, images, batch_size=8)
+    explain, sizes = Explainer.__call__, []
+
+    def small(self: Explainer, inputs: torch.Tensor, *more: Any, **named: Any) -> Any:
+        sizes.append(len(inputs))
+        if len(inputs) > most:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return explain(self, inputs, *more, **named)
+
+    monkeypatch.setattr(Explainer, "__call__", small)
+    most = 3
+    halved = camcli.explain(model, images, batch_size=8)
+    assert sizes == [8, 4, 2, 2, 2, 2, 2, 2]
+    for one, other in zip(whole, halved, strict=True):
+        native = one.maps["gradcam"].native
+        assert np.abs(native - other.maps["gradcam"].native).max() <= 1e-4 * np.abs(native).max()
+    most = 0
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        camcli.explain(model, images, batch_size=8)

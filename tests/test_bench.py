@@ -47,7 +47,7 @@ def test_for_people_and_of_own_images(cam: Callable[..., Any], samples: Path) ->
     assert "ceiling" in result.out
     assert "(6 images in" in result.out
     assert "recommended: --batch-size 2" in result.out
-    assert "so few images say little about a long run; 8 or more would" in result.out
+    assert "so few images do not represent a long run; use 8 or more" in result.out
     assert "so few" not in cam("bench", *TINY, "--batch-size", "1", str(samples)).out
 
 

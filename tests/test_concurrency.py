@@ -12,12 +12,22 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from camcli.concurrency import MOST_BYTES, Clock, Stop, give_way, in_order
+from camcli.concurrency import MOST_BYTES, Clock, Stop, in_order, lower_priority
 
 
 def test_results_come_in_order_whatever_finishes_first() -> None:
+    done, finished = [threading.Event() for _ in range(20)], []
+
+    def work(n: int) -> int:
+        if n % 2 == 0:
+            assert done[n + 1].wait(120)
+        finished.append(n)
+        done[n].set()
+        return n
+
     with ThreadPoolExecutor(4) as pool:
-        assert list(in_order(pool, lambda n: (time.sleep(0.01 * (n % 3)), n)[1], range(20), 5)) == list(range(20))
+        assert list(in_order(pool, work, range(20), 5)) == list(range(20))
+    assert all(finished.index(n + 1) < finished.index(n) for n in range(0, 20, 2))
 
 
 def test_no_more_than_a_window_is_pulled_ahead_of_the_reader() -> None:
@@ -111,17 +121,22 @@ def test_where_the_items_fail_what_came_before_is_finished() -> None:
             next(results)
 
 
-def test_clock_adds_up_over_threads() -> None:
-    clock = Clock(["decode", "write"])
+def test_clock_adds_up_over_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, times, together = Clock(["decode", "write"]), threading.local(), threading.Barrier(4, timeout=120)
+
+    def counter() -> float:
+        """A quarter of a second later each time a thread looks."""
+        times.now = getattr(times, "now", 0.0) + 0.25
+        return float(times.now)
 
     def work(_: int) -> None:
         with clock("decode"):
-            time.sleep(0.01)
+            together.wait()
 
+    monkeypatch.setattr(time, "perf_counter", counter)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(8)))
-    assert clock.seconds()["decode"] >= 0.08
-    assert clock.seconds()["write"] == 0
+    assert clock.seconds() == {"decode": 8 * 0.25, "write": 0}
 
 
 def test_the_first_signal_counts() -> None:
@@ -134,12 +149,12 @@ def test_the_first_signal_counts() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux only")
-def test_workers_give_way_and_this_thread_does_not() -> None:
+def test_workers_lower_their_priority_and_this_thread_does_not() -> None:
     def of_this_thread() -> int:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
     before = of_this_thread()
-    with ThreadPoolExecutor(1, initializer=give_way) as pool:
+    with ThreadPoolExecutor(1, initializer=lower_priority) as pool:
         assert pool.submit(of_this_thread).result() == min(19, before + 5)
     assert of_this_thread() == before
 

@@ -131,7 +131,7 @@ def test_positions_are_clipped_to_the_image() -> None:
     assert found["peak"] == [0, 0]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(arrays(np.float32, (5, 9), elements=st.floats(-1e6, 1e6, width=32)))
 def test_native_copy_round_trips(raw: np.ndarray) -> None:
     copy = native_copy(raw)

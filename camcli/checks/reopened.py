@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,15 +19,20 @@ import numpy as np
 
 from camcli.checks.recorded import ImageRecord, MethodLayer, RecordedRun
 from camcli.checks.run_paths import as_typed, located, started_in
-from camcli.config.settings import RunConfig
+from camcli.config.settings import SETTINGS, RunConfig
 from camcli.errors import CamError, DeviceError, ImageError
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from camcli.device import BatchLimit
     from camcli.explainer import Explainer
     from camcli.pipeline.setup import Setup
+
+
+INPUT_FILES = [name for name, declared in SETTINGS.items() if declared.path == "input" and declared.kind is str]
+"""Settings that name one file each, which the run read."""
 
 
 class UnavailableError(Exception):
@@ -101,16 +106,14 @@ class ReopenedModel:
         if config.model.startswith("factory:") and start is not None and start not in sys.path:
             sys.path.append(start)  # and it stays, as the working directory does: a user's model may import more later
         found: dict[str, Any] = {
-            name: located(self.run, value)
-            for name in ("checkpoint", "class_names")
-            if (value := getattr(config, name)) is not None
+            name: located(self.run, value) for name in INPUT_FILES if (value := getattr(config, name)) is not None
         }
         images = tuple(located(self.run, path) for path in config.image_path)
         return dataclasses.replace(config, image_path=images, output_dir=str(self.run.path), **found)
 
     def _way_out(self) -> str:
         config = self.run.header["config"]
-        given = [*config["image_path"], config["checkpoint"], config["class_names"]]
+        given = [*config["image_path"], *(config[name] for name in INPUT_FILES)]
         if all(path is None or os.path.isabs(path.removeprefix("@")) for path in given):
             return ""
         start = started_in(self.run)
@@ -167,14 +170,13 @@ class ReopenedModel:
         import torch
 
         explainer = explainer or self._own
-        found = []
-        for part, inputs in self._batches(pixels):
-            chosen = torch.tensor([targets[i] for i in part])[:, None]
-            explained = explainer(inputs, _always(chosen), [seeds[i] for i in part])
-            (maps,) = explained.maps.values()
-            found.append(maps.numpy())
-        kept: np.ndarray = np.concatenate(found)[: len(pixels)]
-        return kept
+
+        def explained(batch: list[int]) -> np.ndarray:
+            inputs, chosen = self.inputs([pixels[i] for i in batch]), torch.tensor([[targets[i]] for i in batch])
+            (maps,) = explainer(inputs, lambda logits: chosen, [seeds[i] for i in batch]).maps.values()
+            return maps.numpy()
+
+        return self._in_batches(len(pixels), explained)
 
     def score(self, inputs: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
         """(N,) float32: the probability of each input's own class; inputs (N, C, H, W), classes (N,)."""
@@ -183,9 +185,11 @@ class ReopenedModel:
     def probabilities(self, pixels: Sequence[np.ndarray], module: nn.Module | None = None) -> np.ndarray:
         """(N, classes) float64 of prepared pixels; of another module of the same architecture where one is given."""
         module = module or self.setup.model.module
-        parts = [self._probabilities(inputs, module).cpu().numpy() for _, inputs in self._batches(pixels)]
-        kept: np.ndarray = np.concatenate(parts)[: len(pixels)].astype(np.float64)
-        return kept
+
+        def probabilities(batch: list[int]) -> np.ndarray:
+            return self._probabilities(self.inputs([pixels[i] for i in batch]), module).cpu().numpy()
+
+        return self._in_batches(len(pixels), probabilities).astype(np.float64)
 
     def _probabilities(self, inputs: torch.Tensor, module: nn.Module) -> torch.Tensor:
         import torch
@@ -206,13 +210,16 @@ class ReopenedModel:
     def _own(self) -> Explainer:
         return self.explainer()
 
-    def _batches(self, pixels: Sequence[np.ndarray]) -> Iterator[tuple[list[int], torch.Tensor]]:
-        """One fixed shape, the last batch padded with its last image, as in a run."""
-        size = min(self.setup.batch_size, len(pixels))
-        for start in range(0, len(pixels), size):
-            part = list(range(start, min(start + size, len(pixels))))
-            part += [part[-1]] * (size - len(part))
-            yield part, self.inputs([pixels[i] for i in part])
+    @cached_property
+    def _limit(self) -> BatchLimit:
+        from camcli.device import BatchLimit
+
+        return BatchLimit(self.setup.batch_size)
+
+    def _in_batches(self, count: int, work: Callable[[list[int]], np.ndarray]) -> np.ndarray:
+        """What ``work`` gives for ``count`` images, called with the places of a batch of them, padded as in a run."""
+        parts = self._limit.run_padded(range(count), lambda batch, real: work(batch)[:real], most=count)
+        return np.concatenate(list(parts))
 
     def seeds(self, images: Sequence[ImageRecord]) -> list[int]:
         """The seed of each image, as the run had it."""
@@ -221,14 +228,8 @@ class ReopenedModel:
         return [seed_of(record.sha256, self.setup.config.seed) for record in images]
 
 
-def _always(chosen: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
-    return lambda logits: chosen
-
-
 def recorded_config(recorded: Mapping[str, Any], device: str | None = None) -> RunConfig:
     """The settings of a run from its index; what was resolved stays so."""
-    settings = {f.name: recorded[f.name] for f in dataclasses.fields(RunConfig) if f.name in recorded}
-    for name in ("batch_size", "workers"):
-        settings[name] = str(settings[name])
+    settings = {name: recorded[name] for name in SETTINGS if name in recorded}
     settings |= {"use_cuda": False, "device": device or settings["device"], "dry_run": False}
     return RunConfig(**settings)

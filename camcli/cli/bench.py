@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from camcli.cli.options import Talk, takes_settings
+from camcli.cli.options import OutputMode, takes_settings
 from camcli.cli.run import with_positional
 from camcli.config.settings import RunConfig
+from camcli.errors import ConfigError
 
 if TYPE_CHECKING:
     from camcli.bench import Bench
 
 _BATCHES = 4
-"""Fewer than this, and filling the first batch and emptying the last are much of a run."""
-_FEW = "so few images say little about a long run; {} or more would"
+"""With fewer, loading the first batch and writing the last are a large part of a run."""
+_FEW = "so few images do not represent a long run; use {} or more"
 
-HELP = "Where the time goes on this machine: the run from files to files against the bare forward pass of its model."
+HELP = "Measure where the time goes on this machine: a run end to end, against the forward pass of its model alone."
 EXAMPLES = """Examples:
 
 cam bench
@@ -28,27 +29,29 @@ cam bench --model resnet50 --weights random --precision bf16
 
 cam bench photos --model timm:vit_base_patch16_224 --use-cuda --method gradcam,layercam --json
 
-Without images, some of 500×375 pixels are made. The ceiling is the fastest eager forward pass (channels-last memory,
-batch norms folded) in the precision of the run; with --compile the compiled one, where it is faster. Nothing else
-should keep the machine busy meanwhile."""
+Without images, some of 500×375 pixels are made. The ceiling is the fastest eager forward pass (channels-last memory, \
+batch norms folded) in the precision of the run; with --compile the compiled one, if it is faster. Run nothing else on \
+the machine meanwhile."""
 
 
 @takes_settings(("images", "model", "explain", "device", "output"), without=("output_dir", "csv"))
 def command(
     settings: dict[str, Any],
-    talk: Talk,
-    images: list[str] | None = typer.Argument(None, metavar="[IMAGES]...", help="The same as --image-path."),
-    seconds: float = typer.Option(10.0, min=0.0, metavar="S", help="About how long the run shall take."),
+    mode: OutputMode,
+    images: list[str] | None = typer.Argument(None, metavar="IMAGES", help="The same as --image-path."),
+    seconds: float = typer.Option(10.0, metavar="S", help="About how long the measured run takes."),
 ) -> None:
+    if not seconds >= 0:
+        raise ConfigError(f"--seconds {seconds}: must be at least 0.")
     config = RunConfig(**with_positional(settings, images))
     from camcli.bench import bench
 
-    def say(line: str) -> None:
-        if not talk.quiet:
+    def print_progress(line: str) -> None:
+        if not mode.quiet:
             print(line, file=sys.stderr, flush=True)
 
-    result = bench(config, seconds=seconds, say=say)
-    print(json.dumps(result.as_json()) if talk.json else "\n".join(lines_of(result)))
+    result = bench(config, seconds=seconds, say=print_progress)
+    print(json.dumps(result.as_json()) if mode.json else "\n".join(lines_of(result)))
 
 
 def lines_of(result: Bench) -> list[str]:
@@ -67,8 +70,8 @@ def lines_of(result: Bench) -> list[str]:
         lines.append(f"{f.setting:<20}{f.precision:<11}{f.batch_size:>5}{rate}{mark}")
     lines += [
         "",
-        f"files to files: {end.images_per_second:.1f} images/s, {100 * end.share:.0f} % of the ceiling "
-        f"({end.images} images in {end.seconds:.1f} s, after {end.preparing:.1f} s of preparing)",
+        f"end to end: {end.images_per_second:.1f} images/s, {100 * end.share:.0f} % of the ceiling "
+        f"({end.images} images in {end.seconds:.1f} s, after {end.preparing:.1f} s of preparation)",
         *([_FEW.format(enough)] if end.images < enough else []),
         "busy seconds: " + ", ".join(f"{stage} {spent:.2f}" for stage, spent in end.stages.items()),
         "busy share: " + ", ".join(f"{part} {100 * share:.0f} %" for part, share in end.busy.items())

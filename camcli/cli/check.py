@@ -1,15 +1,16 @@
-"""``cam check``: attention checks on a finished run, or on images that are explained first."""
+"""``cam check``: checks of the maps of a finished run, or of images that are explained first."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from camcli.cli.check_report import FAIL_ON_FLAG, FORMAT_FLAG, JUNIT_FLAG, Gate, console_for_people, make_room
-from camcli.cli.options import Talk, takes_settings
+from camcli.cli.check_report import FAIL_ON_FLAG, FORMAT_FLAG, JUNIT_FLAG, Reporter, console_for_people, make_folders
+from camcli.cli.options import OutputMode, takes_settings
 from camcli.cli.run import stopping, with_positional
 from camcli.config.parse import flag
 from camcli.config.settings import RunConfig
@@ -19,18 +20,18 @@ if TYPE_CHECKING:
     from camcli.checks import Baseline, RecordedRun, Result
     from camcli.checks.recorded import MethodLayer
 
-HELP = "Check where the model looks against thresholds; ends with exit code 1 when a check fails."
+HELP = "Check the maps of a run against thresholds; ends with exit code 1 when a check fails."
 EXAMPLES = """Examples:
 
 cam check cam-output
 
 cam check cam-output --suite configs/checks.toml --baseline attention.baseline --junit attention.xml
 
-cam check photos --model resnet50 --output-dir out --set border.median_max=1.5 --sheet worst.jpg
+cam check photos -m resnet50 -o out --set border.median_max=1.5 --sheet worst.jpg
 
-A finished run needs neither images nor model, except for the checks that change images or weights (stable, random,
-layout, faithful, the cause of a hotspot). Exit codes: 0 all checks passed, 1 a check failed, 2 wrong usage, 3 passed,
-but the run could not explain some images."""
+A finished run is checked without its images and model, except by the checks that change images or weights (stable, \
+random, layout, faithful, the cause of a hotspot). Exit codes: 0 all checks passed, 1 a check failed, 2 wrong usage, \
+3 passed, but the run could not explain some images."""
 
 _WITH_RUN = ("device", "use_cuda")
 
@@ -38,24 +39,26 @@ _WITH_RUN = ("device", "use_cuda")
 @takes_settings(("images", "model", "explain", "device", "output", "run"), panel="Checks")
 def command(
     settings: dict[str, Any],
-    talk: Talk,
+    mode: OutputMode,
     run: list[str] | None = typer.Argument(
-        None, metavar="RUN | [IMAGES]...", help="A run folder, or images to explain."
+        None, metavar="RUN|IMAGES", help="A run folder, or images to explain first."
     ),
-    suite: str | None = typer.Option(None, metavar="FILE.toml", help="Checks and thresholds."),
+    suite: str | None = typer.Option(
+        None, metavar="FILE.toml", help="Checks and thresholds, instead of the default ones."
+    ),
     set_: list[str] | None = typer.Option(None, "--set", metavar="CHECK.KEY=VALUE", help="One threshold; repeatable."),
-    baseline: str | None = typer.Option(None, metavar="FILE", help="Compare with it (drift)."),
+    baseline: str | None = typer.Option(None, metavar="FILE", help="Compare the maps with this baseline (drift)."),
     write_baseline: str | None = typer.Option(None, metavar="FILE", help="Write this run as a baseline."),
-    rebase: bool = typer.Option(False, help="Renew the file of --baseline by this run."),
+    rebase: bool = typer.Option(False, help="Replace the file of --baseline by this run."),
     calibrate: str | None = typer.Option(
-        None, metavar="FILE.toml", help="Propose thresholds from this run, known to be good."
+        None, metavar="FILE.toml", help="Write thresholds proposed from this run, which is known to be good."
     ),
-    sheet: str | None = typer.Option(None, metavar="FILE.jpg", help="The worst images as one picture."),
+    sheet: str | None = typer.Option(None, metavar="FILE.jpg", help="Write the worst images as one picture."),
     junit: str | None = JUNIT_FLAG,
     format: str = FORMAT_FLAG,  # noqa: A002
     fail_on: str = FAIL_ON_FLAG,
 ) -> None:
-    gate = Gate(talk, format, fail_on, junit, "camcli.check/1")
+    reporter = Reporter(mode, format, fail_on, junit, "camcli.check/1")
     if rebase and not baseline:
         raise ConfigError("--rebase: name the baseline to renew with --baseline FILE.")
     from camcli.checks import choose_maps, load_suite, read_baseline, read_run, run_checks
@@ -65,17 +68,17 @@ def command(
     chosen = load_suite(suite, set_ or ())
     if sheet:
         sheet_format(sheet)
-    known = read_baseline(baseline) if baseline and not rebase else None
-    make_room(junit, sheet, calibrate, write_baseline)
-    folder, code = _folder(settings, run or [], gate)
+    compared = read_baseline(baseline) if baseline and not rebase else None
+    make_folders(junit, sheet, calibrate, write_baseline)
+    folder, code = _folder(settings, run or [], mode)
     recorded = read_run(folder)
     if code is None:
         code = 3 if recorded.failed else 0
     key = choose_maps(recorded, chosen)
-    if known is not None:
-        _refuse_other(known, recorded, key)
+    if compared is not None:
+        _refuse_other(compared, recorded, key)
     device = "cuda" if settings.get("use_cuda") else settings.get("device")
-    results = run_checks(recorded, chosen, known, device)
+    results = run_checks(recorded, chosen, compared, device)
     if sheet:
         _sheet(sheet, recorded, key, results)
     if calibrate:
@@ -85,30 +88,29 @@ def command(
     notes += [f"thresholds proposed in {calibrate}"] if calibrate else []
     notes += [f"worst images in {sheet}"] if sheet else []
     more = {"run": folder, "method": key[0], "layer": key[1]}
-    people = partial(_people, recorded, key, results, notes, chosen.common["confidence"])
-    raise typer.Exit(gate.report(results, folder, code, people, **more))
+    print_text = partial(_print_text, recorded, key, results, notes, chosen.common["confidence"])
+    raise typer.Exit(reporter.report(results, folder, code, print_text, **more))
 
 
-def _folder(settings: dict[str, Any], given: list[str], gate: Gate) -> tuple[str, int | None]:
-    """The run folder that is checked, and the exit code of the run where one was made for it now."""
+def _folder(settings: dict[str, Any], paths: list[str], mode: OutputMode) -> tuple[str, int | None]:
+    """The run folder that is checked, and the exit code of the run if it is made now."""
     from camcli.checks import is_run_folder
 
-    if len(given) == 1 and is_run_folder(given[0]):
+    if len(paths) == 1 and is_run_folder(paths[0]):
         extra = [flag(name) for name in settings if name not in _WITH_RUN]
         if extra:
             raise ConfigError(
-                f"{given[0]} is a finished run; {', '.join(extra)} cannot apply to it. Leave them out, or name images."
+                f"{paths[0]} is a finished run; {', '.join(extra)} cannot apply to it. Leave them out, or name images."
             )
-        return given[0], None
-    config = RunConfig(**with_positional(settings, given))
+        return paths[0], None
+    config = RunConfig(**with_positional(settings, paths))
     if not config.image_path:
         raise ConfigError("nothing to check: name a run folder, or images to explain first.")
     from camcli.cli.printer import Printer
     from camcli.pipeline.stream import run
 
-    # The run speaks on stderr (what --json does): stdout is for the checks.
-    aside = Talk(gate.talk.quiet, gate.talk.verbose, True)
-    with Printer(aside) as printer, stopping() as stop:
+    # With --json the run prints to stderr: stdout is for the checks.
+    with Printer(replace(mode, json=True)) as printer, stopping() as stop:
         summary = run(config, command=["cam", *sys.argv[1:]], stop=stop, watch=printer)
         printer.summary(summary)
     if summary.status != "complete":
@@ -116,12 +118,12 @@ def _folder(settings: dict[str, Any], given: list[str], gate: Gate) -> tuple[str
     return config.output_dir, summary.exit_code
 
 
-def _refuse_other(known: Baseline, recorded: RecordedRun, key: MethodLayer) -> None:
-    lines = known.differences(recorded, key)
+def _refuse_other(baseline: Baseline, recorded: RecordedRun, key: MethodLayer) -> None:
+    lines = baseline.differences(recorded, key)
     if lines:
         listed = "".join(f"\n  {line}" for line in lines)
         raise ConfigError(
-            f"--baseline {known.name} cannot be compared with this run (baseline → run):{listed}\n"
+            f"--baseline {baseline.name} cannot be compared with this run (baseline → run):{listed}\n"
             "If that is wanted, renew it with --rebase."
         )
 
@@ -157,7 +159,7 @@ def _baseline_written(name: str, recorded: RecordedRun, key: MethodLayer) -> str
     return f"baseline of {len(recorded.images)} images written: {name} ({size:,} bytes)"
 
 
-def _people(
+def _print_text(
     recorded: RecordedRun, key: MethodLayer, results: list[Result], notes: list[str], confidence: float
 ) -> None:
     from camcli.checks import CHECKS

@@ -1,4 +1,4 @@
-"""What ``cam check`` and ``cam diff`` have in common: flags, reports, and the exit code that a build stops at."""
+"""What ``cam check`` and ``cam diff`` share: flags, reports, and the exit code that makes a CI build fail."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from camcli.cli.options import Talk
+from camcli.cli.options import OutputMode
 from camcli.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -22,66 +22,72 @@ if TYPE_CHECKING:
 FORMATS = ("text", "json", "github")
 FAIL_ON = ("fail", "warn", "never")
 
-JUNIT_FLAG: Any = typer.Option(None, metavar="FILE.xml", help="JUnit XML.")
-FORMAT_FLAG: Any = typer.Option("text", help=f"{', '.join(FORMATS)}.")
-FAIL_ON_FLAG: Any = typer.Option("fail", help=f"{', '.join(FAIL_ON)}.")
+JUNIT_FLAG: Any = typer.Option(None, metavar="FILE.xml", help="Write the results as JUnit XML.")
+FORMAT_FLAG: Any = typer.Option(
+    "text", metavar="FORMAT", help="Format on stdout: text (tables), json, github (annotations of a workflow)."
+)
+FAIL_ON_FLAG: Any = typer.Option(
+    "fail",
+    metavar="STATUS",
+    help="What ends with exit code 1: fail, warn (warnings and inconclusive results as well), never.",
+)
 
 
 def console_for_people() -> Console:
-    """Standard output; where it is no terminal (a CI log), wide enough for a table."""
+    """Standard output; wide enough for a table where it is not a terminal (a CI log)."""
     from rich.console import Console
 
     return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 @dataclass(frozen=True)
-class Gate:
-    """Where results go, and what makes the command fail.
+class Reporter:
+    """Writes results, and decides the exit code.
 
     Attributes:
-        talk: how the command speaks.
+        mode: what is printed.
         format: ``text``, ``json`` or ``github``.
-        fail_on: ``fail``; ``warn``: also at warnings and what is inconclusive; ``never``.
+        fail_on: ``fail``; ``warn``: also at warnings and inconclusive results; ``never``.
         junit: file for JUnit XML.
-        schema: what the JSON document follows.
+        schema: of the JSON document.
 
     Raises:
         ConfigError: an unknown format or threshold.
     """
 
-    talk: Talk
+    mode: OutputMode
     format: str
     fail_on: str
     junit: str | None
     schema: str
 
     def __post_init__(self) -> None:
-        for name, value, known in (("format", self.format, FORMATS), ("fail-on", self.fail_on, FAIL_ON)):
-            if value not in known:
+        for name, value, choices in (("format", self.format, FORMATS), ("fail-on", self.fail_on, FAIL_ON)):
+            if value not in choices:
                 raise ConfigError(
-                    f"--{name} {value}: no such choice.{did_you_mean(value, known)} Choose {', '.join(known)}."
+                    f"--{name} {value}: no such choice.{did_you_mean(value, choices)} Choose {', '.join(choices)}."
                 )
 
     @property
     def json(self) -> bool:
-        return self.talk.json or self.format == "json"
+        return self.mode.json or self.format == "json"
 
     def exit_code(self, results: Sequence[Result], run_code: int = 0) -> int:
-        """1 where a check failed that counts, else the code of the run that was checked."""
+        """1 if a result counts as a failure, else the code of the run that was checked."""
         bad = {"fail": {"fail"}, "warn": {"fail", "warn", "inconclusive"}, "never": set[str]()}[self.fail_on]
         failed = any(result.status in bad for result in results)
         return run_code if run_code > 3 or (run_code == 1) else 1 if failed else run_code
 
     def report(
-        self, results: Sequence[Result], name: str, run_code: int, people: Callable[[], None], **more: Any
+        self, results: Sequence[Result], name: str, run_code: int, print_text: Callable[[], None], **more: Any
     ) -> int:
         """Write and print everything; returns the exit code.
 
         Args:
             results: of all checks.
             name: of what was checked.
-            run_code: exit code of the run that was made for it; 0 where there was none.
-            people: prints the readable form to stdout.
+            run_code: exit code of the run that was made for it; 0 if there was none.
+            print_text: prints the readable form to stdout.
             more: further top-level keys of the JSON document.
         """
         from camcli.checks.report.junit import junit
@@ -93,9 +99,9 @@ class Gate:
             print(json.dumps(document(self.schema, results, code, **more), allow_nan=False))
         elif self.format == "github":
             print("\n".join(github(results, name)))
-        elif not self.talk.quiet or code:
-            people()
-        # After what was found is said: a disk that is full must not cost that.
+        elif not self.mode.quiet or code:
+            print_text()
+        # After the results are printed: a full disk must not lose them.
         if self.junit:
             strict = self.fail_on == "warn"
             about = {key: value for key, value in more.items() if isinstance(value, str)}
@@ -103,8 +109,8 @@ class Gate:
         return code
 
 
-def make_room(*files: str | None) -> None:
-    """Make the folders of files that will be written at the end, so that a wrong place is told at the beginning.
+def make_folders(*files: str | None) -> None:
+    """Make the folders of files that are written at the end, so that a wrong path fails at the beginning.
 
     Raises:
         OutputError: one cannot be made.

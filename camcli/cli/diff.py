@@ -1,4 +1,4 @@
-"""``cam diff``: how attention moved between two runs."""
+"""``cam diff``: how the maps of two runs differ."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from camcli.cli.check_report import FAIL_ON_FLAG, FORMAT_FLAG, JUNIT_FLAG, Gate, console_for_people, make_room
-from camcli.cli.options import Talk, takes_settings
-from camcli.errors import ConfigError
+from camcli.cli.check_report import FAIL_ON_FLAG, FORMAT_FLAG, JUNIT_FLAG, Reporter, console_for_people, make_folders
+from camcli.cli.options import OutputMode, takes_settings
+from camcli.errors import ConfigError, printable
 
 if TYPE_CHECKING:
     from camcli.checks import Baseline, RecordedRun, Result
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from camcli.checks.recorded import MethodLayer
     from camcli.checks.rules.drift import MapChange
 
-HELP = "How attention moved between two runs: distances, who moved most, changed predictions apart, and a gate."
+HELP = "Compare the maps of two runs: distances, largest changes, changed predictions apart, and a pass/fail threshold."
 EXAMPLES = """Examples:
 
 cam diff runs/before runs/after
@@ -27,25 +27,30 @@ cam diff attention.baseline runs/after --set drift.spearman_median_min=0.9 --jun
 
 cam diff runs/before runs/after --sheet moved.jpg
 
-Images are matched by content, else by name. Exit codes: 0 the maps stayed (drift), 1 they moved, 2 wrong usage."""
+Images are matched by content, else by name. Exit codes: 0 the changes are within the thresholds of drift, 1 they are \
+not, 2 wrong usage."""
 
 
-@takes_settings((), panel="Gate")
+@takes_settings((), panel="Comparison")
 def command(
     settings: dict[str, Any],
-    talk: Talk,
+    mode: OutputMode,
     base: str = typer.Argument(..., metavar="BASE", help="A run folder or a baseline file."),
     new: str = typer.Argument(..., metavar="NEW", help="A run folder."),
-    suite: str | None = typer.Option(None, metavar="FILE.toml", help="Thresholds of drift."),
+    suite: str | None = typer.Option(
+        None, metavar="FILE.toml", help="Thresholds of drift, instead of the default ones."
+    ),
     set_: list[str] | None = typer.Option(None, "--set", metavar="drift.KEY=VALUE", help="One threshold; repeatable."),
     sheet: str | None = typer.Option(
-        None, metavar="FILE.jpg", help="The images that moved most, both maps side by side."
+        None,
+        metavar="FILE.jpg",
+        help="Write the images with the largest changes as one picture: before, after.",
     ),
     junit: str | None = JUNIT_FLAG,
     format: str = FORMAT_FLAG,  # noqa: A002
     fail_on: str = FAIL_ON_FLAG,
 ) -> None:
-    gate = Gate(talk, format, fail_on, junit, "camcli.diff/1")
+    reporter = Reporter(mode, format, fail_on, junit, "camcli.diff/1")
     from camcli.checks import choose_maps, is_run_folder, load_suite, read_run
     from camcli.checks.diff import difference, judge_difference
     from camcli.checks.report.contact_sheet import sheet_format
@@ -57,14 +62,16 @@ def command(
         raise ConfigError(f"{new} is not a finished run. NEW must be a run folder; a baseline comes first.")
     recorded = read_run(new)
     key = choose_maps(recorded, chosen)
-    known = _base(base, key)
-    make_room(junit, sheet)
-    found = difference(known, recorded, key)
-    results = [judge_difference(recorded, key, chosen, found.changes)]
+    before = _base(base, key)
+    make_folders(junit, sheet)
+    changes = difference(before, recorded, key)
+    results = [judge_difference(recorded, key, chosen, changes.changes)]
     if sheet:
-        _sheet(sheet, base, recorded, key, found)
-    more = {"base": base, "new": new, "method": key[0], "layer": key[1], **found.as_json()}
-    raise typer.Exit(gate.report(results, f"{base} → {new}", 0, lambda: _people(base, new, found, results), **more))
+        _sheet(sheet, base, recorded, key, changes)
+    more = {"base": base, "new": new, "method": key[0], "layer": key[1], **changes.as_json()}
+    raise typer.Exit(
+        reporter.report(results, f"{base} → {new}", 0, lambda: _print_text(base, new, changes, results), **more)
+    )
 
 
 def _base(path: str, key: MethodLayer) -> Baseline:
@@ -82,35 +89,35 @@ def _base(path: str, key: MethodLayer) -> Baseline:
     return baseline_of(run, key if key in keys else (same_method or keys)[0])
 
 
-def _people(base: str, new: str, found: Difference, results: list[Result]) -> None:
+def _print_text(base: str, new: str, changes: Difference, results: list[Result]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
     from camcli.checks import CHECKS
     from camcli.checks.diff import distribution
-    from camcli.checks.report.text import printable, table
+    from camcli.checks.report.text import table
     from camcli.checks.rules.drift import METRICS
 
     console = console_for_people()
-    console.print(f"{base} → {new}: {len(found.changes)} images compared", markup=False, soft_wrap=True)
-    for count, where in ((found.only_base, base), (found.only_new, new)):
+    console.print(f"{base} → {new}: {len(changes.changes)} images compared", markup=False, soft_wrap=True)
+    for count, where in ((changes.only_base, base), (changes.only_new, new)):
         if count:
             console.print(f"  {count} images are only in {where}", markup=False, soft_wrap=True)
-    for note in found.notes:
+    for note in changes.notes:
         console.print(f"  {note}", markup=False, soft_wrap=True)
     rows = Table("images", "n", *METRICS, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for group, members in found.groups.items():
+    for group, members in changes.groups.items():
         spread = distribution(members)
         cells = [" ".join(f"{spread[m][q]:.2f}" for q in ("p05", "median", "p95")) if spread else "–" for m in METRICS]
         rows.add_row(group, str(len(members)), *cells)
-    console.print("\nhow far the maps moved, as 5th percentile, median, 95th percentile over images")
+    console.print("\nhow far the maps changed, as 5th percentile, median, 95th percentile over images")
     console.print(
-        "[dim]spearman: rank correlation, 1 if nothing moved; iou: overlap of the hottest 20 %, 1; jsd: divergence, 0; "
-        "centroid: shift of the centre of the heat, 0[/dim]"
+        "[dim]spearman: rank correlation, 1 if nothing changed; iou: overlap of the hottest 20 %, 1; "
+        "jsd: divergence, 0; centroid: shift of the centre of the heat, 0[/dim]"
     )
     console.print(rows)
-    console.print("\n[bold]moved most[/bold]")
-    for one in found.largest_changes(6):
+    console.print("\n[bold]largest changes[/bold]")
+    for one in changes.largest_changes(6):
         console.print(f"  {escape(printable(one.record.image))}  [dim]{escape(_moved(one))}[/dim]", soft_wrap=True)
     console.print()
     table([replace(result, worst=()) for result in results], dict(CHECKS), console)
@@ -123,14 +130,14 @@ def _moved(one: MapChange) -> str:
     return f"correlation {one.distances['spearman']:.2f}, top overlap {one.distances['iou']:.2f}{changed}"
 
 
-def _sheet(path: str, base: str, recorded: RecordedRun, key: MethodLayer, found: Difference) -> None:
-    """The images that moved most, before and after; of a baseline file only the heat is known."""
+def _sheet(path: str, base: str, recorded: RecordedRun, key: MethodLayer, changes: Difference) -> None:
+    """Write the images with the largest changes, before and after; a baseline file has the maps only."""
     import numpy as np
 
     from camcli.checks import is_run_folder, read_run
     from camcli.checks.report.contact_sheet import Row, heat_alone, overlays, write_sheet
 
-    most = found.largest_changes(12)
+    most = changes.largest_changes(12)
     after = overlays(recorded, key, [one.record for one in most])
     before: dict[str, np.ndarray] = {}
     if is_run_folder(base):
@@ -149,5 +156,5 @@ def _sheet(path: str, base: str, recorded: RecordedRun, key: MethodLayer, found:
             picture for picture in (left, after.get((one.record.image, one.record.source))) if picture is not None
         ]
         tiles.append((pictures, f"{one.record.image}\n{_moved(one)}"))
-    rows = [Row("moved most: before | after" if i == 0 else "", tiles[i : i + 3]) for i in range(0, len(tiles), 3)]
+    rows = [Row("largest changes: before | after" if i == 0 else "", tiles[i : i + 3]) for i in range(0, len(tiles), 3)]
     write_sheet(path, rows)

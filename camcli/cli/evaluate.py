@@ -1,4 +1,4 @@
-"""``cam eval``: how faithful maps are, in figures with intervals, beside baselines that know nothing of the model."""
+"""``cam eval``: how faithful maps are, in figures with intervals, beside model-independent baselines."""
 
 from __future__ import annotations
 
@@ -10,26 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from camcli.cli.options import Talk, takes_settings
+from camcli.cli.options import OutputMode, takes_settings
 from camcli.cli.run import with_positional
-from camcli.cli.streams import printable
 from camcli.config.settings import RunConfig
-from camcli.errors import OutputError
+from camcli.errors import OutputError, printable
 
 if TYPE_CHECKING:
     from camcli.evaluation import Evaluation
     from camcli.pipeline.setup import Setup
 
-HELP = "How faithful methods are: figures with intervals on your images, beside baselines that do not know the model."
+HELP = "Measure how faithful methods are on your images: figures with intervals, beside model-independent baselines."
 EXAMPLES = """Examples:
 
 cam eval photos --method gradcam,layercam,eigencam --steps 16
 
-cam eval photos --model resnet50 --recommend
+cam eval photos -m resnet50 --recommend -o out
 
 cam eval objects.csv --method gradcam --metrics pointing,energy,maxboxacc --plot eval.png --csv eval.csv
 
-Exit codes: 0 done, 2 wrong usage, 3 some images could not be explained and do not count."""
+Exit codes: 0 done, 2 wrong usage, 3 some images could not be explained and are left out."""
 _EVERY = 5.0
 """Seconds between progress lines."""
 
@@ -37,19 +36,25 @@ _EVERY = 5.0
 @takes_settings(("images", "model", "explain", "device"), without=("compile",), also=("seed",))
 def command(
     settings: dict[str, Any],
-    talk: Talk,
-    images: list[str] | None = typer.Argument(None, metavar="[IMAGES]...", help="The same as --image-path."),
+    mode: OutputMode,
+    images: list[str] | None = typer.Argument(None, metavar="IMAGES", help="The same as --image-path."),
     metrics: list[str] | None = typer.Option(
-        None, metavar="K[,K…]", help="Which figures, or all. (default: all but road, which takes long)"
+        None,
+        metavar="NAME[,…]",
+        help="Figures to compute: ins-del, insertion, deletion, road, drop, increase, gain, win, adcc (faithfulness); "
+        "gridpg, pointing, energy, maxboxacc (localisation); sparsity, entropy (complexity); or all. (default: all but "
+        "road, which takes long)",
     ),
     steps: int = typer.Option(32, metavar="N", help="Steps of the deletion and insertion curves."),
-    baselines: bool = typer.Option(True, help="Maps that know nothing of the model as rows of the table."),
-    grid: int = typer.Option(2, metavar="N", help="GridPG mosaics are N×N images."),
+    baselines: bool = typer.Option(True, help="Add model-independent baselines as rows of the table."),
+    grid: int = typer.Option(2, metavar="N", help="Make GridPG mosaics of N×N images."),
     grid_probability: float = typer.Option(0.9, metavar="P", help="Least top probability of an image in a mosaic."),
-    recommend: bool = typer.Option(False, "--recommend", help="Name the method and layer that explain best."),
-    csv: str | None = typer.Option(None, metavar="FILE", help="The figures as a flat table."),
-    plot: str | None = typer.Option(None, metavar="FILE", help="The figures as a bar plot (.png, .jpg, .pdf)."),
-    output_dir: str | None = typer.Option(None, metavar="D", help="Write eval.json, eval.csv and eval.png there."),
+    recommend: bool = typer.Option(False, "--recommend", help="Name the method and layer with the best figures."),
+    csv: str | None = typer.Option(None, metavar="FILE", help="Write the figures as a flat table."),
+    plot: str | None = typer.Option(None, metavar="FILE", help="Write the figures as a bar plot (.png, .jpg, .pdf)."),
+    output_dir: str | None = typer.Option(
+        None, "--output-dir", "-o", metavar="DIR", help="Write eval.json, eval.csv and eval.png into this folder."
+    ),
 ) -> None:
     settings = {**settings, "output_dir": output_dir or RunConfig().output_dir, "save": "none", "csv": None}
     config = RunConfig(**with_positional(settings, images))
@@ -58,20 +63,20 @@ def command(
 
     keys = [key.strip() for text in metrics or () for key in text.split(",") if key.strip()]
     options = EvalOptions(tuple(keys), steps, baselines, grid, grid_probability, recommend)
-    evaluation = evaluate(config, options, _Progress(talk))
+    evaluation = evaluate(config, options, _Progress(mode))
     document = json.dumps(evaluation.as_json(), allow_nan=False)
-    if talk.json:
+    if mode.json:
         print(document)
     else:
-        print_evaluation(evaluation, quiet=talk.quiet)
-    # Printed first: a disk that is full must not cost the figures.
+        print_evaluation(evaluation, quiet=mode.quiet)
+    # Printed first: a full disk must not lose the figures.
     folder = None if output_dir is None else Path(output_dir)
     _save(evaluation, [csv, folder and folder / "eval.csv"], [plot, folder and folder / "eval.png"])
     if folder is not None:
         _write("--output-dir", folder / "eval.json", document + "\n")
-        if evaluation.recommended is not None and not talk.quiet:
-            found = f"--method best --layer best --output-dir {printable(str(folder))}"
-            print(f"`cam run` uses what was recommended with {found}", file=sys.stderr)
+        if evaluation.recommended is not None and not mode.quiet:
+            flags = f"--method best --layer best --output-dir {printable(str(folder))}"
+            print(f"`cam run` uses the recommendation with {flags}", file=sys.stderr)
     raise typer.Exit(evaluation.exit_code)
 
 
@@ -95,18 +100,18 @@ def _write(flag: str, path: Path, text: str) -> None:
 
 
 class _Progress:
-    """Lines on stderr: what is done with, and how far it is."""
+    """Prints the setup and the progress on stderr."""
 
-    def __init__(self, talk: Talk) -> None:
-        self.talk, self.last = talk, time.monotonic()
+    def __init__(self, mode: OutputMode) -> None:
+        self.mode, self.last = mode, time.monotonic()
 
     def __call__(self, setup: Setup, done: int, doing: str) -> None:
-        if self.talk.quiet:
+        if self.mode.quiet:
             return
         if not doing:
             from camcli.cli.printer import describe_setup
 
-            print(*describe_setup(setup, passes=self.talk.verbose), sep="\n", file=sys.stderr, flush=True)
+            print(*describe_setup(setup, passes=self.mode.verbose), sep="\n", file=sys.stderr, flush=True)
         elif time.monotonic() - self.last > _EVERY:
             self.last = time.monotonic()
             print(f"{done} images done; {doing}", file=sys.stderr, flush=True)

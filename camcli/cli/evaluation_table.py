@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 _ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 _WIDTH = 120
-"""Columns where there is no terminal."""
+"""Columns when stdout is not a terminal."""
 
 
 def print_evaluation(evaluation: Evaluation, *, quiet: bool) -> None:
-    """Print the tables, one for each group of metrics, then what they say."""
+    """Print the tables, one for each group of metrics, then comparisons and notes."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
     if not quiet:
         failed = f", {len(evaluation.failed)} failed" if evaluation.failed else ""
@@ -55,14 +55,14 @@ def _table(evaluation: Evaluation, group: str, metrics: list[Metric]) -> Table:
     return table
 
 
-def _cell(found: Estimate, metric: Metric, best: bool) -> str:
-    if found.value is None:
+def _cell(estimate: Estimate, metric: Metric, best: bool) -> str:
+    if estimate.value is None:
         return "–"
-    value = _number(found.value, metric)
+    value = _number(estimate.value, metric)
     value = f"[bold green]{value}[/bold green]" if best else value
-    if found.interval is None:
+    if estimate.interval is None:
         return value
-    low, high = (_number(end, metric) for end in found.interval)
+    low, high = (_number(end, metric) for end in estimate.interval)
     return f"{value} [dim]\\[{low}, {high}][/dim]"
 
 
@@ -72,15 +72,15 @@ def _number(value: float, metric: Metric, more: int = 0) -> str:
 
 
 def _best(evaluation: Evaluation, metric: Metric) -> str | None:
-    """The best method; None where there is only one, or the metric does not judge."""
-    known = {
+    """The best method; None if there is only one, or if neither direction of the metric is better."""
+    values = {
         row.name: value for row in evaluation.methods
         if (value := evaluation.figures[row.name][metric.key].value) is not None
     }  # fmt: skip
-    if len(known) < 2 or metric.better == "neither":
+    if len(values) < 2 or metric.better == "neither":
         return None
     pick = max if metric.better == "higher" else min
-    return pick(known, key=lambda name: known[name])
+    return pick(values, key=lambda name: values[name])
 
 
 def _in_words(evaluation: Evaluation) -> list[str]:
@@ -99,11 +99,15 @@ def _in_words(evaluation: Evaluation) -> list[str]:
 def _compared(best: str, comparison: Comparison, metric: Metric) -> str:
     other = comparison.b if comparison.a == best else comparison.a
     sign = 1 if comparison.a == best else -1
-    found = comparison.estimate
-    if found.value is None:
+    estimate = comparison.estimate
+    if estimate.value is None:
         return f"  {escape(other)}: no image has both"
-    value = sign * found.value
-    ends = "" if found.interval is None else ", ".join(_number(sign * end, metric, 1) for end in found.interval[::sign])
+    value = sign * estimate.value
+    ends = (
+        ""
+        if estimate.interval is None
+        else ", ".join(_number(sign * end, metric, 1) for end in estimate.interval[::sign])
+    )
     good = (value > 0) == (metric.better == "higher")
     verdict = ("better than" if good else "[red]worse than[/red]") if comparison.certain else "not told apart from"
     return f"  {verdict} {escape(other)} (difference {_number(value, metric, 1)}" + (f" \\[{ends}])" if ends else ")")
@@ -123,8 +127,8 @@ def _warnings(evaluation: Evaluation) -> list[str]:
 
 
 def _games(evaluation: Evaluation, metric: Metric) -> bool:
-    known = {
+    values = {
         row.name: value for row in evaluation.rows
         if (value := evaluation.figures[row.name][metric.key].value) is not None
     }  # fmt: skip
-    return bool(known) and "fakecam" in known and known["fakecam"] == min(known.values())
+    return bool(values) and "fakecam" in values and values["fakecam"] == min(values.values())

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from camcli.layers import LayerReport, LayerSurvey
     from camcli.models import Model
 
-_SILENT = re.compile(r"Identity|Dropout|DropPath")  # they return what they are given
-_FEW = 2  # equal neighbours that are still shown one by one
+_IDENTITIES = re.compile(r"Identity|Dropout|DropPath")  # in evaluation they return their input
+_SINGLE = 2  # so many equal neighbours are still shown one by one
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class _Line:
 
 
 def layer_tree(model: Model, survey: LayerSurvey, *, verbose: bool, selected: bool) -> None:
-    """Print the modules: shape, how it is read, whether that is proven; the recommended one stands out.
+    """Print the modules: shape, layout, whether it is verified; the recommended one is highlighted.
 
     Args:
         model: for the heading.
-        survey: what is known.
+        survey: the modules.
         verbose: all modules, and every reason.
         selected: the rows are a selection: each with its whole path, no tree.
     """
@@ -75,7 +75,7 @@ class _Outline:
         paths = {row.path for row in rows}
         for row in rows:
             parent = row.path.rpartition(".")[0]
-            while parent and parent not in paths:  # a shared module stands under one of its names only
+            while parent and parent not in paths:  # a shared module is listed under one of its names only
                 parent = parent.rpartition(".")[0]
             self._children.setdefault(parent, []).append(row)
         self._recommended = recommended
@@ -83,30 +83,30 @@ class _Outline:
 
     def lines(self, parent: str = "", guide: str = "") -> Iterator[_Line]:
         """The lines below a module, in order."""
-        shown = [row for row in self._children.get(parent, []) if self._everything or not self._is_dull(row)]
-        groups = [list(rows) for _, rows in groupby(shown, key=self._likeness)]
-        groups = [part for rows in groups for part in ([rows] if len(rows) > _FEW else [[row] for row in rows])]
+        shown = [row for row in self._children.get(parent, []) if self._everything or not self._is_identity(row)]
+        groups = [list(rows) for _, rows in groupby(shown, key=self._group_key)]
+        groups = [part for rows in groups for part in ([rows] if len(rows) > _SINGLE else [[row] for row in rows])]
         for place, rows in enumerate(groups):
             last = place == len(groups) - 1
             names = [row.path[len(parent) :].lstrip(".") for row in (rows[0], rows[-1])]
             name = names[0] if len(rows) == 1 else " – ".join(names)
             branch = guide + ("└ " if last else "├ ") if parent else ""
-            open_ = len(rows) == 1 and self._is_open(rows[0])
-            inside = 0 if open_ else sum(self._size(row.path) for row in rows)
+            is_open = len(rows) == 1 and self._is_open(rows[0])
+            inside = 0 if is_open else sum(self._size(row.path) for row in rows)
             yield _Line(rows[0], name, branch, len(rows), inside)
-            if open_:
+            if is_open:
                 yield from self.lines(rows[0].path, guide + ("  " if last else "│ ") if parent else "")
 
     def _is_open(self, row: LayerReport) -> bool:
-        """Everything around the recommended layer, and what holds most of the network."""
+        """Whether the children are shown: of the parents of the recommended layer, and of most of the network."""
         above = self._recommended is not None and f"{self._recommended}.".startswith(f"{row.path}.")
         return self._everything or above or 2 * self._size(row.path) > self._size("")
 
-    def _is_dull(self, row: LayerReport) -> bool:
-        return bool(_SILENT.search(row.module)) and not row.recommended
+    def _is_identity(self, row: LayerReport) -> bool:
+        return bool(_IDENTITIES.search(row.module)) and not row.recommended
 
-    def _likeness(self, row: LayerReport) -> object:
-        """Neighbours of the same likeness share a line."""
+    def _group_key(self, row: LayerReport) -> object:
+        """Neighbours with equal keys share a line."""
         if self._is_open(row):
             return row.path
         return row.module, row.shape, row.layout, row.grid, row.prefix_tokens, row.proof, row.gradient
@@ -118,7 +118,7 @@ class _Outline:
 
 def _table(lines: Sequence[_Line], *, verbose: bool) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("layer", "module", "output", "read as", "proof", ""):
+    for title in ("layer", "module", "output", "layout", "status", ""):
         table.add_column(title, no_wrap=True)
     for line in lines:
         row = line.row
@@ -128,21 +128,32 @@ def _table(lines: Sequence[_Line], *, verbose: bool) -> Table:
             f"[dim]{line.guide}[/dim][{style}]{escape(line.name)}[/{style}]",
             f"{escape(row.module)}{several}",
             "×".join(map(str, row.shape[1:])) if row.shape else "[dim]not run[/dim]",
-            _read_as(row),
-            "[green]proven[/green]" if row.proof == "proven" else f"[dim]{row.proof}[/dim]" if _is_map(row) else "",
+            _layout(row),
+            _proof(row),
             _note(line, verbose=verbose),
         )
     return table
 
 
-def _read_as(row: LayerReport) -> str:
+def verification(proof: str) -> str:
+    """The field ``proof`` of the index in the words of messages: verified, unverified or refuted."""
+    return {"proven": "verified", "unproven": "unverified"}.get(proof, proof)
+
+
+def _proof(row: LayerReport) -> str:
+    if row.proof == "proven":
+        return "[green]verified[/green]"
+    return f"[dim]{verification(row.proof)}[/dim]" if _is_map(row) else ""
+
+
+def _layout(row: LayerReport) -> str:
     if row.layout is None or row.grid is None:
         return ""
     return f"{row.layout} {row.grid[0]}×{row.grid[1]}" + (f" +{row.prefix_tokens}" if row.prefix_tokens else "")
 
 
 def _is_map(row: LayerReport) -> bool:
-    """Whether somebody might take the output for a map: three dimensions or more, and not a single cell."""
+    """Whether the output has the shape of a map: three dimensions or more, and not a single cell."""
     return row.shape is not None and len(row.shape) > 2 and max(row.shape[2:]) > 1
 
 
@@ -166,7 +177,7 @@ def _remarks(lines: Sequence[_Line], survey: LayerSurvey, *, partial: bool) -> I
     if prefixes:
         yield f"[dim]+{prefixes[-1]}: tokens before those of the grid (class, distillation, registers)[/dim]"
     if any(line.row.proof == "proven" and not line.row.gradient for line in lines):
-        yield "[dim]no gradient: the score does not depend on the grid there, gradient methods would draw nothing[/dim]"
+        yield "[dim]no gradient: the score does not depend on the grid there, gradient methods give empty maps[/dim]"
     hidden = len(survey.rows) - sum(line.count for line in lines)
     if partial and hidden > 0:
         yield f"[dim]{hidden} more modules: --verbose shows all, --filter TEXT those with TEXT in their path[/dim]"

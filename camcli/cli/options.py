@@ -1,4 +1,4 @@
-"""Flags from the settings: the command line of a command is generated from :class:`camcli.RunConfig`."""
+"""Flags from the settings: the command line of a command is generated from :data:`camcli.config.settings.SETTINGS`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import typer
-from typer.models import OptionInfo
+from typer.models import ParameterInfo
 
 from camcli._version import __version__
-from camcli.config.file import SPEAKING, read_config_file
+from camcli.cli.command import GENERAL
+from camcli.config.fields import Setting
+from camcli.config.file import OUTPUT_FLAGS, read_config_file
 from camcli.config.parse import flag
-from camcli.config.settings import RunConfig
+from camcli.config.settings import SETTINGS
 
 _PANELS = {
     "images": "Images",
@@ -25,8 +27,8 @@ _PANELS = {
     "run": "Run",
 }
 
-_POSITIONAL = ("images", "run")
-"""Parameters of commands that take image paths without a flag."""
+_POSITIONAL = {"images": "image_path", "run": "image_path", "name": "model"}
+"""Parameters of commands that take a setting without its flag."""
 
 
 def show_version(value: bool) -> None:
@@ -37,8 +39,8 @@ def show_version(value: bool) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Talk:
-    """How a command speaks: ``--quiet``, ``--verbose``, ``--json``."""
+class OutputMode:
+    """What a command prints: ``--quiet``, ``--verbose``, ``--json``."""
 
     quiet: bool
     verbose: bool
@@ -50,8 +52,8 @@ def takes_settings(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the flags of some groups of settings, ``--config`` and the flags that all commands have.
 
-    The command receives ``settings`` (what was given: the file of ``--config``, then the flags over it) and ``talk``
-    in their place, besides its own parameters. A flag that is not given is not in ``settings``.
+    The command receives ``settings`` (those of the ``--config`` file, then those of the flags over them) and ``mode``
+    in their place, besides its own parameters. A setting that neither gives is not in ``settings``.
 
     Args:
         groups: whose flags the command has.
@@ -59,33 +61,31 @@ def takes_settings(
         also: settings of other groups that it has.
         panel: of ``--help``, for the command's own flags.
     """
-    chosen = [
-        f
-        for f in dataclasses.fields(RunConfig)
-        if (f.metadata["group"] in groups or f.name in also) and f.name not in without
-    ]
+    assert {*without, *also} <= SETTINGS.keys()
+    chosen = [s for s in SETTINGS.values() if (s.group in groups or s.name in also) and s.name not in without]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [
-            _in_panel(p, panel)
-            for p in inspect.signature(command, eval_str=True).parameters.values()
-            if p.name not in ("settings", "talk")
+            _own(parameter, panel)
+            for parameter in inspect.signature(command, eval_str=True).parameters.values()
+            if parameter.name not in ("settings", "mode")
         ]
         parameters = [*own, *map(_parameter, chosen), *_common()]
 
-        def wrapper(**given: Any) -> None:
-            given.pop("version")
-            config_file = given.pop("config")
+        def wrapper(**values: Any) -> None:
+            values.pop("version")
+            config_file = values.pop("config")
             settings = read_config_file(config_file) if config_file else {}
-            spoken = {name: bool(settings.pop(name, False)) for name in SPEAKING}
-            talk = Talk(**{name: given.pop(name) or said for name, said in spoken.items()})
-            if any(given.get(name) for name in _POSITIONAL):  # what is named on the command line wins
-                settings.pop("image_path", None)
-            for f in chosen:
-                value = given.pop(f.name)
+            in_file = {name: bool(settings.pop(name, False)) for name in OUTPUT_FLAGS}
+            mode = OutputMode(**{name: values.pop(name) or value for name, value in in_file.items()})
+            for parameter, name in _POSITIONAL.items():
+                if values.get(parameter):  # what the command line names replaces what the file names
+                    settings.pop(name, None)
+            for setting in chosen:
+                value = values.pop(setting.name)
                 if value is not None and value != []:
-                    settings[f.name] = value
-            command(**given, settings=settings, talk=talk)
+                    settings[setting.name] = value
+            command(**values, settings=settings, mode=mode)
 
         wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -95,56 +95,52 @@ def takes_settings(
     return decorate
 
 
-def _in_panel(parameter: inspect.Parameter, panel: str | None) -> inspect.Parameter:
-    if not isinstance(parameter.default, OptionInfo):
-        return parameter
-    option = copy.copy(parameter.default)  # another command may share it, in a panel of its own
-    option.rich_help_panel = panel
-    return parameter.replace(default=option)
+def _own(parameter: inspect.Parameter, panel: str | None) -> inspect.Parameter:
+    """A parameter of the command itself, shown as those of the settings are."""
+    info: ParameterInfo = copy.copy(parameter.default)  # commands may share it
+    info.help = f"{info.help}{_default(info.default)}"
+    info.show_default = False
+    if isinstance(info, typer.models.OptionInfo):
+        info.rich_help_panel = panel
+    return parameter.replace(default=info)
 
 
-def _parameter(spec: dataclasses.Field[Any]) -> inspect.Parameter:
-    kind = str(spec.type)
-    annotation: Any = str | None
-    if kind.startswith("tuple"):
-        annotation = list[str] | None
-    elif kind.startswith("bool"):
-        annotation = bool | None
-    elif kind.startswith("int"):
-        annotation = int | None
-    elif kind.startswith("float"):
-        annotation = float | None
-    name = flag(spec.name)
+def _parameter(setting: Setting) -> inspect.Parameter:
+    kind: Any = list[str] if setting.kind is tuple else setting.kind
+    name = flag(setting.name)
     option = typer.Option(
         None,
-        f"{name}/--no-{name[2:]}" if spec.default is True else name,
-        help=spec.metadata["help"] + _default(spec),
-        metavar=spec.metadata["metavar"] or None,
-        rich_help_panel=_PANELS[spec.metadata["group"]],
+        f"{name}/--no-{name[2:]}" if setting.default is True else name,
+        *([setting.short] if setting.short else []),
+        help=setting.help + _default(setting.default),
+        metavar=setting.metavar or None,
+        rich_help_panel=_PANELS[setting.group],
         show_default=False,
     )
-    return inspect.Parameter(spec.name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=annotation)
+    return inspect.Parameter(setting.name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=kind | None)
 
 
-def _default(spec: dataclasses.Field[Any]) -> str:
-    value = ",".join(spec.default) if isinstance(spec.default, tuple) else spec.default
-    return "" if value in (None, "", False) else f" (default: {'on' if value is True else value})"
+def _default(value: Any) -> str:
+    """The default as ``--help`` shows it; nothing for a switch that is off and for no value."""
+    if value is None or value is False or value is ... or value == ():
+        return ""
+    return f" (default: {','.join(value) if isinstance(value, tuple) else 'on' if value is True else value})"
 
 
 def _common() -> list[inspect.Parameter]:
     version = {"callback": show_version, "is_eager": True}
     specs: list[tuple[str, Any, tuple[Any, ...], str, dict[str, Any]]] = [
-        ("config", str | None, (None,), "Settings from a TOML file; flags win over it.", {"metavar": "F.toml"}),
-        ("quiet", bool, (False, "--quiet", "-q"), "Only errors.", {}),
-        ("verbose", bool, (False, "--verbose", "-v"), "Say more.", {}),
-        ("json", bool, (False, "--json"), "The result as one JSON document on stdout.", {}),
-        ("version", bool, (False, "--version"), "Print the version.", version),
+        ("config", str | None, (None,), "Read settings from a TOML file; flags win over it.", {"metavar": "FILE.toml"}),
+        ("quiet", bool, (False, "--quiet", "-q"), "Print errors only.", {}),
+        ("verbose", bool, (False, "--verbose", "-v"), "Print more.", {}),
+        ("json", bool, (False, "--json"), "Print the result as one JSON document on stdout.", {}),
+        ("version", bool, (False, "--version"), "Print the version and exit.", version),
     ]
     return [
         inspect.Parameter(
             name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=typer.Option(*flags, help=help_text, rich_help_panel="General", **more),
+            default=typer.Option(*flags, help=help_text, rich_help_panel=GENERAL, **more),
             annotation=annotation,
         )
         for name, annotation, flags, help_text, more in specs

@@ -1,4 +1,4 @@
-"""What ``cam run`` prints for people: what it does, each image's top prediction, progress, a summary."""
+"""What ``cam run`` prints for people: the setup, the top prediction of each image, progress, a summary."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from camcli.cli.options import Talk
-from camcli.cli.streams import nobody_listens, printable
+from camcli.cli.layer_tree import verification
+from camcli.cli.options import OutputMode
+from camcli.cli.streams import discard_output
 from camcli.config.settings import RunConfig
-from camcli.errors import CamError
+from camcli.errors import CamError, printable
 from camcli.images import Sources
 from camcli.pipeline.header import layer_fields, model_fields
 from camcli.pipeline.setup import Setup, prepare
@@ -23,20 +24,20 @@ from camcli.pipeline.stream import Summary, Watcher
 from camcli.schemas.index import ImageRow
 
 _LINES = 20
-"""So many images are named one by one; the index has them all."""
-_EVERY = 5.0
-"""Seconds between progress lines where there is no terminal."""
-_OFTEN = 0.3
-"""The same inside an image, where there is one."""
+"""Images that are printed one by one; the index lists all."""
+_LINE_INTERVAL = 5.0
+"""Seconds between progress lines when stderr is not a terminal."""
+_BAR_INTERVAL = 0.3
+"""Seconds between updates of the bar inside an image."""
 
 
 class Printer(Watcher):
-    """Speaks while the run goes: results to stdout, progress to stderr."""
+    """Prints results to stdout (with ``--json`` to stderr) and progress to stderr while the run goes on."""
 
-    def __init__(self, talk: Talk) -> None:
-        self.talk = talk
+    def __init__(self, mode: OutputMode) -> None:
+        self.mode = mode
         self.lines = 0
-        self.kept = 0
+        self.earlier = 0  # images that an earlier start explained
         self.done = 0
         self.total: int | None = None
         self.last = time.monotonic()
@@ -50,46 +51,48 @@ class Printer(Watcher):
             self.bar.close()
 
     def compiling(self) -> None:
-        if not self.talk.quiet:
+        if not self.mode.quiet:
             print("compiling what comes before the target layer; this takes up to minutes", file=sys.stderr, flush=True)
 
     def ready(self, setup: Setup, notes: Sequence[str]) -> None:
-        if self.talk.quiet:
+        if self.mode.quiet:
             return
         self.last = time.monotonic()
-        self.say(*describe_setup(setup, passes=self.talk.verbose))
+        self.show(*describe_setup(setup, passes=self.mode.verbose))
         for note in (*setup.model.notes, *setup.explainer.notes, *notes):
-            self.say(f"note     {note}")
+            self.show(f"note     {note}")
         if sys.stderr.isatty():
             self.bar = tqdm(unit=" images", desc="explaining", leave=False, dynamic_ncols=True)
         if "-" not in setup.config.image_path:
             threading.Thread(target=self._count, args=(setup.config,), daemon=True).start()
 
     def _count(self, config: RunConfig) -> None:
-        # Only for the bar: what is wrong with a source is the stream's to report.
+        # Only for the bar: the stream reports what is wrong with a source.
         with suppress(CamError, OSError):
             self.total = Sources(config.image_path, exclude=None, limit=config.limit).count()
 
     def row(self, row: ImageRow) -> None:
         self.done += 1
-        if self.talk.quiet:
+        if self.mode.quiet:
             return
         if row["status"] == "failed":
             self.problem(printable(f"failed   {row['image']}: {row['error']['message']} ({row['error']['kind']})"))
-        elif self.lines < _LINES or self.talk.verbose:
+        elif self.lines < _LINES or self.mode.verbose:
             self.lines += 1
-            self.say(f"{printable(row['image']):<36} {prediction(row)}")
-            if self.lines == _LINES and not self.talk.verbose:
-                self.say("… the index has the others")
+            self.show(f"{printable(row['image']):<36} {prediction(row)}")
+            if self.lines == _LINES and not self.mode.verbose:
+                self.show("… the index lists the others")
         self._progress()
 
     def skipped(self, count: int) -> None:
-        self.kept += count
+        self.earlier += count
         self.done += count
 
     def inside(self, method: str, done: int, total: int) -> None:
-        """How far a method of many passes is inside one image."""
-        if self.talk.quiet or time.monotonic() - self.last < (_OFTEN if self.bar is not None else _EVERY):
+        """Print the progress of a method of many passes inside one image."""
+        if self.mode.quiet or time.monotonic() - self.last < (
+            _BAR_INTERVAL if self.bar is not None else _LINE_INTERVAL
+        ):
             return
         self.last = time.monotonic()
         if self.bar is not None:
@@ -101,43 +104,44 @@ class Printer(Watcher):
         if self.bar is not None:
             self.bar.total = self.total
             self.bar.update(self.done - self.bar.n)
-        elif time.monotonic() - self.last > _EVERY:
+        elif time.monotonic() - self.last > _LINE_INTERVAL:
             self.last = time.monotonic()
             of = f" of {self.total}" if self.total else ""
             self._print(f"{self.done}{of} images", sys.stderr)
 
     def summary(self, summary: Summary) -> None:
-        if self.talk.quiet:
+        if self.mode.quiet:
             return
         counts = summary.counts
-        kept = f" ({self.kept} of them were there already)" if self.kept else ""
+        earlier = f" ({self.earlier} of them were there already)" if self.earlier else ""
+        rate = f" ({summary.timing['images_per_second']:.1f} images/s)" if summary.explained else ""
         images = f"{counts['images']} image" + "s" * (counts["images"] != 1)
-        self.say(
+        self.show(
             "",
-            f"{images}: {counts['ok']} explained{kept}, {counts['failed']} failed, "
-            f"in {summary.timing['seconds']:.1f} s ({summary.timing['images_per_second']:.1f} images/s)",
+            f"{images}: {counts['ok']} explained{earlier}, {counts['failed']} failed, "
+            f"in {summary.timing['seconds']:.1f} s{rate}",
         )
         if counts.get("degenerate_maps"):
-            self.say(
+            self.show(
                 f"{counts['degenerate_maps']} of {counts['maps']} maps show nothing (zero, constant or not finite)"
             )
         if counts.get("labelled"):
-            self.say(f"{counts['correct']} of {counts['labelled']} labelled images have their label as top prediction")
+            self.show(f"{counts['correct']} of {counts['labelled']} labelled images have their label as top prediction")
         if counts.get("passed_over"):
             over = counts["passed_over"]
-            self.say(f"{over} other file{'s' if over > 1 else ''} without the extension of an image passed over")
-        if self.talk.verbose:
-            self.say(
+            self.show(f"{over} other file{'s' if over > 1 else ''} without the extension of an image passed over")
+        if self.mode.verbose:
+            self.show(
                 "busy seconds: "
                 + ", ".join(f"{stage} {spent:.2f}" for stage, spent in summary.timing["stages"].items())
             )
         if summary.status != "complete":
-            self.say(f"{summary.status}: the same command continues")
-        self.say(printable(f"results in {summary.run_dir}: {contents(summary)}"))
+            self.show(f"{summary.status}: the same command continues")
+        self.show(printable(f"results in {summary.run_dir}: {contents(summary)}"))
 
-    def say(self, *lines: str) -> None:
+    def show(self, *lines: str) -> None:
         for line in lines:
-            self._print(line, sys.stderr if self.talk.json else sys.stdout)
+            self._print(line, sys.stderr if self.mode.json else sys.stdout)
 
     def problem(self, line: str) -> None:
         self._print(line, sys.stderr)
@@ -148,12 +152,12 @@ class Printer(Watcher):
                 self.bar.write(line, file=stream)
             else:
                 print(line, file=stream, flush=True)
-        except OSError:  # the reader (head, a terminal) is gone or its disk is full: the run goes on
-            nobody_listens(stream)
+        except OSError:  # the reader (head, a terminal) has exited or a disk is full: the run goes on
+            discard_output(stream)
 
 
 def prediction(row: ImageRow) -> str:
-    """``Egyptian cat 57.1 %``, and the label where it is another."""
+    """``Egyptian cat 57.1 %``, and the label if it differs."""
     if not row["predictions"]:
         return "explained"
     top = row["predictions"][0]
@@ -167,13 +171,13 @@ def prediction(row: ImageRow) -> str:
 
 
 def contents(summary: Summary) -> str:
-    """What a reader finds in the run folder."""
+    """The subfolders and the index of the run folder."""
     folders = sorted(p.name + "/" for p in summary.run_dir.iterdir() if p.is_dir())
     return ", ".join([*folders, "index.json"])
 
 
 def describe_setup(setup: Setup, *, passes: bool) -> list[str]:
-    """What was decided, in a few lines."""
+    """Model, layers, method, device and batch size, in a few lines."""
     model, pre = setup.model, setup.model.preprocessing
     classes = f", {model.num_classes} classes" if model.num_classes else ""
     lines = [f"model    {model.name} ({model.source}, {model.weights}){classes}; {pre.description}"]
@@ -181,7 +185,7 @@ def describe_setup(setup: Setup, *, passes: bool) -> list[str]:
         height, width = layer.layout.grid
         lines.append(
             f"layer    {layer.path}  {layer.module}, {layer.layout.kind} {height}×{width}, "
-            f"{layer.channels} channels, layout {layer.proof}"
+            f"{layer.channels} channels, layout {verification(layer.proof)}"
         )
     lines.append(
         f"method   {', '.join(setup.config.method)} for {setup.config.target or 'predicted'}; "
@@ -190,11 +194,11 @@ def describe_setup(setup: Setup, *, passes: bool) -> list[str]:
     return lines + ([f"passes   {line}" for line in setup.explainer.plan()] if passes else [])
 
 
-def print_plan(config: RunConfig, talk: Talk) -> None:
-    """``--dry-run``: decide everything, say it, write nothing."""
+def print_plan(config: RunConfig, mode: OutputMode) -> None:
+    """``--dry-run``: decide everything, print it, write nothing."""
     setup = prepare(config)
     count = setup.sources.count()
-    if talk.json:
+    if mode.json:
         plan = {
             "images": count, "model": model_fields(setup), "layers": layer_fields(setup),
             "methods": list(setup.config.method), "batch_size": setup.batch_size, "device": str(setup.device),

@@ -4,44 +4,49 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from camcli.cli.options import Talk, takes_settings
+from camcli.cli.options import OutputMode, takes_settings
 from camcli.concurrency import Stop
+from camcli.config.parse import flag
 from camcli.config.settings import RunConfig
-from camcli.errors import CamError
+from camcli.config.suggest import find_setting
+from camcli.errors import CamError, ConfigError
 
 if TYPE_CHECKING:
     from camcli.pipeline.stream import Summary
 
-HELP = "Explain images: heatmaps, overlays and an index of where the model looked."
+HELP = "Explain images: heatmaps, overlays and an index with predictions and map statistics."
 EXAMPLES = """Examples:
 
 cam run --image-path photos --method gradcam
 
-cam run photos --model resnet50 --use-cuda --method gradcam,layercam --target top:2
+cam run photos -m resnet50 --device 0 --method gradcam,layercam --target top:2
 
-cam run data/val --model timm:vit_small_patch16_224 --save overlay,raw --output-dir out
+cam run data/val -m timm:vit_small_patch16_224 --save overlay,raw -o out
 
-The same command again continues a run that was interrupted. Exit codes: 0 all explained, 1 could not go on,
-2 wrong usage, 3 some images could not be explained, 130/143 interrupted."""
+The same command again continues a run that was interrupted. Exit codes: 0 all images explained, 1 the run could not \
+go on, 2 wrong usage, 3 some images could not be explained, 130 or 143 interrupted."""
 
 _STOPPING = b"stopping after the images in flight; the same command continues. Again to stop at once."
-_NOT_BEGUN = b"stopped before the first image."
+_NOT_STARTED = b"stopped before the first image."
+_ASSIGNMENT = re.compile(r"([A-Za-z][\w-]*)=(.*)")
 
 
 @takes_settings(("images", "model", "explain", "device", "output", "run"))
 def command(
     settings: dict[str, Any],
-    talk: Talk,
-    images: list[str] | None = typer.Argument(None, metavar="[IMAGES]...", help="The same as --image-path."),
+    mode: OutputMode,
+    images: list[str] | None = typer.Argument(None, metavar="IMAGES", help="The same as --image-path."),
 ) -> None:
     config = RunConfig(**with_positional(settings, images))
     with stopping() as stop:
@@ -49,11 +54,11 @@ def command(
         from camcli.pipeline.stream import run
 
         if config.dry_run:
-            print_plan(config, talk)
+            print_plan(config, mode)
             return
-        with Printer(talk) as printer:
+        with Printer(mode) as printer:
             summary = run(config, command=["cam", *sys.argv[1:]], stop=stop, watch=printer)
-    if talk.json:
+    if mode.json:
         print(json.dumps(summary_document(summary)), flush=True)
     else:
         printer.summary(summary)
@@ -61,7 +66,16 @@ def command(
 
 
 def with_positional(settings: dict[str, Any], images: list[str] | None) -> dict[str, Any]:
-    """Images given as arguments come after those of ``--image-path``."""
+    """The settings with images that are given as arguments after those of ``--image-path``.
+
+    Raises:
+        ConfigError: an argument is ``NAME=VALUE``, as other tools write settings, and no such file exists.
+    """
+    for image in images or ():
+        assignment = _ASSIGNMENT.fullmatch(image)
+        name = find_setting(assignment[1]) if assignment and not Path(image).exists() else None
+        if assignment and name:
+            raise ConfigError(f"{image}: no such image. Did you mean {flag(name)} {assignment[2]}?")
     return {**settings, "image_path": [*settings.get("image_path", []), *images]} if images else settings
 
 
@@ -80,9 +94,9 @@ def summary_document(summary: Summary) -> dict[str, Any]:
 
 @contextmanager
 def stopping() -> Iterator[Stop]:
-    """SIGINT and SIGTERM let the run finish what is in flight; a second one ends the process at once.
+    """Let the run finish the images in flight at SIGINT and SIGTERM; end the process at once at a second signal.
 
-    Where finishing fails (the disk is full, say), the exit code is still that of the signal.
+    If finishing fails (the disk is full), the exit code is still that of the signal.
     """
     stop = Stop()
 
@@ -90,8 +104,8 @@ def stopping() -> Iterator[Stop]:
         if stop:
             os._exit(128 + number)
         stop.request(number)
-        with suppress(OSError):  # nobody may be there to read it
-            os.write(2, b"\ncam: " + (_STOPPING if stop.flowing else _NOT_BEGUN) + b"\n")
+        with suppress(OSError):  # stderr may be closed
+            os.write(2, b"\ncam: " + (_STOPPING if stop.flowing else _NOT_STARTED) + b"\n")
         if not stop.flowing:
             raise SystemExit(128 + number)
 

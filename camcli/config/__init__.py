@@ -1,1 +1,2 @@
-"""The settings of a run: the dataclass (``settings``), the TOML file (``file``), single values (``parse``)."""
+"""The settings of a run: the dataclass (``settings``), what its fields declare (``fields``), the TOML file (``file``),
+text (``parse``)."""

@@ -1,6 +1,6 @@
-"""Values of flags that are more than a word or a number: how they are written, and what they mean.
+"""Parsers of settings that are written as text.
 
-What cannot be read raises a :class:`.ConfigError` that names the flag and shows the right form.
+Text that cannot be parsed raises a :class:`.ConfigError` that names the flag and shows the right form.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def positive_or_auto(name: str, value: str) -> int | None:
-    """The number, or None for ``auto``."""
+def parse_count(name: str, value: str) -> int | None:
+    """A number of at least 1, or None for ``auto``."""
     if value == "auto":
         return None
     if not value.isdecimal() or int(value) < 1:
@@ -50,15 +50,15 @@ def parse_floats(name: str, value: str | None) -> tuple[float, ...] | None:
 
 @dataclass(frozen=True)
 class Scale:
-    """How raw maps become 0..1: by their own extremes, by fixed limits, or by limits found on a sample."""
+    """Limits that normalise raw maps to 0..1: each map's own, fixed ones, or those of a sample of images."""
 
     low: float | None = None
     high: float | None = None
     sample: int | None = None
 
 
-def scale_limits(value: str) -> Scale:
-    """Parse ``--scale``."""
+def parse_scale(value: str) -> Scale:
+    """``per-image``, ``LO:HI`` or ``sample:N``."""
     if value == "per-image":
         return Scale()
     left, _, right = value.partition(":")
@@ -71,3 +71,22 @@ def scale_limits(value: str) -> Scale:
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise ConfigError(f"--scale {value}: give per-image, LO:HI with LO < HI (for example 0:2.5), or sample:N.")
     return Scale(low=low, high=high)
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """The settings that are written as text, as values.
+
+    Attributes:
+        scale: limits of the normalisation.
+        batch_size, workers: None for ``auto``.
+        input_size: (height, width); None for the model's own.
+        mean, std: of each channel, pixels in 0..1; None for the model's own.
+    """
+
+    scale: Scale
+    batch_size: int | None
+    workers: int | None
+    input_size: tuple[int, int] | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None

@@ -1,7 +1,7 @@
-"""``--method best`` and ``--layer best``: what ``cam eval --recommend`` found, taken from the run folder.
+"""``--method best`` and ``--layer best``: the recommendation of ``cam eval --recommend``, read from the run folder.
 
-``cam eval photos --recommend --output-dir out`` leaves ``out/eval.json``; ``cam run photos --method best --layer best
---output-dir out`` reads it. It holds for the weights that were evaluated and for no others.
+``cam eval photos --recommend --output-dir out`` writes ``out/eval.json``; ``cam run photos --method best --layer best
+--output-dir out`` reads it. It is valid for the weights that were evaluated only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FILE = "eval.json"
 
 @dataclass(frozen=True)
 class Recommended:
-    """A recommendation and what it was found for.
+    """A recommendation and the model it is valid for.
 
     Attributes:
         path: of the file.
@@ -32,10 +32,10 @@ class Recommended:
     weights_sha256: str
 
     def confirm(self, weights_sha256: str) -> None:
-        """Make sure that the model which was loaded is the one that was evaluated.
+        """Check that the loaded model is the one that was evaluated.
 
         Raises:
-            ConfigError: it is another one.
+            ConfigError: it has other weights.
         """
         if weights_sha256 != self.weights_sha256:
             raise ConfigError(
@@ -45,24 +45,24 @@ class Recommended:
 
 
 def with_recommended(config: RunConfig) -> tuple[RunConfig, Recommended | None]:
-    """The configuration with ``best`` replaced, and where that came from; None where nobody asked for it.
+    """The configuration with ``best`` replaced, and its source; None if the configuration does not name ``best``.
 
     Raises:
-        ConfigError: nothing is recommended there.
+        ConfigError: the run folder has no recommendation.
     """
     method, layer = BEST in config.method, BEST in config.layer
     if not method and not layer:
         return config, None
     path = Path(config.output_dir) / FILE
     document = _read(path)
-    found, model = document["recommended"], document["model"]
+    chosen, model = document["recommended"], document["model"]
     if method:
-        config = replace(config, method=_replaced(config.method, (found["method"],)))
+        config = replace(config, method=_replaced(config.method, (chosen["method"],)))
     if layer:
-        # A method of the whole network has no layer; any will do, as without --layer.
-        layers = tuple(found["layer"].split("+")) if found["layer"] else ("auto",)
+        # A method of the whole network has no layer, and takes any, as without --layer.
+        layers = tuple(chosen["layer"].split("+")) if chosen["layer"] else ("auto",)
         if len(layers) > 1 and config.fuse == "none":
-            raise ConfigError(f"{path} recommends the fused layers {found['layer']}: give --fuse as in `cam eval`.")
+            raise ConfigError(f"{path} recommends the fused layers {chosen['layer']}: give --fuse as in `cam eval`.")
         config = replace(config, layer=_replaced(config.layer, layers))
     return config, Recommended(path, model["name"], model["weights_sha256"])
 
@@ -80,10 +80,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"--method or --layer best: {path} is no evaluation of cam ({error}). {way_out}") from error
     if recommended is None:
         raise ConfigError(f"--method or --layer best: {path} recommends nothing. {way_out}")
-    found: dict[str, Any] = document
-    return found
+    evaluation: dict[str, Any] = document
+    return evaluation
 
 
-def _replaced(given: tuple[str, ...], found: tuple[str, ...]) -> tuple[str, ...]:
-    """``best`` replaced in its place; what is also named by itself stands once."""
-    return tuple(dict.fromkeys(one for value in given for one in (found if value == BEST else (value,))))
+def _replaced(names: tuple[str, ...], best: tuple[str, ...]) -> tuple[str, ...]:
+    """The names with ``best`` replaced in its place, each name once."""
+    return tuple(dict.fromkeys(one for name in names for one in (best if name == BEST else (name,))))

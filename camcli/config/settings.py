@@ -1,193 +1,263 @@
-"""Every setting of a run: one frozen dataclass, checked when it is made.
+"""Every setting of a run: one frozen dataclass, parsed and checked when it is made.
 
 The fields are the flags of ``cam run``: the command line, ``--config`` files and Python build the same
-:class:`RunConfig`. What a flag means is written once, beside its default.
+:class:`RunConfig`. What a flag does, which values it takes and what it affects is declared once, beside its default.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from functools import cached_property
 
-from camcli.config.parse import flag, parse_floats, parse_input_size, positive_or_auto, scale_limits
+from camcli.config.fields import Effect, setting, settings_of
+from camcli.config.parse import Parsed, flag, parse_count, parse_floats, parse_input_size, parse_scale
 from camcli.errors import ConfigError, did_you_mean
 
-SaveKind = Literal["overlay", "heatmap", "gray", "raw", "map", "panel"]
-SAVE_KINDS: tuple[str, ...] = get_args(SaveKind)
-PICTURES = frozenset({"overlay", "heatmap", "gray", "map", "panel"})
-"""Kinds drawn in the geometry of the upright original; ``raw`` is the native grid."""
-
-COLORMAPS: tuple[str, ...] = (
-    "autumn",
-    "bone",
-    "jet",
-    "winter",
-    "rainbow",
-    "ocean",
-    "summer",
-    "spring",
-    "cool",
-    "hsv",
-    "pink",
-    "hot",
-    "parula",
-    "magma",
-    "inferno",
-    "plasma",
-    "viridis",
-    "cividis",
-    "twilight",
-    "twilight_shifted",
-    "turbo",
-    "deepgreen",
-)
-CHOICES: dict[str, tuple[str, ...]] = {
-    "fuse": ("none", "mean", "max", "product"),
-    "score": ("logit", "prob", "neg-logit"),
-    "precision": ("auto", "fp32", "bf16", "fp16"),
-    "resize": ("own", "crop", "squash", "pad"),
-    "image_format": ("jpg", "png", "webp"),
-    "probability": ("auto", "softmax", "sigmoid"),
-    "colormap": COLORMAPS,
-}
-
-
-def setting(
-    default: Any,
-    help: str,  # noqa: A002
-    *,
-    group: str = "run",
-    metavar: str = "",
-    comma: bool = False,
-) -> Any:
-    """A field with what its flag says in ``--help``; ``comma``: the flag also takes a comma list."""
-    return field(default=default, metadata={"help": help, "group": group, "metavar": metavar, "comma": comma})
+SAVE_KINDS = ("overlay", "heatmap", "gray", "raw", "map", "panel")
+COLORMAPS = (
+    "autumn", "bone", "jet", "winter", "rainbow", "ocean", "summer", "spring", "cool", "hsv", "pink", "hot", "parula",
+    "magma", "inferno", "plasma", "viridis", "cividis", "twilight", "twilight_shifted", "turbo", "deepgreen",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """All settings of one run; lists are kept as tuples.
+    """All settings of one run; lists are kept as tuples, settings written as text are in ``parsed`` as values.
 
     Raises:
         ConfigError: a value is out of its range; the message names the flag.
     """
 
+    # Of image_path no fingerprint holds anything: it is compared as it is.
     image_path: tuple[str, ...] = setting(
-        (), "File, folder, glob, '-', @list.txt, .csv/.jsonl manifest or .tar; repeatable.", group="images", metavar="P"
-    )
-    output_dir: str = setting("cam-output", "The run folder.", group="output", metavar="D")
+        (),
+        "Images to explain: a file, a folder (searched recursively), a glob, - or @list.txt (one path a line), a .csv "
+        "or .jsonl manifest, a .tar; repeatable.",
+        affects="maps", resolved=True, group="images", metavar="PATH", path="input",
+        synonyms=("source", "data-dir", "data", "input", "input-dir", "images"),
+    )  # fmt: skip
+    output_dir: str = setting(
+        "cam-output", "The run folder, where pictures and index are written.",
+        affects="nothing", group="output", metavar="DIR", short="-o", path="output", synonyms=("out", "save-dir"),
+    )  # fmt: skip
     model: str = setting(
         "builtin",
-        "torchvision:NAME, timm:NAME, a bare name, hf-hub:org/name, factory:pkg.module:function, builtin.",
-        group="model",
-        metavar="NAME",
-    )
-    weights: str = setting("default", "default, random, or a torchvision weights name.", group="model", metavar="W")
+        "Model to explain: torchvision:NAME, timm:NAME, a bare NAME (torchvision first, then timm), hf-hub:ORG/NAME, "
+        "factory:PACKAGE.MODULE:FUNCTION (your own code), or builtin (no download); see `cam models`.",
+        affects="maps", resolved=True, group="model", metavar="NAME", short="-m", synonyms=("arch", "network"),
+    )  # fmt: skip
+    weights: str = setting(
+        "default", "Weights: default (pretrained), random (untrained), or the name of torchvision weights.",
+        affects="maps", resolved=True, group="model", metavar="NAME",
+    )  # fmt: skip
     checkpoint: str | None = setting(
-        None,
-        "Weights file (.safetensors, .pt, .pth, .ckpt, .bin), loaded without running its code.",
-        group="model",
-        metavar="F",
-    )
+        None, "File with weights to load instead (.safetensors, .pt, .pth, .ckpt, .bin); code in it is not run.",
+        affects="maps", resolved=True, group="model", metavar="FILE", path="input", synonyms=("ckpt", "pretrained"),
+    )  # fmt: skip
     trust_checkpoint: bool = setting(
-        False, "Allow a checkpoint whose pickle runs code. Only for files you trust.", group="model"
-    )
+        False, "Let a checkpoint run the code in its pickle. Only for files you trust.",
+        affects="nothing", group="model",
+    )  # fmt: skip
     num_classes: int | None = setting(
-        None, "Classes of the checkpoint, where it cannot be read from it.", group="model", metavar="N"
-    )
-    class_names: str | None = setting(None, "File with one class name a line, or JSON.", group="model", metavar="F")
+        None, "Number of classes, where it cannot be read from the checkpoint.",
+        affects="maps", resolved=True, group="model", metavar="N", least=1,
+    )  # fmt: skip
+    class_names: str | None = setting(
+        None, "File with the names of the classes: one a line, or JSON.",
+        affects="pictures", resolved=True, group="model", metavar="FILE", path="input", synonyms=("labels", "names"),
+    )  # fmt: skip
     output_key: str | None = setting(
-        None, "Entry of a dict, tuple or object output that holds the logits.", group="model", metavar="K"
-    )
-    probability: str = setting("auto", "What a probability is: auto, softmax, sigmoid.", group="model", metavar="KIND")
-    input_size: str | None = setting(None, "N or HxW, instead of the model's own.", group="model", metavar="N")
-    mean: str | None = setting(None, "Channel means, comma-separated, pixels in 0..1.", group="model", metavar="M,…")
-    std: str | None = setting(None, "Channel deviations, comma-separated.", group="model", metavar="S,…")
-    resize: str = setting("own", "own, crop, squash, pad.", group="model", metavar="HOW")
+        None, "Entry of the model's output that holds the logits, where it is a dict, a tuple or an object.",
+        affects="maps", group="model", metavar="KEY",
+    )  # fmt: skip
+    probability: str = setting(
+        "auto",
+        "How logits become probabilities: softmax (one class is right), sigmoid (each class by itself), auto (sigmoid "
+        "for a single logit or a multi-label model, else softmax).",
+        affects="maps", group="model", metavar="KIND", choices=("auto", "softmax", "sigmoid"),
+    )  # fmt: skip
+    input_size: str | None = setting(
+        None, "Size of the model's input in pixels, instead of its own: N, or HxW (height x width).",
+        affects="maps", resolved=True, group="model", metavar="SIZE", separator="x",
+        synonyms=("imgsz", "img-size", "image-size", "img", "size"),
+    )  # fmt: skip
+    mean: str | None = setting(
+        None, "Mean of each channel, of pixels in 0 to 1, instead of the model's own.",
+        affects="maps", resolved=True, group="model", metavar="M,…",
+    )  # fmt: skip
+    std: str | None = setting(
+        None, "Standard deviation of each channel, instead of the model's own.",
+        affects="maps", resolved=True, group="model", metavar="S,…",
+    )  # fmt: skip
+    resize: str = setting(
+        "own",
+        "How an image is brought to the input size: own (as the model was trained), crop (keep the aspect ratio, cut "
+        "the edges off), squash (show all, change the aspect ratio), pad (show all, add a border).",
+        affects="maps", resolved=True, group="model", metavar="HOW", choices=("own", "crop", "squash", "pad"),
+    )  # fmt: skip
     layer: tuple[str, ...] = setting(
         ("auto",),
-        "Dotted path of a target layer (layer4.2, features[-1]), auto, or best (by `cam eval`); repeatable.",
-        group="explain",
-        metavar="PATH",
-    )
+        "Target layer: a dotted path (layer4.2, features[-1]), auto (chosen and verified), or best (found by `cam eval "
+        "--recommend`); repeatable.",
+        affects="maps", resolved=True, group="explain", metavar="PATH", synonyms=("target-layer", "target-layers"),
+    )  # fmt: skip
     fuse: str = setting(
-        "none", "Several layers: none (a map each), mean, max, product.", group="explain", metavar="HOW"
-    )
+        "none",
+        "Maps of several layers: none (one map for each layer), or one map that is the mean, max or product of their "
+        "normalised maps.",
+        affects="maps", group="explain", metavar="HOW", choices=("none", "mean", "max", "product"),
+    )  # fmt: skip
     layout: str = setting(
-        "auto", "auto, nchw, nhwc, tokens[:PREFIX[:HxW]], where it cannot be proven.", group="model", metavar="L"
-    )
+        "auto",
+        "Where channels, rows and columns of an activation are: auto (detected and verified), nchw (channels first), "
+        "nhwc (channels last), tokens[:PREFIX[:HxW]] (a sequence: PREFIX tokens, then a grid of HxW). Needed only "
+        "where auto cannot be verified.",
+        affects="maps", resolved=True, group="model", metavar="LAYOUT",
+    )  # fmt: skip
     method: tuple[str, ...] = setting(
         ("gradcam",),
-        "One or more methods, see `cam methods`; best: what `cam eval --recommend` found.",
-        group="explain",
-        metavar="M[,M…]",
-        comma=True,
-    )
+        "One or more methods, see `cam methods`; several share their passes. best: found by `cam eval --recommend`.",
+        affects="maps", resolved=True, group="explain", metavar="NAME[,…]", comma=True, synonyms=("methods",),
+    )  # fmt: skip
     option: tuple[str, ...] = setting(
-        (), "An option of a method: METHOD.KEY=VALUE; repeatable.", group="explain", metavar="METHOD.KEY=VALUE"
-    )
+        (), "Value for an option of a method, as in scorecam.max_channels=64; repeatable.",
+        affects="maps", resolved=True, group="explain", metavar="METHOD.KEY=VALUE",
+    )  # fmt: skip
     target: str | None = setting(
         None,
-        "predicted, a class index or name, label, top:K, or a comma list. (default: predicted)",
-        group="explain",
-        metavar="T",
-    )
-    score: str = setting("logit", "The scalar that is explained: logit, prob, neg-logit.", group="explain", metavar="S")
-    aug_smooth: bool = setting(False, "Average the maps over flips and intensities of the image.", group="explain")
-    eigen_smooth: bool = setting(False, "First principal component of the weighted activations.", group="explain")
-    device: str = setting("auto", "auto, cpu, cuda[:i], mps; never a silent fallback.", group="device", metavar="D")
-    use_cuda: bool = setting(False, "The same as --device cuda.", group="device")
-    precision: str = setting("auto", "auto (fp32 on CPU, bf16 on CUDA), fp32, bf16, fp16.", group="device", metavar="P")
-    batch_size: str = setting("auto", "Images a batch, or auto.", group="device", metavar="N")
+        "Class to explain: predicted (the most probable), a class index or name, label (from the folder or manifest), "
+        "top:K (the K most probable), or a comma list of these. (default: predicted)",
+        affects="maps", resolved=True, group="explain", metavar="CLASS", synonyms=("class", "target-class", "category"),
+    )  # fmt: skip
+    score: str = setting(
+        "logit",
+        "Quantity of the target that is explained: logit (the output of its class), prob (its probability, which the "
+        "other classes also influence), neg-logit (what speaks against the class).",
+        affects="maps", group="explain", metavar="KIND", choices=("logit", "prob", "neg-logit"),
+    )  # fmt: skip
+    aug_smooth: bool = setting(
+        False, "Average the maps of six variants of the image: flipped or not, at three intensities.",
+        affects="maps", resolved=True, group="explain",
+    )  # fmt: skip
+    eigen_smooth: bool = setting(
+        False, "Keep the first principal component of the weighted activations, which reduces noise.",
+        affects="maps", resolved=True, group="explain",
+    )  # fmt: skip
+    device: str = setting(
+        "auto", "Where the model runs: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1 or 1 (a GPU by number), mps.",
+        affects="nothing", group="device", metavar="DEVICE",
+    )  # fmt: skip
+    use_cuda: bool = setting(
+        False, "The same as --device cuda.", affects="nothing", group="device", synonyms=("cuda", "gpu"),
+    )  # fmt: skip
+    precision: str = setting(
+        "auto",
+        "Number format of the model: fp32 (exact), bf16 or fp16 (faster on GPUs, rounded more), auto (bf16 on CUDA, "
+        "else fp32). Maps and logits are always computed in fp32.",
+        affects="maps", resolved=True, group="device", metavar="FORMAT", choices=("auto", "fp32", "bf16", "fp16"),
+        synonyms=("dtype", "amp", "half"),
+    )  # fmt: skip
+    batch_size: str = setting(
+        "auto", "Images in a batch, or auto (what fits into GPU memory; a fixed number on a CPU).",
+        affects="maps", resolved=True, group="device", metavar="N", short="-b", synonyms=("batch", "bs"),
+    )  # fmt: skip
     compile: bool = setting(
-        False,
-        "Compile the part before the target layer; takes up to minutes once, and pays for long runs.",
-        group="device",
-    )
-    workers: str = setting("auto", "Decoding and writing threads, or auto.", group="device", metavar="N")
+        False, "Compile the part of the model before the target layer: takes up to minutes, pays in long runs.",
+        affects="maps", resolved=True, group="device",
+    )  # fmt: skip
+    workers: str = setting(
+        "auto", "Threads that decode images, and as many that write pictures; auto: one for each core, 2 to 16.",
+        affects="nothing", group="device", metavar="N", short="-j", synonyms=("num-workers", "threads", "jobs"),
+    )  # fmt: skip
     save: tuple[str, ...] = setting(
         ("overlay", "heatmap"),
-        "overlay, heatmap, gray, raw, map, panel; or none.",
-        group="output",
-        metavar="K[,K…]",
-        comma=True,
-    )
-    colormap: str = setting("jet", "An OpenCV colour map.", group="output", metavar="NAME")
-    alpha: float = setting(0.5, "Share of heat in the overlay, 0 to 1.", group="output", metavar="A")
-    image_format: str = setting("jpg", "jpg, png, webp.", group="output", metavar="F")
-    quality: int = setting(90, "JPEG or WebP quality, 1 to 100.", group="output", metavar="Q")
-    scale: str = setting("per-image", "per-image, LO:HI, sample:N.", group="output", metavar="S")
-    max_side: int = setting(1024, "Longest side of pictures; 0: never limited.", group="output", metavar="N")
-    topk: int = setting(5, "Predictions kept per image.", group="output", metavar="K")
-    csv: str | None = setting(None, "The index as a flat table as well.", group="output", metavar="FILE")
-    resume: bool = setting(True, "Continue a run folder of the same configuration.", group="run")
-    retry_failed: bool = setting(False, "Explain images again that failed before.", group="run")
-    overwrite: bool = setting(False, "Replace what an earlier run left in the run folder.", group="run")
-    durable: bool = setting(False, "fsync for every image.", group="run")
-    fast_decode: bool = setting(False, "Decode large JPEGs at reduced size; pixels differ slightly.", group="images")
-    allow_truncated: bool = setting(False, "Explain truncated images, with a note.", group="images")
+        "What is written: overlay (heat over the image), heatmap (heat alone), gray (8-bit), raw (.npy, unnormalised, "
+        "at the layer's resolution), map (.npy, 0 to 1, at the overlay's size), panel (image, both heatmaps and "
+        "overlay side by side), or none (the index only).",
+        affects="pictures", resolved=True, group="output", metavar="KIND[,…]", comma=True,
+    )  # fmt: skip
+    colormap: str = setting(
+        "jet", "Colours of the heat: an OpenCV colour map such as jet, turbo, viridis or inferno.",
+        affects="pictures", group="output", metavar="NAME", choices=COLORMAPS, synonyms=("cmap", "palette"),
+    )  # fmt: skip
+    alpha: float = setting(
+        0.5, "Opacity of the heat in the overlay: 0 (image only) to 1 (heat only).",
+        affects="pictures", group="output", metavar="A", least=0, most=1, synonyms=("image-weight", "opacity"),
+    )  # fmt: skip
+    image_format: str = setting(
+        "jpg", "File format of overlays, heatmaps and panels: jpg, png (lossless) or webp.",
+        affects="pictures", resolved=True, group="output", metavar="FORMAT", choices=("jpg", "png", "webp"),
+    )  # fmt: skip
+    quality: int = setting(
+        90, "Quality of jpg and webp files: 1 (smallest) to 100 (best).",
+        affects="pictures", resolved=True, group="output", metavar="Q", least=1, most=100,
+    )  # fmt: skip
+    scale: str = setting(
+        "per-image",
+        "How map values become colours: per-image stretches each map to its own range; LO:HI gives all images the same "
+        "limits, in raw map values; sample:N takes such limits from the first N images (1st and 99th percentile).",
+        affects="pictures", group="output", metavar="LIMITS", separator=":",
+    )  # fmt: skip
+    max_side: int = setting(
+        1024, "Longest side of the pictures in pixels; 0: the size of the image.",
+        affects="pictures", group="output", metavar="N", least=0,
+    )  # fmt: skip
+    topk: int = setting(
+        5, "Predictions of each image that the index lists.",
+        affects="pictures", group="output", metavar="K", least=1, synonyms=("top-k",),
+    )  # fmt: skip
+    csv: str | None = setting(
+        None, "Write the index as a flat table, too.", affects="nothing", group="output", metavar="FILE", path="output",
+    )  # fmt: skip
+    resume: bool = setting(
+        True, "Continue a run of the same configuration in the run folder; with --no-resume it is refused.",
+        affects="nothing", group="run",
+    )  # fmt: skip
+    retry_failed: bool = setting(False, "Explain images again that failed before.", affects="nothing", group="run")
+    overwrite: bool = setting(
+        False, "Replace what an earlier run left in the run folder.",
+        affects="nothing", group="run", synonyms=("force", "exist-ok"),
+    )  # fmt: skip
+    durable: bool = setting(
+        False, "Wait for the disk after every image (fsync), so that a power cut loses none.",
+        affects="nothing", group="run",
+    )  # fmt: skip
+    fast_decode: bool = setting(
+        False, "Decode large JPEGs at reduced size: faster, pixels differ slightly.", affects="maps", group="images",
+    )  # fmt: skip
+    allow_truncated: bool = setting(
+        False, "Explain truncated images, with a note in the index, instead of failing them.",
+        affects="nothing", group="images",
+    )  # fmt: skip
     max_pixels: int = setting(
-        89_478_485, "Larger images are refused before they are decoded.", group="images", metavar="N"
-    )
-    limit: int | None = setting(None, "Only the first N images.", group="images", metavar="N")
-    seed: int = setting(0, "Seed of methods with randomness.", group="run", metavar="S")
-    fail_fast: bool = setting(False, "Stop at the first image that cannot be explained.", group="run")
-    dry_run: bool = setting(False, "Say what would be done and stop.", group="run")
+        89_478_485, "Refuse images with more pixels than this before they are decoded.",
+        affects="nothing", group="images", metavar="N", least=1,
+    )  # fmt: skip
+    limit: int | None = setting(
+        None, "Explain only the first N images.",
+        affects="nothing", group="images", metavar="N", least=1, synonyms=("max-images", "num-images"),
+    )  # fmt: skip
+    seed: int = setting(
+        0, "Seed of methods that use random numbers.",
+        affects="maps", group="run", metavar="S", least=0, most=2**63 - 1, synonyms=("random-seed",),
+    )  # fmt: skip
+    fail_fast: bool = setting(
+        False, "Stop at the first image that cannot be explained.", affects="nothing", group="run",
+    )  # fmt: skip
+    dry_run: bool = setting(
+        False, "Load the model, print what would be done, and stop.", affects="nothing", group="run",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
-        for f in dataclasses.fields(self):
-            if isinstance(f.default, tuple):
-                given = getattr(self, f.name)
-                object.__setattr__(self, f.name, _as_tuple(given, comma=f.metadata["comma"]))
-                if f.name == "save" and not self.save and given not in ((), []):
-                    raise ConfigError("--save is empty. To save nothing but the index, say --save none.")
-        for name in ("batch_size", "workers", "input_size"):
-            if isinstance(getattr(self, name), int):
-                object.__setattr__(self, name, str(getattr(self, name)))
+        saved = self.save
+        for name, declared in SETTINGS.items():
+            object.__setattr__(self, name, declared.normalise(getattr(self, name)))
+        if not self.save and saved not in ((), []):
+            raise ConfigError("--save is empty. To save nothing but the index, say --save none.")
         if self.save == ("none",):
             object.__setattr__(self, "save", ())
+        if self.device.isdecimal():
+            object.__setattr__(self, "device", f"cuda:{self.device}")
         if self.use_cuda:
             if self.device != "auto" and not self.device.startswith("cuda"):
                 raise ConfigError(f"--use-cuda and --device {self.device} contradict each other. Give one of them.")
@@ -195,58 +265,51 @@ class RunConfig:
                 object.__setattr__(self, "device", "cuda")
         _check(self)
 
+    @cached_property
+    def parsed(self) -> Parsed:
+        """The settings that are written as text, as values."""
+        return Parsed(
+            scale=parse_scale(self.scale),
+            batch_size=parse_count("batch_size", self.batch_size),
+            workers=parse_count("workers", self.workers),
+            input_size=parse_input_size(self.input_size),
+            mean=parse_floats("mean", self.mean),
+            std=parse_floats("std", self.std),
+        )
+
     @property
     def pictures(self) -> bool:
-        """Whether anything is drawn in the geometry of the original."""
-        return bool(PICTURES.intersection(self.save))
+        """Whether anything is drawn in the geometry of the original; only ``raw`` is not."""
+        return any(kind != "raw" for kind in self.save)
 
 
-def _as_tuple(value: Any, *, comma: bool) -> tuple[str, ...]:
-    items = [value] if isinstance(value, str) else [str(v) for v in value]
-    if comma:
-        items = [part.strip() for item in items for part in item.split(",") if part.strip()]
-    return tuple(dict.fromkeys(items)) if comma else tuple(items)
+SETTINGS = settings_of(RunConfig)
+"""What is declared with each field of :class:`RunConfig`, by name."""
+
+
+def as_recorded(config: RunConfig, effect: Effect) -> dict[str, object]:
+    """The settings with an effect that a fingerprint holds as they are."""
+    return {
+        name: getattr(config, name)
+        for name, declared in SETTINGS.items()
+        if declared.affects == effect and not declared.resolved
+    }
 
 
 def _check(config: RunConfig) -> None:
-    for name, choices in CHOICES.items():
-        value = getattr(config, name)
-        if value not in choices:
-            listed = "" if name == "colormap" else f" Choose one of {', '.join(choices)}."
-            raise ConfigError(f"{flag(name)} {value}: no such choice.{did_you_mean(value, choices)}{listed}")
+    for name, declared in SETTINGS.items():
+        declared.check(getattr(config, name))
     for kind in config.save:
         if kind not in SAVE_KINDS:
-            known = ", ".join(SAVE_KINDS)
             extra = " 'none' stands alone." if kind == "none" else did_you_mean(kind, SAVE_KINDS)
-            raise ConfigError(f"--save {kind}: not something that can be saved.{extra} Choose from {known}.")
-    _check_ranges(config)
-    scale_limits(config.scale)
-    for name in ("batch_size", "workers"):
-        positive_or_auto(name, getattr(config, name))
-    parse_input_size(config.input_size)
-    for name in ("mean", "std"):
-        parse_floats(name, getattr(config, name))
-    if not config.method:
-        raise ConfigError("--method is empty. `cam methods` lists the methods.")
-    if config.target is not None and not config.target.strip():
-        raise ConfigError("--target is empty. Leave it out for the predicted class.")
-    if not config.layer:
-        raise ConfigError("--layer is empty. Leave it out for the automatic choice.")
-
-
-def _check_ranges(config: RunConfig) -> None:
-    bounds: dict[str, tuple[float, float]] = {
-        "alpha": (0, 1),
-        "quality": (1, 100),
-        "max_side": (0, math.inf),
-        "topk": (1, math.inf),
-        "limit": (1, math.inf),
-        "max_pixels": (1, math.inf),
-        "num_classes": (1, math.inf),
-        "seed": (0, 2**63 - 1),
-    }
-    for name, (low, high) in bounds.items():
+            listed = ", ".join(SAVE_KINDS)
+            raise ConfigError(f"--save {kind}: not something that can be saved.{extra} Choose from {listed}.")
+    _ = config.parsed  # raises where a text cannot be parsed
+    for name, way_out in (
+        ("method", "`cam methods` lists the methods."),
+        ("target", "Leave it out for the predicted class."),
+        ("layer", "Leave it out for the automatic choice."),
+    ):
         value = getattr(config, name)
-        if value is not None and not low <= value <= high:
-            span = f"at least {low}" if high == math.inf else f"between {low} and {high}"
-            raise ConfigError(f"{flag(name)} {value}: must be {span}.")
+        if value is not None and not (value.strip() if isinstance(value, str) else value):
+            raise ConfigError(f"{flag(name)} is empty. {way_out}")

@@ -26,7 +26,7 @@ from camcli.evaluation.scorer import ClassScorer
 from camcli.images import pillow_limits, to_input
 from camcli.metrics import Images, Sample
 from camcli.metrics.scoring import BATCH
-from camcli.pipeline.batching import Explaining
+from camcli.pipeline.batching import BatchExplainer, in_batches
 from camcli.pipeline.header import environment, layer_fields, model_fields
 from camcli.pipeline.items import Explanation, Failed, seed_of
 from camcli.pipeline.loader import make_loader
@@ -67,7 +67,7 @@ def _prepared(config: RunConfig, options: EvalOptions) -> Setup:
     setup = prepare(config)
     if setup.model.num_classes is None:
         raise ConfigError(f"cam eval judges maps by a class probability. {setup.model.no_classifier}")
-    if len(setup.slots) > 1:
+    if len(setup.targets) > 1:
         raise ConfigError(f"--target {config.target}: cam eval takes one target an image, such as predicted or label.")
     objects = [metric.key for metric in options.chosen if metric.needs == "regions"]
     if options.metrics and "all" not in options.metrics and objects and not any(_has_object(setup)):
@@ -92,7 +92,7 @@ class _Evaluating:
         self.precision = precision
         self.scorer = scorer
         self.metrics = [metric for metric in options.chosen if metric.needs != "mosaics"]
-        self.maker = Maker(setup, setup.batch_size)
+        self.maker = Maker(setup)
         self.candidates = Candidates(options.grid, options.grid_probability)
         self.rows: list[Row] = []
         self.images: list[str] = []
@@ -116,18 +116,12 @@ class _Evaluating:
         setup, clock = self.setup, Clock(_STAGES)
         with ThreadPoolExecutor(setup.workers, "load") as pool:
             loaded = in_order(pool, make_loader(setup, clock), setup.sources, 2 * setup.batch_size)
-            batch: list[Explanation] = []
-            for result in Explaining(setup, clock).stream(loaded):
-                if isinstance(result, Failed):
-                    error = result.error
-                    self.failed.append({"image": result.entry.image, "kind": error.kind, "message": error.message})
-                    continue
-                batch.append(result)
-                if len(batch) == setup.batch_size:
+            for results in in_batches(BatchExplainer(setup, clock).stream(loaded), setup.batch_size):
+                for failed in (result for result in results if isinstance(result, Failed)):
+                    error = failed.error
+                    self.failed.append({"image": failed.entry.image, "kind": error.kind, "message": error.message})
+                if batch := [result for result in results if isinstance(result, Explanation)]:
                     yield batch
-                    batch = []
-            if batch:
-                yield batch
 
     def _measure(self, batch: list[Explanation]) -> None:
         setup = self.setup
@@ -140,7 +134,7 @@ class _Evaluating:
         classes = torch.tensor(
             [chosen.index for e in batch if (chosen := e.maps[0].target) is not None], device=setup.device
         )
-        seeds = [seed_of(e.loaded.facts.sha256, setup.config.seed) for e in batch]
+        seeds = [seed_of(e.loaded.metadata.sha256, setup.config.seed) for e in batch]
         regions = regions_of([e.loaded for e in batch], (pre.height, pre.width))
         images = Images(
             inputs, classes, seeds, None if regions is None else regions.to(setup.device),
@@ -212,8 +206,8 @@ class _Evaluating:
         asked = {metric.key: metric for metric in self.options.chosen}
         absent = [m.name for m in asked.values() if m.needs == "regions" and m not in some]
         notes = list(chain(self.setup.model.notes, self.setup.explainer.notes))
-        if self.maker.size < self.setup.batch_size:
-            notes.append(f"maps of masked images were made {self.maker.size} at a time after memory ran out")
+        if self.maker.limit.size < self.setup.batch_size:
+            notes.append(f"maps of masked images were made {self.maker.limit.size} at a time after memory ran out")
         if grids.missing:
             notes.append(grids.missing)
         if grids.shrunk:

@@ -31,11 +31,11 @@ def regions_of(images: Sequence[Loaded], size: tuple[int, int]) -> torch.Tensor 
 
 def region_of(image: Loaded, size: tuple[int, int]) -> np.ndarray:
     """(H, W) bool: the pixels of the input whose centre lies on the object."""
-    facts, entry = image.facts, image.entry
+    metadata, entry = image.metadata, image.entry
     x, y = _centres(image.view, size)
     if entry.mask is not None:
-        mask = read_mask(entry.mask, (facts.height, facts.width))
-        return _sampled(mask, x / facts.width, y / facts.height)
+        mask = read_mask(entry.mask, (metadata.height, metadata.width))
+        return _sampled(mask, x / metadata.width, y / metadata.height)
     if entry.box is None:
         return np.zeros(size, bool)
     x0, y0, x1, y1 = entry.box

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from camcli.device import BatchLimit
 from camcli.explainer import Explainer
 from camcli.map_summary import map_status
 from camcli.methods import find_method
 from camcli.metrics.baselines import BASELINES, baseline
-from camcli.pipeline.isolation import is_out_of_memory
 from camcli.pipeline.items import Explanation
 from camcli.pipeline.setup import Setup, explain_options
 from camcli.render import normalise
@@ -76,11 +76,13 @@ class Maker:
 
     Args:
         setup: of the run.
-        size: images that go through the model at once; halved when the device runs out of memory.
+
+    Attributes:
+        limit: images that go through the model at once.
     """
 
-    def __init__(self, setup: Setup, size: int) -> None:
-        self.setup, self.size = setup, size
+    def __init__(self, setup: Setup) -> None:
+        self.setup, self.limit = setup, BatchLimit(setup.batch_size)
         self.grid = setup.layers[0].layout.grid
         self._explainers: dict[Row, Explainer] = {}
 
@@ -98,28 +100,13 @@ class Maker:
         """The maps of the same row for other inputs and given classes."""
         if row.baseline:
             return self._maps(self._baseline(row, inputs, seeds), inputs)
-        found: list[Tensor] = []
-        start = 0
-        while start < len(inputs):
-            part = slice(start, start + self.size)
-            raw = self._explained(row, inputs[part], classes[part].cpu(), seeds[part])
-            if raw is None:
-                self.size = (self.size + 1) // 2
-                torch.cuda.empty_cache()
-                continue
-            found.append(raw)
-            start += len(raw)
-        return self._maps(torch.cat(found), inputs)
+        explainer, chosen = self._explainer(row), classes[:, None].cpu()
 
-    def _explained(self, row: Row, inputs: Tensor, classes: Tensor, seeds: Sequence[int]) -> Tensor | None:
-        """Raw maps; None where they do not fit into memory, with nothing left of them (an exception would hold it)."""
-        try:
-            explained = self._explainer(row)(inputs, lambda _: classes[:, None], seeds)
-        except Exception as error:
-            if not is_out_of_memory(error) or self.size == 1:
-                raise
-            return None
-        return next(raw for key, raw in explained.maps.items() if key.layer == row.layer)
+        def explained(part: slice) -> Tensor:
+            maps = explainer(inputs[part], lambda _: chosen[part], seeds[part]).maps
+            return next(raw for key, raw in maps.items() if key.layer == row.layer)
+
+        return self._maps(torch.cat(list(self.limit.run(len(inputs), explained))), inputs)
 
     def _explainer(self, row: Row) -> Explainer:
         """One method alone, so that a second look costs no more than it must."""

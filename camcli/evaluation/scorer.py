@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from camcli.capture import Forward
+from camcli.device import BatchLimit
 from camcli.models import Model
 from camcli.models.outputs import Probability
 
@@ -29,15 +30,10 @@ class ClassScorer:
     def __call__(self, inputs: Tensor, classes: Tensor) -> Tensor:
         """(M,) float32 from inputs (M, C, H, W) and classes (M,)."""
         with torch.inference_mode():
-            return self._scores(inputs.contiguous(memory_format=torch.channels_last), classes)
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+            scores = BatchLimit(len(inputs)).run(len(inputs), lambda part: self._scores(inputs[part], classes[part]))
+            return torch.cat(list(scores))
 
     def _scores(self, inputs: Tensor, classes: Tensor) -> Tensor:
-        try:
-            logits = Forward(self.model.module, self.model.logits, self.precision)(inputs)
-        except torch.cuda.OutOfMemoryError:
-            if len(inputs) == 1:
-                raise
-            torch.cuda.empty_cache()
-            half = len(inputs) // 2
-            return torch.cat([self._scores(inputs[:half], classes[:half]), self._scores(inputs[half:], classes[half:])])
+        logits = Forward(self.model.module, self.model.logits, self.precision)(inputs)
         return self.model.probabilities(logits, self.probability).gather(1, classes[:, None])[:, 0]

@@ -12,6 +12,7 @@ from torch import Tensor
 from camcli.capture import Captured, Forward, Memo, capture, gradients_of
 from camcli.capture.attention_matrices import AttentionPass, attention_pass
 from camcli.capture.functions import BiasTap, GuidedRelu
+from camcli.device import BatchLimit
 from camcli.explainer.options import Target
 from camcli.explainer.plan import Plan
 from camcli.methods.base import Attention, Biases, Build, Reduce
@@ -19,22 +20,22 @@ from camcli.methods.base import Attention, Biases, Build, Reduce
 
 @dataclass
 class Chunks:
-    """How many trials go through the model at once; halved when the device runs out of memory.
+    """How many trials go through the model at once.
 
     Attributes:
         limit: bytes that the inputs or activations of a chunk may take. On a CPU few trials at once are the fastest:
             what one module hands the next stays in its cache.
-        most: trials in a chunk at most.
+        trials: trials in a chunk at most.
         images: images whose graph through the whole network is held at once.
     """
 
     limit: int
-    most: int
+    trials: BatchLimit
     images: int = 4
 
     @classmethod
     def on(cls, device: torch.device) -> Chunks:
-        return cls(512 << 20, 512, 32) if device.type == "cuda" else cls(16 << 20, 128)
+        return cls(512 << 20, BatchLimit(512), 32) if device.type == "cuda" else cls(16 << 20, BatchLimit(128))
 
     def run(
         self,
@@ -45,22 +46,14 @@ class Chunks:
         together: int | None = None,
     ) -> Tensor:
         """The results of ``count`` trials of ``each`` bytes, one below the other; ``together``: so many at once."""
-        results: list[Tensor] = []
-        start = 0
-        while start < count:
-            size = max(1, min(self.most, together or self.limit // max(each, 1)))
-            part = slice(start, min(start + size, count))
-            try:
-                results.append(trial(part))
-            except torch.cuda.OutOfMemoryError:
-                if size == 1:
-                    raise
-                self.most = max(1, (part.stop - part.start) // 2)
-                torch.cuda.empty_cache()
-                continue
-            start = part.stop
-            done(start, count)
-        return torch.cat(results)
+
+        def tried(part: slice) -> Tensor:
+            result = trial(part)
+            done(part.stop, count)
+            return result
+
+        most = max(1, together or self.limit // max(each, 1))
+        return torch.cat(list(self.trials.run(count, tried, most)))
 
 
 @dataclass(frozen=True)

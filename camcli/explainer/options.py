@@ -9,17 +9,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from camcli.errors import ConfigError
+from camcli.config.settings import SETTINGS
 from camcli.layers.layout import Layout
-from camcli.methods.score import Score
 
 Choose = Callable[[Tensor], Tensor]
 """From logits (N, classes) float32 on the CPU to targets (N, T) int64; -1: this image has no such target."""
 
 Progress = Callable[[str, int, int], None]
 """Called inside long methods: key of the method, trials done, trials in total (of this image)."""
-
-FUSIONS = ("none", "mean", "max", "product")
 
 
 class ExplainedModel(Protocol):
@@ -71,14 +68,8 @@ class ExplainOptions:
     eigen_smooth: bool = False
 
     def __post_init__(self) -> None:
-        Score(self.score)
-        for name, value, allowed in (
-            ("precision", self.precision, ("auto", "fp32", "bf16", "fp16")),
-            ("fuse", self.fuse, FUSIONS),
-            ("probability", self.probability, ("auto", "softmax", "sigmoid")),
-        ):
-            if value not in allowed:
-                raise ConfigError(f"--{name} {value}: give {', '.join(allowed)}.")
+        for name in ("score", "precision", "fuse", "probability"):
+            SETTINGS[name].check(getattr(self, name))
 
     def precision_on(self, device: torch.device, *, trials: bool = False) -> str:
         """``fp32``, ``bf16`` or ``fp16``: of the shared passes, or of the trials of methods that compare scores."""

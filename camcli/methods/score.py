@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from camcli.errors import ConfigError
-
-SCORES = ("logit", "prob", "neg-logit")
+from camcli.config.settings import SETTINGS
 
 
 @dataclass(frozen=True)
@@ -25,8 +23,7 @@ class Score:
     sigmoid: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind not in SCORES:
-            raise ConfigError(f"--score {self.kind}: give {', '.join(SCORES)}.")
+        SETTINGS["score"].check(self.kind)
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """S of each row.

@@ -10,7 +10,7 @@ from camcli.output.csv_table import COLUMNS, write_csv
 from camcli.output.header import INDEX_NAME, JOURNAL_NAME, SCHEMA, read_header
 from camcli.output.index import Counts, Ending, FinalStatus, write_index
 from camcli.output.journal import Journal
-from camcli.output.jsontext import name_fields, printable, strict_json, true_name
+from camcli.output.jsontext import name_fields, strict_json, true_name
 from camcli.output.lock import RunLock
 from camcli.output.names import EXTENSIONS, FOLDERS, artefact_path
 from camcli.output.row_keys import JournalRow
@@ -36,7 +36,6 @@ __all__ = [
     "name_fields",
     "naming_os_errors",
     "open_run",
-    "printable",
     "read_header",
     "strict_json",
     "true_name",

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from camcli.errors import OutputError
-from camcli.output.jsontext import printable
+from camcli.output.jsontext import replace_surrogates
 
 PORTABLE_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 """For every ``os.open``: not inherited by child processes, and no translation of line ends."""
@@ -140,4 +140,4 @@ def naming_os_errors(path: str | Path, action: str = "write") -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         advice = _ADVICE.get(error.errno or 0, "Check the disk, then repeat the same command.")
-        raise OutputError(printable(f"cannot {action} {os.fspath(path)}: {reason}. {advice}")) from error
+        raise OutputError(replace_surrogates(f"cannot {action} {os.fspath(path)}: {reason}. {advice}")) from error

@@ -7,19 +7,13 @@ from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from typing import Any
 
+from camcli.config.settings import SETTINGS
 from camcli.output.jsontext import strict_json
 from camcli.schemas.index import Header
 
 _SECTIONS = ("config", "model", "layers", "methods")
 
-# Settings that decide neither maps nor pictures, and are not worth a line.
-_WITHOUT_EFFECT = frozenset(
-    f"config.{name}"
-    for name in (
-        "workers", "resume", "retry_failed", "overwrite", "durable", "csv", "limit", "config", "fail_fast", "dry_run",
-        "quiet", "verbose", "json", "output_dir", "device", "use_cuda", "shard", "engine",
-    )
-)  # fmt: skip
+_WITHOUT_EFFECT = frozenset(f"config.{name}" for name, declared in SETTINGS.items() if declared.affects == "nothing")
 
 _LONGEST_VALUE = 88
 _CONTEXT = 12

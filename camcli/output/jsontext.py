@@ -38,10 +38,10 @@ def strict_json(value: object) -> bytes:
         if where is None:
             raise
         raise ValueError(f"{where}, which JSON cannot hold") from None
-    return printable(text).encode("utf-8")
+    return replace_surrogates(text).encode("utf-8")
 
 
-def printable(text: str) -> str:
+def replace_surrogates(text: str) -> str:
     """The text with U+FFFD for every character that UTF-8 cannot hold."""
     return _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", text)
 
@@ -67,7 +67,7 @@ def as_utf8(name: str) -> str:
 def name_fields(name: str, key: str = "image") -> dict[str, str]:
     """A name as fields of an index item: ``{key: name}``, and ``{key}_b64`` (its bytes) where it is not UTF-8."""
     name = as_utf8(name)
-    shown = printable(name)
+    shown = replace_surrogates(name)
     if shown == name:
         return {key: name}
     return {key: shown, f"{key}_b64": base64.b64encode(name_bytes(name)).decode("ascii")}

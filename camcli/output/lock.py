@@ -17,7 +17,7 @@ from typing import Self
 
 from camcli.errors import LockedError
 from camcli.output.atomic import PORTABLE_FLAGS, naming_os_errors, write_fully
-from camcli.output.jsontext import printable
+from camcli.output.jsontext import replace_surrogates
 
 if sys.platform != "win32":
     import fcntl
@@ -112,4 +112,4 @@ class RunLock:
             pid = host = ""
         holder = f"process {pid} on {host}" if pid else "another process"
         message = f"{self._path.parent} is being written by {holder}. Wait until that ends, or choose another"
-        return LockedError(printable(f"{message} --output-dir."))
+        return LockedError(replace_surrogates(f"{message} --output-dir."))

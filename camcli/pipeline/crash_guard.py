@@ -2,8 +2,8 @@
 
 A crash in a decoder's machine code ends the process, and nothing around it helps: the same command would meet the same
 image and die again, for ever. So when a run is continued whose process did not end by itself, the images that may have
-been in flight then are put on probation: one on which the child dies, and a second child as well, is named; the others
-go their way. The child's other answers do not count, what is wrong with an image the run finds out by itself.
+been in flight then are quarantined: one on which the child dies, and a second child as well, is named; the others are
+explained. The child's other answers do not count, what is wrong with an image the run finds out by itself.
 """
 
 from __future__ import annotations
@@ -26,49 +26,49 @@ _CHILD = "import sys; sys.path[:] = sys.argv[1:]; from camcli.pipeline.crash_gua
 _ALIVE = b"+"
 
 
-class Probation:
-    """Tries the first images of a stream, until so many of them were loaded as can have been in flight.
+class CrashQuarantine:
+    """Tests the first images of a stream, until so many of them were loaded as can have been in flight.
 
-    Only what is loaded counts: images that fail ride along with the next batch, however many they are.
+    Only what is loaded counts: images that fail belong to the next batch, however many they are.
 
     Args:
         settings: how the run decodes.
-        suspects: how many images to load before the rest passes untried; 0 tries none and starts no process.
-        ending: asked whether the run takes no further image.
+        count: how many images to load before the rest passes untested; 0 tests none and starts no process.
+        is_ending: says whether the run takes no further image.
     """
 
-    def __init__(self, settings: DecodeSettings, suspects: int, ending: Callable[[], bool]) -> None:
-        self._settings, self._left, self._ending = settings, suspects, ending
+    def __init__(self, settings: DecodeSettings, count: int, is_ending: Callable[[], bool]) -> None:
+        self._settings, self._remaining, self._is_ending = settings, count, is_ending
 
-    def entries(self, entries: Iterable[Entry]) -> Generator[Entry | Failed, None, None]:
-        """The images as they come, each tried when it is asked for; a fatal one has failed."""
+    def test_entries(self, entries: Iterable[Entry]) -> Generator[Entry | Failed, None, None]:
+        """The images in their order, each tested when it is asked for; a fatal one has failed."""
         with closing(_Child(self._settings)) as child:
             for entry in entries:
-                if self._left <= 0:
+                if self._remaining <= 0:
                     child.close()
                     yield entry
                     continue
                 cause = child(entry)
-                if self._ending():  # what stops the run may have ended the child: no verdict, and no risk either
+                if self._is_ending():  # what stops the run may have ended the child: no result, and no risk either
                     return
-                yield entry if cause is None else Failed(entry, _fatal(cause))
+                yield entry if cause is None else Failed(entry, _fatal_error(cause))
 
-    def loading(self, load: Callable[[Entry], Loaded | Failed]) -> Callable[[Entry | Failed], Loaded | Failed]:
-        """``load``, for what comes out of :meth:`entries`; called from many threads."""
+    def wrap_loader(self, load: Callable[[Entry], Loaded | Failed]) -> Callable[[Entry | Failed], Loaded | Failed]:
+        """``load``, for what comes out of :meth:`test_entries`; called from many threads."""
 
-        def loaded(item: Entry | Failed) -> Loaded | Failed:
+        def load_tested(item: Entry | Failed) -> Loaded | Failed:
             if isinstance(item, Failed):
                 return item
             result = load(item)
             if isinstance(result, Loaded):
-                self._left -= 1  # without a lock: where two threads count as one, one image more is tried
+                self._remaining -= 1  # without a lock: where two threads count as one, one image more is tested
             return result
 
-        return loaded
+        return load_tested
 
 
 class _Child:
-    """A process that reads and decodes, started when it is needed and again where it died."""
+    """A process that reads and decodes; started when it is needed, and again after it died."""
 
     def __init__(self, settings: DecodeSettings) -> None:
         self._settings = settings
@@ -76,14 +76,14 @@ class _Child:
         self._unavailable = False
 
     def __call__(self, entry: Entry) -> str | None:
-        """What ends the process that reads this image; None where it lives on, or none can be had."""
+        """What ends the process that reads this image; None where it survives, or no process can be started."""
         cause = None
-        for _ in range(2):  # something else may have ended it (memory, a person): the image is to blame the second time
-            process = self._started()
-            if process is None or _answers(process, entry):
+        for _ in range(2):  # the first time, something else may have ended it (memory, a person)
+            process = self._start()
+            if process is None or _ask(process, entry):
                 return None
             self.close()
-            cause = _cause(process.returncode)
+            cause = _describe_exit(process.returncode)
         return cause
 
     def close(self) -> None:
@@ -93,7 +93,7 @@ class _Child:
             self._process.communicate()
             self._process = None
 
-    def _started(self) -> subprocess.Popen[bytes] | None:
+    def _start(self) -> subprocess.Popen[bytes] | None:
         if self._process is None and not self._unavailable:
             with suppress(OSError):  # no memory or no process left, no interpreter
                 self._process = subprocess.Popen(
@@ -103,24 +103,24 @@ class _Child:
                     stderr=subprocess.DEVNULL,
                     start_new_session=True,  # Ctrl-C is for the run
                 )
-            # One that cannot even begin says nothing of an image: the run goes on as if there were no probation.
-            if self._process is None or not _answers(self._process, self._settings):
+            # One that cannot even start shows nothing of an image: the run goes on without quarantine.
+            if self._process is None or not _ask(self._process, self._settings):
                 self._unavailable = True
                 self.close()
         return self._process
 
 
-def _answers(process: subprocess.Popen[bytes], question: Entry | DecodeSettings) -> bool:
+def _ask(process: subprocess.Popen[bytes], request: Entry | DecodeSettings) -> bool:
     assert process.stdin is not None
     assert process.stdout is not None
-    with suppress(OSError):  # a broken pipe: it died meanwhile
-        pickle.dump(question, process.stdin)
+    with suppress(OSError):  # a broken pipe: the process died meanwhile
+        pickle.dump(request, process.stdin)
         process.stdin.flush()
         return process.stdout.read(1) == _ALIVE
     return False
 
 
-def _cause(code: int) -> str:
+def _describe_exit(code: int) -> str:
     if code >= 0:
         return f"exit code {code}"
     with suppress(ValueError):
@@ -128,21 +128,21 @@ def _cause(code: int) -> str:
     return f"signal {-code}"
 
 
-def _fatal(cause: str) -> ImageError:
+def _fatal_error(cause: str) -> ImageError:
     return ImageError("worker-died", f"reading this image ends the whole process ({cause}): it crashes its decoder")
 
 
 def serve() -> None:
-    """Be the child: decode one image after the other, and say after each that this process is still there."""
+    """Run as the child: decode one image after the other, and report after each that this process is still alive."""
     for number in (signal.SIGINT, signal.SIGTERM):  # may be sent to all processes of a run; this one ends with its pipe
         signal.signal(number, signal.SIG_IGN)
-    questions, answers = sys.stdin.buffer, os.dup(1)
+    requests, answers = sys.stdin.buffer, os.dup(1)
     os.dup2(2, 1)  # what decoders print must not be taken for an answer
     with suppress(EOFError, OSError):  # the run is over, or gone
-        settings = pickle.load(questions)
+        settings = pickle.load(requests)
         with pillow_limits(max_pixels=settings.max_pixels):
             while True:
                 os.write(answers, _ALIVE)
-                entry = pickle.load(questions)
+                entry = pickle.load(requests)
                 with suppress(BaseException):
                     decode(read(entry), settings)

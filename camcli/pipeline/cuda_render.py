@@ -1,7 +1,7 @@
-"""Pictures of many maps at once, on an accelerator: what :mod:`camcli.render` draws one by one on the CPU.
+"""Pictures of many maps at once, on a CUDA device; :mod:`camcli.render` draws them one by one on the CPU.
 
-A map is sampled at every pixel of its canvas and rounded to a level, 0 to 255, or :data:`_OUTSIDE` where the model did
-not look. All else is integer look-ups by level, channel and pixel, in tables that :mod:`camcli.render` fills: for equal
+A map is sampled at every pixel of its canvas and rounded to a level, 0 to 255, or :data:`_OUTSIDE` outside the model's
+view. All else is integer look-ups by level, channel and pixel, in tables that :mod:`camcli.render` fills: for equal
 levels the pictures are the same bytes. Levels may differ by one from those of the CPU, where OpenCV rounds positions to
 1/32 of a pixel of the model's input; by more where a map has about as many cells as the input has pixels.
 """
@@ -20,7 +20,7 @@ from torch.nn.functional import grid_sample, interpolate
 
 from camcli.concurrency import Clock
 from camcli.map_summary import CONSTANT
-from camcli.pipeline.isolation import described, device_lost, is_device_lost
+from camcli.pipeline.isolation import describe_error, device_lost, is_device_lost
 from camcli.pipeline.items import Explanation, Failed
 from camcli.pipeline.setup import Setup
 from camcli.render import Canvas, Style, blend, colours, dim
@@ -50,7 +50,7 @@ class Subject:
 
 
 def make_painter(setup: Setup, clock: Clock) -> Painter | None:
-    """What draws the pictures of a run, as far as it does not draw them on the CPU."""
+    """The painter of a run; None where the pictures are drawn on the CPU."""
     kinds = tuple(kind for kind in setup.config.save if kind in KINDS)
     if setup.device.type != "cuda" or not kinds:
         return None
@@ -88,21 +88,21 @@ class Painter:
         """
         with_subjects = [(result, self._subjects(result)) for result in results]
         try:
-            with self.clock("render"), self._beside_the_model():
-                drawn = self._drawn([subject for _, own in with_subjects for subject in own])
+            with self.clock("render"), self._own_stream():
+                drawn = self._draw_all([subject for _, own in with_subjects for subject in own])
         except Exception as error:
             if is_device_lost(error):
                 raise device_lost(self.device, error) from error
-            note = f"drawn on the CPU, since {self.device} failed to ({described(error)})"
-            return [_noted(result, note) if own else result for result, own in with_subjects]
-        return [_pictured(result, drawn) if own else result for result, own in with_subjects]
+            note = f"drawn on the CPU, since {self.device} failed to ({describe_error(error)})"
+            return [_with_note(result, note) if own else result for result, own in with_subjects]
+        return [_with_pictures(result, drawn) if own else result for result, own in with_subjects]
 
     def _subjects(self, result: Explanation | Failed) -> list[Subject]:
         if isinstance(result, Failed) or (canvas := result.loaded.canvas) is None or _area([canvas]) > MOST_PIXELS:
             return []
         return [Subject(one.raw, self.limits.get(one.method), canvas) for one in result.maps]
 
-    def _drawn(self, subjects: Sequence[Subject]) -> Iterator[dict[str, np.ndarray]]:
+    def _draw_all(self, subjects: Sequence[Subject]) -> Iterator[dict[str, np.ndarray]]:
         """Their pictures, in parts that the device has room for."""
         area = _area([subject.canvas for subject in subjects]) if subjects else 1
         most = max(1, MOST_PIXELS // area)  # a wide and a high one together may be too large where each is not
@@ -112,14 +112,14 @@ class Painter:
     def draw(self, subjects: Sequence[Subject]) -> list[dict[str, np.ndarray]]:
         """The pictures of each map by kind: (height, width, 3) uint8 BGR; ``gray``: (height, width) uint8."""
         canvases = [subject.canvas for subject in subjects]
-        levels = self._levels(self._upsampled(subjects), canvases)
-        pictures = {kind: self._fetched(self._picture(kind, levels, canvases)) for kind in self.kinds}
+        levels = self._levels(self._upsample(subjects), canvases)
+        pictures = {kind: self._fetch(self._picture(kind, levels, canvases)) for kind in self.kinds}
         if self.device.type == "cuda":
             torch.cuda.current_stream(self.device).synchronize()
         sizes = [canvas.size for canvas in canvases]
         return [{kind: drawn[i, :h, :w] for kind, drawn in pictures.items()} for i, (h, w) in enumerate(sizes)]
 
-    def _upsampled(self, subjects: Sequence[Subject]) -> Tensor:
+    def _upsample(self, subjects: Sequence[Subject]) -> Tensor:
         """(K, 1, H, W) float32 in [0, 1]."""
         shapes: dict[tuple[int, ...], list[int]] = {}
         for i, subject in enumerate(subjects):
@@ -127,7 +127,7 @@ class Painter:
         upsampled = torch.empty((len(subjects), 1, *self.model_size), device=self.device)
         for some in shapes.values():
             raw = torch.from_numpy(np.stack([subjects[i].raw for i in some])).to(self.device)
-            heat = normalised(raw, [subjects[i].limits for i in some])[:, None]
+            heat = normalise_maps(raw, [subjects[i].limits for i in some])[:, None]
             upsampled[some] = interpolate(heat, self.model_size, mode="bilinear", align_corners=False)
         return upsampled
 
@@ -136,7 +136,7 @@ class Painter:
         height, width = _largest(canvases)
         views = [(c.view.x0, c.view.x1, c.view.y0, c.view.y1) for c in canvases]
         x0, x1, y0, y1 = torch.tensor(views, dtype=torch.float64, device=self.device).unbind(1)
-        (x, across), (y, down) = _sampled(x0, x1, width), _sampled(y0, y1, height)
+        (x, across), (y, down) = _sample_positions(x0, x1, width), _sample_positions(y0, y1, height)
         grid = torch.stack([x[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)], dim=-1)
         sampled = grid_sample(heat, grid, mode="bilinear", padding_mode="border", align_corners=False)[:, 0]
         levels = sampled.mul_(255).round_().to(torch.int32)
@@ -148,7 +148,7 @@ class Painter:
         if kind != "overlay":
             return table[levels]
         channels = torch.arange(3, device=self.device, dtype=torch.int32)
-        return table[(levels[..., None] * 3 + channels) * 256 + self._sent(canvases)]
+        return table[(levels[..., None] * 3 + channels) * 256 + self._send(canvases)]
 
     @cached_property
     def _tables(self) -> dict[str, Tensor]:
@@ -166,8 +166,8 @@ class Painter:
         }
         return {kind: torch.from_numpy(table).to(self.device) for kind, table in tables.items()}
 
-    def _sent(self, canvases: Sequence[Canvas]) -> Tensor:
-        """(K, height, width, 3) uint8, the canvases' pixels; what fills them up to one size is never looked at."""
+    def _send(self, canvases: Sequence[Canvas]) -> Tensor:
+        """(K, height, width, 3) uint8, the canvases' pixels; what fills them up to one size is not read."""
         places: dict[int, int] = {}  # several maps may be drawn on one canvas, which then travels once
         place = [places.setdefault(id(canvas), len(places)) for canvas in canvases]
         packed = self._on_host((len(places), *_largest(canvases), 3))
@@ -177,16 +177,16 @@ class Painter:
         sent = packed.to(self.device, non_blocking=True)
         return sent if len(places) == len(canvases) else sent[torch.tensor(place, device=self.device)]
 
-    def _fetched(self, pictures: Tensor) -> np.ndarray:
+    def _fetch(self, pictures: Tensor) -> np.ndarray:
         """A copy on the host, complete once the stream is through."""
         return self._on_host(pictures.shape).copy_(pictures, non_blocking=True).numpy()
 
     def _on_host(self, size: Sequence[int]) -> Tensor:
-        """Memory that the device reaches by itself."""
+        """Pinned memory, where the device is CUDA."""
         return torch.empty(size, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
 
-    def _beside_the_model(self) -> AbstractContextManager[object]:
-        """A stream of its own: what is drawn does not wait for the model's next batch, nor that for it."""
+    def _own_stream(self) -> AbstractContextManager[object]:
+        """A CUDA stream of its own: drawing does not wait for the model's next batch, nor the reverse."""
         return torch.cuda.stream(self._stream) if self.device.type == "cuda" else nullcontext()
 
     @cached_property
@@ -194,13 +194,13 @@ class Painter:
         return torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
 
 
-def normalised(raw: Tensor, limits: Sequence[Limits]) -> Tensor:
+def normalise_maps(raw: Tensor, limits: Sequence[Limits]) -> Tensor:
     """:func:`camcli.render.normalise` of many maps: (K, h, w) float32, raw, to [0, 1]."""
     least, most = raw.amin((1, 2)), raw.amax((1, 2))  # NaN where there is one
-    own = torch.tensor([given is None for given in limits], device=raw.device)
+    own = torch.tensor([limit is None for limit in limits], device=raw.device)
     shows = least.isfinite() & most.isfinite() & (most > 0)
     shows &= ~own | (most - least >= CONSTANT * torch.maximum(most, -least))
-    fixed = torch.tensor([given or (0.0, 1.0) for given in limits], dtype=torch.float64, device=raw.device)
+    fixed = torch.tensor([limit or (0.0, 1.0) for limit in limits], dtype=torch.float64, device=raw.device)
     low = torch.where(own, least.clamp(min=0).double(), fixed[:, 0])
     high = torch.where(own, most.double(), fixed[:, 1])
     span = torch.where(shows, high - low, 1).float()[:, None, None]
@@ -208,7 +208,7 @@ def normalised(raw: Tensor, limits: Sequence[Limits]) -> Tensor:
     return torch.where(shows[:, None, None], scaled, 0)
 
 
-def _sampled(start: Tensor, end: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def _sample_positions(start: Tensor, end: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Along one side: where in the model's input the centres of a canvas's pixels lie, and which of them do.
 
     Args:
@@ -234,12 +234,12 @@ def _area(canvases: Sequence[Canvas]) -> int:
     return height * width
 
 
-def _pictured(result: Explanation | Failed, drawn: Iterator[dict[str, np.ndarray]]) -> Explanation | Failed:
+def _with_pictures(result: Explanation | Failed, drawn: Iterator[dict[str, np.ndarray]]) -> Explanation | Failed:
     """An explanation with the next pictures, one set for each of its maps."""
     if isinstance(result, Failed):
         return result
     return replace(result, maps=tuple(replace(one, pictures=next(drawn)) for one in result.maps))
 
 
-def _noted(result: Explanation | Failed, note: str) -> Explanation | Failed:
+def _with_note(result: Explanation | Failed, note: str) -> Explanation | Failed:
     return result if isinstance(result, Failed) else replace(result, notes=(*result.notes, note))

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from camcli._version import __version__
+from camcli.config.settings import as_recorded
 from camcli.output import SCHEMA
 from camcli.schemas.index import Environment, Header, LayerFields, ModelFields
 
@@ -77,16 +78,11 @@ def _decides_maps(setup: Setup) -> dict[str, Any]:
         "methods": list(config.method),
         "options": sorted(config.option),
         "target": config.target or "predicted",
-        "score": config.score,
-        "probability": config.probability,
-        "output_key": config.output_key,
-        "fuse": config.fuse,
         "smooth": [config.aug_smooth, config.eigen_smooth],
         "precision": setup.precision,
         "batch": setup.batch_size,
         "compiled": setup.tuning.compiled,
-        "seed": config.seed,
-        "fast_decode": config.fast_decode,
+        **as_recorded(config, "maps"),
     }
 
 
@@ -94,14 +90,10 @@ def _decides_pictures(setup: Setup) -> dict[str, Any]:
     config = setup.config
     return {
         "save": sorted(config.save),
-        "colormap": config.colormap,
-        "alpha": config.alpha,
         "format": [config.image_format, config.quality],
-        "scale": config.scale,
         "limits": _limits(setup),
-        "max_side": config.max_side,
-        "topk": config.topk,
         "class_names": list(setup.model.class_names.names) if setup.model.class_names else None,
+        **as_recorded(config, "pictures"),
     }
 
 

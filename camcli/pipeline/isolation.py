@@ -1,4 +1,4 @@
-"""What one image provokes is that image's trouble alone: the one place that catches everything.
+"""Errors with one image end the work on that image alone: the one place that catches everything.
 
 Workers are threads. A crash inside a decoder's machine code ends the process, and nothing here can catch that: what was
 journalled stays, and the same command names the image (:mod:`camcli.pipeline.crash_guard`). A crash in any other
@@ -15,7 +15,7 @@ from camcli.errors import CamError, ImageError
 Out = TypeVar("Out")
 
 
-def guarded(work: Callable[[], Out], doing: str) -> Out:
+def run_guarded(work: Callable[[], Out], doing: str) -> Out:
     """Do the work of one image in a worker; whatever goes wrong comes out as the error of this image.
 
     A worker that is lost, as by ``SystemExit`` in a decoder or in the user's own preprocessing, tries the same image
@@ -37,24 +37,17 @@ def guarded(work: Callable[[], Out], doing: str) -> Out:
         except MemoryError as error:
             raise ImageError("out-of-memory", f"{doing} this image does not fit into memory") from error
         except Exception as error:
-            raise ImageError("internal", f"{doing} it failed unexpectedly ({described(error)})") from error
+            raise ImageError("internal", f"{doing} it failed unexpectedly ({describe_error(error)})") from error
         except BaseException as error:  # what ends a thread: no signal, signals reach the main thread alone
             if not again:
-                message = f"the worker was lost twice on {doing} this image ({described(error)})"
+                message = f"the worker was lost twice on {doing} this image ({describe_error(error)})"
                 raise ImageError("worker-died", message) from error
     raise AssertionError("unreachable")
 
 
-def described(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """An exception that is not ours, in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on an accelerator or on the host; torch has no one type for it."""
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
-    )
 
 
 def is_device_lost(error: BaseException) -> bool:
@@ -64,7 +57,6 @@ def is_device_lost(error: BaseException) -> bool:
 
 def device_lost(device: object, error: BaseException) -> CamError:
     """What ends a run whose device is lost."""
-    return CamError(f"{device} failed ({described(error)}). What was explained is kept: the same command continues.")
-
-
-_NO_MEMORY = ("out of memory", "allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")
+    return CamError(
+        f"{device} failed ({describe_error(error)}). What was explained is kept: the same command continues."
+    )

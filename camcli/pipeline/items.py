@@ -1,4 +1,4 @@
-"""One image's row in the index: what is said of it, whether it was explained or not."""
+"""What flows through the stream for one image, and its row in the index, whether it was explained or not."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 from camcli.errors import ImageError
 from camcli.images import Entry, View
 from camcli.map_summary import map_statistics, map_status, native_copy, raw_statistics
-from camcli.pipeline.targets import Names, Slot, highest
+from camcli.pipeline.targets import Names, TargetSpec, highest
 from camcli.render import Canvas
 from camcli.schemas.index import ExplainedRow, FailedRow, MapRow, ScoredClass
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What is known of a file once it is decoded."""
+class ImageMetadata:
+    """Properties of a decoded file."""
 
     bytes: int
     sha256: str
@@ -32,15 +32,15 @@ class Facts:
 
 @dataclass(frozen=True)
 class Loaded:
-    """An image on its way to the model: its pixels as the model wants them, and what is needed to draw on it."""
+    """A preprocessed image: its pixels as the model takes them, and what is needed to draw on it."""
 
     entry: Entry
-    facts: Facts
+    metadata: ImageMetadata
     pixels: np.ndarray
     view: View
     canvas: Canvas | None  # None where no picture is wanted
     label: int | None
-    own_target: Slot | None
+    own_target: TargetSpec | None
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Failed:
 
     entry: Entry
     error: ImageError
-    facts: Facts | None = None
+    metadata: ImageMetadata | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class ClassMap:
 
     method: str
     layer: str | tuple[str, ...] | None
-    slot_key: str  # of the run's slot: a level of the artefact's path
+    target_key: str  # of the run's target specification: a level of the artefact's path
     target: ChosenClass | None  # None: the model has no classes
     raw: np.ndarray  # (h, w) float32, native and raw
     pictures: Mapping[str, np.ndarray] = field(default_factory=dict)  # those that are drawn already, by kind
@@ -74,12 +74,12 @@ class ClassMap:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What the model and the methods say of one image.
+    """The outputs of the model and the methods for one image.
 
     Attributes:
         logits: (C,) float32.
         probabilities: (C,) float32.
-        maps: one per method, layer and target slot.
+        maps: one per method, layer and target.
         notes: anything a reader of the row should know.
     """
 
@@ -90,11 +90,11 @@ class Explanation:
     notes: tuple[str, ...] = field(default=())
 
 
-def held_bytes(thing: object) -> int:
-    """Bytes of pixels that something on its way through the stream holds."""
+def pixel_bytes(thing: object) -> int:
+    """Bytes of pixels that an item of the stream holds."""
     if isinstance(thing, Explanation):
         drawn = sum(picture.nbytes for one in thing.maps for picture in one.pictures.values())
-        return held_bytes(thing.loaded) + drawn
+        return pixel_bytes(thing.loaded) + drawn
     if not isinstance(thing, Loaded):
         return 0
     return thing.pixels.nbytes + (thing.canvas.pixels.nbytes if thing.canvas is not None else 0)
@@ -107,40 +107,40 @@ def class_name(index: int, names: Names | None) -> str | None:
 
 def failed_row(failed: Failed) -> FailedRow:
     """The row of an image that could not be explained; every key is there, null or empty."""
-    facts = failed.facts
+    metadata = failed.metadata
     return {
         "image": failed.entry.image,
         "source": failed.entry.source,
-        "bytes": facts.bytes if facts else None,
-        "sha256": facts.sha256 if facts else None,
+        "bytes": metadata.bytes if metadata else None,
+        "sha256": metadata.sha256 if metadata else None,
         "status": "failed",
         "error": {"kind": failed.error.kind, "message": failed.error.message},
-        "width": facts.width if facts else None,
-        "height": facts.height if facts else None,
-        "format": facts.format if facts else None,
-        "frames": facts.frames if facts else None,
-        "notes": list(facts.notes) if facts else [],
+        "width": metadata.width if metadata else None,
+        "height": metadata.height if metadata else None,
+        "format": metadata.format if metadata else None,
+        "frames": metadata.frames if metadata else None,
+        "notes": list(metadata.notes) if metadata else [],
         "label": None, "correct": None, "predictions": [], "view": None, "maps": [], "sizes": {},
     }  # fmt: skip
 
 
 def explained_row(explanation: Explanation, map_rows: list[MapRow], names: Names | None, topk: int) -> ExplainedRow:
     """The row of an explained image; ``sizes`` are filled in when its artefacts are written."""
-    loaded, facts = explanation.loaded, explanation.loaded.facts
+    loaded, metadata = explanation.loaded, explanation.loaded.metadata
     top = highest(explanation.logits, topk)
     label = loaded.label
     return {
         "image": loaded.entry.image,
         "source": loaded.entry.source,
-        "bytes": facts.bytes,
-        "sha256": facts.sha256,
+        "bytes": metadata.bytes,
+        "sha256": metadata.sha256,
         "status": "ok",
         "error": None,
-        "width": facts.width,
-        "height": facts.height,
-        "format": facts.format,
-        "frames": facts.frames,
-        "notes": [*facts.notes, *explanation.notes],
+        "width": metadata.width,
+        "height": metadata.height,
+        "format": metadata.format,
+        "frames": metadata.frames,
+        "notes": [*metadata.notes, *explanation.notes],
         "label": None if label is None else {"index": label, "name": class_name(label, names)},
         "correct": None if label is None or not len(top) else bool(top[0] == label),
         "predictions": [_scored(int(index), explanation, names) for index in top],
@@ -159,7 +159,7 @@ def map_row(
 ) -> MapRow:
     """The row of one map of an image."""
     loaded = explanation.loaded
-    size = (loaded.facts.width, loaded.facts.height)
+    size = (loaded.metadata.width, loaded.metadata.height)
     layer, target = class_map.layer, class_map.target
     scored = None if target is None else _scored(target.index, explanation, names)
     return {

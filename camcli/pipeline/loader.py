@@ -1,4 +1,4 @@
-"""From a path to what the model needs: the part of the stream that reads, decodes and preprocesses one image."""
+"""The part of the stream that reads, decodes and preprocesses one image."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from PIL import Image
 from camcli.concurrency import Clock
 from camcli.errors import ImageError, TargetError
 from camcli.images import Decoded, DecodeSettings, Entry, Preprocessing, decode, read
-from camcli.pipeline.isolation import guarded
-from camcli.pipeline.items import Facts, Failed, Loaded
+from camcli.pipeline.isolation import run_guarded
+from camcli.pipeline.items import Failed, ImageMetadata, Loaded
 from camcli.pipeline.labels import Labeller
 from camcli.pipeline.setup import Setup
-from camcli.pipeline.targets import Names, Slot, parse_target
+from camcli.pipeline.targets import Names, TargetSpec, parse_target
 from camcli.render import make_canvas
 
 
@@ -42,49 +42,49 @@ class Loader:
     clock: Clock
 
     def __call__(self, entry: Entry) -> Loaded | Failed:
-        facts = None
+        metadata = None
         try:
             with self.clock("decode"):
-                decoded = guarded(lambda: decode(read(entry), self.decode), "reading")
-                facts = known = facts_of(decoded)
+                decoded = run_guarded(lambda: decode(read(entry), self.decode), "reading")
+                metadata = complete = metadata_of(decoded)
             with self.clock("preprocess"):
-                return guarded(lambda: self._prepare(entry, decoded, known), "preprocessing")
+                return run_guarded(lambda: self._prepare(entry, decoded, complete), "preprocessing")
         except ImageError as error:
-            return Failed(entry, error, facts)
+            return Failed(entry, error, metadata)
 
-    def _prepare(self, entry: Entry, decoded: Decoded, facts: Facts) -> Loaded:
+    def _prepare(self, entry: Entry, decoded: Decoded, metadata: ImageMetadata) -> Loaded:
         own = self._own_target(entry)
         image = decoded.image  # smaller than the original with --fast-decode
         prepared = self.preprocessing(image, (decoded.height, decoded.width))
-        facts = replace(facts, notes=(*facts.notes, *prepared.notes))
+        metadata = replace(metadata, notes=(*metadata.notes, *prepared.notes))
         canvas = None
         if self.canvas_side is not None:
             view = prepared.view.scaled(image.width / decoded.width, image.height / decoded.height)
-            shown = np.asarray(_reduced(image, self.canvas_side))
+            shown = np.asarray(_reduce(image, self.canvas_side))
             canvas = make_canvas(shown, view, self.canvas_side, (image.height, image.width))
-        return Loaded(entry, facts, prepared.pixels, prepared.view, canvas, self.labeller(entry), own)
+        return Loaded(entry, metadata, prepared.pixels, prepared.view, canvas, self.labeller(entry), own)
 
-    def _own_target(self, entry: Entry) -> Slot | None:
+    def _own_target(self, entry: Entry) -> TargetSpec | None:
         if entry.target is None or not self.own_targets:
             return None
         try:
-            slots = parse_target(entry.target, self.names, self.num_classes)
+            specs = parse_target(entry.target, self.names, self.num_classes)
         except TargetError as error:
             raise ImageError("target", f"the manifest's target {entry.target!r}: {error}") from error
-        if len(slots) != 1:
+        if len(specs) != 1:
             raise ImageError("target", f"the manifest's target {entry.target!r} must name one class")
-        return slots[0]
+        return specs[0]
 
 
-def _reduced(image: Image.Image, side: int) -> Image.Image:
+def _reduce(image: Image.Image, side: int) -> Image.Image:
     """A large image at a whole fraction of its size, ``side`` or more; in one step, all its pixels would be copied."""
     fraction = max(image.size) // side if side else 1
     return image.reduce(fraction) if fraction > 1 else image
 
 
-def facts_of(decoded: Decoded) -> Facts:
-    """What the index says of a decoded file."""
-    return Facts(
+def metadata_of(decoded: Decoded) -> ImageMetadata:
+    """The metadata of a decoded file."""
+    return ImageMetadata(
         decoded.bytes, decoded.sha256, decoded.width, decoded.height, decoded.format, decoded.frames, decoded.notes
     )
 

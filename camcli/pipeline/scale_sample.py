@@ -9,9 +9,8 @@ from itertools import islice
 import numpy as np
 
 from camcli.concurrency import Clock, in_order
-from camcli.config.parse import scale_limits
-from camcli.pipeline.batching import Explaining
-from camcli.pipeline.items import Explanation, held_bytes
+from camcli.pipeline.batching import BatchExplainer
+from camcli.pipeline.items import Explanation, pixel_bytes
 from camcli.pipeline.loader import make_loader
 from camcli.pipeline.setup import Setup
 
@@ -23,12 +22,12 @@ def sample_limits(setup: Setup, clock: Clock) -> dict[str, tuple[float, float]]:
 
     Images that cannot be explained do not count; where there is none that can, no method has limits.
     """
-    count = scale_limits(setup.config.scale).sample
+    count = setup.config.parsed.scale.sample
     values: dict[str, list[np.ndarray]] = {}
     with (
         ThreadPoolExecutor(setup.workers, "sample") as pool,
-        closing(in_order(pool, make_loader(setup, clock), setup.sources, setup.batch_size, held_bytes)) as loaded,
-        closing(Explaining(setup, clock).stream(loaded)) as results,
+        closing(in_order(pool, make_loader(setup, clock), setup.sources, setup.batch_size, pixel_bytes)) as loaded,
+        closing(BatchExplainer(setup, clock).stream(loaded)) as results,
     ):
         for result in islice((one for one in results if isinstance(one, Explanation)), count):
             for class_map in result.maps:

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from camcli.capture import noise
-from camcli.config.parse import parse_floats, parse_input_size, positive_or_auto, scale_limits
 from camcli.config.recommended import with_recommended
 from camcli.config.settings import RunConfig
 from camcli.device import choose_device, choose_precision, device_name
@@ -22,7 +21,7 @@ from camcli.layers import Layer, resolve_layers
 from camcli.methods import find_method
 from camcli.models import Model, load_model
 from camcli.pipeline.labels import Labeller
-from camcli.pipeline.targets import Slot, parse_target
+from camcli.pipeline.targets import TargetSpec, parse_target
 from camcli.render import Style
 from camcli.schemas.index import Header
 from camcli.speed import Tuning, cuda_batch, tuned
@@ -42,7 +41,7 @@ class Setup:
     model: Model
     layers: tuple[Layer, ...]
     explainer: Explainer
-    slots: tuple[Slot, ...]
+    targets: tuple[TargetSpec, ...]
     labeller: Labeller
     device: torch.device
     device_name: str
@@ -83,9 +82,9 @@ def open_model(config: RunConfig, device: torch.device) -> Model:
         checkpoint=config.checkpoint,
         num_classes=config.num_classes,
         class_names=config.class_names,
-        input_size=parse_input_size(config.input_size),
-        mean=parse_floats("mean", config.mean),
-        std=parse_floats("std", config.std),
+        input_size=config.parsed.input_size,
+        mean=config.parsed.mean,
+        std=config.parsed.std,
         resize=config.resize,
         device=device,
         trust_checkpoint=config.trust_checkpoint,
@@ -130,7 +129,6 @@ def prepare(config: RunConfig, recorded: Header | None = None, progress: Progres
     """
     config, best = with_recommended(config)
     device = choose_device(config.device)
-    precision = choose_precision(config.precision, device)
     if config.csv and Path(config.csv).is_dir():
         raise ConfigError(f"--csv {config.csv}: a folder stands in its place. Name a file.")
     needs_gradient(config)  # a mistyped method: say so before a model is loaded
@@ -138,25 +136,38 @@ def prepare(config: RunConfig, recorded: Header | None = None, progress: Progres
     model = open_model(config, device)
     if best is not None:
         best.confirm(model.weights_sha256)
+    return setup_for(config, model, sources, recorded, progress)
+
+
+def setup_for(
+    config: RunConfig,
+    model: Model,
+    sources: Sources,
+    recorded: Header | None = None,
+    progress: Progress | None = None,
+) -> Setup:
+    """Decide everything that is left when model and inputs are there; see :func:`prepare`."""
+    device = model.device
+    precision = choose_precision(config.precision, device)
     earlier = recorded["config"] if recorded else {}
     with model.prepared():
         layers = tuple(resolve_layers(model, config.layer, config.layout, needs_gradient(config)))
         explainer = Explainer(model, layers, config.method, explain_options(config, precision), progress)
         batch_size = _batch_size(config, explainer, model, earlier.get("batch_size"))
-    slots = parse_target(config.target or "predicted", model.class_names, model.num_classes)
+    targets = parse_target(config.target or "predicted", model.class_names, model.num_classes)
     return Setup(
         config=config,
         sources=sources,
         model=model,
         layers=layers,
         explainer=explainer,
-        slots=slots,
+        targets=targets,
         labeller=Labeller(model.class_names, model.num_classes, sources.class_folders),
         device=device,
         device_name=device_name(device),
         precision=precision,
         batch_size=batch_size,
-        workers=positive_or_auto("workers", config.workers) or min(16, max(2, os.cpu_count() or 2)),
+        workers=config.parsed.workers or min(16, max(2, os.cpu_count() or 2)),
         style=Style(config.colormap, config.alpha, config.image_format, config.quality),
         limits=_limits(config, earlier.get("scale_limits")),
     )
@@ -183,7 +194,7 @@ def _compiled(setup: Setup) -> Setup:
 
 
 def _batch_size(config: RunConfig, explainer: Explainer, model: Model, earlier: int | None) -> int:
-    asked = positive_or_auto("batch_size", config.batch_size) or earlier
+    asked = config.parsed.batch_size or earlier
     if asked:
         return asked
     if model.device.type != "cuda":
@@ -198,7 +209,7 @@ def _batch_size(config: RunConfig, explainer: Explainer, model: Model, earlier: 
 
 
 def _limits(config: RunConfig, earlier: Mapping[str, Sequence[float]] | None) -> dict[str, tuple[float, float]]:
-    scale = scale_limits(config.scale)
+    scale = config.parsed.scale
     if scale.low is not None and scale.high is not None:
         return dict.fromkeys(config.method, (scale.low, scale.high))
     if scale.sample and earlier:

@@ -5,9 +5,9 @@
 
 The arrows are generators: the last one asks for a row, and each stage pulls what it needs from the one before, only
 as far ahead as its window allows. So memory does not grow with the number of images, results come out in the order
-of the inputs, and when no new path is taken (a signal, an error) the stream runs dry by itself. On an accelerator the
-model has a thread of its own, so that the device computes the next batch while this thread passes on the last one;
-and a CUDA device draws as well, a batch at once, before the threads encode and write.
+of the inputs, and when no new path is taken (a signal, an error) the stream ends after the images in flight. On an
+accelerator the model has a thread of its own, so that the device computes the next batch while this thread passes on
+the last one; and a CUDA device draws as well, a batch at once, before the threads encode and write.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from camcli.concurrency import Clock, Stop, give_way, in_order
-from camcli.config.parse import scale_limits
+from camcli.concurrency import Clock, Stop, in_order, lower_priority
 from camcli.config.settings import RunConfig
 from camcli.errors import OutputError
 from camcli.images import Entry, pillow_limits, was_replaced
@@ -35,11 +34,11 @@ from camcli.output import (
     write_csv,
     write_index,
 )
-from camcli.pipeline.batching import Explaining
-from camcli.pipeline.crash_guard import Probation
+from camcli.pipeline.batching import BatchExplainer
+from camcli.pipeline.crash_guard import CrashQuarantine
 from camcli.pipeline.cuda_render import make_painter
 from camcli.pipeline.header import make_header, now
-from camcli.pipeline.items import Explanation, Failed, Loaded, held_bytes
+from camcli.pipeline.items import Explanation, Failed, Loaded, pixel_bytes
 from camcli.pipeline.loader import make_loader
 from camcli.pipeline.scale_sample import sample_limits
 from camcli.pipeline.setup import Setup, at_speed, prepare
@@ -80,7 +79,7 @@ class Summary:
 
 
 class Watcher:
-    """Is told what happens; the command line prints it. This one says nothing."""
+    """Receives the events of a run; the command line prints them. This one ignores them."""
 
     def compiling(self) -> None: ...
     def ready(self, setup: Setup, notes: Sequence[str]) -> None: ...
@@ -98,7 +97,7 @@ def run(
 ) -> Summary:
     """Explain images into a run folder: what ``cam run`` does.
 
-    A folder of the same configuration is continued: what it holds already is not explained again.
+    A folder of the same configuration is continued: images that have a row there are not explained again.
 
     Raises:
         UsageError: something is wrong with the configuration; found before any image is explained.
@@ -112,7 +111,7 @@ def run(
     if config.compile:
         watch.compiling()
     with setup.model.prepared(), at_speed(setup) as setup, pillow_limits(max_pixels=config.max_pixels):
-        if scale_limits(config.scale).sample and not setup.limits:
+        if config.parsed.scale.sample and not setup.limits:
             setup = replace(setup, limits=sample_limits(setup, Clock(STAGES)))
         header = make_header(setup, command)
         how = {"resume": config.resume, "overwrite": config.overwrite, "durable": config.durable}
@@ -130,15 +129,15 @@ class Stream:
         self.explained = 0
         self.ended: FinalStatus | None = None  # set when no further image is to be explained
         # Where the journal has the row of each image, by the image's position in the input: 8 bytes an image. Of a run
-        # that was not begun before, nothing: its rows are appended in the order of the input.
+        # that was not started before, nothing: its rows are appended in the order of the input.
         self.offsets = array("q")
 
     def run(self, header: Header) -> Summary:
-        """Let it flow, then write the index, whatever happened."""
+        """Run the stream, then write the index, whatever happened."""
         entries = self._entries()
         self.stop.flowing = True
         try:
-            self._flow(entries)
+            self._run_stream(entries)
         except BaseException as error:
             self.ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "aborted"
             # What stopped the run (a full disk, say) may stop the index too; the first error is the one to report.
@@ -147,49 +146,49 @@ class Stream:
             raise
         return self._finish(header, entries)
 
-    def _flow(self, entries: Iterator[Entry]) -> None:
+    def _run_stream(self, entries: Iterator[Entry]) -> None:
         setup, threads = self.setup, self.setup.workers
         load = make_loader(setup, self.clock)
         draw = Drawer(setup, self.folder.writer, self.clock)
         ahead = 2 * setup.batch_size + threads
-        in_flight = 2 * ahead + 4 * setup.batch_size  # two windows of threads, three batches explained, one gathered
-        probation = Probation(load.decode, in_flight if self.folder.abandoned else 0, lambda: self._ending)
+        in_flight = 2 * ahead + 4 * setup.batch_size  # two windows of threads, three batches explained, one incomplete
+        quarantine = CrashQuarantine(load.decode, in_flight if self.folder.abandoned else 0, lambda: self._is_ending)
         with (
-            ThreadPoolExecutor(threads, "load", give_way) as loaders,
-            ThreadPoolExecutor(threads, "draw", give_way) as drawers,
-            closing(probation.entries(entries)) as tried,
-            closing(in_order(loaders, probation.loading(load), tried, ahead, held_bytes)) as loaded,
-            closing(self._explained(loaded)) as explained,
-            closing(in_order(drawers, draw, explained, ahead, held_bytes)) as rows,
+            ThreadPoolExecutor(threads, "load", lower_priority) as loaders,
+            ThreadPoolExecutor(threads, "draw", lower_priority) as drawers,
+            closing(quarantine.test_entries(entries)) as tested,
+            closing(in_order(loaders, quarantine.wrap_loader(load), tested, ahead, pixel_bytes)) as loaded,
+            closing(self._explain(loaded)) as explained,
+            closing(in_order(drawers, draw, explained, ahead, pixel_bytes)) as rows,
         ):
             for entry, row in rows:
                 self._record(entry, row)
 
-    def _explained(self, loaded: Iterator[Loaded | Failed]) -> Generator[Explanation | Failed, None, None]:
-        explaining = Explaining(self.setup, self.clock)
-        # On a CPU the threads share the model's cores: others bring nothing.
+    def _explain(self, loaded: Iterator[Loaded | Failed]) -> Generator[Explanation | Failed, None, None]:
+        explainer = BatchExplainer(self.setup, self.clock)
+        # On a CPU the threads share the model's cores: a thread for the model is no faster.
         if self.setup.device.type == "cpu":
-            return explaining.stream(loaded, lambda: self._ending)
-        return explaining.stream_ahead(loaded, lambda: self._ending, make_painter(self.setup, self.clock) or list)
+            return explainer.stream(loaded, lambda: self._is_ending)
+        return explainer.stream_ahead(loaded, lambda: self._is_ending, make_painter(self.setup, self.clock) or list)
 
     @property
-    def _ending(self) -> bool:
+    def _is_ending(self) -> bool:
         return self.ended is not None or bool(self.stop)
 
     def _entries(self) -> Iterator[Entry]:
-        """The images that are still to be explained; what an earlier start finished is passed by."""
+        """The images that are still to be explained, without those that an earlier start finished."""
         for entry in self.setup.sources:
-            if self._ending and not self.folder.resumed:
+            if self._is_ending and not self.folder.resumed:
                 return
-            found = self._finished(entry) if self.folder.resumed else NOT_REACHED
-            self._note(entry, found)
-            if found != NOT_REACHED:
+            offset = self._finished_row(entry) if self.folder.resumed else NOT_REACHED
+            self._keep_offset(entry, offset)
+            if offset != NOT_REACHED:
                 self.watch.skipped(1)
-            elif not self._ending:
+            elif not self._is_ending:
                 yield entry
 
-    def _finished(self, entry: Entry) -> int:
-        """The journal's row of an image that need not be explained again."""
+    def _finished_row(self, entry: Entry) -> int:
+        """Where the journal has the row of an image that need not be explained again."""
         row = self.folder.journal.find(entry.source, entry.image)
         if row is None or (row.item["status"] == "failed" and self.setup.config.retry_failed):
             return NOT_REACHED
@@ -200,13 +199,13 @@ class Stream:
         return row.offset
 
     def _record(self, entry: Entry, row: ImageRow) -> None:
-        self._note(entry, self.folder.journal.append(row))
+        self._keep_offset(entry, self.folder.journal.append(row))
         self.explained += 1
         self.watch.row(row)
         if row["status"] == "failed" and self.setup.config.fail_fast:
             self.ended = "aborted"
 
-    def _note(self, entry: Entry, offset: int) -> None:
+    def _keep_offset(self, entry: Entry, offset: int) -> None:
         if not self.folder.resumed:
             return
         while len(self.offsets) <= entry.ordinal:
@@ -216,7 +215,7 @@ class Stream:
     def _finish(self, header: Header, entries: Iterator[Entry]) -> Summary:
         folder, setup, signal = self.folder, self.setup, self.stop.signal
         status = self.ended or ("interrupted" if signal is not None else "complete")
-        if self._ending and self.folder.resumed:  # what earlier starts finished belongs into the index all the same
+        if self._is_ending and self.folder.resumed:  # the index also has what earlier starts finished
             for _ in entries:
                 pass
         order = None

@@ -1,4 +1,4 @@
-"""Which classes of an image are explained: the ``--target`` language and its answer for one image."""
+"""Which classes of an image are explained: the values of ``--target``, and the classes they choose for an image."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from camcli.errors import TargetError
 
-NO_SLOT = -1
-"""In an array of targets: this image has no class for this slot."""
+NO_TARGET = -1
+"""In an array of targets: this image has no class for this specification."""
 
 Kind = Literal["predicted", "index", "name", "label", "top"]
 
@@ -27,7 +27,7 @@ class Names(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class TargetSpec:
     """One map per image and method: which class it explains and how that class is chosen."""
 
     kind: Kind
@@ -45,8 +45,8 @@ class Slot:
         return f"class-{self.value}" if self.kind in ("index", "name") else self.kind
 
 
-def parse_target(text: str, names: Names | None, num_classes: int | None) -> tuple[Slot, ...]:
-    """The slots of a ``--target`` value, in the order given, without repetitions.
+def parse_target(text: str, names: Names | None, num_classes: int | None) -> tuple[TargetSpec, ...]:
+    """The specifications of a ``--target`` value, in the order given, without repetitions.
 
     An integer is a class index (``name:7`` forces a name), and an exact class name wins over splitting at commas.
 
@@ -54,59 +54,59 @@ def parse_target(text: str, names: Names | None, num_classes: int | None) -> tup
         TargetError: an unknown or ambiguous class, an index outside the model's classes, a malformed ``top:K``.
     """
     if names is not None and "," in text and text.strip() in names.names:
-        return (Slot("name", names.find(text.strip())),)
-    slots = [slot for part in text.split(",") if part.strip() for slot in _parse_one(part.strip(), names, num_classes)]
-    if not slots:
+        return (TargetSpec("name", names.find(text.strip())),)
+    specs = [spec for part in text.split(",") if part.strip() for spec in _parse_one(part.strip(), names, num_classes)]
+    if not specs:
         raise TargetError(f"--target {text!r}: give predicted, a class index or name, label, or top:K.")
-    return tuple(dict.fromkeys(slots))
+    return tuple(dict.fromkeys(specs))
 
 
-def _parse_one(part: str, names: Names | None, num_classes: int | None) -> list[Slot]:
+def _parse_one(part: str, names: Names | None, num_classes: int | None) -> list[TargetSpec]:
     if part in ("predicted", "label"):
-        return [Slot("predicted" if part == "predicted" else "label")]
+        return [TargetSpec("predicted" if part == "predicted" else "label")]
     if number := re.fullmatch(r"(-?\d+)(\.0+)?", part):  # pandas writes 281.0 where a column has gaps
         index = int(number[1])
         if index < 0 or (num_classes is not None and index >= num_classes):
             span = f"0 to {num_classes - 1}" if num_classes else "0 and up"
             raise TargetError(f"--target {part}: the model's classes are {span}.")
-        return [Slot("index", index)]
+        return [TargetSpec("index", index)]
     head, _, rest = part.partition(":")
     if head == "top":
         if not rest.isdecimal() or int(rest) < 1 or (num_classes is not None and int(rest) > num_classes):
             most = f" to {num_classes}" if num_classes else ""
             raise TargetError(f"--target {part}: give top:K with K from 1{most}.")
-        return [Slot("top", rank) for rank in range(1, int(rest) + 1)]
+        return [TargetSpec("top", rank) for rank in range(1, int(rest) + 1)]
     if names is None:
         raise TargetError(f"--target {part}: the model has no class names. Give a class index, or --class-names FILE.")
-    return [Slot("name", names.find(rest if head == "name" and rest else part))]
+    return [TargetSpec("name", names.find(rest if head == "name" and rest else part))]
 
 
 def choose_targets(
-    logits: np.ndarray, slots: Sequence[Slot], labels: Sequence[int | None], own: Sequence[Slot | None]
+    logits: np.ndarray, specs: Sequence[TargetSpec], labels: Sequence[int | None], own: Sequence[TargetSpec | None]
 ) -> np.ndarray:
-    """The class index of every slot of every image.
+    """The class index of every target specification for every image.
 
     Args:
         logits: (N, C) float32. Ties go to the lower index.
-        slots: the T slots of the run.
+        specs: the T specifications of the run.
         labels: the true class of each image, where known.
-        own: an image's own target (a manifest's row), which takes the place of the first slot.
+        own: an image's own target (a manifest's row), which takes the place of the first specification.
 
     Returns:
-        (N, T) int64; :data:`NO_SLOT` where the image has no such class.
+        (N, T) int64; :data:`NO_TARGET` where the image has no such class.
     """
-    depth = max([1, *(s.value or 1 for s in (*slots, *own) if s is not None and s.kind == "top")])
+    depth = max([1, *(s.value or 1 for s in (*specs, *own) if s is not None and s.kind == "top")])
     ranked = np.stack([highest(row, depth) for row in logits]) if len(logits) else np.zeros((0, depth), np.int64)
-    chosen = np.full((len(logits), len(slots)), NO_SLOT, dtype=np.int64)
+    chosen = np.full((len(logits), len(specs)), NO_TARGET, dtype=np.int64)
     for i in range(len(logits)):
-        for t, slot in enumerate(slots_of(slots, own[i])):
-            if slot.kind in ("index", "name"):
-                chosen[i, t] = slot.value or 0
-            elif slot.kind == "label":
+        for t, spec in enumerate(specs_of(specs, own[i])):
+            if spec.kind in ("index", "name"):
+                chosen[i, t] = spec.value or 0
+            elif spec.kind == "label":
                 label = labels[i]
-                chosen[i, t] = NO_SLOT if label is None else label
+                chosen[i, t] = NO_TARGET if label is None else label
             else:
-                chosen[i, t] = ranked[i, (slot.value or 1) - 1 if slot.kind == "top" else 0]
+                chosen[i, t] = ranked[i, (spec.value or 1) - 1 if spec.kind == "top" else 0]
     return chosen
 
 
@@ -125,6 +125,6 @@ def highest(logits: np.ndarray, count: int) -> np.ndarray:
     return found
 
 
-def slots_of(slots: Sequence[Slot], own: Slot | None) -> Sequence[Slot]:
-    """The slots of one image: its own target instead of the run's, where it has one."""
-    return slots if own is None else (own,)
+def specs_of(specs: Sequence[TargetSpec], own: TargetSpec | None) -> Sequence[TargetSpec]:
+    """The specifications of one image: its own target instead of the run's, where it has one."""
+    return specs if own is None else (own,)

@@ -8,7 +8,7 @@ from camcli.concurrency import Clock
 from camcli.errors import ImageError, OutputError
 from camcli.images import Entry
 from camcli.output import ArtefactWriter, artefact_path
-from camcli.pipeline.isolation import guarded
+from camcli.pipeline.isolation import run_guarded
 from camcli.pipeline.items import ClassMap, Explanation, Failed, explained_row, failed_row, map_row
 from camcli.pipeline.setup import Setup
 from camcli.render import Drawing, Style, encode, extension
@@ -18,7 +18,7 @@ from camcli.schemas.index import ExplainedRow, ImageRow
 class Drawer:
     """Draws and writes the artefacts of one image; called from many threads.
 
-    The row comes back only after every artefact of the image is in place.
+    The row is returned only after every artefact of the image is in place.
     """
 
     def __init__(self, setup: Setup, artefacts: ArtefactWriter, clock: Clock) -> None:
@@ -30,10 +30,10 @@ class Drawer:
             return result.entry, failed_row(result)
         entry = result.loaded.entry
         try:
-            # All is drawn before anything is written, so that an image that fails leaves no picture behind.
-            row, artefacts = guarded(lambda: self._draw(result), "drawing")
+            # All is drawn before anything is written: an image that fails has no picture on disk.
+            row, artefacts = run_guarded(lambda: self._draw(result), "drawing")
         except ImageError as error:
-            return entry, failed_row(Failed(entry, error, result.loaded.facts))
+            return entry, failed_row(Failed(entry, error, result.loaded.metadata))
         with self.clock("write"):
             row["sizes"] = {path: self.artefacts.write(path, data) for path, data in artefacts.items()}
         return entry, row
@@ -67,7 +67,7 @@ class Drawer:
                     picture = drawing.picture(kind)
             files[kind] = path = self._path(kind, result.loaded.entry, class_map, extension(kind, style))
             with self.clock("encode"):
-                artefacts[path] = _encoded(kind, picture, style)
+                artefacts[path] = _encode(kind, picture, style)
         return files
 
     def _drawing(self, result: Explanation, class_map: ClassMap, model_size: tuple[int, int]) -> Drawing:
@@ -82,15 +82,15 @@ class Drawer:
             kind,
             class_map.method,
             layer=str(class_map.layer) if several_layers else None,
-            target=class_map.slot_key if len(setup.slots) > 1 else None,
+            target=class_map.target_key if len(setup.targets) > 1 else None,
             source=entry.source_slug if self.several_sources else None,
             image=entry.image,
             extension=suffix,
         )
 
 
-def _encoded(kind: str, picture: np.ndarray, style: Style) -> bytes:
+def _encode(kind: str, picture: np.ndarray, style: Style) -> bytes:
     try:
         return encode(kind, picture, style)
-    except OutputError as error:  # the picture is at fault (too large for its format), not the disk
+    except OutputError as error:  # the picture is the cause (too large for its format), not the disk
         raise ImageError("internal", str(error)) from error

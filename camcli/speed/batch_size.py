@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import torch
 
+from camcli.device import BatchLimit
+
 FIRST, MOST = 16, 256
 """Batches tried. More than the most gives no more images a second, and more to lose at once."""
 SHARE = 0.6
@@ -24,21 +26,12 @@ def fitting_batch(peak: Callable[[int], int], free: int) -> int:
     Raises:
         torch.cuda.OutOfMemoryError: not one image fits.
     """
-    size = FIRST
+    limit, tried = BatchLimit(FIRST), FIRST
     while True:
-        try:
-            taken = peak(size)
-        except torch.cuda.OutOfMemoryError:
-            if size == 1:
-                raise
-            torch.cuda.empty_cache()
-            size //= 2
-            if size < FIRST:
-                continue  # not even the first one fitted: further down
-            return size
-        if size < FIRST or size >= MOST or 2 * taken > SHARE * free:
-            return size
-        size *= 2
+        taken = limit.fit(peak)
+        if limit.size < tried or limit.size >= MOST or 2 * taken > SHARE * free:
+            return limit.size
+        limit.size = tried = 2 * tried
 
 
 def cuda_batch(rehearse: Callable[[int], object], device: torch.device) -> int:

@@ -1,6 +1,6 @@
 """What the size of a batch brings and costs on a CPU: ``python -m tests.benchmarks.batches``.
 
-Images/s file to file with overlays, medians over rounds in which the sizes take turns; and by how much each run, in a
+Images/s end to end with overlays, medians over rounds in which the sizes take turns; and by how much each run, in a
 process of its own, exceeds at its highest what is resident after imports, model and one forward pass of one image.
 """
 

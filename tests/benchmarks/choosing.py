@@ -32,7 +32,7 @@ TOY = 0.02  # seconds of a forward pass
 
 
 def cost(name: str, *, trained: bool) -> dict[str, float | str]:
-    """Seconds of processor time of one pass and of choosing and proving, in a model that has run before."""
+    """Seconds of processor time of one pass and of choosing and verifying, in a model that has run before."""
     model = build(name)
     size = model.preprocessing
     image = noise(1, size.channels, size.height, size.width, seed=5)
@@ -69,7 +69,7 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()  # as `cam` does
     print("\n".join(describe_machine()), flush=True)
-    print("\n| model | layer | forward pass, ms | choosing and proving, ms | forward passes |\n|---|---|---|---|---|")
+    print("\n| model | layer | forward pass, ms | choosing and verifying, ms | forward passes |\n|---|---|---|---|---|")
     found = []
     for name in names:
         row = guarded(partial(cost, trained=not options.untrained), name, 900)

@@ -1,4 +1,4 @@
-"""Processor time of an image, file to file, against the forward pass: ``python -m tests.benchmarks.processor_time``.
+"""Processor time of an image, end to end, against the forward pass: ``python -m tests.benchmarks.processor_time``.
 
 On one thread, and counted in processor time, which other programs on the machine hardly change. The share is that of
 the forward pass in all the work of an image: what a run could reach of the forward pass's rate if no core ever idled.
@@ -88,7 +88,7 @@ def main() -> None:
     ways = (False, True) if parser.parse_args().compile else (False,)
     keep_freed_memory()
     print("\n".join(describe_machine()), flush=True)
-    print("\n| | forward pass, ms | file to file, ms | share of the forward pass |\n|---|---|---|---|")
+    print("\n| | forward pass, ms | end to end, ms | share of the forward pass |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as temporary:
         make_photographs(Path(temporary) / "images", IMAGES)
         for name, layer in models.LAYERS.items():

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 import camcli
 
@@ -70,14 +71,15 @@ def _trained(factory: pytest.TempPathFactory) -> Path:
     """The folder of the trained weights; of several workers of one test run only the first trains."""
     base = factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        deadline = time.monotonic() + 240
-        while not (folder / "done").exists():
-            assert time.monotonic() < deadline, "another worker has begun to train the models and not finished"
-            time.sleep(0.1)
-        return folder
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.exists():
+            made = Path(tempfile.mkdtemp(dir=folder.parent))
+            _train(made)
+            made.rename(folder)
+    return folder
+
+
+def _train(folder: Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     for name, kind, count, images in (
@@ -88,5 +90,3 @@ def _trained(factory: pytest.TempPathFactory) -> Path:
         assert accuracy(net, samples(150, 1, **images)) > 0.95, f"the {name} model did not learn its task"
         torch.save(net.state_dict(), folder / f"{name}.pt")
     torch.set_num_threads(threads)
-    (folder / "done").touch()
-    return folder

@@ -99,6 +99,25 @@ def test_only_a_trained_model_is_ahead_of_random_weights(world: World, seed: int
             assert measure_lead(lab, several, seed) < 1
 
 
+def test_maps_are_made_in_halves_where_memory_runs_out(world: World) -> None:
+    run = read_run(world.run("clean", "plain"))
+    with ReopenedModel(run, run.keys[0]) as lab:
+        pixels = [picture.pixels for picture in lab.pictures(run.images[:5])]
+        arguments = pixels, [0, 1, 0, 1, 0], [0, 1, 2, 3, 4]
+        whole, probabilities = lab.maps(*arguments), lab.probabilities(pixels)
+        sizes: list[int] = []
+
+        def limited(module: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
+            sizes.append(len(inputs[0]))
+            if sizes[-1] > 2:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+        with lab.setup.model.module.register_forward_pre_hook(limited):
+            np.testing.assert_allclose(lab.maps(*arguments), whole, atol=1e-4 * np.abs(whole).max())
+            np.testing.assert_allclose(lab.probabilities(pixels), probabilities, atol=1e-5)
+        assert sizes == [5, 3, 2, 2, 2, 2, 2, 2]  # the second time, no more are tried than fitted before
+
+
 def torch_default(seed: int) -> Net:
     torch.manual_seed(seed)
     return Net()

@@ -81,7 +81,7 @@ def test_the_interval_decides() -> None:
     assert status(None) == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.tuples(st.integers(0, 30), st.integers(0, 30)), st.tuples(st.integers(1, 30), st.integers(1, 30)),
     st.tuples(st.integers(-10, 20), st.integers(-10, 20)), st.integers(4, 40), st.sampled_from([(4, 4), (3, 7)]),

@@ -15,7 +15,7 @@ def loaded_by(*arguments: str, cwd: Path) -> set[str]:
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(root)!r}); {code}"],
-        capture_output=True, text=True, cwd=cwd, timeout=240, check=False,
+        capture_output=True, text=True, cwd=cwd, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return set(done.stdout.rpartition("LOADED ")[2].split())

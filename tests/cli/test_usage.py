@@ -33,7 +33,14 @@ Cam = Callable[..., Outcome]
         (("--csv", Path(__file__).parent), "--csv"),
         (("--device", "tpu"), "--device tpu"),
         (("--config", "nowhere.toml"), "nowhere.toml"),
-        (("--no-such-flag",), "--no-such-flag"),
+        (("--no-such-flag",), "--no-such-flag: no such flag. `cam run --help` lists all flags."),
+        (("--imgsz", "64"), "--imgsz: no such flag. Did you mean --input-size?"),
+        (("--img-size=64",), "--img-size: no such flag. Did you mean --input-size?"),
+        (("--source", "photos"), "--source: no such flag. Did you mean --image-path?"),
+        (("--data-dir", "photos"), "--data-dir: no such flag. Did you mean --image-path?"),
+        (("source=photos",), "source=photos: no such image. Did you mean --image-path photos?"),
+        (("imgsz=64",), "imgsz=64: no such image. Did you mean --input-size 64?"),
+        (("--methd", "gradcam"), "--methd: no such flag. Did you mean --method?"),
     ],
 )
 def test_exit_2(cam: Cam, tmp_path: Path, samples: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -46,9 +53,30 @@ def test_exit_2(cam: Cam, tmp_path: Path, samples: Path, arguments: tuple[str, .
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_use_cuda_without_cuda(cam: Cam, tmp_path: Path, samples: Path) -> None:
-    done = cam("run", samples, "--output-dir", tmp_path / "out", "--use-cuda")
-    assert done.code == 2
-    assert "--use-cuda" in done.err
+    for flags, named in ((("--use-cuda",), "--use-cuda"), (("--device", "0"), "--device cuda:0")):
+        done = cam("run", samples, "--output-dir", tmp_path / "out", *flags)
+        assert done.code == 2
+        assert named in done.err
+
+
+def test_short_forms(tiny: Cam, tmp_path: Path, photos: Path) -> None:
+    assert tiny(photos, "-o", tmp_path / "out", "-b", 2, "-j", 3, "-m", "factory:tests.tiny:build").code == 0
+    config = index_of(tmp_path / "out")["config"]
+    assert (config["batch_size"], config["workers"]) == (2, 3)
+    assert config["output_dir"] == str(tmp_path / "out")
+
+
+def test_an_image_may_have_the_name_of_an_assignment(tiny: Cam, tmp_path: Path, photos: Path) -> None:
+    image = photos.rename(tmp_path / "source=photos")
+    assert tiny(image, "--output-dir", tmp_path / "out", "--limit", 1).code == 0
+
+
+def test_a_run_with_nothing_left_to_do_states_no_rate(tiny: Cam, tmp_path: Path, photos: Path) -> None:
+    command = (photos, "--output-dir", tmp_path / "out", "--limit", 2)
+    assert "images/s)" in tiny(*command).out
+    again = tiny(*command)
+    assert "2 explained (2 of them were there already), 0 failed, in " in again.out
+    assert "images/s" not in again.out
 
 
 def test_no_input(cam: Cam, tmp_path: Path) -> None:
@@ -94,6 +122,21 @@ def test_the_proof_of_one_layer(cam: Cam) -> None:
         [row] = cam("layers", "builtin", *arguments, "--json").document["layers"]
         assert (row["path"], row["proof"]) == (path, "proven")
     assert "no layer 'blocs'" in cam("layers", "builtin", "--verify", "blocs").err
+
+
+def test_layers_take_the_model_as_other_commands_do(cam: Cam, tmp_path: Path) -> None:
+    tiny = ("--model", "factory:tests.tiny:build", "--input-size", 64, "--json")
+    by_flag = cam("layers", *tiny).document
+    assert by_flag == cam("layers", tiny[1], *tiny[2:]).document
+    assert len(by_flag["layers"]) > 5
+    for arguments, path in ((("--verify",), "features.8"), (("--verify", "features[2]"), "features.2")):
+        document = cam("layers", *arguments, *tiny).document
+        assert [row["path"] for row in document["layers"]] == [path]
+    two = cam("layers", tiny[1], "features.2", "features.5", *tiny[2:]).document
+    assert {row["path"] for row in two["layers"]} == {"features.2", "features.5"}
+    file = tmp_path / "model.toml"
+    file.write_text("model = 'no-such-model'\ninput-size = 64")
+    assert cam("layers", tiny[1], "--config", file, "--json").document == by_flag
 
 
 def test_images_named_on_the_command_line_win_over_the_file(cam: Cam, tmp_path: Path, samples: Path) -> None:

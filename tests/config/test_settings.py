@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
+from camcli.config.fields import Effect
 from camcli.config.file import read_config_file
-from camcli.config.parse import Scale, parse_input_size, scale_limits
-from camcli.config.settings import RunConfig
+from camcli.config.parse import Scale, parse_input_size, parse_scale
+from camcli.config.settings import SETTINGS, RunConfig, as_recorded
+from camcli.config.suggest import suggest_setting
 from camcli.errors import ConfigError
 
 
@@ -25,11 +29,91 @@ def test_save_none_saves_nothing() -> None:
     assert RunConfig(save="raw,gray").pictures
 
 
+def test_every_field_is_classified() -> None:
+    assert list(SETTINGS) == [field.name for field in dataclasses.fields(RunConfig)]
+    for declared in SETTINGS.values():
+        assert declared.affects in get_args(Effect)
+        assert declared.kind in (str, int, float, bool, tuple)
+        assert declared.help.endswith((".", "(default: predicted)"))
+        assert bool(declared.metavar) == (declared.kind is not bool)
+        assert declared.name == "colormap" or all(choice in declared.help for choice in declared.choices)
+    shorts = [declared.short for declared in SETTINGS.values() if declared.short]
+    assert sorted(shorts) == ["-b", "-j", "-m", "-o"]
+    synonyms = [name for declared in SETTINGS.values() for name in declared.synonyms]
+    assert len(set(synonyms)) == len(synonyms)
+    assert not {name.replace("-", "_") for name in synonyms} & SETTINGS.keys()
+
+
+def test_lists_derived_from_the_declarations() -> None:
+    assert {name for name, declared in SETTINGS.items() if declared.affects == "nothing"} == {
+        "output_dir", "trust_checkpoint", "device", "use_cuda", "workers", "csv", "resume", "retry_failed", "overwrite",
+        "durable", "allow_truncated", "max_pixels", "limit", "fail_fast", "dry_run",
+    }  # fmt: skip
+    assert as_recorded(RunConfig(), "maps") == {
+        "output_key": None, "probability": "auto", "fuse": "none", "score": "logit", "fast_decode": False, "seed": 0,
+    }  # fmt: skip
+    assert as_recorded(RunConfig(), "pictures") == {
+        "colormap": "jet", "alpha": 0.5, "scale": "per-image", "max_side": 1024, "topk": 5,
+    }  # fmt: skip
+    paths = {name: declared.path for name, declared in SETTINGS.items() if declared.path}
+    assert paths == {
+        "image_path": "input", "output_dir": "output", "checkpoint": "input", "class_names": "input", "csv": "output",
+    }  # fmt: skip
+    kinds: dict[str, type] = {name: SETTINGS[name].kind for name in ("save", "limit", "alpha", "resume", "checkpoint")}
+    assert kinds == {"save": tuple, "limit": int, "alpha": float, "resume": bool, "checkpoint": str}
+
+
+def test_text_is_parsed_once() -> None:
+    config = RunConfig(
+        input_size="64x96", mean="0.5,0.25,0", std="1", scale="sample:7", batch_size="auto", workers="3"
+    )  # fmt: skip
+    parsed = config.parsed
+    assert config.parsed is parsed
+    assert (parsed.input_size, parsed.mean, parsed.std) == ((64, 96), (0.5, 0.25, 0.0), (1.0,))
+    assert (parsed.scale, parsed.batch_size, parsed.workers) == (Scale(sample=7), None, 3)
+    assert dataclasses.replace(config, batch_size="4").parsed.batch_size == 4
+    assert "parsed" not in dataclasses.asdict(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("input_size", 64, "64"),
+        ("input_size", (64, 96), "64x96"),
+        ("mean", (0.5, 0.25, 0), "0.5,0.25,0"),
+        ("std", [0.5, 1], "0.5,1"),
+        ("scale", (0, 2.5), "0:2.5"),
+        ("batch_size", 8, "8"),
+        ("workers", 2, "2"),
+        ("target", 285, "285"),
+        ("device", 1, "cuda:1"),
+    ],
+)
+def test_python_callers_give_natural_values(name: str, value: Any, text: str) -> None:
+    config = RunConfig(**{name: value})
+    assert getattr(config, name) == text
+    assert config == RunConfig(**{name: text})
+
+
 def test_use_cuda_is_device_cuda() -> None:
     assert RunConfig(use_cuda=True).device == "cuda"
     assert RunConfig(use_cuda=True, device="cuda:1").device == "cuda:1"
     with pytest.raises(ConfigError, match="contradict"):
         RunConfig(use_cuda=True, device="cpu")
+
+
+def test_a_number_is_a_cuda_device() -> None:
+    assert RunConfig(device="0").device == "cuda:0"
+    assert RunConfig(device="3", use_cuda=True).device == "cuda:3"
+    assert RunConfig(device="cuda").device == "cuda"
+
+
+def test_names_of_other_tools_are_suggested() -> None:
+    known = ["--input-size", "--image-path", "--model"]
+    assert suggest_setting("--imgsz", known) == suggest_setting("img_size", known) == " Did you mean --input-size?"
+    assert suggest_setting("--source", known) == suggest_setting("--data-dir", known) == " Did you mean --image-path?"
+    assert suggest_setting("--modle", known) == " Did you mean --model?"
+    assert suggest_setting("--imgsz", ["--model"]) == ""
 
 
 @pytest.mark.parametrize(
@@ -60,9 +144,9 @@ def test_wrong_values_name_their_flag(settings: dict[str, object], message: str)
 
 
 def test_scale() -> None:
-    assert scale_limits("per-image") == Scale()
-    assert scale_limits("-1:2.5") == Scale(low=-1, high=2.5)
-    assert scale_limits("sample:50") == Scale(sample=50)
+    assert parse_scale("per-image") == Scale()
+    assert parse_scale("-1:2.5") == Scale(low=-1, high=2.5)
+    assert parse_scale("sample:50") == Scale(sample=50)
 
 
 def test_input_size_is_height_by_width() -> None:
@@ -74,12 +158,14 @@ def test_file_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_text(
         'image-path = ["photos", "@list.txt", "/abs"]\noutput_dir = "../out"\nmethod = ["gradcam"]\n'
-        "alpha = 1\nuse-cuda = false\nmean = [0.5, 0.5, 0.5]\nbatch-size = 8\n"
+        "alpha = 1\nuse-cuda = false\ndevice = 0\ninput-size = [64, 96]\nmean = [0.5, 0.5, 0.5]\nbatch-size = 8\n"
     )
     settings = read_config_file(str(file))
     assert settings["image_path"] == [str(tmp_path / "photos"), f"@{tmp_path / 'list.txt'}", "/abs"]
     assert settings["output_dir"] == str(tmp_path.parent / "out")
     assert settings["mean"] == "0.5,0.5,0.5"
+    assert settings["input_size"] == "64x96"
+    assert RunConfig(**settings).device == "cuda:0"
     assert RunConfig(**settings).batch_size == "8"
 
 
@@ -87,13 +173,14 @@ def test_file_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("methud = ['gradcam']", "unknown key 'methud'.*method"),
+        ("imgsz = 64", "unknown key 'imgsz'. Did you mean input-size?"),
         ("alpha = 'much'", "alpha = 'much' must be a number"),
         ("resume = 1", "resume = 1 must be true or false"),
         ("limit = 1.5", "limit = 1.5 must be a whole number"),
         ("batch-size = 2.0", "batch-size = 2.0 must be a string or a whole number"),
         ("quiet = 1", "quiet = 1 must be true or false"),
-        ("max-side = 5\nmax_side = 6", "max_side says again"),
-        ("resume = true\nno-resume = true", "no-resume says again"),
+        ("max-side = 5\nmax_side = 6", "max_side repeats"),
+        ("resume = true\nno-resume = true", "no-resume repeats"),
         ("save = [1]", "save = .* must be a string or a list of strings"),
         ("method = ", "not a TOML file"),
     ],

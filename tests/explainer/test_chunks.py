@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from camcli.device import BatchLimit
 from camcli.explainer import Explainer, ExplainOptions
 from camcli.explainer.access import Chunks
 from camcli.methods import METHODS
@@ -13,24 +14,24 @@ from tests.methods.networks import StandIn, home, noise, quick, random_net
 
 
 def test_out_of_memory_halves_the_chunk_and_changes_nothing():
-    chunks, sizes = Chunks(1 << 30, 8), []
+    chunks, sizes = Chunks(1 << 30, BatchLimit(8)), []
 
     def trial(part):
         sizes.append(part.stop - part.start)
         if sizes[-1] > 3:
-            raise torch.cuda.OutOfMemoryError
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return torch.arange(part.start, part.stop)
 
     assert torch.equal(chunks.run(7, 4, trial, lambda *_: None), torch.arange(7))
-    assert sizes == [7, 3, 3, 1]
+    assert sizes == [7, 4, 2, 2, 2, 1]
 
 
 def test_one_trial_that_does_not_fit_is_an_error():
     def trial(part):
-        raise torch.cuda.OutOfMemoryError
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(torch.cuda.OutOfMemoryError):
-        Chunks(1 << 30, 8).run(7, 4, trial, lambda *_: None)
+        Chunks(1 << 30, BatchLimit(8)).run(7, 4, trial, lambda *_: None)
 
 
 @pytest.mark.parametrize("method", ["scorecam", "ablationcam", "reciprocam", "rise", "groupcam"])
@@ -39,7 +40,7 @@ def test_the_size_of_the_chunks_changes_last_bits_at_most(method):
     whole, small = (
         Explainer(StandIn(net), layers, [method], ExplainOptions(method_options=quick(method))) for _ in "ab"
     )
-    small._chunks = Chunks(1, 3)
+    small._chunks = Chunks(1, BatchLimit(3))
     results = [e(noise(2), top, [0, 1]).maps for e in (whole, small)]
     for key, expected in results[0].items():
         assert torch.allclose(expected, results[1][key], atol=1e-4 * float(expected.abs().max()))
@@ -51,7 +52,7 @@ def test_graphs_of_whole_networks_are_held_for_a_few_images_at_once(method):
     most = []
     net.register_forward_pre_hook(lambda m, args: most.append(len(args[0])))
     explainer = Explainer(StandIn(net), layers, [method], ExplainOptions(method_options=quick(method)))
-    explainer._chunks = Chunks(1 << 30, 128, images=2)
+    explainer._chunks = Chunks(1 << 30, BatchLimit(128), images=2)
     inputs = torch.cat([noise(3), noise(3)[-1:].expand(3, -1, -1, -1)])
     seeds = [0, 1, 2, 2, 2, 2]
     most.clear()
@@ -67,6 +68,6 @@ def test_progress_inside_an_image_is_told():
     explainer = Explainer(
         StandIn(random_net()), LAYERS[:1], ["scorecam", "gradcam"], progress=lambda *what: told.append(what)
     )
-    explainer._chunks = Chunks(1 << 30, 3)
+    explainer._chunks = Chunks(1 << 30, BatchLimit(3))
     explainer(noise(1), top, [0])
     assert told == [("scorecam", 1, 1), ("scorecam", 3, 7), ("scorecam", 6, 7), ("scorecam", 7, 7)]

@@ -14,8 +14,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -41,6 +42,21 @@ class Running:
         if self.code is None:
             self.code = os.waitstatus_to_exitcode(self.server.answer())
         return self.code
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait for something that the process brings about; fails where it has ended without."""
+        while not condition():
+            if not self._exists():
+                assert condition(), f"the process has ended: {self.err}"
+                return
+            time.sleep(0.005)
+
+    def _exists(self) -> bool:
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
 
     @property
     def out(self) -> str:
@@ -109,8 +125,9 @@ class Forks:
 
 def serve() -> None:
     """Answer requests until stdin ends."""
-    for module in ("torch", "timm", "torchvision", "camcli.pipeline.stream", "camcli.cli.printer"):
+    for module in ("torch", "timm", "torchvision", "camcli.pipeline.stream", "tests.output.faults"):
         importlib.import_module(module)
+    _silence_progress()
     for module in _needed():
         importlib.import_module(module)
     print(0, flush=True)
@@ -121,6 +138,14 @@ def serve() -> None:
             os._exit(_be_cam(request))
         print(pid, flush=True)
         print(os.waitpid(pid, 0)[1], flush=True)
+
+
+def _silence_progress() -> None:
+    """Progress is printed by the clock: what a slow run prints must be what a fast one does."""
+    from camcli.cli import printer
+
+    assert hasattr(printer, "_LINE_INTERVAL")
+    printer._LINE_INTERVAL = float("inf")
 
 
 def _needed() -> list[str]:

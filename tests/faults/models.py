@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -84,12 +83,6 @@ class _Raising(Alter):
     def change(self, activation: Tensor, marked: bool) -> Tensor:
         if marked:
             raise RuntimeError("this model does not like plain pictures")
-        return activation
-
-
-class _Slow(Alter):
-    def change(self, activation: Tensor, marked: bool) -> Tensor:
-        time.sleep(0.05)
         return activation
 
 
@@ -185,11 +178,6 @@ def hungry() -> nn.Module:
 def starving() -> nn.Module:
     """Takes no marked image, however few they are."""
     return _with(_Starving)
-
-
-def slow() -> nn.Module:
-    """A twentieth of a second an image."""
-    return _with(_Slow)
 
 
 def picky_preprocessing() -> tuple[nn.Module, Callable[[Image.Image], Tensor]]:

@@ -24,7 +24,7 @@ def cam_process(*arguments: object, settings: Mapping[str, str] | None = None) -
     command = [sys.executable, "-m", "camcli", *(str(argument) for argument in arguments)]
     return subprocess.run(
         command, env={**environment, **(settings or {})}, capture_output=True, encoding="utf-8", errors="replace",
-        timeout=120, cwd=Path.cwd(),
+        cwd=Path.cwd(),
     )  # fmt: skip
 
 

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,13 @@ import pytest
 
 from camcli.errors import ImageError
 from camcli.images import DecodeSettings, Sources
-from camcli.pipeline.crash_guard import Probation
+from camcli.pipeline.crash_guard import CrashQuarantine
 from camcli.pipeline.items import Failed, Loaded
 from tests.conftest import index_of
 
 from .conftest import TINY, picture, pictures, tree
 from .forking import Forks
-from .test_interruption import SLOW, wait_for_rows
+from .test_interruption import STOPPING, start_paused
 
 SMALL = ("--batch-size", 2, "--workers", 2, "--save", "overlay,raw", "--output-dir")
 NOTE = "note     the last start was killed or crashed: the images it was at are tried in a process of their own"
@@ -49,7 +51,8 @@ def linger():
             print(os.getpid(), file=file)
     except FileExistsError:
         return
-    time.sleep(2)
+    while not os.path.exists(os.path.join(HERE, "released")):
+        time.sleep(0.01)
 
 ACTS = {
     b"SEGV": lambda: ctypes.string_at(0),
@@ -104,14 +107,20 @@ class Decoder:
 
     @property
     def lingering(self) -> int | None:
-        """The first process that has come to a picture that takes seconds; for the others it does not."""
+        """The first process that has come to a picture that takes until :meth:`release`; for the others it does not."""
         found = self.folder / "lingering"
         return int(found.read_text() or 0) or None if found.exists() else None
 
+    def release(self) -> None:
+        """Let the process that has come to that picture get on."""
+        (self.folder / "released").touch()
+
 
 @pytest.fixture
-def decoder(tmp_path: Path) -> Decoder:
-    return Decoder(tmp_path / "decoder")
+def decoder(tmp_path: Path) -> Iterator[Decoder]:
+    decoder = Decoder(tmp_path / "decoder")
+    yield decoder
+    decoder.release()
 
 
 def harmful(path: Path | str | bytes, word: str) -> None:
@@ -143,10 +152,9 @@ def packed(folder: Path, archive: Path) -> Path:
 
 
 def wait_until_gone(pid: int) -> None:
-    end = time.monotonic() + 20
-    while os.path.exists(f"/proc/{pid}") and b") Z " not in Path(f"/proc/{pid}/stat").read_bytes():
-        assert time.monotonic() < end, "the child has outlived the run"
-        time.sleep(0.05)
+    with suppress(FileNotFoundError, ProcessLookupError):
+        while b") Z " not in Path(f"/proc/{pid}/stat").read_bytes():
+            time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
@@ -226,10 +234,9 @@ def test_an_image_that_is_tried_again_is_named_again(forks: Forks, decoder: Deco
 
 def test_a_process_that_was_killed_names_no_image(forks: Forks, decoder: Decoder, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 30)
-    command = ("run", photos, "--batch-size", 2, "--workers", 2, *SLOW, "--output-dir")
+    command = ("run", photos, "--batch-size", 2, "--workers", 2, *TINY, "--output-dir")
     assert forks.run((*command, tmp_path / "whole"))[0] == 0
-    running = forks.start((*command, tmp_path / "out"), decoder.before)
-    wait_for_rows(tmp_path / "out", 4)
+    running = start_paused(forks, (*command, tmp_path / "out"), tmp_path / "out", 4, decoder.before)
     running.send(signal.SIGKILL)
     assert running.wait() == -signal.SIGKILL
     assert decoder.children == 0
@@ -242,9 +249,8 @@ def test_a_process_that_was_killed_names_no_image(forks: Forks, decoder: Decoder
 
 def test_a_run_that_ended_by_itself_is_not_suspected(forks: Forks, decoder: Decoder, tmp_path: Path) -> None:
     photos, out = pictures(tmp_path / "photos", 30), tmp_path / "out"
-    command = ("run", photos, "--batch-size", 2, "--workers", 2, *SLOW, "--output-dir", out)
-    running = forks.start(command, decoder.before)
-    wait_for_rows(out, 4)
+    command = ("run", photos, "--batch-size", 2, "--workers", 2, *TINY, "--output-dir", out)
+    running = start_paused(forks, command, out, 4, decoder.before)
     running.send(signal.SIGINT)
     assert running.wait() == 130
     code, running = forks.run(command, decoder.before)
@@ -292,14 +298,16 @@ def test_a_child_ends_with_its_run_and_its_end_blames_nobody(
 ) -> None:
     harmful(tmp_path / "photos" / "0002x.jpg", "WAIT")
     running = forks.start(abandoned, decoder.before)
-    end = time.monotonic() + 30
-    while (child := decoder.lingering) is None:
-        assert time.monotonic() < end, "no child has come to the image"
-        time.sleep(0.02)
+    running.wait_until(lambda: decoder.lingering is not None)
+    child = decoder.lingering
+    assert child is not None
     assert child != running.pid
     if number != signal.SIGKILL:
         os.kill(child, number)  # as a scheduler sends it to all processes of a job
     running.send(number)
+    if number != signal.SIGKILL:
+        running.wait_until(lambda: STOPPING in running.err)
+    decoder.release()
     assert running.wait() == (-number if number == signal.SIGKILL else 128 + number)
     wait_until_gone(child)
     assert decoder.children == 1
@@ -314,15 +322,15 @@ def test_a_child_ends_with_its_run_and_its_end_blames_nobody(
 def test_only_as_many_are_tried_as_can_have_been_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos, tried = pictures(tmp_path / "photos", 20), []
     monkeypatch.setattr("camcli.pipeline.crash_guard._Child.__call__", lambda _, entry: tried.append(entry.image))
-    probation = Probation(DecodeSettings(), 5, lambda: False)
+    quarantine = CrashQuarantine(DecodeSettings(), 5, lambda: False)
     fails = {"0002.png", "0003.jpg", "0007.png"}
 
     def load(entry: Any) -> Any:
         failed = Failed(entry, ImageError("corrupt", "it is"))
         return failed if entry.image in fails else Loaded(entry, *[None] * 6)  # type: ignore[arg-type]
 
-    loading = probation.loading(load)
-    came = [loading(item).entry.image for item in probation.entries(Sources([str(photos)]))]
+    loading = quarantine.wrap_loader(load)
+    came = [loading(item).entry.image for item in quarantine.test_entries(Sources([str(photos)]))]
     assert came == sorted(path.name for path in photos.iterdir())
     assert tried == came[: 5 + 2]
 
@@ -335,8 +343,8 @@ def test_no_verdict_once_the_run_is_being_stopped(tmp_path: Path, monkeypatch: p
         return "SIGTERM"
 
     monkeypatch.setattr("camcli.pipeline.crash_guard._Child.__call__", ended)
-    probation = Probation(DecodeSettings(), 5, lambda: len(tried) == 2)
-    items = list(probation.entries(Sources([str(photos)])))
+    quarantine = CrashQuarantine(DecodeSettings(), 5, lambda: len(tried) == 2)
+    items = list(quarantine.test_entries(Sources([str(photos)])))
     assert [type(item) for item in items] == [Failed]  # of the second, nothing is said, and it is not decoded here
 
 
@@ -347,7 +355,7 @@ def test_a_real_child_is_quick_and_names_what_ends_it(
     for number, word in enumerate(random.Random(1).sample(["SEGV", "EXIT", "ABRT"], 3)):
         harmful(photos / f"{number:04}-{word}.jpg", word)
     monkeypatch.setenv("PYTHONPATH", str(decoder.folder))
-    items = list(Probation(DecodeSettings(), 9, lambda: False).entries(Sources([str(photos)])))
+    items = list(CrashQuarantine(DecodeSettings(), 9, lambda: False).test_entries(Sources([str(photos)])))
     found = {item.entry.image: item.error.message for item in items if isinstance(item, Failed)}
     assert len(items) == 6
     for word, cause in (("SEGV", "(SIGSEGV)"), ("EXIT", "(exit code 7)"), ("ABRT", "(SIGABRT)")):

@@ -129,7 +129,7 @@ def test_a_worker_is_lost_once_then_twice(
         dies = dying(decode, lambda data, _: sizes.index(len(data)))
         monkeypatch.setattr("camcli.pipeline.loader.decode", dies)
     else:
-        dies = dying(explained_row, lambda explanation, *_: sizes.index(explanation.loaded.facts.bytes))
+        dies = dying(explained_row, lambda explanation, *_: sizes.index(explanation.loaded.metadata.bytes))
         monkeypatch.setattr("camcli.pipeline.writer.explained_row", dies)
     done = tiny(photos, "--output-dir", tmp_path / "out")
     assert done.code == 3, done.err

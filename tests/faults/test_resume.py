@@ -13,7 +13,7 @@ from tests.conftest import index_of
 
 from .conftest import TINY, Tiny, picture, pictures, tree
 from .forking import Forks
-from .test_interruption import SLOW, wait_for_rows
+from .test_interruption import start_paused
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_damaged_line_in_the_middle_and_a_torn_header(
         (("--method", "layercam"), 'config.method: ["gradcam"] → ["layercam"]'),
         (("--layer", "features.5"), "features.5"),
         (("--target", "2"), 'config.target: "predicted" → "2"'),
-        (("--model", "factory:tests.faults.models:slow", "--layer", "altered"), "tests.faults.models:slow"),
+        (("--model", "factory:tests.faults.models:hungry", "--layer", "altered"), "tests.faults.models:hungry"),
         (("--colormap", "hot"), 'config.colormap: "jet" → "hot"'),
         (("--input-size", "96"), "96"),
         (("--score", "prob"), "prob"),
@@ -135,9 +135,8 @@ def test_an_image_that_was_replaced_by_another(finished: tuple[object, ...], tin
 
 def test_a_second_process_is_refused_and_a_dead_one_does_not_block(forks: Forks, cam: Tiny, tmp_path: Path) -> None:
     photos, out = pictures(tmp_path / "photos", 40), tmp_path / "out"
-    command = ("run", photos, "--batch-size", 2, "--output-dir", out, *SLOW)
-    running = forks.start(command)
-    wait_for_rows(out, 2)
+    command = ("run", photos, "--batch-size", 2, "--output-dir", out, *TINY)
+    running = start_paused(forks, command, out, 2)
     second = cam(*command)
     assert second.code == 1
     assert f"cam: {out} is being written by process {running.pid} on " in second.err
@@ -157,10 +156,10 @@ def test_a_second_process_is_refused_and_a_dead_one_does_not_block(forks: Forks,
 
 def test_a_process_that_hangs_holds_its_lock(forks: Forks, cam: Tiny, tmp_path: Path) -> None:
     photos, out = pictures(tmp_path / "photos", 40), tmp_path / "out"
-    running = forks.start(("run", photos, "--batch-size", 2, "--output-dir", out, *SLOW))
-    wait_for_rows(out, 2)
+    command = ("run", photos, "--batch-size", 2, "--output-dir", out, *TINY)
+    running = start_paused(forks, command, out, 2)
     running.send(signal.SIGSTOP)
-    second = cam("run", photos, "--batch-size", 2, "--output-dir", out, *SLOW)
+    second = cam(*command)
     assert second.code == 1
     assert f"is being written by process {running.pid} on " in second.err
     running.send(signal.SIGCONT)

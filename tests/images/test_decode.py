@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -183,7 +184,7 @@ def test_the_limit_is_exact() -> None:
 
 
 _BOMBS = """
-import resource, sys
+import sys
 from camcli.errors import ImageError
 from camcli.images import DecodeSettings, decode, pillow_limits
 sys.path.insert(0, ".")
@@ -194,17 +195,23 @@ icon = png_of_size(30000, 30000)
 ico = struct.pack("<HHHBBBBHHII", 0, 1, 1, 0, 0, 0, 0, 1, 32, len(icon), 22) + icon
 webp = b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X" + struct.pack("<I", 10)
 webp += bytes([0x02, 0, 0, 0]) + b"\\xfe\\x3f\\x00" * 2
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+def peak():
+    with open("/proc/self/status") as lines:  # getrusage would begin with what the process held that started this one
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+before = peak()
 for data in (png_of_size(65000, 65000), ico, webp):
     try:
         with pillow_limits(max_pixels=DecodeSettings().max_pixels):
             decode(data)
     except ImageError as error:
         print(error.kind)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+print((peak() - before) // 1024)
 """
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 def test_bombs_take_no_memory() -> None:
     """Also those that only a decoder sees: an icon that holds a larger picture than it says."""
     done = subprocess.run([sys.executable, "-c", _BOMBS], capture_output=True, text=True, check=True)

@@ -13,7 +13,7 @@ SIZES = st.tuples(SIDES, SIDES)
 INPUTS = st.sampled_from([(224, 224), (299, 299), (224, 320), (33, 17)])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(SIZES, INPUTS, st.integers(0, 64))
 def test_a_crop_sees_only_the_image_and_is_centred(size: tuple[int, int], box: tuple[int, int], more: int) -> None:
     pre = Preprocessing(3, *box, resize="crop", resize_to=(box[0] + more, box[1] + more))
@@ -26,7 +26,7 @@ def test_a_crop_sees_only_the_image_and_is_centred(size: tuple[int, int], box: t
     assert abs((view.y0 + view.y1) / 2 - size[0] / 2) <= 0.5 * size[0] / at.resized[0] + 1e-9
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(SIZES, INPUTS)
 def test_padding_shows_the_whole_image(size: tuple[int, int], box: tuple[int, int]) -> None:
     view = Preprocessing(3, *box, resize="pad").place(size).view

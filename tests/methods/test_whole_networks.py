@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from camcli.device import BatchLimit
 from camcli.errors import MethodError
 from camcli.explainer import Explainer, ExplainOptions, MapKey
 from camcli.methods.images import normalised, upsampled
@@ -63,7 +64,9 @@ def complete(net, inputs, targets, layers):
 
     explainer = Explainer(StandIn(net, size=inputs.shape[2]), layers, ["fullgrad"])
     with frozen(net):
-        batch = Batch(explainer._plan, inputs, [0] * len(inputs), torch.full((len(inputs),), -1), Chunks(1, 1), None)
+        batch = Batch(
+            explainer._plan, inputs, [0] * len(inputs), torch.full((len(inputs),), -1), Chunks(1, BatchLimit(1)), None
+        )
         parts = NetworkAccess(batch.runs, targets, "fullgrad").biases()
     total = parts.inputs.flatten(1).sum(1)
     for part in (*parts.maps, *parts.vectors):

@@ -17,7 +17,7 @@ import torchvision
 from safetensors.torch import save_file
 
 from camcli.errors import ModelError
-from camcli.models import load_model
+from camcli.models import hub, load_model
 from camcli.models.hub import unreachable
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: refuses at once
@@ -40,7 +40,14 @@ def test_a_host_that_refuses_or_says_nothing(monkeypatch: pytest.MonkeyPatch) ->
     assert unreachable(NOWHERE) is not None
     assert unreachable("not an address") is not None
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        assert "timed out" in str(unreachable(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.2))
+        assert "timed out" in str(hub._ask(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.2))
+
+
+def test_a_look_up_that_takes_for_ever_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(hub, "_ask", lambda url, timeout: over.wait())
+    assert unreachable(NOWHERE, timeout=0) == "no answer within 0 s"
+    over.set()
 
 
 def test_a_host_that_answers_with_an_error_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +55,7 @@ def test_a_host_that_answers_with_an_error_is_reached(monkeypatch: pytest.Monkey
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:  # answers 501 to everything
         thread = threading.Thread(target=server.handle_request)
         thread.start()
-        assert unreachable(f"http://127.0.0.1:{server.server_port}") is None
+        assert unreachable(f"http://127.0.0.1:{server.server_port}", timeout=120) is None
         thread.join()
 
 

@@ -1,8 +1,10 @@
-"""Faults for real: system calls that fail, a disk that is full."""
+"""Faults for real: system calls that fail or are the last of their process, a disk that is full."""
 
 from __future__ import annotations
 
+import itertools
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -51,6 +53,30 @@ def fail_at(number: int, code: int, *, forever: bool = False, calls: tuple[str, 
         for name in calls:
             patches.enter_context(mock.patch.object(os, name, failing(name, getattr(os, name))))
         yield failed
+
+
+def die_at(number: int) -> None:
+    """Let this process be killed (SIGKILL) just before one system call, that of the given number (from 0).
+
+    A write is done by half. Between two calls nothing on the disk changes, so that these are all the instants at which
+    a killed process can leave something else behind.
+    """
+    numbers = itertools.count()
+
+    def dying(name: str, true: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if next(numbers) == number:
+                if name == "write":
+                    true(args[0], args[1][: len(args[1]) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+                while True:  # another thread may have got the signal
+                    signal.pause()
+            return true(*args, **kwargs)
+
+        return call
+
+    for name in CALLS:
+        setattr(os, name, dying(name, getattr(os, name)))
 
 
 def _can_mount() -> bool:

@@ -79,7 +79,7 @@ def test_another_configuration_is_refused_with_what_differs(
     asked = header()
     for key, value in changed.items():
         asked[key] = {**asked[key], **value} if isinstance(value, dict) else value
-    asked["config"]["workers"] = 16  # decides nothing, and is not named
+    asked["config"] |= {"workers": 16, "max_pixels": 7, "allow_truncated": True}  # affect nothing, and are not named
     with pytest.raises(ResumeError) as caught:
         open_run(run, asked)
     message = str(caught.value)

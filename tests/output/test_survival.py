@@ -9,7 +9,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -105,28 +104,24 @@ def test_a_real_full_disk_then_more_space(tmp_path: Path) -> None:
 
 
 def test_kill_9_at_random_instants_restarted_until_done(tmp_path: Path) -> None:
-    """A process of its own, killed after a random time, again and again."""
+    """A process of its own, killed at one of its first system calls, again and again."""
     images = [f"{number:03}.jpg" for number in range(150)]
     run(tmp_path / "whole", images)
     code = (
-        "import sys; from pathlib import Path; from tests.output.test_survival import run\n"
-        "print(flush=True); run(Path(sys.argv[1]), sys.argv[2:])"
+        "import sys; from pathlib import Path; from tests.output.faults import die_at\n"
+        "from tests.output.test_survival import run\n"
+        "die_at(int(sys.argv[1])); run(Path(sys.argv[2]), sys.argv[3:])"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", code, str(tmp_path / "killed"), *images]
     chance = random.Random(0)
-    kills = 0
-    while True:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
-            assert process.stdout is not None
-            process.stdout.readline()
-            if kills < 12:
-                time.sleep(chance.uniform(0, 0.03))
-                process.send_signal(signal.SIGKILL)
-            if process.wait() == 0:
-                break
-            kills += 1
-    assert kills > 0
+    ended = []
+    for number in [chance.randrange(300) for _ in range(12)] + [sys.maxsize]:
+        command = [sys.executable, "-c", code, str(number), str(tmp_path / "killed"), *images]
+        ended.append(subprocess.run(command, env=environment).returncode)
+    assert set(ended) <= {0, -signal.SIGKILL}
+    # The whole run makes more than 1,500 calls: five starts cannot finish.
+    assert ended[:5] == [-signal.SIGKILL] * 5
+    assert ended[-1] == 0
     assert files_below(tmp_path / "killed") == files_below(tmp_path / "whole")
 
 

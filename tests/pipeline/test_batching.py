@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,13 +19,13 @@ from camcli.concurrency import Clock
 from camcli.config.settings import RunConfig
 from camcli.errors import CamError, ImageError
 from camcli.images import Sender, Sent
-from camcli.pipeline.batching import Explaining, settings_of_this_thread
+from camcli.pipeline.batching import BatchExplainer, settings_of_this_thread
 from camcli.pipeline.items import Explanation, Failed, Loaded
 from camcli.pipeline.loader import make_loader
 from camcli.pipeline.setup import Setup, prepare
 from camcli.pipeline.stream import STAGES
 
-SECONDS = 20  # to wait for another thread that should be there at once
+HANG = 120  # seconds after which a thread that waits gives up, so that a fault ends in a failure
 
 
 @pytest.fixture
@@ -47,8 +46,8 @@ def setup(tmp_path: Path) -> Iterator[Setup]:
 
 
 @pytest.fixture
-def explaining(setup: Setup) -> Explaining:
-    return Explaining(setup, Clock(STAGES))
+def explainer(setup: Setup) -> BatchExplainer:
+    return BatchExplainer(setup, Clock(STAGES))
 
 
 @pytest.fixture
@@ -73,8 +72,8 @@ def watched(setup: Setup, seen: Any) -> Iterator[None]:
         hook.remove()
 
 
-def test_ahead_gives_what_one_after_the_other_gives(explaining: Explaining, images: list[Loaded | Failed]) -> None:
-    plain, ahead = list(explaining.stream(images)), list(explaining.stream_ahead(iter(images), never))
+def test_ahead_gives_what_one_after_the_other_gives(explainer: BatchExplainer, images: list[Loaded | Failed]) -> None:
+    plain, ahead = list(explainer.stream(images)), list(explainer.stream_ahead(iter(images), never))
     assert len(plain) == len(ahead) == 7
     for one, other in zip(plain, ahead, strict=True):
         if isinstance(one, Failed):
@@ -87,22 +86,25 @@ def test_ahead_gives_what_one_after_the_other_gives(explaining: Explaining, imag
 
 
 def test_the_next_batch_is_explained_while_the_last_is_looked_at(
-    setup: Setup, explaining: Explaining, images: list[Loaded | Failed]
+    setup: Setup, explainer: BatchExplainer, images: list[Loaded | Failed]
 ) -> None:
-    passes = []
-    with watched(setup, lambda inputs: passes.append(threading.get_ident())):
-        stream = explaining.stream_ahead(iter(images), never)
+    passes, second = [], threading.Event()
+
+    def seen(inputs: torch.Tensor) -> None:
+        passes.append(threading.get_ident())
+        if len(passes) == 2:
+            second.set()
+
+    with watched(setup, seen):
+        stream = explainer.stream_ahead(iter(images), never)
         next(stream)
-        end = time.monotonic() + SECONDS
-        while len(passes) < 2 and time.monotonic() < end:  # nobody asks for the second batch
-            time.sleep(0.01)
+        assert second.wait(HANG)  # nobody asks for the second batch
         stream.close()
-    assert len(passes) >= 2
     assert set(passes) == {passes[0]} != {threading.get_ident()}
 
 
 def test_a_batch_is_finished_in_one_thread_while_the_model_has_the_next(
-    setup: Setup, explaining: Explaining, images: list[Loaded | Failed]
+    setup: Setup, explainer: BatchExplainer, images: list[Loaded | Failed]
 ) -> None:
     second = threading.Event()
     passes, finished = [], []
@@ -114,10 +116,10 @@ def test_a_batch_is_finished_in_one_thread_while_the_model_has_the_next(
 
     def finish(batch: list[Explanation | Failed]) -> list[Explanation | Failed]:
         finished.append(threading.get_ident())
-        return list(batch) if second.wait(SECONDS) else []  # the first batch waits until the second is in the model
+        return list(batch) if second.wait(HANG) else []  # the first batch waits until the second is in the model
 
     with watched(setup, seen):
-        found = list(explaining.stream_ahead(iter(images), never, finish))
+        found = list(explainer.stream_ahead(iter(images), never, finish))
     assert [result is image or result.loaded is image for result, image in zip(found, images, strict=True)] == [
         True
     ] * 7
@@ -126,54 +128,61 @@ def test_a_batch_is_finished_in_one_thread_while_the_model_has_the_next(
 
 
 def test_batches_that_were_not_begun_are_dropped_when_the_reader_leaves(
-    setup: Setup, explaining: Explaining, images: list[Loaded | Failed]
+    setup: Setup, explainer: BatchExplainer, images: list[Loaded | Failed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    passes, left = [], threading.Event()
+    passes, second, left = [], threading.Event(), threading.Event()
 
     def seen(inputs: torch.Tensor) -> None:
         passes.append(1)
         if len(passes) == 2:
-            left.wait(SECONDS)
+            second.set()
+            left.wait(HANG)
 
+    true_shutdown = ThreadPoolExecutor.shutdown
+
+    def shutdown(pool: ThreadPoolExecutor, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """The second pass ends when all has been cancelled that will be, and not before."""
+        true_shutdown(pool, wait=False, cancel_futures=cancel_futures)
+        left.set()
+        true_shutdown(pool, wait=wait)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", shutdown)
     with watched(setup, seen):
-        stream = explaining.stream_ahead(iter(images), never)
+        stream = explainer.stream_ahead(iter(images), never)
         next(stream)
-        timer = threading.Timer(0.2, left.set)  # by then the stream has been told to close
-        timer.start()
+        assert second.wait(HANG)  # the third batch waits for it
         stream.close()
-    timer.join()
     assert len(passes) == 2
 
 
 def test_no_batch_is_begun_once_it_is_to_end(
-    setup: Setup, explaining: Explaining, images: list[Loaded | Failed]
+    setup: Setup, explainer: BatchExplainer, images: list[Loaded | Failed]
 ) -> None:
     begun, ended = threading.Event(), threading.Event()
 
     def wait(inputs: torch.Tensor) -> None:
         begun.set()
-        ended.wait(SECONDS)
+        ended.wait(HANG)
 
-    def end_meanwhile() -> None:
-        begun.wait(SECONDS)
+    def end_before_the_last() -> Iterator[Loaded | Failed]:
+        yield from images[:-1]
+        assert begun.wait(HANG)  # the first batch is in the model, the second waits for it
         ended.set()
+        yield images[-1]
 
-    other = threading.Thread(target=end_meanwhile)
-    other.start()
     with watched(setup, wait):
-        found = list(explaining.stream_ahead(iter(images), ended.is_set))
-    other.join()
+        found = list(explainer.stream_ahead(end_before_the_last(), ended.is_set))
     assert [result.loaded.entry.ordinal for result in found if isinstance(result, Explanation)] == [0, 1]
 
 
 def test_the_models_thread_computes_with_as_many_threads_as_this_one(
-    setup: Setup, explaining: Explaining, images: list[Loaded | Failed]
+    setup: Setup, explainer: BatchExplainer, images: list[Loaded | Failed]
 ) -> None:
     threads, settings = torch.get_num_threads(), []
     torch.set_num_threads(threads + 1)
     try:
         with watched(setup, lambda inputs: settings.append(torch.get_num_threads())):
-            list(explaining.stream_ahead(iter(images[:2]), never))
+            list(explainer.stream_ahead(iter(images[:2]), never))
     finally:
         torch.set_num_threads(threads)
     assert settings == [threads + 1]
@@ -181,20 +190,20 @@ def test_the_models_thread_computes_with_as_many_threads_as_this_one(
 
 def test_a_default_device_goes_along_to_the_models_thread() -> None:
     with torch.device("meta"):
-        take_over = settings_of_this_thread()
-    with ThreadPoolExecutor(1, initializer=take_over) as thread:
+        apply = settings_of_this_thread()
+    with ThreadPoolExecutor(1, initializer=apply) as thread:
         assert thread.submit(lambda: torch.empty(1).device).result() == torch.device("meta")
     assert torch.empty(1).device == torch.device("cpu")
 
 
 def test_an_error_that_ends_the_run_comes_out_here(
-    setup: Setup, explaining: Explaining, images: list[Loaded | Failed]
+    setup: Setup, explainer: BatchExplainer, images: list[Loaded | Failed]
 ) -> None:
     def lost(inputs: torch.Tensor) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     with watched(setup, lost), pytest.raises(CamError, match="the same command continues"):
-        list(explaining.stream_ahead(iter(images), never))
+        list(explainer.stream_ahead(iter(images), never))
 
 
 class MadeUpStream:
@@ -251,9 +260,9 @@ def test_a_batch_is_copied_beside_the_model_which_waits_for_it(done: list[str]) 
 
 
 def test_what_was_sent_ahead_is_what_is_explained(
-    explaining: Explaining, images: list[Loaded | Failed], monkeypatch: pytest.MonkeyPatch
+    explainer: BatchExplainer, images: list[Loaded | Failed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = list(explaining.stream(images))
+    plain = list(explainer.stream(images))
     sent = []
 
     class Ahead:
@@ -263,8 +272,8 @@ def test_what_was_sent_ahead_is_what_is_explained(
             sent.append(len(pixels))
             return lambda: torch.from_numpy(np.stack(pixels))
 
-    explaining._sender = Ahead()  # type: ignore[assignment]
-    ahead = list(explaining.stream_ahead(iter(images), never))
+    explainer._sender = Ahead()  # type: ignore[assignment]
+    ahead = list(explainer.stream_ahead(iter(images), never))
     assert sent == [2, 2, 2]
     for one, other in zip(plain, ahead, strict=True):
         if isinstance(one, Explanation):
@@ -282,19 +291,19 @@ def test_a_batch_arrives_on_a_real_device() -> None:
 
 
 def test_a_device_without_memory_for_the_next_batch_is_no_error_yet(
-    explaining: Explaining, images: list[Loaded | Failed]
+    explainer: BatchExplainer, images: list[Loaded | Failed]
 ) -> None:
     def full(pixels: list[np.ndarray]) -> Any:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    explaining._sender = full  # type: ignore[assignment]
-    assert sum(isinstance(result, Explanation) for result in explaining.stream_ahead(iter(images), never)) == 6
+    explainer._sender = full  # type: ignore[assignment]
+    assert sum(isinstance(result, Explanation) for result in explainer.stream_ahead(iter(images), never)) == 6
 
 
 def test_a_halved_batch_does_not_use_what_was_sent_for_a_whole_one(
-    explaining: Explaining, images: list[Loaded | Failed]
+    explainer: BatchExplainer, images: list[Loaded | Failed]
 ) -> None:
-    explaining.size = 1
-    explaining.setup = replace(explaining.setup, batch_size=2)
-    explaining._sender = lambda pixels: pytest.fail("sent")  # type: ignore[assignment]
-    assert sum(isinstance(result, Explanation) for result in explaining.stream_ahead(iter(images), never)) == 6
+    explainer.limit.size = 1
+    explainer.setup = replace(explainer.setup, batch_size=2)
+    explainer._sender = lambda pixels: pytest.fail("sent")  # type: ignore[assignment]
+    assert sum(isinstance(result, Explanation) for result in explainer.stream_ahead(iter(images), never)) == 6

@@ -19,9 +19,9 @@ from camcli.config.settings import COLORMAPS, RunConfig
 from camcli.errors import CamError, ImageError
 from camcli.images import Entry, View
 from camcli.pipeline import cuda_render
-from camcli.pipeline.batching import Explaining
-from camcli.pipeline.cuda_render import KINDS, Painter, Subject, normalised
-from camcli.pipeline.items import ClassMap, Explanation, Facts, Failed, Loaded
+from camcli.pipeline.batching import BatchExplainer
+from camcli.pipeline.cuda_render import KINDS, Painter, Subject, normalise_maps
+from camcli.pipeline.items import ClassMap, Explanation, Failed, ImageMetadata, Loaded
 from camcli.pipeline.stream import STAGES, Stream, run
 from camcli.render import Canvas, Drawing, Style, colours, encode, normalise
 
@@ -109,7 +109,7 @@ def test_normalising_is_that_of_the_cpu(rng: np.random.Generator) -> None:
     nearly[0, 0] = np.nextafter(np.float32(4), np.float32(5))
     raws += [nearly, np.abs(raws[2]) + 5]
     for limits in (None, (0.0, 1.0), (0.25, 1e3)):
-        batch = normalised(torch.from_numpy(np.stack(raws)), [limits] * len(raws)).numpy()
+        batch = normalise_maps(torch.from_numpy(np.stack(raws)), [limits] * len(raws)).numpy()
         for found, raw in zip(batch, raws, strict=True):
             assert np.array_equal(found, normalise(raw, limits))
 
@@ -124,8 +124,11 @@ def test_what_is_drawn_can_be_encoded(subjects: list[Subject]) -> None:
 
 
 def explanation(subjects: list[Subject], canvas: Canvas | None) -> Explanation:
-    entry, facts = Entry(0, "photos", "photos", "a.png", Path("photos/a.png")), Facts(1, "0" * 64, 1, 1, "PNG", 1)
-    loaded = Loaded(entry, facts, np.zeros((1, 1, 3), np.uint8), View(0, 0, 1, 1), canvas, None, None)
+    entry, metadata = (
+        Entry(0, "photos", "photos", "a.png", Path("photos/a.png")),
+        ImageMetadata(1, "0" * 64, 1, 1, "PNG", 1),
+    )
+    loaded = Loaded(entry, metadata, np.zeros((1, 1, 3), np.uint8), View(0, 0, 1, 1), canvas, None, None)
     maps = tuple(ClassMap("gradcam", "layer4", "predicted", None, subject.raw) for subject in subjects)
     return Explanation(loaded, np.zeros(1), np.zeros(1), maps)
 
@@ -246,9 +249,9 @@ def test_a_run_that_is_drawn_in_batches_is_like_any_other(tmp_path: Path, monkey
 
     def in_batches(self: Stream, loaded: Iterator[Loaded | Failed]) -> Iterator[Result]:
         paint = Painter(self.setup.device, KINDS, self.setup.style, (64, 64), self.setup.limits, self.clock)
-        return Explaining(self.setup, self.clock).stream_ahead(loaded, lambda: False, paint)
+        return BatchExplainer(self.setup, self.clock).stream_ahead(loaded, lambda: False, paint)
 
-    monkeypatch.setattr(Stream, "_explained", in_batches)
+    monkeypatch.setattr(Stream, "_explain", in_batches)
     together = explained("together")
     for one, other in zip(one_by_one["items"], together["items"], strict=True):
         files = list(one.pop("sizes"))

@@ -38,7 +38,7 @@ def test_a_large_original_gives_the_canvas_of_one_that_is_shrunk_at_once(size: t
     difference = np.abs(found.canvas.pixels.astype(int) - at_once.pixels.astype(int))
     assert difference.mean() < (3 if max(size) >= 2 * side else 1e-9)
     assert found.canvas.view == at_once.view
-    assert (found.facts.width, found.facts.height) == size
+    assert (found.metadata.width, found.metadata.height) == size
 
 
 def test_an_unlimited_canvas_is_the_original(tmp_path: Path) -> None:

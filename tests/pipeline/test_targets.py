@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camcli.errors import TargetError
-from camcli.pipeline.targets import NO_SLOT, Slot, choose_targets, highest, parse_target
+from camcli.pipeline.targets import NO_TARGET, TargetSpec, choose_targets, highest, parse_target
 
 
 class Names:
@@ -23,22 +23,22 @@ class Names:
 
 
 @pytest.mark.parametrize(
-    ("text", "slots"),
+    ("text", "specs"),
     [
-        ("predicted", [Slot("predicted")]),
-        ("3", [Slot("index", 3)]),
-        ("dog", [Slot("name", 1)]),
-        ("label", [Slot("label")]),
-        ("top:2", [Slot("top", 1), Slot("top", 2)]),
-        ("predicted,dog, 3", [Slot("predicted"), Slot("name", 1), Slot("index", 3)]),
-        ("hook, claw", [Slot("name", 2)]),  # an exact name wins over splitting at commas
-        ("3.0", [Slot("index", 3)]),  # as pandas writes a column with gaps
-        ("name:7", [Slot("name", 4)]),  # name: forces a name
-        ("predicted,predicted", [Slot("predicted")]),
+        ("predicted", [TargetSpec("predicted")]),
+        ("3", [TargetSpec("index", 3)]),
+        ("dog", [TargetSpec("name", 1)]),
+        ("label", [TargetSpec("label")]),
+        ("top:2", [TargetSpec("top", 1), TargetSpec("top", 2)]),
+        ("predicted,dog, 3", [TargetSpec("predicted"), TargetSpec("name", 1), TargetSpec("index", 3)]),
+        ("hook, claw", [TargetSpec("name", 2)]),  # an exact name wins over splitting at commas
+        ("3.0", [TargetSpec("index", 3)]),  # as pandas writes a column with gaps
+        ("name:7", [TargetSpec("name", 4)]),  # name: forces a name
+        ("predicted,predicted", [TargetSpec("predicted")]),
     ],
 )
-def test_parse(text: str, slots: list[Slot]) -> None:
-    assert list(parse_target(text, Names(), 5)) == slots
+def test_parse(text: str, specs: list[TargetSpec]) -> None:
+    assert list(parse_target(text, Names(), 5)) == specs
 
 
 @pytest.mark.parametrize(
@@ -64,12 +64,12 @@ def test_a_name_without_names_says_what_to_do() -> None:
 
 def test_each_image_of_a_batch_has_its_own_target() -> None:
     logits = np.array([[0, 3, 1, 2], [5, 1, 9, 2], [1, 1, 1, 1]], np.float32)
-    slots = parse_target("predicted,label,top:3", None, 4)
-    chosen = choose_targets(logits, slots, [3, None, 0], [None, None, Slot("index", 2)])
+    specs = parse_target("predicted,label,top:3", None, 4)
+    chosen = choose_targets(logits, specs, [3, None, 0], [None, None, TargetSpec("index", 2)])
     assert chosen.tolist() == [
         [1, 3, 1, 3, 2],
-        [2, NO_SLOT, 2, 0, 3],
-        [2, NO_SLOT, NO_SLOT, NO_SLOT, NO_SLOT],
+        [2, NO_TARGET, 2, 0, 3],
+        [2, NO_TARGET, NO_TARGET, NO_TARGET, NO_TARGET],
     ]
 
 
@@ -88,6 +88,6 @@ def test_the_highest_are_those_of_a_plain_stable_sort(logits: list[float], count
     assert highest(np.array(logits, np.float32), count).tolist() == plain[:count]
 
 
-def test_slot_keys_are_distinct_path_levels() -> None:
-    slots = parse_target("predicted,label,top:2,3,dog", Names(), 5)
-    assert [slot.key for slot in slots] == ["predicted", "label", "top1", "top2", "class-3", "class-1"]
+def test_keys_are_distinct_path_levels() -> None:
+    specs = parse_target("predicted,label,top:2,3,dog", Names(), 5)
+    assert [spec.key for spec in specs] == ["predicted", "label", "top1", "top2", "class-3", "class-1"]

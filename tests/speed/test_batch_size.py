@@ -19,7 +19,7 @@ class Device:
         self.tried.append(size)
         taken = self.fixed + size * self.each
         if taken > self.free:
-            raise torch.cuda.OutOfMemoryError
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return taken
 
 
@@ -42,7 +42,7 @@ def test_from_few_upwards() -> None:
 def test_memory_that_runs_out_on_the_way_halves() -> None:
     device = Device(1000, 20)
     assert fitting_batch(device.peak, 10**9) == 32  # others took what was free a moment ago
-    assert device.tried == [16, 32, 64]
+    assert device.tried == [16, 32, 64, 32]
 
 
 def test_not_even_one() -> None:

@@ -1,10 +1,11 @@
-"""The tables of the layers sweep for people, next to the JSON, with the ending ``.md``.
+"""The tables of the layers sweep for people, written into the documentation.
 
     python -m tests.sweeps.layers_summary tests/sweeps/layers_table.json
     python -m tests.sweeps.layers_summary --by-family tests/sweeps/layers_all.json
 
-Without ``--by-family`` a line for each model; with it a line for each (module, class), and every model that is not
-proven or was not examined by name.
+Without ``--by-family`` a line for each model, in ``docs/measured/layers_by_family.md``; with it a line for each
+(module, class), and every model that is not verified or was not examined by name, in
+``docs/measured/layers_of_all_models.md``.
 """
 
 from __future__ import annotations
@@ -17,34 +18,38 @@ from typing import Any
 
 Row = dict[str, Any]
 BARELY = 0.8
-STATUSES = ("proven", "refused", "wrong", "failed")
+STATUSES = {"proven": "verified", "refused": "refused", "wrong": "wrong", "failed": "failed"}
+"""What a row of the JSON says, and the word for it in the tables."""
+PAGES = Path(__file__).resolve().parents[2] / "docs" / "measured"
 
-CHECKS = """`proven`: the layout of the automatic layer is proven by the package, and the sweep's own check agrees: a
-Grad-CAM by plain autograd is finite, not constant and of the reported grid, and for patches inverted at 16 random
-places (8 for networks of more than 150 million parameters, and with `--all`) the centre of the movement follows the
-patch, in rows and in columns, and about equally far in both (`camcli`'s own reading of activations is not used)."""
+CHECKS = """`verified`: the layout of the automatic layer is verified by the package, and the sweep's own check agrees:
+a Grad-CAM by plain autograd is finite, not constant and of the reported grid, and for patches inverted at 16 random
+positions (8 for networks of more than 150 million parameters, and with `--all`) the centre of the activation change
+follows the patch, in rows and in columns, and about equally far in both (the verification of `camcli` itself is not
+used)."""
 
-NOTES = """- The thresholds of the proof were tuned on the smallest models of the families; the other models had no part
-  in that (`layers_all.md`).
-- The sweep's own pass mark, a correlation of 0.7, was lowered once, from 0.8, after `efficientvim_m1`, which mixes all
+NOTES = """- The thresholds of the verification were tuned on the smallest models of the families; the other models had
+  no part in that ([all models](layers_of_all_models.md)).
+- The sweep's own threshold, a correlation of 0.7, was lowered once, from 0.8, after `efficientvim_m1`, which mixes all
   positions in every block and ends in 4x4 cells. In return rows and columns must be followed equally far: without that
   a grid of 6x24 passes for 12x12 at 0.75, and close to it at 0.8 (`tests/layers/test_sweep_check.py`).
-- LeViT gets its first stage: with random weights the attention between its stages keeps no places (agreement 0.14 in
-  the 4x4 cells of the last stage; what agrees at 7x7 does not for other blocks). The choice is the last layer where
-  places can be shown, so a trained LeViT may get a later one.
-- `forwards`: processor time of choosing and proving over that of a forward pass of one image, each in one thread, in a
-  fresh process. The machine was busy with other programs, which makes both uneven."""
+- LeViT gets its first stage: with random weights the attention between its stages does not preserve positions
+  (agreement 0.14 in the 4x4 cells of the last stage; what agrees at 7x7 does not for other blocks). The choice is the
+  last layer that can be verified, so a trained LeViT may get a later one.
+- `forwards`: processor time of choosing and verifying over that of a forward pass of one image, each in one thread, in
+  a fresh process. The machine was busy with other programs, which makes both uneven."""
 
 
 def main() -> None:
-    """Write the table next to the JSON."""
+    """Write the page of a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--by-family", action="store_true")
     parser.add_argument("table", type=Path)
     options = parser.parse_args()
     table = json.loads(options.table.read_text(encoding="utf-8"))
     lines = by_family(table) if options.by_family else by_model(table)
-    options.table.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    page = PAGES / ("layers_of_all_models.md" if options.by_family else "layers_by_family.md")
+    page.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def by_model(table: Row) -> list[str]:
@@ -54,8 +59,8 @@ def by_model(table: Row) -> list[str]:
         "# Automatic layers: the smallest model of each family, random weights",
         "",
         f"{_versions(table)}. {len(rows)} families: {_counts(rows)}.",
-        "`python -m tests.sweeps.layers_sweep --families --max-params 700 --out tests/sweeps/layers_table.json` goes "
-        "on where it ended.",
+        "`python -m tests.sweeps.layers_sweep --families --max-params 700 --out tests/sweeps/layers_table.json` "
+        "continues where it ended.",
         "",
         CHECKS,
         "",
@@ -77,14 +82,14 @@ def _line(row: Row) -> str:
         row.get("prefix_tokens"),
         row.get("agreement"),
         " ".join(f"{value:.2f}" for value in followed if value is not None),
-        row["status"] + (f": {row['reason']}" if row.get("reason") else ""),
+        STATUSES[row["status"]] + (f": {row['reason']}" if row.get("reason") else ""),
         row.get("forwards"),
     ]
     return _cells(cells)
 
 
 def by_family(table: Row) -> list[str]:
-    """A line for each family, then what is not proven, then what was not examined."""
+    """A line for each family, then what is not verified, then what was not examined."""
     rows = {name: row for name, row in table["rows"].items() if row["status"] != "left out"}
     represented: dict[str, Row] = table.get("represented", {})
     families: dict[tuple[str, str, str], list[str]] = defaultdict(list)
@@ -95,14 +100,14 @@ def by_family(table: Row) -> list[str]:
         "# Automatic layers: every model of timm and torchvision's classification models, random weights",
         "",
         f"{_versions(table)}. {len(rows)} models examined: {_counts(list(rows.values()))}. {len(represented)} were "
-        "not, for time or memory; each is named at the end with the relative of its class that stands for it.",
-        "`python -m tests.sweeps.layers_sweep --all --minutes 90 --out tests/sweeps/layers_all.json` goes on where it "
-        "ended, models with the least work first.",
+        "not, for time or memory; each is named at the end with the model of its class that represents it.",
+        "`python -m tests.sweeps.layers_sweep --all --minutes 90 --out tests/sweeps/layers_all.json` continues where "
+        "it ended, models with the least work first.",
         "",
         CHECKS,
         *_unmeasured(rows),
         "",
-        "| family | class | models | " + " | ".join(STATUSES) + " | by a relative | layers, layouts |",
+        "| family | class | models | " + " | ".join(STATUSES.values()) + " | represented | layers, layouts |",
         "|---|---|---|" + "---|" * (len(STATUSES) + 2),
     ]
     for (library, family, kind), names in sorted(families.items()):
@@ -112,22 +117,21 @@ def by_family(table: Row) -> list[str]:
         numbers = [counts[status] or "" for status in STATUSES]
         others = sum(name in represented for name in names)
         lines.append(_cells([f"{library}: {family}", kind, len(names), *numbers, others or "", ", ".join(kinds)]))
-    lines += ["", "## Not proven", ""]
+    lines += ["", "## Not verified", ""]
     lines += [
         f"- {name}: {row['status']}: {row.get('reason')}"
         for name, row in sorted(rows.items())
         if row["status"] != "proven"
     ] or ["None."]
-    lines += ["", f"## Barely proven: agreement below {BARELY}", ""]
+    lines += ["", f"## Barely verified: agreement below {BARELY}", ""]
     lines += [
         f"- {name}: {row['path']} ({row['module']}), {row['layout']} {_grid(row)}, agreement {row['agreement']}"
         for name, row in sorted(rows.items())
         if row.get("agreement", 1) < BARELY
     ] or ["None."]
-    lines += ["", "## Not examined, and the examined relative of the same class", ""]
+    lines += ["", "## Not examined, and the examined model of the same class", ""]
     lines += [
-        f"- {name} ({row['reason']}): {row['by'] or 'no relative examined'}"
-        for name, row in sorted(represented.items())
+        f"- {name} ({row['reason']}): {row['by'] or 'none examined'}" for name, row in sorted(represented.items())
     ] or ["None."]
     return lines
 
@@ -150,7 +154,9 @@ def _versions(table: Row) -> str:
 
 
 def _counts(rows: list[Row]) -> str:
-    return ", ".join(f"{count} {status}" for status, count in Counter(row["status"] for row in rows).most_common())
+    return ", ".join(
+        f"{count} {STATUSES[status]}" for status, count in Counter(row["status"] for row in rows).most_common()
+    )
 
 
 def _grid(row: Row) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.conftest import TINY
 from tests.faults.forking import Forks
-from tests.faults.test_many_images import SIMULATED, manifest, memory_of, needs_proc
+from tests.faults.test_many_images import SIMULATED, Memory, manifest, needs_proc
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +29,10 @@ def test_memory_is_flat_over_many_images(count: int, simulated: bool, forks: For
     out, start = tmp_path / "out", time.monotonic()
     save = "none" if simulated else "overlay,raw"
     command = ("run", manifest(tmp_path, count), "--save", save, *TINY, "--output-dir", out)
-    running = forks.start(command, before=SIMULATED if simulated else "")
-    early, most = memory_of(running, out / "index.jsonl", 1200, 10_000 if simulated else 500)
-    assert running.wait() == 0, running.err
+    memory = Memory(tmp_path / "memory", 10_000 if simulated else 500)
+    code, running = forks.run(command, (SIMULATED if simulated else "") + memory.before)
+    assert code == 0, running.err
+    early, most = memory.early_and_most
     seconds = time.monotonic() - start
     print(f"{count} images: {early / 2**20:.0f} MiB after the first, at most {most / 2**20:.0f} MiB, {seconds:.0f} s")
     with (out / "index.jsonl").open("rb") as journal:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from camcli.checks.result import Result, Status, overall
 from camcli.checks.settings import Check
+from camcli.errors import printable
 
 COLOURS: dict[Status, str] = {
     "pass": "green",
@@ -80,8 +81,3 @@ def document(schema: str, results: Sequence[Result], exit_code: int, **more: Any
         **more,
         "checks": [result.as_json() for result in results],
     }
-
-
-def printable(name: str) -> str:
-    """A file name that any terminal can show on one line."""
-    return "".join(c if c.isprintable() else "?" for c in name)

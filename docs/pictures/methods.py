@@ -1,6 +1,7 @@
-"""Draw docs/methods.jpg: every method for convolutional networks on two photographs: ``python docs/methods.py``.
+"""Draw docs/pictures/methods.jpg: every method for convolutional networks on two photographs.
 
-Takes some minutes on two cores: `sscam`, `iscam` and `rise` look at a smaller number of masks than by default.
+``python docs/pictures/methods.py`` takes some minutes on two cores; `sscam`, `iscam` and `rise` use fewer masks than by
+default.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import camcli
 from camcli.errors import MethodError
 from camcli.methods import METHODS
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 PHOTOGRAPHS = ("tabby/chelsea.jpg", "tripod/cameraman.jpg")
 OPTIONS = ("scorecam.max_channels=128", "sscam.max_channels=32", "iscam.max_channels=32", "rise.masks=400")
 SIDE = 150
@@ -39,7 +40,7 @@ def main() -> None:
         left, top = place % COLUMNS * SIDE, place // COLUMNS * (2 * SIDE + 20)
         pen.text((left + 4, top + 3), method, fill="black", font_size=13)
         sheet.paste(picture, (left, top + 20))
-    sheet.save(ROOT / "docs" / "methods.jpg", quality=85)
+    sheet.save(Path(__file__).with_name("methods.jpg"), quality=85)
 
 
 def explained(method: str, run: Path) -> list[Image.Image]:
