@@ -1,4 +1,4 @@
-"""What a native map says in numbers: its status, where its mass lies, and a compact copy of it for the index.
+"""Statistics of a native map: its status, where its mass lies, and a compact copy of it for the index.
 
 Maps here are single, native and raw: (h, w) float32, signed where the method is signed.
 """
@@ -24,7 +24,7 @@ CONSTANT = 1e-6
 
 
 def map_status(raw: np.ndarray) -> MapStatus:
-    """``ok``, or why the map shows nothing: not finite, nowhere positive, or the same everywhere."""
+    """``ok``, or why the map is degenerate: not finite, nowhere positive, or the same everywhere."""
     low, high = float(raw.min()), float(raw.max())  # NaN where there is one
     if not (math.isfinite(low) and math.isfinite(high)):
         return "nonfinite"
@@ -60,17 +60,17 @@ def map_statistics(raw: np.ndarray, view: View, size: tuple[int, int], model_siz
     p = heat / heat.sum()
     rows, columns = np.arange(raw.shape[0]) + 0.5, np.arange(raw.shape[1]) + 0.5
     top, left = np.unravel_index(int(np.argmax(heat)), heat.shape)
-    place = _Placer(view, raw.shape, size)
+    projection = _Projection(view, raw.shape, size)
     return {
-        "peak": place.point(columns[left], rows[top]),
-        "centroid": place.point(float(p.sum(0) @ columns), float(p.sum(1) @ rows)),
+        "peak": projection.point(columns[left], rows[top]),
+        "centroid": projection.point(float(p.sum(0) @ columns), float(p.sum(1) @ rows)),
         "entropy": entropy(p),
         "border": border_share(p),
         "box": _box(heat.astype(np.float32), view, size, model_size),
     }
 
 
-class _Placer:
+class _Projection:
     """Grid coordinates to upright original pixels, clipped to the image."""
 
     def __init__(self, view: View, grid: tuple[int, ...], size: tuple[int, int]) -> None:
@@ -112,8 +112,8 @@ def _box(heat: np.ndarray, view: View, size: tuple[int, int], model_size: tuple[
     height, width = model_size
     full = cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
     x, y, w, h = _largest_component((full >= 0.5 * float(full.max())).astype(np.uint8))
-    place = _Placer(view, (height, width), size)
-    return [*place.point(x, y), *place.point(x + w, y + h)]
+    projection = _Projection(view, (height, width), size)
+    return [*projection.point(x, y), *projection.point(x + w, y + h)]
 
 
 def _largest_component(hot: np.ndarray) -> tuple[int, int, int, int]:
@@ -121,10 +121,10 @@ def _largest_component(hot: np.ndarray) -> tuple[int, int, int, int]:
     left, top, width, height = cv2.boundingRect(hot)
     part = hot[top : top + height, left : left + width]
     outlines, _ = cv2.findContours(part, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
-    if len(outlines) == 1:  # the usual case, known without labelling every pixel
+    if len(outlines) == 1:  # the usual case: no need to label every pixel
         return left, top, width, height
-    _, _, found, _ = cv2.connectedComponentsWithStats(part, connectivity=8)
-    x, y, width, height, _ = max(found[1:].tolist(), key=lambda each: each[cv2.CC_STAT_AREA])
+    _, _, statistics, _ = cv2.connectedComponentsWithStats(part, connectivity=8)
+    x, y, width, height, _ = max(statistics[1:].tolist(), key=lambda each: each[cv2.CC_STAT_AREA])
     return left + x, top + y, width, height
 
 
@@ -136,15 +136,15 @@ def native_copy(raw: np.ndarray) -> NativeMap | None:
     if not np.isfinite(raw).all():
         return None
     h, w = raw.shape
-    reduced = h * w > MAX_CELLS
-    if reduced:
+    is_reduced = h * w > MAX_CELLS
+    if is_reduced:
         shrink = (MAX_CELLS / (h * w)) ** 0.5
         h, w = max(1, int(h * shrink)), max(1, int(w * shrink))
         raw = cv2.resize(np.ascontiguousarray(raw, dtype=np.float32), (w, h), interpolation=cv2.INTER_AREA)
     scale = float(np.abs(raw).max()) or 1.0
     data = (raw.astype(np.float64) / scale).astype("<f2").tobytes()
     copy: NativeMap = {"grid": [h, w], "scale": scale, "data": base64.b64encode(data).decode("ascii")}
-    if reduced:
+    if is_reduced:
         copy["reduced"] = True
     return copy
 

@@ -17,7 +17,7 @@ from camcli.errors import OutputError
 from camcli.images import View
 from camcli.map_summary import map_status
 
-DIMMED = 0.6
+OUTSIDE_BRIGHTNESS = 0.6
 """Brightness of what the model did not see."""
 PANEL_SIDE = 512
 """Longest side of one picture of a panel."""
@@ -69,7 +69,7 @@ def make_canvas(rgb: np.ndarray, view: View, max_side: int, size: tuple[int, int
 
 
 def normalise(raw: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
-    """relu, then min-max to [0, 1], or by fixed limits; zeros for a map that shows nothing.
+    """relu, then min-max to [0, 1], or by fixed limits; zeros for a degenerate map.
 
     Args:
         raw: (h, w) float32, raw.
@@ -128,17 +128,17 @@ def _patch(heat: np.ndarray, model_size: tuple[int, int], canvas: Canvas) -> tup
 def colour(placed: np.ndarray, colormap: str) -> np.ndarray:
     """A map in [0, 1] through an OpenCV colour map: (height, width, 3) uint8 BGR."""
     gray = to_gray(placed)
-    looked_up = cv2.LUT(gray, _table(colormap)).view(np.uint8).reshape(*gray.shape, 4)
+    looked_up = cv2.LUT(gray, _colour_table(colormap)).view(np.uint8).reshape(*gray.shape, 4)
     coloured: np.ndarray = cv2.cvtColor(looked_up, cv2.COLOR_BGRA2BGR)
     return coloured
 
 
 @lru_cache
-def _table(colormap: str) -> np.ndarray:
+def _colour_table(colormap: str) -> np.ndarray:
     """The 256 colours as (1, 256) int32, four bytes each.
 
-    OpenCV's ``applyColorMap`` works its table out anew in every call, which takes longer than colouring a picture, and
-    looks up each channel by itself.
+    OpenCV's ``applyColorMap`` computes its table in every call, which takes longer than colouring a picture, and
+    looks up each channel separately.
     """
     table = colours(colormap).reshape(1, 256, 3)
     packed: np.ndarray = cv2.cvtColor(table, cv2.COLOR_BGR2BGRA).view(np.int32).reshape(1, 256)
@@ -151,14 +151,14 @@ def colours(colormap: str) -> np.ndarray:
     return cv2.applyColorMap(np.arange(256, dtype=np.uint8).reshape(1, 256), code).reshape(256, 3)
 
 
-def blended(coloured: np.ndarray, pixels: np.ndarray, alpha: float) -> np.ndarray:
+def blend(coloured: np.ndarray, pixels: np.ndarray, alpha: float) -> np.ndarray:
     """Colours over pixels, ``alpha`` of them; both uint8."""
     return cv2.addWeighted(coloured, alpha, pixels, 1 - alpha, 0)
 
 
-def dimmed(pixels: np.ndarray) -> np.ndarray:
+def dim(pixels: np.ndarray) -> np.ndarray:
     """What the model did not see; uint8."""
-    return cv2.convertScaleAbs(pixels, alpha=DIMMED)
+    return cv2.convertScaleAbs(pixels, alpha=OUTSIDE_BRIGHTNESS)
 
 
 def to_gray(placed: np.ndarray) -> np.ndarray:
@@ -168,7 +168,7 @@ def to_gray(placed: np.ndarray) -> np.ndarray:
 
 
 class Drawing:
-    """The pictures of one map; what several of them share is made once.
+    """The pictures of one map; what several of them share is computed once.
 
     Args:
         raw: (h, w) float32 native raw map.
@@ -202,9 +202,9 @@ class Drawing:
     @cached_property
     def overlay(self) -> np.ndarray:
         pixels, alpha = self.canvas.pixels, self.style.alpha
-        picture = dimmed(pixels)
+        picture = dim(pixels)
         if self.patch.size:
-            picture[self.inside] = blended(self._coloured, pixels[self.inside], alpha)
+            picture[self.inside] = blend(self._coloured, pixels[self.inside], alpha)
         return picture
 
     @cached_property
@@ -212,7 +212,7 @@ class Drawing:
         blocks = cv2.resize(self.heat, self.model_size[::-1], interpolation=cv2.INTER_NEAREST)
         native, _ = _patch(blocks, self.model_size, self.canvas)
         tiles = (self.canvas.pixels, self._whole(self._colour(native)), self.heatmap, self.overlay)
-        return np.hstack([_tile(picture) for picture in tiles])
+        return np.hstack([_shrink_to_tile(picture) for picture in tiles])
 
     @cached_property
     def _coloured(self) -> np.ndarray:
@@ -228,7 +228,7 @@ class Drawing:
         return whole
 
 
-def _tile(picture: np.ndarray) -> np.ndarray:
+def _shrink_to_tile(picture: np.ndarray) -> np.ndarray:
     height, width = picture.shape[:2]
     shrink = PANEL_SIDE / max(height, width)
     if shrink >= 1:
@@ -257,10 +257,10 @@ def encode(kind: str, picture: np.ndarray, style: Style) -> bytes:
     name = extension(kind, style)
     quality = {"jpg": [cv2.IMWRITE_JPEG_QUALITY, style.quality], "webp": [cv2.IMWRITE_WEBP_QUALITY, style.quality]}
     try:
-        done, data = cv2.imencode(f".{name}", picture, quality.get(name, []))
+        encoded, data = cv2.imencode(f".{name}", picture, quality.get(name, []))
     except cv2.error:  # some builds raise where others return failure
-        done = False
-    if not done or not len(data):
+        encoded = False
+    if not encoded or not len(data):
         height, width = picture.shape[:2]
         raise OutputError(
             f"the {name} encoder failed on a {width}×{height} picture. Try another --image-format, or --max-side."

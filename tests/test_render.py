@@ -12,7 +12,18 @@ from PIL import Image
 
 from camcli.config.settings import COLORMAPS
 from camcli.images import View
-from camcli.render import DIMMED, Canvas, Drawing, Style, colour, encode, extension, make_canvas, normalise, place
+from camcli.render import (
+    OUTSIDE_BRIGHTNESS,
+    Canvas,
+    Drawing,
+    Style,
+    colour,
+    encode,
+    extension,
+    make_canvas,
+    normalise,
+    place,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -58,7 +69,7 @@ def test_overlay_blends_inside_and_dims_outside() -> None:
     seen, unseen = drawing.overlay[20:50, 10:70], drawing.overlay[:20]
     blend = 0.25 * drawing.heatmap[20:50, 10:70].astype(float) + 0.75 * canvas.pixels[20:50, 10:70]
     assert np.abs(seen - blend).max() <= 1
-    assert np.abs(unseen - DIMMED * canvas.pixels[:20]).max() <= 1
+    assert np.abs(unseen - OUTSIDE_BRIGHTNESS * canvas.pixels[:20]).max() <= 1
     assert not drawing.heatmap[:20].any()
 
 

@@ -1,8 +1,8 @@
-"""Attention checks: is what a model looks at what it should look at? Reads finished runs.
+"""Checks of what a model looks at, on the saliency maps of finished runs.
 
-    index.json ─► Recorded ─► one Context a check ─► values of images ─► Judge ─► Result
+    index.json ─► RecordedRun ─► one Context a check ─► values of images ─► Judge ─► Result
                                     │
-                                  Lab: model and images, opened only for checks that intervene
+                       ReopenedModel: model and images, opened only for checks that intervene
 
 As a library, in a test of your own model::
 
@@ -18,10 +18,10 @@ from collections.abc import Sequence
 from camcli.checks.baseline import Baseline, baseline_of, read_baseline, write_baseline
 from camcli.checks.context import Context
 from camcli.checks.manifest_regions import ManifestRegions
-from camcli.checks.recorded import MapKey, Recorded, is_run_folder, read_run
+from camcli.checks.recorded import MethodLayer, RecordedRun, is_run_folder, read_run
 from camcli.checks.registry import CHECKS
-from camcli.checks.reopened import Lab
-from camcli.checks.result import Condition, Result, Status, Worst, overall
+from camcli.checks.reopened import ReopenedModel
+from camcli.checks.result import Condition, Result, Status, WorstImage, overall
 from camcli.checks.suite import Suite, load_suite
 from camcli.errors import ConfigError, did_you_mean
 
@@ -29,11 +29,11 @@ __all__ = [
     "CHECKS",
     "Baseline",
     "Condition",
-    "Recorded",
+    "RecordedRun",
     "Result",
     "Status",
     "Suite",
-    "Worst",
+    "WorstImage",
     "baseline_of",
     "check_run",
     "choose_maps",
@@ -67,7 +67,7 @@ def check_run(
 
 
 def run_checks(
-    run: Recorded, suite: Suite, baseline: Baseline | None = None, device: str | None = None
+    run: RecordedRun, suite: Suite, baseline: Baseline | None = None, device: str | None = None
 ) -> list[Result]:
     """Run the checks of a suite, in the order of the table.
 
@@ -79,17 +79,17 @@ def run_checks(
     """
     key = choose_maps(run, suite)
     results = []
-    with Lab(run, key, device) as lab:
+    with ReopenedModel(run, key, device) as reopened:
         for check in suite.checks:
             settings = suite.settings[check.key]
             regions = ManifestRegions(run, suite.common["manifest"])
-            context = Context(run, key, settings, suite.common, regions, lab, baseline)
+            context = Context(run, key, settings, suite.common, regions, reopened, baseline)
             result = check.run(context)
             results.append(result.as_warning() if settings["warn"] else result)
     return results
 
 
-def choose_maps(run: Recorded, suite: Suite) -> MapKey:
+def choose_maps(run: RecordedRun, suite: Suite) -> MethodLayer:
     """Method and layer of the maps that are checked.
 
     Raises:

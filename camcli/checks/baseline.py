@@ -1,4 +1,4 @@
-"""A baseline: what a good run saw, in one small text file that can be committed.
+"""A baseline: the maps of a good run, in one small text file that can be committed.
 
 ``camcli.baseline/1`` is JSON lines: a header (what must be the same for a comparison to mean anything), then one line
 an image: its name, the first 128 bits of its content's SHA-256, its top prediction, and its map as base64 of float16.
@@ -17,7 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from camcli.checks.recorded import Heat, MapKey, Recorded, Seen
+from camcli.checks.recorded import ImageRecord, MethodLayer, RecordedRun, SaliencyMap
 from camcli.errors import ConfigError
 from camcli.output import strict_json, write_atomically
 
@@ -27,7 +27,7 @@ _HASH = 32  # hexadecimal digits: 128 bits
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class BaselineImage:
     """One image of a baseline.
 
     Attributes:
@@ -44,7 +44,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a good run saw.
+    """The maps of a good run.
 
     Attributes:
         name: of the file or run, for messages.
@@ -54,13 +54,13 @@ class Baseline:
 
     name: str
     header: Mapping[str, Any]
-    images: Mapping[str, Known]
+    images: Mapping[str, BaselineImage]
 
-    def find(self, seen: Seen) -> Known | None:
+    def find(self, record: ImageRecord) -> BaselineImage | None:
         """The same image, whatever its name."""
-        return self.images.get(seen.sha256[:_HASH])
+        return self.images.get(record.sha256[:_HASH])
 
-    def differences(self, run: Recorded, key: MapKey) -> list[str]:
+    def differences(self, run: RecordedRun, key: MethodLayer) -> list[str]:
         """What makes a comparison with this run meaningless; empty where there is nothing."""
         now = _header(run, key)
         lines = [
@@ -68,7 +68,7 @@ class Baseline:
             for name in _SAME
             if name in self.header and self.header[name] != now[name]
         ]
-        here = {seen.sha256[:_HASH] for seen in run.images}
+        here = {record.sha256[:_HASH] for record in run.images}
         if new := len(here - set(self.images)):
             lines.append(f"{new} of the run's {len(here)} images are not in the baseline")
         if gone := len(set(self.images) - here):
@@ -79,13 +79,13 @@ class Baseline:
     def size(self) -> int:
         return len(self.images)
 
-    def matching(self, run: Recorded) -> Baseline:
+    def matching(self, run: RecordedRun) -> Baseline:
         """The same, where an image of the run whose content is not here stands for the one of its name."""
-        by_name = {known.image: known for known in self.images.values()}
+        by_name = {base.image: base for base in self.images.values()}
         renamed = {
-            seen.sha256[:_HASH]: by_name[seen.image]
-            for seen in run.images
-            if self.find(seen) is None and seen.image in by_name
+            record.sha256[:_HASH]: by_name[record.image]
+            for record in run.images
+            if self.find(record) is None and record.image in by_name
         }
         return replace(self, images={**self.images, **renamed})
 
@@ -94,7 +94,7 @@ _SAME = ("input_size", "mean", "std", "resize", "method", "target", "options", "
 """Fields of the header that must be equal; the weights may change, that is what ``drift`` is for."""
 
 
-def _header(run: Recorded, key: MapKey) -> dict[str, Any]:
+def _header(run: RecordedRun, key: MethodLayer) -> dict[str, Any]:
     config, model = run.header["config"], run.header["model"]
     return {
         "schema": SCHEMA,
@@ -122,19 +122,19 @@ def _first_target(asked: str | None) -> str:
     return "predicted" if first.startswith("top:") else first
 
 
-def baseline_of(run: Recorded, key: MapKey) -> Baseline:
+def baseline_of(run: RecordedRun, key: MethodLayer) -> Baseline:
     """A run as a baseline, as ``cam diff`` compares two runs."""
-    return Baseline(str(run.path), _header(run, key), dict(_known(run, key)))
+    return Baseline(str(run.path), _header(run, key), dict(_baseline_images(run, key)))
 
 
-def _known(run: Recorded, key: MapKey) -> Iterator[tuple[str, Known]]:
-    for seen in run.images:
-        heat = seen.heats.get(key)
+def _baseline_images(run: RecordedRun, key: MethodLayer) -> Iterator[tuple[str, BaselineImage]]:
+    for record in run.images:
+        heat = record.maps.get(key)
         raw = heat.raw if heat is not None and heat.status == "ok" and heat.native is not None else None
-        yield seen.sha256[:_HASH], Known(seen.image, seen.predicted, seen.predicted_name, raw)
+        yield record.sha256[:_HASH], BaselineImage(record.image, record.predicted, record.predicted_name, raw)
 
 
-def write_baseline(path: str, run: Recorded, key: MapKey) -> int:
+def write_baseline(path: str, run: RecordedRun, key: MethodLayer) -> int:
     """Write the baseline of a run; returns the bytes written.
 
     Raises:
@@ -143,21 +143,21 @@ def write_baseline(path: str, run: Recorded, key: MapKey) -> int:
     return write_atomically(Path(path), (line + b"\n" for line in _lines(run, key)))
 
 
-def _lines(run: Recorded, key: MapKey) -> Iterator[bytes]:
+def _lines(run: RecordedRun, key: MethodLayer) -> Iterator[bytes]:
     yield strict_json(_header(run, key))
-    for seen in run.images:
-        heat = seen.heats.get(key)
-        row: dict[str, Any] = {"image": seen.image, "sha256": seen.sha256[:_HASH], "predicted": seen.predicted}
-        if seen.predicted_name is not None:
-            row["name"] = seen.predicted_name
+    for record in run.images:
+        heat = record.maps.get(key)
+        row: dict[str, Any] = {"image": record.image, "sha256": record.sha256[:_HASH], "predicted": record.predicted}
+        if record.predicted_name is not None:
+            row["name"] = record.predicted_name
         if heat is not None and heat.status == "ok" and heat.native is not None:
-            native = reduced(heat.native.astype(np.float32))
+            native = reduce_map(heat.native.astype(np.float32))
             row["grid"] = list(native.shape)
             row["map"] = base64.b64encode(native.astype("<f2").tobytes()).decode("ascii")
         yield strict_json(row)
 
 
-def reduced(raw: np.ndarray, most: int = MOST_CELLS) -> np.ndarray:
+def reduce_map(raw: np.ndarray, most: int = MOST_CELLS) -> np.ndarray:
     """The map, area-averaged to at most so many cells with its proportions kept."""
     h, w = raw.shape
     if h * w <= most:
@@ -173,7 +173,7 @@ def read_baseline(path: str) -> Baseline:
     Raises:
         ConfigError: it is not there, or not a baseline.
     """
-    images: dict[str, Known] = {}
+    images: dict[str, BaselineImage] = {}
     try:
         with Path(path).open(encoding="utf-8") as lines:
             header = json.loads(next(lines, "null"))
@@ -181,7 +181,7 @@ def read_baseline(path: str) -> Baseline:
                 raise ConfigError(f"--baseline {path}: not a baseline of cam. Write one with --write-baseline {path}.")
             for line in lines:
                 row = json.loads(line)
-                images[row["sha256"]] = Known(row["image"], row["predicted"], row.get("name"), _map(row))
+                images[row["sha256"]] = BaselineImage(row["image"], row["predicted"], row.get("name"), _map(row))
     except FileNotFoundError as error:
         raise ConfigError(
             f"--baseline {path}: the file is not there. Write it from a good run with --write-baseline {path}."
@@ -197,14 +197,14 @@ def _map(row: Mapping[str, Any]) -> np.ndarray | None:
     return np.frombuffer(base64.b64decode(row["map"]), "<f2").astype(np.float32).reshape(row["grid"])
 
 
-def on_one_grid(heat: Heat, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A run's map and the known one on the same grid: the known one's, as the coarser of a baseline."""
+def match_grids(heat: SaliencyMap, base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A run's map and that of a baseline on one grid: the baseline's, which is usually the coarser."""
     raw = heat.raw
-    if raw.shape == known.shape:
-        return raw, known
-    smaller = raw.size > known.size
-    resized = cv2.resize(raw, known.shape[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
-    return np.asarray(resized), known
+    if raw.shape == base.shape:
+        return raw, base
+    smaller = raw.size > base.size
+    resized = cv2.resize(raw, base.shape[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    return np.asarray(resized), base
 
 
 def _short(value: Any) -> str:

@@ -24,11 +24,11 @@ def write_calibrated(path: str, results: Sequence[Result], suite: Suite, run: st
     Raises:
         OutputError: the file cannot be written.
     """
-    text = calibrated(results, suite, run)
+    text = calibrate_suite(results, suite, run)
     write_atomically(Path(path), [text.encode("utf-8")])
 
 
-def calibrated(results: Sequence[Result], suite: Suite, run: str) -> str:
+def calibrate_suite(results: Sequence[Result], suite: Suite, run: str) -> str:
     """The TOML of a suite with thresholds fitted to the results of a good run."""
     lines = [
         f"# Thresholds proposed by `cam check {run} --calibrate` from a run that is known to be good.",

@@ -1,4 +1,4 @@
-"""What a check is given: the run, its own settings, and what it may open when it needs more."""
+"""The input of a check: the run, its own settings, and the model and images for checks that need them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 
 from camcli.checks.judge import Judge
 from camcli.checks.manifest_regions import ManifestRegions
-from camcli.checks.recorded import Heat, MapKey, Recorded, Seen
+from camcli.checks.recorded import ImageRecord, MethodLayer, RecordedRun, SaliencyMap
 from camcli.stats import Bootstrap
 
 if TYPE_CHECKING:
     from camcli.checks.baseline import Baseline
-    from camcli.checks.reopened import Lab, Picture
+    from camcli.checks.reopened import Picture, ReopenedModel
 
 
 @dataclass(frozen=True)
-class Reopened:
+class ReopenedImages:
     """Images of the run, read again, with what it takes to make their maps again.
 
     Attributes:
@@ -33,8 +33,8 @@ class Reopened:
     seeds: list[int]
 
     @property
-    def images(self) -> list[Seen]:
-        return [picture.seen for picture in self.pictures]
+    def images(self) -> list[ImageRecord]:
+        return [picture.record for picture in self.pictures]
 
     @property
     def pixels(self) -> list[np.ndarray]:
@@ -43,7 +43,7 @@ class Reopened:
 
 @dataclass(frozen=True)
 class Context:
-    """One check's view of a run.
+    """The input of a check.
 
     Attributes:
         run: what was recorded.
@@ -51,16 +51,16 @@ class Context:
         settings: of this check, complete.
         suite: the settings of all checks.
         regions: masks and boxes.
-        lab: opens the model and the images; raises :class:`.UnavailableError` where they are not there.
+        reopened: opens the model and the images; raises :class:`.UnavailableError` where they are not there.
         baseline: to compare with, where one was given.
     """
 
-    run: Recorded
-    key: MapKey
+    run: RecordedRun
+    key: MethodLayer
     settings: Mapping[str, Any]
     suite: Mapping[str, Any]
     regions: ManifestRegions
-    lab: Lab
+    reopened: ReopenedModel
     baseline: Baseline | None = None
 
     @property
@@ -78,35 +78,37 @@ class Context:
         return Bootstrap(confidence, int(self.suite["resamples"]), self.seed)
 
     def judge(self, tests: int = 1, min_images: int | None = None) -> Judge:
-        """Decides by this check's thresholds."""
+        """Judges by this check's thresholds."""
         return Judge(self.settings, self.min_images if min_images is None else min_images, self.bootstrap(tests))
 
-    def shown(self, key: MapKey | None = None) -> list[tuple[Seen, Heat]]:
-        """The images with a map that shows something; degenerate ones are the business of ``valid``."""
+    def meaningful_maps(self, key: MethodLayer | None = None) -> list[tuple[ImageRecord, SaliencyMap]]:
+        """The images with a map that is not degenerate; degenerate ones are what ``valid`` counts."""
         wanted = self.key if key is None else key
-        pairs = ((seen, seen.heats.get(wanted)) for seen in self.run.images)
+        pairs = ((record, record.maps.get(wanted)) for record in self.run.images)
         return [
-            (seen, heat) for seen, heat in pairs if heat is not None and heat.status == "ok" and heat.native is not None
+            (record, heat)
+            for record, heat in pairs
+            if heat is not None and heat.status == "ok" and heat.native is not None
         ]
 
-    def sample(self, images: Sequence[tuple[Seen, Heat]]) -> list[tuple[Seen, Heat]]:
+    def sample(self, images: Sequence[tuple[ImageRecord, SaliencyMap]]) -> list[tuple[ImageRecord, SaliencyMap]]:
         """As many of them as the setting ``images`` says, chosen at random but always the same, in input order."""
         count = min(len(images), int(self.settings["images"]))
         chosen = np.random.default_rng(self.seed).permutation(len(images))[:count]
         return [images[i] for i in sorted(chosen.tolist())]
 
-    def reopened(self) -> Reopened:
-        """A sample of the images with a map that shows something.
+    def open_images(self) -> ReopenedImages:
+        """A sample of the images with a meaningful map, opened again.
 
         Raises:
             UnavailableError: the model or the images of the run cannot be opened.
         """
-        pictures = self.lab.pictures([seen for seen, _ in self.sample(self.shown())])
-        images = [picture.seen for picture in pictures]
-        targets = [seen.heats[self.key].target or 0 for seen in images]
-        return Reopened(pictures, targets, self.lab.seeds(images))
+        pictures = self.reopened.pictures([record for record, _ in self.sample(self.meaningful_maps())])
+        images = [picture.record for picture in pictures]
+        targets = [record.maps[self.key].target or 0 for record in images]
+        return ReopenedImages(pictures, targets, self.reopened.seeds(images))
 
 
-def names(images: Iterable[Seen]) -> list[tuple[str, str]]:
+def image_names(images: Iterable[ImageRecord]) -> list[tuple[str, str]]:
     """(image, source) of each."""
-    return [(seen.image, seen.source) for seen in images]
+    return [(record.image, record.source) for record in images]

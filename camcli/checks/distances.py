@@ -38,8 +38,8 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float | None:
 def top_overlap(a: np.ndarray, b: np.ndarray) -> float:
     """Intersection over union of the ⌈20 %⌉ hottest cells of two maps, in [0, 1]."""
     count = int(np.ceil(TOP * a.size))
-    # The last cell that still counts may tie with others. Preferring the other map's cells among them would flatter,
-    # so both take the first ones.
+    # The last cell that still counts may tie with others. To prefer the other map's cells among them would bias the
+    # overlap upwards, so both take the first ones.
     top = [set(np.argsort(-m.ravel(), kind="stable")[:count].tolist()) for m in (a, b)]
     return len(top[0] & top[1]) / len(top[0] | top[1])
 

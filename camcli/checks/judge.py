@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from camcli.checks.result import Condition, Result, Status, Worst
+from camcli.checks.result import Condition, Result, Status, WorstImage
 from camcli.stats import Bootstrap, Interval
 
 LIMIT = re.compile(r"(?:(?P<metric>[a-z]+)_)?(?P<statistic>median|mean|p\d\d)_(?P<side>min|max)")
@@ -44,7 +44,7 @@ class Judge:
             metrics: (n,) values of images by the name of the metric; "" where there is only one.
             group: what the values are of, in front of the condition's name.
         """
-        found = []
+        conditions = []
         for key, limit in self.limits.items():
             match = LIMIT.fullmatch(key)
             if match is None or limit is None or (match["metric"] or "") not in metrics:
@@ -58,19 +58,19 @@ class Judge:
             name = (
                 name if match["statistic"] in _WORDS else f"{name} {int(match['statistic'][1:])}th percentile".strip()
             )
-            found.append(self.condition(name, value, side, limit, interval, len(values)))
-        return ranked(found)
+            conditions.append(self.condition(name, value, side, limit, interval, len(values)))
+        return rank_conditions(conditions)
 
     def condition(
         self, name: str, value: float, side: Literal["min", "max"], limit: float, interval: Interval, n: int
     ) -> Condition:
         """One statistic against one threshold."""
-        worst, best = (interval[1], interval[0]) if side == "max" else (interval[0], interval[1])
+        bad_end, good_end = (interval[1], interval[0]) if side == "max" else (interval[0], interval[1])
         status: Status = "inconclusive"
         if n >= self.min_images:
-            if not _beyond(worst, side, limit):
+            if not _beyond(bad_end, side, limit):
                 status = "pass"
-            elif _beyond(best, side, limit):
+            elif _beyond(good_end, side, limit):
                 status = "fail"
         return Condition(name, value, side, float(limit), interval, n, status)
 
@@ -88,8 +88,8 @@ def _beyond(value: float, side: str, limit: float) -> bool:
     return value > limit if side == "max" else value < limit
 
 
-def ranked(conditions: Sequence[Condition]) -> list[Condition]:
-    """Those that decide first: failed, then inconclusive, then passed; of equals the one that is nearest to trouble."""
+def rank_conditions(conditions: Sequence[Condition]) -> list[Condition]:
+    """Those that decide first: failed, then inconclusive, then passed; of equals the one nearest to its threshold."""
     return sorted(conditions, key=lambda one: (_ORDER.index(one.status), one.room))
 
 
@@ -112,8 +112,8 @@ class Words:
 
 
 def conclude(
-    check: str, conditions: Sequence[Condition], words: Words, *, n: int, min_images: int, worst: Sequence[Worst] = (),
-    details: dict[str, Any] | None = None,
+    check: str, conditions: Sequence[Condition], words: Words, *, n: int, min_images: int,
+    worst: Sequence[WorstImage] = (), details: dict[str, Any] | None = None,
 ) -> Result:  # fmt: skip
     """The outcome of a check in plain words.
 
@@ -126,38 +126,37 @@ def conclude(
         worst: images that speak most against the model.
         details: for programs.
     """
-    status, found = status_of(conditions), ranked(conditions)
-    if not found:
+    status, conditions = status_of(conditions), rank_conditions(conditions)
+    if not conditions:
         why = "no image could be measured"
     elif n < min_images:
-        why = f"only {_images(n)} where {min_images} are needed to tell; so far {words.measure}: {found[0].words}"
+        why = f"only {_images(n)} where {min_images} are needed to tell; so far {words.measure}: {conditions[0].words}"
     elif status == "fail":
-        failed = [one for one in found if one.status == "fail"]
+        failed = [one for one in conditions if one.status == "fail"]
         more = f" (and {len(failed) - 3} more)" if len(failed) > 3 else ""
         why = f"{words.measure}: {'; '.join(one.words for one in failed[:3])}{more}. {words.trouble}"
     elif status == "inconclusive":
-        few = found[0].n < min_images
-        reason = (
-            f"only {_images(found[0].n)}" if few else "the interval reaches over the threshold; more images would tell"
-        )
-        why = f"{words.measure}: {found[0].words}; {reason}"
+        reason = "the interval reaches over the threshold; more images would tell"
+        if conditions[0].n < min_images:
+            reason = f"only {_images(conditions[0].n)}"
+        why = f"{words.measure}: {conditions[0].words}; {reason}"
     else:
-        why = f"{words.measure}: {found[0].words.replace(', should be', ',')}"
-    return Result(check, status, why, tuple(found), n, tuple(worst), details or {})
+        why = f"{words.measure}: {conditions[0].words.replace(', should be', ',')}"
+    return Result(check, status, why, tuple(conditions), n, tuple(worst), details or {})
 
 
 def _images(n: int) -> str:
     return "1 image" if n == 1 else f"{n} images"
 
 
-def worst_first(
+def rank_images(
     named: Sequence[tuple[str, str]],
     values: Sequence[float] | np.ndarray,
     *,
     high_is_bad: bool,
     words: str,
     count: int = 6,
-) -> tuple[Worst, ...]:
+) -> tuple[WorstImage, ...]:
     """The images with the most extreme values.
 
     Args:
@@ -168,8 +167,5 @@ def worst_first(
         count: how many.
     """
     order = np.argsort(-np.asarray(values) if high_is_bad else np.asarray(values), kind="stable")[:count]
-    return tuple(Worst(*named[i], float(values[i]), words.format(_short(float(values[i])))) for i in map(int, order))
-
-
-def _short(value: float) -> str:
-    return f"{value:.2f}"
+    chosen = [(*named[i], float(values[i])) for i in map(int, order)]
+    return tuple(WorstImage(image, source, value, words.format(f"{value:.2f}")) for image, source, value in chosen)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from camcli.checks.recorded import Recorded, Seen
+from camcli.checks.recorded import ImageRecord, RecordedRun
 from camcli.checks.run_paths import as_typed, located
 from camcli.errors import CamError
 from camcli.images import Sources
@@ -26,24 +26,24 @@ class ManifestRegions:
         manifest: another manifest to take them from, matched by the name of the image.
     """
 
-    run: Recorded
+    run: RecordedRun
     manifest: str | None = None
 
-    def foreground(self, seen: Seen) -> Region | None:
+    def foreground(self, record: ImageRecord) -> Region | None:
         """The object of an image: its mask, else its box."""
-        return self._by_name.get(self._key(seen), (None, None))[0]
+        return self._by_name.get(self._key(record), (None, None))[0]
 
-    def forbidden(self, seen: Seen) -> Region | None:
+    def forbidden(self, record: ImageRecord) -> Region | None:
         """What the model must not look at in an image: the manifest's ``avoid``."""
-        return self._by_name.get(self._key(seen), (None, None))[1]
+        return self._by_name.get(self._key(record), (None, None))[1]
 
-    def cells(self, region: Region, seen: Seen, grid: tuple[int, int]) -> np.ndarray:
+    def cells(self, region: Region, record: ImageRecord, grid: tuple[int, int]) -> np.ndarray:
         """Share of each cell of a map of the image that lies in the region.
 
         Raises:
             SourceError: a mask that cannot be read, or that has another shape than the image.
         """
-        return cells_of_region(region, seen.size[::-1], seen.view, grid)
+        return cells_of_region(region, record.size[::-1], record.view, grid)
 
     @property
     def problem(self) -> str | None:
@@ -54,8 +54,8 @@ class ManifestRegions:
             return str(error)
         return None
 
-    def _key(self, seen: Seen) -> tuple[str, str]:
-        image, source = seen.name
+    def _key(self, record: ImageRecord) -> tuple[str, str]:
+        image, source = record.name
         return (image, "") if self.manifest else (image, source)
 
     @cached_property

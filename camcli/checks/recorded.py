@@ -1,4 +1,4 @@
-"""A finished run as the checks see it: the index read item by item, native maps kept as float16."""
+"""A finished run as the checks read it: the index read item by item, native maps kept as float16."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from camcli.schemas.index import Header, ImageRow, MapRow
 
 _ITEMS = '"items": ['
 
-MapKey = tuple[str, str]
+MethodLayer = tuple[str, str]
 """Method and layer of a map; several fused layers are joined by ``+``, no layer is the empty string."""
 
 
 @dataclass(frozen=True, slots=True)
-class Heat:
+class SaliencyMap:
     """One map of an image.
 
     Attributes:
@@ -48,7 +48,7 @@ class Heat:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ImageRecord:
     """One explained image.
 
     Attributes:
@@ -73,7 +73,7 @@ class Seen:
     probability: float | None
     view: View
     size: tuple[int, int]
-    heats: Mapping[MapKey, Heat]
+    maps: Mapping[MethodLayer, SaliencyMap]
 
     @property
     def prediction(self) -> str:
@@ -82,7 +82,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedRun:
     """A run folder.
 
     Attributes:
@@ -96,15 +96,15 @@ class Recorded:
 
     path: Path
     header: Header
-    images: list[Seen]
+    images: list[ImageRecord]
     failed: int
     statuses: Counter[str] = field(default_factory=Counter)
     degenerate: list[tuple[str, str, str]] = field(default_factory=list)
 
     @property
-    def keys(self) -> list[MapKey]:
+    def keys(self) -> list[MethodLayer]:
         """Methods and layers, in the order of the run."""
-        return list(dict.fromkeys(key for seen in self.images[:64] for key in seen.heats))
+        return list(dict.fromkeys(key for record in self.images[:64] for key in record.maps))
 
 
 MOST_NAMED = 100
@@ -115,7 +115,7 @@ def is_run_folder(path: str) -> bool:
     return any((Path(path) / name).is_file() for name in (INDEX_NAME, JOURNAL_NAME))
 
 
-def read_run(path: str | Path) -> Recorded:
+def read_run(path: str | Path) -> RecordedRun:
     """Read a finished run.
 
     Raises:
@@ -124,28 +124,28 @@ def read_run(path: str | Path) -> Recorded:
     folder = Path(path)
     try:
         with (folder / INDEX_NAME).open(encoding="utf-8") as file:
-            header, items = _opened(folder, file)
-            run = Recorded(folder, header, [], 0)
-            failed = sum(not _take(run, item) for item in items)
+            header, items = _open_index(folder, file)
+            run = RecordedRun(folder, header, [], 0)
+            failed = sum(not _add_image(run, item) for item in items)
     except FileNotFoundError as error:
         raise SourceError(
             f"{folder} has no {INDEX_NAME}: no run has finished there. Repeat its `cam run` to let it finish."
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SourceError(f"{folder / INDEX_NAME} cannot be read as an index ({error}).") from error
-    return Recorded(folder, run.header, run.images, failed, run.statuses, run.degenerate)
+    return RecordedRun(folder, run.header, run.images, failed, run.statuses, run.degenerate)
 
 
-def _opened(folder: Path, file: Any) -> tuple[Header, Iterator[ImageRow]]:
+def _open_index(folder: Path, file: Any) -> tuple[Header, Iterator[ImageRow]]:
     """The header, and the items one by one where the index has the form we write: a field a line, an item a line."""
     lines: list[str] = []
     for line in file:
         if line.startswith(_ITEMS):
             header = json.loads("".join(lines).rstrip().removesuffix(",") + "}")
-            return _checked(folder, header), _by_line(file)
+            return _check_schema(folder, header), _by_line(file)
         lines.append(line)
-    document = json.loads("".join(lines))  # something has formatted it anew
-    return _checked(folder, document), iter(document.pop("items"))
+    document = json.loads("".join(lines))  # reformatted by another program
+    return _check_schema(folder, document), iter(document.pop("items"))
 
 
 def _by_line(file: Any) -> Iterator[ImageRow]:
@@ -154,27 +154,27 @@ def _by_line(file: Any) -> Iterator[ImageRow]:
             yield json.loads(text)
 
 
-def _checked(folder: Path, header: Any) -> Header:
+def _check_schema(folder: Path, header: Any) -> Header:
     if not isinstance(header, dict) or header.get("schema") != SCHEMA:
-        found = header.get("schema") if isinstance(header, dict) else None
-        raise SourceError(f"{folder / INDEX_NAME} follows {found}; this version of cam reads {SCHEMA}.")
+        schema = header.get("schema") if isinstance(header, dict) else None
+        raise SourceError(f"{folder / INDEX_NAME} follows {schema}; this version of cam reads {SCHEMA}.")
     return cast(Header, header)
 
 
-def _take(run: Recorded, item: ImageRow) -> bool:
+def _add_image(run: RecordedRun, item: ImageRow) -> bool:
     if item["status"] != "ok":
         return False
-    heats: dict[MapKey, Heat] = {}
+    maps: dict[MethodLayer, SaliencyMap] = {}
     for row in item["maps"]:
         run.statuses[row["status"]] += 1
         if row["status"] != "ok" and len(run.degenerate) < MOST_NAMED:
             run.degenerate.append((item["image"], item["source"], row["status"]))
         layer = row["layer"]
         key = row["method"], "+".join(layer) if isinstance(layer, list) else layer or ""
-        heats.setdefault(key, _heat(row))
+        maps.setdefault(key, _saliency_map(row))
     top = item["predictions"][0] if item["predictions"] else None
     label = item["label"]
-    seen = Seen(
+    record = ImageRecord(
         image=item["image"],
         source=item["source"],
         name=(true_name(item, "image"), true_name(item, "source")),
@@ -186,13 +186,15 @@ def _take(run: Recorded, item: ImageRow) -> bool:
         probability=top["probability"] if top else None,
         view=View(*item["view"]),
         size=(item["width"], item["height"]),
-        heats=heats,
+        maps=maps,
     )
-    run.images.append(seen)
+    run.images.append(record)
     return True
 
 
-def _heat(row: MapRow) -> Heat:
+def _saliency_map(row: MapRow) -> SaliencyMap:
     native, target = row["native"], row["target"]
-    kept = None if native is None else read_native({**native, "scale": 1.0}).astype(np.float16)
-    return Heat(row["status"], kept, target and target["index"], target and target["name"], row["files"]["overlay"])
+    copy = None if native is None else read_native({**native, "scale": 1.0}).astype(np.float16)
+    return SaliencyMap(
+        row["status"], copy, target and target["index"], target and target["name"], row["files"]["overlay"]
+    )

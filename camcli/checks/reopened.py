@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from camcli.checks.recorded import MapKey, Recorded, Seen
+from camcli.checks.recorded import ImageRecord, MethodLayer, RecordedRun
 from camcli.checks.run_paths import as_typed, located, started_in
 from camcli.config.settings import SETTINGS, RunConfig
 from camcli.errors import CamError, DeviceError, ImageError
@@ -43,18 +43,18 @@ class Picture:
     """One image, read again.
 
     Attributes:
-        seen: its row.
+        record: its row.
         pixels: as the model wants them, see :class:`camcli.images.Prepared`.
         rgb: (height, width, 3) uint8, upright; kept only where ``pixels`` are no longer a picture (a user's own
             preprocessing).
     """
 
-    seen: Seen
+    record: ImageRecord
     pixels: np.ndarray
     rgb: np.ndarray | None
 
 
-class Lab:
+class ReopenedModel:
     """Opens on first use; a context manager that leaves the model as it was.
 
     Args:
@@ -63,11 +63,11 @@ class Lab:
         device: instead of the run's own.
     """
 
-    def __init__(self, run: Recorded, key: MapKey, device: str | None = None) -> None:
+    def __init__(self, run: RecordedRun, key: MethodLayer, device: str | None = None) -> None:
         self.run, self.key, self._device = run, key, device
         self._stack = ExitStack()
 
-    def __enter__(self) -> Lab:
+    def __enter__(self) -> ReopenedModel:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -120,7 +120,7 @@ class Lab:
         looked = f"in {start} and " if start is not None and start != os.getcwd() else ""
         return f" The run's relative paths were looked for {looked}in {os.getcwd()}; call this where it was started."
 
-    def pictures(self, wanted: Sequence[Seen]) -> list[Picture]:
+    def pictures(self, wanted: Sequence[ImageRecord]) -> list[Picture]:
         """Read images again, in the given order; those that are gone or changed are left out.
 
         Raises:
@@ -130,7 +130,7 @@ class Lab:
 
         config = self.setup.config
         settings = DecodeSettings(max_pixels=config.max_pixels, allow_truncated=config.allow_truncated)
-        by_name = {seen.name: place for place, seen in enumerate(wanted)}
+        by_name = {record.name: place for place, record in enumerate(wanted)}
         found: dict[int, Picture] = {}
         for entry in as_typed(self.run, self.setup.sources):
             place = by_name.get((entry.image, entry.source))
@@ -221,11 +221,11 @@ class Lab:
         parts = self._limit.run_padded(range(count), lambda batch, real: work(batch)[:real], most=count)
         return np.concatenate(list(parts))
 
-    def seeds(self, images: Sequence[Seen]) -> list[int]:
+    def seeds(self, images: Sequence[ImageRecord]) -> list[int]:
         """The seed of each image, as the run had it."""
         from camcli.pipeline.items import seed_of
 
-        return [seed_of(seen.sha256, self.setup.config.seed) for seen in images]
+        return [seed_of(record.sha256, self.setup.config.seed) for record in images]
 
 
 def recorded_config(recorded: Mapping[str, Any], device: str | None = None) -> RunConfig:

@@ -55,7 +55,7 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Worst:
+class WorstImage:
     """One of the images that speak most against the model.
 
     Attributes:
@@ -93,7 +93,7 @@ class Result:
     why: str
     conditions: tuple[Condition, ...] = ()
     n: int = 0
-    worst: tuple[Worst, ...] = ()
+    worst: tuple[WorstImage, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -120,7 +120,7 @@ class Result:
         }
 
 
-def skipped(check: str, why: str) -> Result:
+def skip(check: str, why: str) -> Result:
     """What is needed is not there."""
     return Result(check, "skipped", why)
 

@@ -11,12 +11,12 @@ import dataclasses
 import os
 from collections.abc import Iterable, Iterator
 
-from camcli.checks.recorded import Recorded
+from camcli.checks.recorded import RecordedRun
 from camcli.images import Entry, Sources
 from camcli.images.walk import is_pattern, split_pattern
 
 
-def started_in(run: Recorded) -> str | None:
+def started_in(run: RecordedRun) -> str | None:
     """The folder where the run was started; None where the run folder's place does not tell."""
     named = os.path.normpath(run.header["config"]["output_dir"])
     folder = os.path.abspath(run.path)
@@ -25,7 +25,7 @@ def started_in(run: Recorded) -> str | None:
     return folder.removesuffix(os.sep + named) if folder.endswith(os.sep + named) else None
 
 
-def located(run: Recorded, path: str) -> str:
+def located(run: RecordedRun, path: str) -> str:
     """A path that the run was given, as it is to be opened now."""
     if path.startswith("@"):
         return "@" + located(run, path[1:])
@@ -36,7 +36,7 @@ def located(run: Recorded, path: str) -> str:
     return there if _exists(there) or not _exists(path) else path
 
 
-def sources_of(run: Recorded) -> Sources:
+def sources_of(run: RecordedRun) -> Sources:
     """What the run explained, opened again.
 
     Raises:
@@ -45,7 +45,7 @@ def sources_of(run: Recorded) -> Sources:
     return Sources([located(run, path) for path in run.header["config"]["image_path"]], exclude=run.path)
 
 
-def as_typed(run: Recorded, entries: Iterable[Entry]) -> Iterator[Entry]:
+def as_typed(run: RecordedRun, entries: Iterable[Entry]) -> Iterator[Entry]:
     """The same entries with their sources as the index has them."""
     typed = {located(run, path): path for path in run.header["config"]["image_path"]}
     for entry in entries:

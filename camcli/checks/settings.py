@@ -29,7 +29,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Check:
-    """One attention check.
+    """One check.
 
     Attributes:
         key: what it is called in suites, ``--set`` and reports.

@@ -48,23 +48,23 @@ def load_suite(path: str | None = None, changes: Sequence[str] = ()) -> Suite:
         ConfigError: the file cannot be read, or names a check or setting that is not there, or gives it a wrong value.
     """
     tables = _read(path) if path is not None else {}
-    given = {name: _typed(name, table, f"--suite {path}") for name, table in tables.items()}
-    if path is not None and given.get(_SUITE, {}).get("manifest"):
-        given[_SUITE]["manifest"] = str(Path(path).parent / given[_SUITE]["manifest"])
+    values = {name: _check_table(name, table, f"--suite {path}") for name, table in tables.items()}
+    if path is not None and values.get(_SUITE, {}).get("manifest"):
+        values[_SUITE]["manifest"] = str(Path(path).parent / values[_SUITE]["manifest"])
     for change in changes:
-        name, key, value = _parsed(change)
-        given.setdefault(name, {}).update(_typed(name, {key: value}, f"--set {change}"))
+        name, key, value = _parse_change(change)
+        values.setdefault(name, {}).update(_check_table(name, {key: value}, f"--set {change}"))
     named = {name for name in tables if name != _SUITE}
-    added = {_parsed(change)[0] for change in changes} - {_SUITE}
-    chosen = {key for key in CHECKS if key in named or (not named and CHECKS[key].by_default)} | added
+    changed = {_parse_change(change)[0] for change in changes} - {_SUITE}
+    chosen = {key for key in CHECKS if key in named or (not named and CHECKS[key].by_default)} | changed
     settings = {}
     for key, check in CHECKS.items():
-        complete = {name: spec.default for name, spec in {**COMMON, **check.settings}.items()} | given.get(key, {})
+        complete = {name: spec.default for name, spec in {**COMMON, **check.settings}.items()} | values.get(key, {})
         if key in chosen and complete["enabled"]:
             settings[key] = complete
     if not settings:
         raise ConfigError("no check is left to run: every one is disabled.")
-    return Suite(settings, {name: spec.default for name, spec in SUITE.items()} | given.get(_SUITE, {}))
+    return Suite(settings, {name: spec.default for name, spec in SUITE.items()} | values.get(_SUITE, {}))
 
 
 def _read(path: str) -> dict[str, dict[str, Any]]:
@@ -80,7 +80,7 @@ def _read(path: str) -> dict[str, dict[str, Any]]:
     return document
 
 
-def _parsed(change: str) -> tuple[str, str, Any]:
+def _parse_change(change: str) -> tuple[str, str, Any]:
     left, equals, text = change.partition("=")
     name, dot, key = left.strip().partition(".")
     if not (equals and dot and name and key):
@@ -96,19 +96,19 @@ def _specs(name: str, where: str) -> Mapping[str, Setting]:
     if name == _SUITE:
         return SUITE
     if name not in CHECKS:
-        known = [*CHECKS, _SUITE]
-        raise ConfigError(f"{where}: no check {name!r}.{did_you_mean(name, known)} There are {', '.join(known)}.")
+        names = [*CHECKS, _SUITE]
+        raise ConfigError(f"{where}: no check {name!r}.{did_you_mean(name, names)} There are {', '.join(names)}.")
     return {**COMMON, **CHECKS[name].settings}
 
 
-def _typed(name: str, table: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _check_table(name: str, table: Mapping[str, Any], where: str) -> dict[str, Any]:
     specs = _specs(name, where)
-    found = {}
+    checked = {}
     for key, value in table.items():
         if key not in specs:
             raise ConfigError(f"{where}: {name} has no {key!r}.{did_you_mean(key, specs)} It has {', '.join(specs)}.")
-        found[key] = _value(key, specs[key], value, f"{where}: {name}.{key}")
-    return found
+        checked[key] = _value(key, specs[key], value, f"{where}: {name}.{key}")
+    return checked
 
 
 def _value(key: str, spec: Setting, value: Any, where: str) -> Any:

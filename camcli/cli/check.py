@@ -17,8 +17,8 @@ from camcli.config.settings import RunConfig
 from camcli.errors import ConfigError
 
 if TYPE_CHECKING:
-    from camcli.checks import Baseline, Recorded, Result
-    from camcli.checks.recorded import MapKey
+    from camcli.checks import Baseline, RecordedRun, Result
+    from camcli.checks.recorded import MethodLayer
 
 HELP = "Check the maps of a run against thresholds; ends with exit code 1 when a check fails."
 EXAMPLES = """Examples:
@@ -118,7 +118,7 @@ def _folder(settings: dict[str, Any], paths: list[str], mode: OutputMode) -> tup
     return config.output_dir, summary.exit_code
 
 
-def _refuse_other(baseline: Baseline, recorded: Recorded, key: MapKey) -> None:
+def _refuse_other(baseline: Baseline, recorded: RecordedRun, key: MethodLayer) -> None:
     lines = baseline.differences(recorded, key)
     if lines:
         listed = "".join(f"\n  {line}" for line in lines)
@@ -128,14 +128,16 @@ def _refuse_other(baseline: Baseline, recorded: Recorded, key: MapKey) -> None:
         )
 
 
-def _sheet(path: str, recorded: Recorded, key: MapKey, results: list[Result]) -> None:
+def _sheet(path: str, recorded: RecordedRun, key: MethodLayer, results: list[Result]) -> None:
     from camcli.checks import CHECKS
     from camcli.checks.report.contact_sheet import Row, overlays, write_sheet
 
     order = ("fail", "warn", "inconclusive", "pass", "skipped")
     shown = sorted((r for r in results if r.worst), key=lambda result: order.index(result.status))
     wanted = {(one.image, one.source) for result in shown for one in result.worst}
-    pictures = overlays(recorded, key, [seen for seen in recorded.images if (seen.image, seen.source) in wanted])
+    pictures = overlays(
+        recorded, key, [record for record in recorded.images if (record.image, record.source) in wanted]
+    )
     rows = [
         Row(
             f"{result.check}: {result.status} - {CHECKS[result.check].question}",
@@ -150,14 +152,16 @@ def _sheet(path: str, recorded: Recorded, key: MapKey, results: list[Result]) ->
     write_sheet(path, rows)
 
 
-def _baseline_written(name: str, recorded: Recorded, key: MapKey) -> str:
+def _baseline_written(name: str, recorded: RecordedRun, key: MethodLayer) -> str:
     from camcli.checks import write_baseline
 
     size = write_baseline(name, recorded, key)
     return f"baseline of {len(recorded.images)} images written: {name} ({size:,} bytes)"
 
 
-def _print_text(recorded: Recorded, key: MapKey, results: list[Result], notes: list[str], confidence: float) -> None:
+def _print_text(
+    recorded: RecordedRun, key: MethodLayer, results: list[Result], notes: list[str], confidence: float
+) -> None:
     from camcli.checks import CHECKS
     from camcli.checks.report.text import table
 

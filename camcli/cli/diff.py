@@ -13,10 +13,10 @@ from camcli.cli.options import OutputMode, takes_settings
 from camcli.errors import ConfigError, printable
 
 if TYPE_CHECKING:
-    from camcli.checks import Baseline, Recorded, Result
+    from camcli.checks import Baseline, RecordedRun, Result
     from camcli.checks.diff import Difference
-    from camcli.checks.recorded import MapKey
-    from camcli.checks.rules.drift import Moved
+    from camcli.checks.recorded import MethodLayer
+    from camcli.checks.rules.drift import MapChange
 
 HELP = "Compare the maps of two runs: distances, largest changes, changed predictions apart, and a pass/fail threshold."
 EXAMPLES = """Examples:
@@ -52,9 +52,8 @@ def command(
 ) -> None:
     reporter = Reporter(mode, format, fail_on, junit, "camcli.diff/1")
     from camcli.checks import choose_maps, is_run_folder, load_suite, read_run
-    from camcli.checks.diff import difference
+    from camcli.checks.diff import difference, judge_difference
     from camcli.checks.report.contact_sheet import sheet_format
-    from camcli.checks.rules.drift import judge_difference
 
     chosen = load_suite(suite, [*(set_ or ()), "drift.enabled=true"])
     if sheet:
@@ -66,7 +65,7 @@ def command(
     before = _base(base, key)
     make_folders(junit, sheet)
     changes = difference(before, recorded, key)
-    results = [judge_difference(recorded, key, chosen, changes.moved)]
+    results = [judge_difference(recorded, key, chosen, changes.changes)]
     if sheet:
         _sheet(sheet, base, recorded, key, changes)
     more = {"base": base, "new": new, "method": key[0], "layer": key[1], **changes.as_json()}
@@ -75,7 +74,7 @@ def command(
     )
 
 
-def _base(path: str, key: MapKey) -> Baseline:
+def _base(path: str, key: MethodLayer) -> Baseline:
     from camcli.checks import baseline_of, is_run_folder, read_baseline, read_run
 
     if not is_run_folder(path):
@@ -100,7 +99,7 @@ def _print_text(base: str, new: str, changes: Difference, results: list[Result])
     from camcli.checks.rules.drift import METRICS
 
     console = console_for_people()
-    console.print(f"{base} → {new}: {len(changes.moved)} images compared", markup=False, soft_wrap=True)
+    console.print(f"{base} → {new}: {len(changes.changes)} images compared", markup=False, soft_wrap=True)
     for count, where in ((changes.only_base, base), (changes.only_new, new)):
         if count:
             console.print(f"  {count} images are only in {where}", markup=False, soft_wrap=True)
@@ -118,42 +117,44 @@ def _print_text(base: str, new: str, changes: Difference, results: list[Result])
     )
     console.print(rows)
     console.print("\n[bold]largest changes[/bold]")
-    for one in changes.most_moved(6):
-        console.print(f"  {escape(printable(one.seen.image))}  [dim]{escape(_moved(one))}[/dim]", soft_wrap=True)
+    for one in changes.largest_changes(6):
+        console.print(f"  {escape(printable(one.record.image))}  [dim]{escape(_moved(one))}[/dim]", soft_wrap=True)
     console.print()
     table([replace(result, worst=()) for result in results], dict(CHECKS), console)
 
 
-def _moved(one: Moved) -> str:
+def _moved(one: MapChange) -> str:
     changed = (
-        "" if one.same_prediction else f", {one.known.predicted_name or one.known.predicted} → {one.seen.prediction}"
+        "" if one.same_prediction else f", {one.base.predicted_name or one.base.predicted} → {one.record.prediction}"
     )
     return f"correlation {one.distances['spearman']:.2f}, top overlap {one.distances['iou']:.2f}{changed}"
 
 
-def _sheet(path: str, base: str, recorded: Recorded, key: MapKey, changes: Difference) -> None:
+def _sheet(path: str, base: str, recorded: RecordedRun, key: MethodLayer, changes: Difference) -> None:
     """Write the images with the largest changes, before and after; a baseline file has the maps only."""
     import numpy as np
 
     from camcli.checks import is_run_folder, read_run
     from camcli.checks.report.contact_sheet import Row, heat_alone, overlays, write_sheet
 
-    most = changes.most_moved(12)
-    after = overlays(recorded, key, [one.seen for one in most])
+    most = changes.largest_changes(12)
+    after = overlays(recorded, key, [one.record for one in most])
     before: dict[str, np.ndarray] = {}
     if is_run_folder(base):
         old = read_run(base)
-        names = {one.known.image for one in most}
-        seen = [s for s in old.images if s.image in names]
+        names = {one.base.image for one in most}
+        record = [s for s in old.images if s.image in names]
         own = key if key in old.keys else old.keys[0]
-        before = {image: picture for (image, _), picture in overlays(old, own, seen).items()}
+        before = {image: picture for (image, _), picture in overlays(old, own, record).items()}
     size = recorded.header["model"]["input_size"]
     tiles = []
     for one in most:
-        left = before.get(one.known.image)
-        if left is None and one.known.raw is not None:
-            left = heat_alone(one.known.raw, (size[1], size[2]))
-        pictures = [picture for picture in (left, after.get((one.seen.image, one.seen.source))) if picture is not None]
-        tiles.append((pictures, f"{one.seen.image}\n{_moved(one)}"))
+        left = before.get(one.base.image)
+        if left is None and one.base.raw is not None:
+            left = heat_alone(one.base.raw, (size[1], size[2]))
+        pictures = [
+            picture for picture in (left, after.get((one.record.image, one.record.source))) if picture is not None
+        ]
+        tiles.append((pictures, f"{one.record.image}\n{_moved(one)}"))
     rows = [Row("largest changes: before | after" if i == 0 else "", tiles[i : i + 3]) for i in range(0, len(tiles), 3)]
     write_sheet(path, rows)

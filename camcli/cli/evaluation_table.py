@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 _ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 _WIDTH = 120
 """Columns when stdout is not a terminal."""
-_HEADLINE = ("ins-del", "road", "adcc", "gridpg", "energy")
-"""The first of these in the table is compared in words."""
 
 
 def print_evaluation(evaluation: Evaluation, *, quiet: bool) -> None:
@@ -86,8 +84,8 @@ def _best(evaluation: Evaluation, metric: Metric) -> str | None:
 
 
 def _in_words(evaluation: Evaluation) -> list[str]:
-    """The best method against every other row, on the first metric of :data:`_HEADLINE`."""
-    metric = next((m for key in _HEADLINE for m in evaluation.metrics if m.key == key), None)
+    """The best method against every other row, on the first metric that judges faithfulness."""
+    metric = next((m for m in evaluation.metrics if m.headline), None)
     if metric is None:
         return []
     best = _best(evaluation, metric) or evaluation.methods[0].name

@@ -15,19 +15,15 @@ from camcli._version import __version__
 from camcli.concurrency import Clock, in_order
 from camcli.config.settings import RunConfig
 from camcli.errors import ConfigError, ErrorKind, ImageError, SourceError
-from camcli.evaluation.measure import MASKED, Measuring, regions_of
+from camcli.evaluation.measure import exclusions, measure, parameters, regions_of
 from camcli.evaluation.mosaics import Candidates, Grids, measure_mosaics
 from camcli.evaluation.options import CANDIDATES, EvalOptions
 from camcli.evaluation.recommend import finer_layer, recommend
-from camcli.evaluation.result import Evaluation, compare, figure, with_wins
-from camcli.evaluation.rows import Maker, Row, rows_of
+from camcli.evaluation.result import Evaluation, among_rows, compare, figure
+from camcli.evaluation.rows import Maker, Row, on_grid, rows_of
 from camcli.evaluation.scorer import ClassScorer
 from camcli.images import pillow_limits, to_input
-from camcli.metrics import METRICS
-from camcli.metrics.average import EDGE
-from camcli.metrics.impute import NOISE
-from camcli.metrics.insertion import blur_width
-from camcli.metrics.road import FRACTIONS
+from camcli.metrics import Images, Sample
 from camcli.metrics.scoring import BATCH
 from camcli.pipeline.batching import BatchExplainer, in_batches
 from camcli.pipeline.header import environment, layer_fields, model_fields
@@ -93,8 +89,8 @@ class _Evaluating:
         precision = explain_options(setup.config, setup.precision).precision_on(setup.device, trials=True)
         scorer = ClassScorer(setup.model, setup.config.probability, precision)  # type: ignore[arg-type]
         self.precision = precision
-        keys = [metric.key for metric in options.chosen if metric.needs != "mosaics"]
-        self.measuring = Measuring(scorer, keys, options.steps, _BATCH[setup.device.type])
+        self.scorer = scorer
+        self.metrics = [metric for metric in options.chosen if metric.needs != "mosaics"]
         self.maker = Maker(setup)
         self.candidates = Candidates(options.grid, options.grid_probability)
         self.rows: list[Row] = []
@@ -102,7 +98,8 @@ class _Evaluating:
         self.failed: list[dict[str, str]] = []
         self.parts: dict[str, dict[str, list[np.ndarray]]] = {}
         self.degenerate: dict[str, int] = {}
-        self.guarded = {"drop": 0, "gain": 0}
+        self.exclusions = exclusions(self.metrics)
+        self.guarded = dict.fromkeys(self.exclusions, 0)
 
     def run(self) -> Evaluation:
         for batch in self._batches():
@@ -129,7 +126,7 @@ class _Evaluating:
         setup = self.setup
         if not self.rows:
             self.rows = rows_of(batch[0], len(setup.layers) > 1, self.options.baselines)
-            self.parts = {row.name: {key: [] for key in self.measuring.keys} for row in self.rows}
+            self.parts = {row.name: {metric.key: [] for metric in self.metrics} for row in self.rows}
             self.degenerate = dict.fromkeys(self.parts, 0)
         pre = setup.model.preprocessing
         inputs = to_input(np.stack([e.loaded.pixels for e in batch]), pre, setup.device)
@@ -138,23 +135,27 @@ class _Evaluating:
         )
         seeds = [seed_of(e.loaded.metadata.sha256, setup.config.seed) for e in batch]
         regions = regions_of([e.loaded for e in batch], (pre.height, pre.width))
-        sample = self.measuring.sample(inputs, classes, seeds, None if regions is None else regions.to(setup.device))
+        images = Images(
+            inputs, classes, seeds, None if regions is None else regions.to(setup.device),
+            self.scorer, self.options.steps, _BATCH[setup.device.type],
+        )  # fmt: skip
         for place, row in enumerate(self.rows):
             self._say(f"{row.name}, {place + 1} of {len(self.rows)}, on the next {len(batch)}")
             maps = self.maker.own(row, batch, inputs, seeds)
             self.degenerate[row.name] += int(maps.degenerate.sum())
 
-            def again(masked: torch.Tensor, row: Row = row) -> Any:
-                return self.maker.again(row, masked, classes, seeds)
+            def explain(masked: torch.Tensor, row: Row = row) -> torch.Tensor:
+                return self.maker.again(row, masked, classes, seeds).heat
 
-            found = self.measuring(sample, maps, setup.layers[0].layout.grid, again)
+            native = on_grid(maps.native, setup.layers[0].layout.grid)
+            found = measure(self.metrics, Sample(images, native, maps.heat, explain))
             for key, parts in self.parts[row.name].items():
                 parts.append(found.get(key, np.full((len(batch), 1), np.nan)))
         for explanation in batch:
             self.images.append(explanation.loaded.entry.image)
             self.candidates.offer(explanation)
-        self.guarded["drop"] += int((sample.y < EDGE).sum())
-        self.guarded["gain"] += int((sample.y > 1 - EDGE).sum())
+        for key, exclusion in self.exclusions.items():
+            self.guarded[key] += int(exclusion.applies(images.probabilities).sum())
 
     def _say(self, doing: str) -> None:
         self.tell(self.setup, len(self.images) + len(self.failed), doing)
@@ -162,28 +163,28 @@ class _Evaluating:
     def _evaluation(self) -> Evaluation:
         options, seed = self.options, self.setup.config.seed
         values = {name: {k: _joined(parts) for k, parts in found.items()} for name, found in self.parts.items()}
-        if "win" in self.measuring.keys:
-            for name, wins in with_wins(self.rows, values).items():
-                values[name]["win"] = wins
+        for metric in self.metrics:
+            for name, found in among_rows(metric, self.rows, values).items():
+                values[name][metric.key] = found
         grids = Grids({}, 0)
-        if METRICS["gridpg"] in options.chosen:
-            self._say("mosaics for GridPG")
-            grids = measure_mosaics(self.setup, self.rows, self.candidates)
-            for name, found in grids.values.items():
-                values[name]["gridpg"] = found
+        for metric in options.chosen:
+            if metric.needs == "mosaics":
+                self._say(f"mosaics for {metric.name}")
+                grids = measure_mosaics(self.setup, self.rows, self.candidates)
+                for name, found in grids.values.items():
+                    values[name][metric.key] = found
         some = [m for m in options.chosen if any(_known(found.get(m.key)) for found in values.values())]
         figures = {row.name: {m.key: figure(values[row.name][m.key], m, seed) for m in some} for row in self.rows}
         comparisons = compare(self.rows, values, some, seed)
         return Evaluation(
             rows=self.rows, metrics=some, images=self.images, failed=self.failed, values=values,
-            degenerate=self.degenerate, guarded=self.guarded if MASKED.intersection(self.measuring.keys) else {},
+            degenerate=self.degenerate, guarded=self.guarded,
             settings=self._settings(grids), notes=self._notes(some, grids), figures=figures, comparisons=comparisons,
             recommended=recommend(self.rows, figures, comparisons) if options.recommend else None,
         )  # fmt: skip
 
     def _settings(self, grids: Grids) -> Mapping[str, Any]:
         setup, pre = self.setup, self.setup.model.preprocessing
-        kernel, sigma = blur_width(pre.height, pre.width)
         return {
             "camcli": __version__,
             "model": model_fields(setup),
@@ -193,8 +194,7 @@ class _Evaluating:
             "settings": {
                 "target": setup.config.target or "predicted", "probability": setup.config.probability,
                 "seed": setup.config.seed, "steps": self.options.steps, "scoring_precision": self.precision,
-                "deletion": {"replaced_by": 0.0}, "insertion": {"blur_kernel": kernel, "blur_sigma": sigma},
-                "road": {"fractions": list(FRACTIONS), "noise": NOISE},
+                **parameters(pre.height, pre.width),
                 "gridpg": {"n": self.options.grid, "probability": self.options.grid_probability,
                            "mosaics": grids.mosaics, "shrunk": grids.shrunk},
                 "intervals": {"level": LEVEL, "draws": DRAWS},
@@ -214,11 +214,8 @@ class _Evaluating:
         if absent and self.options.metrics:
             notes.append(f"{', '.join(absent)}: no image has a box or a mask that the model sees")
         notes += [f"{name}: {count} map(s) show nothing" for name, count in self.degenerate.items() if count]
-        if self.guarded["drop"] and MASKED.intersection(asked):
-            notes.append(f"{self.guarded['drop']} image(s) with a probability below {EDGE:g} leave Average Drop")
-        if self.guarded["gain"] and MASKED.intersection(asked):
-            notes.append(f"{self.guarded['gain']} image(s) with a probability above 1 − {EDGE:g} leave Average Gain")
-        return notes
+        excluded = ((self.guarded[key], exclusion.reason) for key, exclusion in self.exclusions.items())
+        return notes + [f"{count} image(s) {reason}" for count, reason in excluded if count]
 
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:

@@ -14,7 +14,7 @@ from camcli.errors import CamError
 from camcli.evaluation.rows import Row
 from camcli.explainer import Explainer
 from camcli.images import Preprocessing, to_input
-from camcli.metrics import baseline
+from camcli.metrics.baselines import baseline
 from camcli.metrics.gridpg import choose_mosaics, grid_pointing, mosaic
 from camcli.models import Model
 from camcli.pipeline.items import Explanation, seed_of

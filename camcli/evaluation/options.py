@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from camcli.errors import ConfigError
+from camcli.methods import METHODS
 from camcli.metrics import Metric, find_metrics
 from camcli.metrics.curve import STEPS
 
-CANDIDATES = ("gradcam", "gradcam++", "xgradcam", "hirescam", "layercam", "eigencam")
-"""What ``--recommend`` tries where no method but the default is named; they share one forward and backward pass."""
-_FOR_RECOMMENDING = ("ins-del", "gridpg")
+CANDIDATES = tuple(method.key for method in METHODS.values() if method.candidate)
+"""What ``--recommend`` tries where no method but the default is named."""
+RANKED_BY, TIED_BY = "ins-del", "gridpg"
+"""The metrics that a recommendation is made from: the first, and the one that decides between equals."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +22,9 @@ class EvalOptions:
     """The flags of ``cam eval`` that ``cam run`` does not have.
 
     Attributes:
-        metrics: keys; none: the usual ones. ``all`` is every one.
+        metrics: keys; none: those by default. ``all`` is every one.
         steps: intervals of the deletion and insertion curves.
-        baselines: whether the maps that know nothing of the model stand in the table.
+        baselines: whether the model-independent baselines stand in the table.
         grid: images a side of a GridPG mosaic.
         grid_probability: least probability of the top class of an image that goes into a mosaic.
         recommend: whether the best method and layer are to be named.
@@ -51,4 +53,4 @@ class EvalOptions:
     def chosen(self) -> tuple[Metric, ...]:
         """The metrics, in the order of the table; a recommendation brings those it is made from."""
         keys = {metric.key for metric in find_metrics(self.metrics)}
-        return find_metrics([*keys, *_FOR_RECOMMENDING] if self.recommend else list(keys))
+        return find_metrics([*keys, RANKED_BY, TIED_BY] if self.recommend else list(keys))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from camcli.evaluation.options import RANKED_BY, TIED_BY
 from camcli.evaluation.result import Comparison, Recommendation
 from camcli.evaluation.rows import Row
 from camcli.layers import report_layers
 from camcli.pipeline.setup import Setup
 from camcli.stats import Estimate
-
-RANKED_BY, TIED_BY = "ins-del", "gridpg"
 
 
 def finer_layer(setup: Setup) -> str | None:
@@ -45,15 +44,15 @@ def recommend(
         None where no method has a figure.
     """
     ranked = {row.name: figures[row.name][RANKED_BY].value for row in rows if not row.baseline}
-    known = {name: value for name, value in ranked.items() if value is not None}
-    if not known:
+    values = {name: value for name, value in ranked.items() if value is not None}
+    if not values:
         return None
-    best = max(known, key=lambda name: known[name])
-    tied = [best, *(name for name in known if name != best and not _apart(comparisons, best, name))]
-    why = [f"{best}: Insertion − Deletion {_text(figures[best][RANKED_BY])}, the highest of {len(known)}"]
+    best = max(values, key=lambda name: values[name])
+    tied = [best, *(name for name in values if name != best and not _apart(comparisons, best, name))]
+    why = [f"{best}: Insertion − Deletion {_text(figures[best][RANKED_BY])}, the highest of {len(values)}"]
     winner = best
     places = {name: figures[name][TIED_BY] for name in tied if TIED_BY in figures[name]}
-    localised = {name: found.value for name, found in places.items() if found.value is not None}
+    localised = {name: result.value for name, result in places.items() if result.value is not None}
     if len(tied) > 1:
         why.append(f"not told apart from it on these images: {', '.join(tied[1:])}")
     if len(tied) > 1 and len(localised) == len(tied):
@@ -62,7 +61,7 @@ def recommend(
     for row in rows:
         if row.baseline and (value := figures[row.name][RANKED_BY].value) is not None:
             clear = _apart(comparisons, winner, row.name)
-            beats = (known[winner] > value) if clear else None
+            beats = (values[winner] > value) if clear else None
             said = {True: "is better than", False: "is worse than", None: "cannot be told from"}[beats]
             why.append(f"{winner} {said} the baseline {row.name} ({_number(value)})")
     chosen = next(row for row in rows if row.name == winner)
@@ -74,9 +73,9 @@ def _apart(comparisons: Sequence[Comparison], a: str, b: str) -> bool:
     return any(c.certain for c in comparisons if c.metric == RANKED_BY and {c.a, c.b} == {a, b})
 
 
-def _text(found: Estimate) -> str:
-    interval = f" [{_number(found.interval[0])}, {_number(found.interval[1])}]" if found.interval else ""
-    return ("" if found.value is None else _number(found.value)) + interval
+def _text(result: Estimate) -> str:
+    interval = f" [{_number(result.interval[0])}, {_number(result.interval[1])}]" if result.interval else ""
+    return ("" if result.value is None else _number(result.value)) + interval
 
 
 def _number(value: float) -> str:

@@ -1,4 +1,4 @@
-"""What an evaluation found, and its forms: a JSON document and a flat table."""
+"""The result of an evaluation, as a JSON document and as a flat table."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from camcli.evaluation.rows import Row
 from camcli.metrics import Metric
-from camcli.metrics.win import win, would_win
 from camcli.stats import Estimate, difference, estimate
 
 SCHEMA = "camcli.evaluation/1"
@@ -104,12 +104,12 @@ class Evaluation:
                     "layer": list(row.layer) if isinstance(row.layer, tuple) else row.layer,
                     "baseline": row.baseline,
                     "degenerate_maps": self.degenerate[row.name],
-                    "figures": {m.key: _estimate(self.figures[row.name][m.key]) for m in self.metrics},
+                    "figures": {m.key: _as_dict(self.figures[row.name][m.key]) for m in self.metrics},
                 }
                 for row in self.rows
             ],
             "comparisons": [
-                {"metric": c.metric, "a": c.a, "b": c.b, "certain": c.certain, **_estimate(c.estimate, "difference")}
+                {"metric": c.metric, "a": c.a, "b": c.b, "certain": c.certain, **_as_dict(c.estimate, "difference")}
                 for c in self.comparisons
             ],
             "recommended": self.recommended and {
@@ -141,34 +141,37 @@ class Evaluation:
         for row in self.rows:
             layer = "+".join(row.layer) if isinstance(row.layer, tuple) else row.layer or ""
             for metric in self.metrics:
-                found = self.figures[row.name][metric.key]
-                low, high = found.interval or ("", "")
-                value = "" if found.value is None else found.value
+                result = self.figures[row.name][metric.key]
+                low, high = result.interval or ("", "")
+                value = "" if result.value is None else result.value
                 head = [row.name, row.method, layer, str(row.baseline).lower(), metric.key, metric.better]
-                writer.writerow([*head, value, low, high, found.n])
+                writer.writerow([*head, value, low, high, result.n])
         return text.getvalue()
 
 
-def with_wins(rows: Sequence[Row], values: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Win of every row from the drops that stand in its place: methods among themselves, each baseline against them."""
-    methods = np.stack([values[row.name]["win"][:, 0] for row in rows if not row.baseline])
-    among = iter(win(methods))
-    return {
-        row.name: (would_win(values[row.name]["win"][:, 0], methods) if row.baseline else next(among))[:, None]
-        for row in rows
-    }
+def among_rows(
+    metric: Metric, rows: Sequence[Row], values: Mapping[str, Mapping[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """The values of a metric that compares rows, (N, 1) by row name; nothing for another metric."""
+    if metric.across_rows is None:
+        return {}
+    methods = [row.name for row in rows if not row.baseline]
+    baselines = [row.name for row in rows if row.baseline]
+    own, theirs = ([values[name][metric.key][:, 0] for name in names] for names in (methods, baselines))
+    compared = metric.across_rows(np.array(own), np.array(theirs))
+    return {name: row[:, None] for name, row in zip([*methods, *baselines], chain(*compared), strict=True)}
 
 
 def figure(values: np.ndarray, metric: Metric, seed: int) -> Estimate:
     """A metric's figure over images, in its unit."""
-    return _scaled(estimate(values, metric.finish, seed), metric.factor)
+    return _scale(estimate(values, metric.finish, seed), metric.factor)
 
 
 def compare(
     rows: Sequence[Row], values: Mapping[str, Mapping[str, np.ndarray]], metrics: Sequence[Metric], seed: int
 ) -> list[Comparison]:
     """Every method against every later row, for the metrics that judge."""
-    found = []
+    comparisons = []
     for metric in metrics:
         if metric.better == "neither":
             continue
@@ -176,18 +179,18 @@ def compare(
             for b in rows[place + 1 :] if not a.baseline else []:
                 pair = values[a.name][metric.key], values[b.name][metric.key]
                 apart = difference(*pair, metric.finish, seed)
-                found.append(Comparison(metric.key, a.name, b.name, _scaled(apart, metric.factor)))
-    return found
+                comparisons.append(Comparison(metric.key, a.name, b.name, _scale(apart, metric.factor)))
+    return comparisons
 
 
-def _scaled(found: Estimate, factor: float) -> Estimate:
-    value = None if found.value is None else found.value * factor
-    interval = None if found.interval is None else (found.interval[0] * factor, found.interval[1] * factor)
-    return Estimate(value, interval, found.n)
+def _scale(result: Estimate, factor: float) -> Estimate:
+    value = None if result.value is None else result.value * factor
+    interval = None if result.interval is None else (result.interval[0] * factor, result.interval[1] * factor)
+    return Estimate(value, interval, result.n)
 
 
-def _estimate(found: Estimate, value: str = "value") -> dict[str, Any]:
-    return {value: found.value, "interval": list(found.interval) if found.interval else None, "n": found.n}
+def _as_dict(result: Estimate, value: str = "value") -> dict[str, Any]:
+    return {value: result.value, "interval": list(result.interval) if result.interval else None, "n": result.n}
 
 
 def _finite(value: float) -> float | None:

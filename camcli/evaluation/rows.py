@@ -14,7 +14,7 @@ from camcli.device import BatchLimit
 from camcli.explainer import Explainer
 from camcli.map_summary import map_status
 from camcli.methods import find_method
-from camcli.metrics import BASELINES, baseline
+from camcli.metrics.baselines import BASELINES, baseline
 from camcli.pipeline.items import Explanation
 from camcli.pipeline.setup import Setup, explain_options
 from camcli.render import normalise

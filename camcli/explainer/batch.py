@@ -127,7 +127,7 @@ class Batch:
             parts = [one(layer) for layer in self.plan.stages]
             size = (self.inputs.shape[2], self.inputs.shape[3])
             path: str | tuple[str, ...] | None = tuple(layer.path for layer in self.plan.stages)
-            return {MapKey(method.key, path, slot): fuse(parts, "product", method.key, size)}
+            return {MapKey(method.key, path, slot): fuse(parts, "product", size=size)}
         for layer in self.plan.layers[:1] if method.scope == "network" else self.plan.layers:
             result = one(layer)
             path = None if method.scope == "network" else layer.path
@@ -185,7 +185,7 @@ class Batch:
                     at = slot if method.class_specific else 0
                     if fused and method.scope == "layer":
                         parts = [found[MapKey(method.key, path, at)] for path in paths]
-                        maps = fuse(parts, plan.options.fuse, method.key)
+                        maps = fuse(parts, plan.options.fuse, method.max_fusion_gamma)
                     else:
                         maps = found[MapKey(method.key, layer, at)]
                     ordered[MapKey(method.key, layer, slot)] = maps

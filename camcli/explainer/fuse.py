@@ -9,28 +9,23 @@ from torch import Tensor
 
 from camcli.methods.images import normalised, upsampled
 
-_LAYERCAM_GAMMA = 2.0
 
-
-def fuse(maps: Sequence[Tensor], how: str, method: str, size: tuple[int, int] | None = None) -> Tensor:
+def fuse(maps: Sequence[Tensor], how: str, gamma: float | None = None, size: tuple[int, int] | None = None) -> Tensor:
     """Each map relu(M), upsampled to the finest grid and N01, then ``mean``, ``max`` or ``product`` of them.
-
-    LayerCAM's ``max`` (Jiang 2021, eq. 10) lifts all but the deepest first: tanh(2·M / max M).
 
     Args:
         maps: (N, h, w) raw each, the layers in the order of the forward pass.
         how: ``mean``, ``max`` or ``product``.
-        method: key of the method they are of.
+        gamma: of a method whose ``max`` takes tanh(γ·M / max M) of all maps but the deepest (Jiang 2021, eq. 10).
         size: grid of the result; None: the finest of them.
 
     Returns:
         (N, h, w) float32 in [0, 1]; NaN where a map is.
     """
     height, width = size or max(((m.shape[1], m.shape[2]) for m in maps), key=lambda s: s[0] * s[1])
-    lifted = method == "layercam" and how == "max"
     ready = [
-        upsampled(_lifted(m), (height, width))
-        if lifted and i + 1 < len(maps)
+        upsampled(_scaled(m, gamma), (height, width))
+        if gamma is not None and how == "max" and i + 1 < len(maps)
         else normalised(upsampled(m.relu(), (height, width)))
         for i, m in enumerate(maps)
     ]
@@ -40,7 +35,7 @@ def fuse(maps: Sequence[Tensor], how: str, method: str, size: tuple[int, int] | 
     return stack.amax(0) if how == "max" else stack.prod(0)
 
 
-def _lifted(maps: Tensor) -> Tensor:
+def _scaled(maps: Tensor, gamma: float) -> Tensor:
     positive = maps.relu()
     top = positive.amax((1, 2), keepdim=True)
-    return torch.tanh(_LAYERCAM_GAMMA * torch.where(top > 0, positive / top, positive))
+    return torch.tanh(gamma * torch.where(top > 0, positive / top, positive))

@@ -72,9 +72,10 @@ def _pooled_head(plan: Plan, inputs: Tensor) -> Plan:
             reason = "the score's gradient there depends on the image, so the head is not linear"
         else:
             continue
+        key = plan.needing("pooled head")[0].key
         raise MethodError(
-            f"cam needs a layer followed by global average pooling and one linear layer alone, which {layer.path} is "
-            f"not: {reason}. gradcam gives the same picture where cam is defined, and works everywhere."
+            f"{key} needs a layer followed by global average pooling and one linear layer alone, which {layer.path} is "
+            f"not: {reason}. gradcam gives the same picture where {key} is defined, and works everywhere."
         )
     return plan
 
@@ -147,7 +148,7 @@ def _attention(plan: Plan, inputs: Tensor) -> Plan:
             "not defined. gradcam, layercam work."
         )
     plan = plan.adding(blocks=blocks)
-    if any(method.key == "legrad" for method in plan.methods):
+    if any(method.replays_blocks for method in plan.methods):
         plan = plan.adding(block_tail=learn_tail(plan.forward, blocks.paths[-1], inputs))
     return plan
 

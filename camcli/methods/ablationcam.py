@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Pass
+from camcli.methods.base import Method, Pass
 from camcli.methods.options import Option
 
 OPTIONS = (Option("fill", "zero", "what an ablated channel is filled with", choices=("zero", "mean")),)
@@ -47,3 +47,9 @@ def _weights(p: Pass, activations: Tensor, image: int, fill: str) -> Tensor:
     whole = scores[:1]
     drop = whole - scores[1:]
     return torch.where(whole == 0, drop, drop / whole.abs()).T
+
+
+METHOD = Method(
+    "ablationcam", "Ablation-CAM", "Desai 2020, doi:10.1109/WACV45572.2020.9093360",
+    "F+K T", ablationcam, weighted=True, slots_together=True, needs=("tail",), options=OPTIONS,
+)  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a method is given, what it returns, and how it describes itself."""
+"""The inputs of a method, its result, and how it describes itself."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ Need = Literal[
     "tail", "scoring", "other inputs", "curvature", "attention", "network gradient", "relu", "pooled head", "references"
 ]
 """What a method needs of a model beyond activations and gradients; checked before any image is read."""
+
+Family = Literal["attention", "changes", "gradients", "activations"]
 
 
 @dataclass(frozen=True)
@@ -140,10 +142,10 @@ class Pass:
         return self.gradients
 
     def each_image(self, one: Callable[[int], Tensor]) -> Tensor:
-        """What a slow method finds for one image after the other, by number, stacked; not done twice for padding."""
+        """``one`` of each image by number, stacked, for slow methods: padding repeats the last image's result."""
         count = len(self.inputs)
-        found = [one(image) for image in range(self.real or count)]
-        return torch.stack(found + [found[-1]] * (count - len(found)))
+        results = [one(image) for image in range(self.real or count)]
+        return torch.stack(results + [results[-1]] * (count - len(results)))
 
     def weighted(self, weights: Tensor) -> Tensor:
         """Σ_k w_k A_k, or with ``eigen_smooth`` the first principal component of the w_k A_k, (N, h, w) float32.
@@ -169,7 +171,7 @@ Rescore = Callable[[Tensor, Tensor, Tensor, Mapping[str, Any]], Tensor]
 
 @dataclass(frozen=True)
 class Method:
-    """One line of the table of methods.
+    """The description of a method: one entry of :mod:`camcli.methods.registry`.
 
     Attributes:
         key: what is typed.
@@ -189,6 +191,10 @@ class Method:
         options: its own options.
         cost_as_set: the cost with its options in braces, where they decide it.
         approximate: says what is cut short by its options, None where nothing is.
+        replays_blocks: it reads the score from the tokens behind each attention block.
+        max_fusion_gamma: with ``--fuse max`` the maps of all layers but the deepest become tanh(γ·M / max M).
+        candidate: ``cam eval --recommend`` tries it where no method is named; all of these share their passes.
+        baseline: it does not depend on the class score: methods are compared with it.
     """
 
     key: str
@@ -207,10 +213,23 @@ class Method:
     options: tuple[Option, ...] = ()
     cost_as_set: str = ""
     approximate: Callable[[Mapping[str, Any]], str | None] | None = None
+    replays_blocks: bool = False
+    max_fusion_gamma: float | None = None
+    candidate: bool = False
+    baseline: bool = False
 
     def cost_with(self, settings: Mapping[str, Any]) -> str:
         """Passes an image with these options."""
         return self.cost_as_set.format(**settings) if self.cost_as_set else self.cost
+
+    @property
+    def family(self) -> Family:
+        """What it works by. Methods of two families that agree support each other."""
+        if "attention" in self.needs:
+            return "attention"
+        if {"tail", "scoring"} & set(self.needs):
+            return "changes"
+        return "gradients" if self.needs_gradients or self.class_specific else "activations"
 
     @property
     def whole_graph(self) -> bool:

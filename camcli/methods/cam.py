@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from camcli.methods.base import Pass
+from camcli.methods.base import Method, Pass
 
 
 def cam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
@@ -22,3 +22,9 @@ def cam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
 def class_logit(logits: Tensor, targets: Tensor, _labels: Tensor, _options: Mapping[str, Any]) -> Tensor:
     """z_c, whatever the run's score is: the head's weights are those of the logit."""
     return logits.gather(1, targets[:, None]).squeeze(1)
+
+
+METHOD = Method(
+    "cam", "CAM", "Zhou 2016, arXiv:1512.04150",
+    "F+B", cam, needs_gradients=True, weighted=True, needs=("pooled head",), rescore=class_logit,
+)  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Pass
+from camcli.methods.base import Method, Pass
 from camcli.methods.rollout import read_out
 
 
@@ -25,3 +25,9 @@ def chefer(p: Pass, _options: Mapping[str, Any]) -> Tensor:
         for gradient, matrix in zip(gradients, attention.matrices, strict=True)
     ]
     return read_out(attention, *steps)
+
+
+METHOD = Method(
+    "chefer", "generic attention explainability", "Chefer 2021, arXiv:2103.15679",
+    "F+B", chefer, signed=False, scope="network", needs=("attention",),
+)  # fmt: skip

@@ -33,7 +33,7 @@ def parse_options(methods: Sequence[Method], texts: Sequence[str]) -> dict[str, 
         MethodError: malformed, an unknown method or key, a value the option does not take, or an option of a method
             that the run does not use.
     """
-    found = {method.key: {option.key: option.default for option in method.options} for method in methods}
+    values = {method.key: {option.key: option.default for option in method.options} for method in methods}
     for text in texts:
         name, dot, rest = text.partition(".")
         key, equals, value = rest.partition("=")
@@ -45,7 +45,7 @@ def parse_options(methods: Sequence[Method], texts: Sequence[str]) -> dict[str, 
         if key not in options:
             has = f"It has {', '.join(options)}." if options else "It has no options."
             raise MethodError(f"--option {text}: {method.key} has no option {key!r}.{did_you_mean(key, options)} {has}")
-        if method.key not in found:
+        if method.key not in values:
             raise MethodError(f"--option {text}: {method.key} is not among the methods of this run (--method).")
-        found[method.key][key] = options[key].parse(value.strip(), method.key)
-    return found
+        values[method.key][key] = options[key].parse(value.strip(), method.key)
+    return values

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_WEAK = 0.1  # a correlation below this says nothing about the sign
+_WEAK = 0.1  # a correlation below this does not determine the sign
 
 
 def in_double(tensor: Tensor) -> Tensor:
@@ -21,7 +21,7 @@ def first_component(maps: Tensor, reference: Tensor | None) -> Tensor:
 
     Args:
         maps: (N, K, h, w).
-        reference: (N, h, w) what the result should correlate with, see :func:`signed`.
+        reference: (N, h, w) what the result should correlate with, see :func:`choose_sign`.
 
     Returns:
         (N, h, w) float32; NaN for an image whose maps are not finite.
@@ -37,13 +37,13 @@ def first_component(maps: Tensor, reference: Tensor | None) -> Tensor:
     else:
         _, vectors = torch.linalg.eigh(rows.transpose(1, 2) @ rows)
         scores = (rows @ vectors[:, :, -1:]).squeeze(2)
-    found = signed(scores, None if reference is None else in_double(reference.flatten(1)))
-    found = torch.where(finite[:, None], found, torch.nan)
-    return found.reshape(len(maps), *maps.shape[2:]).to(maps.device, torch.float32)
+    component = choose_sign(scores, None if reference is None else in_double(reference.flatten(1)))
+    component = torch.where(finite[:, None], component, torch.nan)
+    return component.reshape(len(maps), *maps.shape[2:]).to(maps.device, torch.float32)
 
 
-def signed(scores: Tensor, reference: Tensor | None) -> Tensor:
-    """The same maps, each with the sign that makes it read as attention.
+def choose_sign(scores: Tensor, reference: Tensor | None) -> Tensor:
+    """The same maps, each with the sign by which high values mean important positions.
 
     A component's sign is arbitrary. It is chosen so that the map correlates positively with the reference; where that
     correlation is below 0.1, or without a reference, so that \\|max\\| ≥ \\|min\\|.

@@ -1,7 +1,4 @@
-"""Eigen-CAM and its variants on products of gradient and activation.
-
-Muhammad and Yeasin 2020, arXiv 2008.00299; Seg-Eigen-CAM: Chung and Ying 2025, doi 10.3390/app15137562, eq. 10 to 13.
-"""
+"""Eigen-CAM: Muhammad and Yeasin 2020, arXiv 2008.00299."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from camcli.methods.base import Pass
+from camcli.methods.base import Method, Pass
 from camcli.methods.eigen import first_component
 
 
@@ -22,12 +19,7 @@ def eigencam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
     return first_component(p.activations, p.activations.abs().sum(1))
 
 
-def eigengradcam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
-    """The same of g ⊙ A; sign by Σ_k g_k ⊙ A_k. Returns (N, h, w) float32, signed."""
-    product = p.g * p.activations
-    return first_component(product, product.sum(1))
-
-
-def segeigencam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
-    """The same of |g| ⊙ A; sign so that |max M| ≥ |min M|. Returns (N, h, w) float32, signed."""
-    return first_component(p.g.abs() * p.activations, None)
+METHOD = Method(
+    "eigencam", "Eigen-CAM", "Muhammad 2020, arXiv:2008.00299",
+    "F", eigencam, class_specific=False, candidate=True,
+)  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from camcli.methods.base import Pass
+from camcli.methods.base import Method, Pass
 
 
 def fem(p: Pass, _options: Mapping[str, Any]) -> Tensor:
@@ -19,3 +19,9 @@ def fem(p: Pass, _options: Mapping[str, Any]) -> Tensor:
     # In float64: a single strong position among few others stands at the threshold up to rounding.
     threshold = a.mean((2, 3), keepdim=True) + 2 * a.std((2, 3), keepdim=True, correction=0)
     return p.weighted((a > threshold).float().mean((2, 3)))
+
+
+METHOD = Method(
+    "fem", "FEM", "Fuad 2020, doi:10.1109/IPTA50016.2020.9286629",
+    "F", fem, class_specific=False, weighted=True,
+)  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Compute, Pass
+from camcli.methods.base import Compute, Method, Pass
 from camcli.methods.gradcam import gradcam
 from camcli.methods.gradcamelementwise import gradcamelementwise
 from camcli.methods.gradcampp import gradcampp
@@ -89,3 +89,9 @@ def reference_weights(
         mask = mask.scatter(1, targets[:, None], 0.0)
         return mask / mask.sum(1, keepdim=True).clamp(min=1)
     return weights
+
+
+METHOD = Method(
+    "finercam", "Finer-CAM", "Zhang 2025, arXiv:2501.11309",
+    "F+B", finercam, needs_gradients=True, weighted=True, needs=("references",), rescore=contrast, options=OPTIONS,
+)  # fmt: skip

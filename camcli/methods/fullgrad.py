@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from camcli.methods.base import Pass
+from camcli.methods.base import Method, Pass
 from camcli.methods.images import upsampled
 
 
@@ -22,3 +22,9 @@ def fullgrad(p: Pass, _options: Mapping[str, Any]) -> Tensor:
     for maps in parts.maps:
         total = total + upsampled(maps.abs().sum(1), size)  # U is linear: summed before it
     return total
+
+
+METHOD = Method(
+    "fullgrad", "FullGrad", "Srinivas 2019, arXiv:1905.00780",
+    "F+B to the input", fullgrad, signed=False, scope="network", needs=("network gradient",),
+)  # fmt: skip

@@ -7,10 +7,16 @@ from typing import Any
 
 from torch import Tensor
 
-from camcli.methods.base import Pass
+from camcli.methods.base import Method, Pass
 
 
 def gradcamelementwise(p: Pass, _options: Mapping[str, Any]) -> Tensor:
     """M = Σ_k relu(g_k ⊙ A_k). Returns (N, h, w) float32, non-negative."""
     # relu(g·A) = w·A with w = g where the product is positive: a weighted sum, so that --eigen-smooth applies.
     return p.weighted(p.g * (p.g * p.activations > 0))
+
+
+METHOD = Method(
+    "gradcamelementwise", "element-wise Grad-CAM", "after Selvaraju 2017",
+    "F+B", gradcamelementwise, needs_gradients=True, weighted=True, signed=False,
+)  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Pass
+from camcli.methods.base import Method, Pass
 
 
 def gradcampp(p: Pass, _options: Mapping[str, Any]) -> Tensor:
@@ -21,3 +21,9 @@ def gradcampp(p: Pass, _options: Mapping[str, Any]) -> Tensor:
     below = 2 + total * p.g  # g² divided out, so that a tiny gradient does not vanish against a constant
     alpha = torch.where(below.abs() < 1e-6, 0.0, 1 / below)
     return p.weighted((alpha * p.g.relu()).sum((2, 3)))
+
+
+METHOD = Method(
+    "gradcam++", "Grad-CAM++", "Chattopadhyay 2018, arXiv:1710.11063",
+    "F+B", gradcampp, needs_gradients=True, weighted=True, candidate=True,
+)  # fmt: skip

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from camcli.methods.base import Pass
+from camcli.methods.base import Method, Pass
 from camcli.methods.images import normalised, upsampled
 from camcli.methods.options import Option
 from camcli.methods.score import probabilities
@@ -31,27 +31,27 @@ def groupcam(p: Pass, options: Mapping[str, Any]) -> Tensor:
     sums = torch.stack([part.sum(1).relu() for part in parts], dim=1)
     bars = sums.flatten(2).quantile(_QUANTILE, dim=2)[:, :, None, None]
     maps = normalised(torch.where(sums < bars, 0.0, sums))
-    blurs = blurred(p.inputs)
+    blurs = blur(p.inputs)
     rewards = p.each_image(lambda image: _rewards(p, image, maps[image], blurs[image]))
     return (rewards[:, :, None, None] * maps).sum(1).relu()
 
 
-def _rewards(p: Pass, image: int, maps: Tensor, blur: Tensor) -> Tensor:
+def _rewards(p: Pass, image: int, maps: Tensor, blurred: Tensor) -> Tensor:
     """r_l of one image, (G,)."""
     x, target = p.inputs[image], p.targets[image]
 
     def mixed(part: slice) -> Tensor:
         masks = upsampled(maps[part], (x.shape[1], x.shape[2]))[:, None]
-        return x * masks + blur * (1 - masks)
+        return x * masks + blurred * (1 - masks)
 
     def reduce(logits: Tensor) -> Tensor:
         return probabilities(logits, p.score.sigmoid)[:, target]
 
-    base = p.network.trials(1, lambda _: blur[None], reduce)
+    base = p.network.trials(1, lambda _: blurred[None], reduce)
     return (p.network.trials(len(maps), mixed, reduce) - base).relu()
 
 
-def blurred(inputs: Tensor) -> Tensor:
+def blur(inputs: Tensor) -> Tensor:
     """Gaussian blur of images (N, C, H, W), kernel 51 and σ 50 at 224 pixels, scaled with the shorter side."""
     scale = min(inputs.shape[2:]) / _AT
     half = min(max(1, round(_KERNEL * scale / 2 - 0.5)), min(inputs.shape[2:]) - 1)
@@ -61,3 +61,10 @@ def blurred(inputs: Tensor) -> Tensor:
     padded = F.pad(inputs, (half, half, half, half), mode="reflect")
     rows = F.conv2d(padded, kernel, groups=inputs.shape[1])
     return F.conv2d(rows, kernel.transpose(2, 3), groups=inputs.shape[1])
+
+
+METHOD = Method(
+    "groupcam", "Group-CAM", "Zhang 2021, arXiv:2103.13859",
+    "F+B+32F", groupcam, needs_gradients=True, signed=False, needs=("scoring",), options=OPTIONS,
+    cost_as_set="F+B+{groups}F",
+)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Guided backpropagation (Springenberg et al. 2015, arXiv 1412.6806) and its product with Grad-CAM (Selvaraju 2017)."""
+"""Guided backpropagation: Springenberg et al. 2015, arXiv 1412.6806."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from camcli.methods.base import Pass
-from camcli.methods.gradcam import gradcam
-from camcli.methods.images import upsampled
+from camcli.methods.base import Method, Pass
 
 
 def guidedbackprop(p: Pass, _options: Mapping[str, Any]) -> Tensor:
@@ -17,6 +15,7 @@ def guidedbackprop(p: Pass, _options: Mapping[str, Any]) -> Tensor:
     return p.network.guided_gradient().abs().amax(1)
 
 
-def guidedgradcam(p: Pass, options: Mapping[str, Any]) -> Tensor:
-    """M = guided backpropagation ⊙ U(Grad-CAM). Returns (N, H, W) float32, signed."""
-    return guidedbackprop(p, options) * upsampled(gradcam(p, options), (p.inputs.shape[2], p.inputs.shape[3]))
+METHOD = Method(
+    "guidedbackprop", "guided backpropagation", "Springenberg 2015, arXiv:1412.6806",
+    "F+B to the input", guidedbackprop, signed=False, scope="network", needs=("network gradient", "relu"),
+)  # fmt: skip

@@ -7,9 +7,15 @@ from typing import Any
 
 from torch import Tensor
 
-from camcli.methods.base import Pass
+from camcli.methods.base import Method, Pass
 
 
 def hirescam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
     """M = Σ_k g_k ⊙ A_k. Returns (N, h, w) float32, signed."""
     return p.weighted(p.g)
+
+
+METHOD = Method(
+    "hirescam", "HiResCAM", "Draelos 2020, arXiv:2011.08891",
+    "F+B", hirescam, needs_gradients=True, weighted=True, candidate=True,
+)  # fmt: skip

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Pass
-from camcli.methods.eigen import in_double, signed
+from camcli.methods.base import Method, Pass
+from camcli.methods.eigen import choose_sign, in_double
 
 
 def kpcacam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
@@ -27,5 +27,8 @@ def kpcacam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
     kernel = kernel - kernel.mean(1, keepdim=True) - kernel.mean(2, keepdim=True) + kernel.mean((1, 2), keepdim=True)
     values, vectors = torch.linalg.eigh(kernel)
     scores = vectors[:, :, -1] * values[:, -1:].clamp(min=0).sqrt()
-    found = torch.where(finite[:, None], signed(scores, in_double(a.abs().sum(1).flatten(1))), torch.nan)
-    return found.reshape(len(a), *a.shape[2:]).to(a.device, torch.float32)
+    component = torch.where(finite[:, None], choose_sign(scores, in_double(a.abs().sum(1).flatten(1))), torch.nan)
+    return component.reshape(len(a), *a.shape[2:]).to(a.device, torch.float32)
+
+
+METHOD = Method("kpcacam", "KPCA-CAM", "Karmani 2024, arXiv:2410.00267", "F", kpcacam, class_specific=False)

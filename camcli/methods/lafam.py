@@ -7,9 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
-from camcli.methods.base import Pass
+from camcli.methods.base import Method, Pass
 
 
 def lafam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
     """M = mean_k A_k. Returns (N, h, w) float32, signed where activations are."""
     return p.activations.mean(1)
+
+
+METHOD = Method("lafam", "LaFAM", "Karjauv 2024, arXiv:2407.06059", "F", lafam, class_specific=False)

@@ -7,9 +7,15 @@ from typing import Any
 
 from torch import Tensor
 
-from camcli.methods.base import Pass
+from camcli.methods.base import Method, Pass
 
 
 def layercam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
     """M = Σ_k relu(g_k) ⊙ A_k. Returns (N, h, w) float32, signed where activations are."""
     return p.weighted(p.g.relu())
+
+
+METHOD = Method(
+    "layercam", "LayerCAM", "Jiang 2021, doi:10.1109/TIP.2021.3089943",
+    "F+B", layercam, needs_gradients=True, weighted=True, candidate=True, max_fusion_gamma=2.0,
+)  # fmt: skip

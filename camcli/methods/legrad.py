@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Pass
+from camcli.methods.base import Method, Pass
 
 
 def legrad(p: Pass, _options: Mapping[str, Any]) -> Tensor:
@@ -19,3 +19,9 @@ def legrad(p: Pass, _options: Mapping[str, Any]) -> Tensor:
     attention = p.network.attention()
     terms = [gradient.relu().mean((1, 2)) for gradient in p.network.block_gradients()]
     return attention.on_grid(torch.stack(terms).sum(0))
+
+
+METHOD = Method(
+    "legrad", "LeGrad", "Bousselham 2025, arXiv:2404.03214",
+    "F+L B", legrad, signed=False, scope="network", needs=("attention",), replays_blocks=True,
+)  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Pass
+from camcli.methods.base import Method, Pass
 from camcli.methods.images import normalised, upsampled
 from camcli.methods.options import Option
 from camcli.methods.score import probabilities
@@ -31,14 +31,20 @@ def opticam(p: Pass, options: Mapping[str, Any]) -> Tensor:
         u = torch.zeros(p.activations.shape[:2], device=p.inputs.device, requires_grad=True)
         adam = torch.optim.Adam([u], lr=options["lr"])
         for _ in range(options["steps"]):
-            masks = normalised(upsampled(_mixed(u, p.activations), size))
+            masks = normalised(upsampled(_combine(u, p.activations), size))
             logits = p.network.logits(p.inputs * masks[:, None])
-            chosen = probabilities(logits, p.score.sigmoid).gather(1, p.targets[:, None])
-            (gradient,) = torch.autograd.grad(-chosen.sum(), u)
+            target_probabilities = probabilities(logits, p.score.sigmoid).gather(1, p.targets[:, None])
+            (gradient,) = torch.autograd.grad(-target_probabilities.sum(), u)
             u.grad = torch.where(finite[:, None], gradient, 0.0)
             adam.step()
-    return _mixed(u.detach(), p.activations)
+    return _combine(u.detach(), p.activations)
 
 
-def _mixed(u: Tensor, activations: Tensor) -> Tensor:
+def _combine(u: Tensor, activations: Tensor) -> Tensor:
     return (torch.softmax(u, 1)[:, :, None, None] * activations).sum(1)
+
+
+METHOD = Method(
+    "opticam", "Opti-CAM", "Zhang 2023, arXiv:2301.07002",
+    "50(F+B)", opticam, needs=("scoring", "network gradient"), options=OPTIONS, cost_as_set="{steps}(F+B)",
+)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Random weights: the baseline that a method has to beat."""
+"""Random weights: a baseline that methods are compared with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Pass, generator
+from camcli.methods.base import Method, Pass, generator
 
 
 def randomcam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
@@ -16,3 +16,9 @@ def randomcam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
     channels = p.activations.shape[1]
     weights = torch.stack([torch.rand(channels, generator=generator(seed)) * 2 - 1 for seed in p.seeds])
     return p.weighted(weights.to(p.activations.device))
+
+
+METHOD = Method(
+    "randomcam", "random weights", "a baseline",
+    "F", randomcam, class_specific=False, weighted=True, baseline=True,
+)  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Pass
+from camcli.methods.base import Method, Pass
 from camcli.methods.options import Option
 
 OPTIONS = (
@@ -47,8 +47,14 @@ def _map(p: Pass, activations: Tensor, image: int, masks: Tensor) -> Tensor:
 def bumps(height: int, width: int, mask: str) -> Tensor:
     """(h·w, h, w) float32: for each position, row by row, the mask around it, cut off at the border."""
     kernel = torch.tensor(_BUMP if mask == "gaussian" else ((0.0,) * 3, (0.0, 1.0, 0.0), (0.0,) * 3))
-    made = torch.zeros(height, width, height + 2, width + 2)
+    masks = torch.zeros(height, width, height + 2, width + 2)
     for i in range(height):
         for j in range(width):
-            made[i, j, i : i + 3, j : j + 3] = kernel
-    return made[:, :, 1:-1, 1:-1].reshape(height * width, height, width)
+            masks[i, j, i : i + 3, j : j + 3] = kernel
+    return masks[:, :, 1:-1, 1:-1].reshape(height * width, height, width)
+
+
+METHOD = Method(
+    "reciprocam", "Recipro-CAM", "Byun 2022, arXiv:2209.14074",
+    "F+n T", reciprocam, slots_together=True, needs=("tail",), options=OPTIONS,
+)  # fmt: skip

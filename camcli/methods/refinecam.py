@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from camcli.methods.base import Compute, Pass
+from camcli.methods.base import Compute, Method, Pass
 from camcli.methods.gradcam import gradcam
 from camcli.methods.gradcampp import gradcampp
 from camcli.methods.hirescam import hirescam
@@ -28,3 +28,9 @@ def refinecam(p: Pass, options: Mapping[str, Any]) -> Tensor:
     Returns (N, h, w) float32, signed.
     """
     return _BASES[options["base"]](p, options)
+
+
+METHOD = Method(
+    "refinecam", "RefineCAM", "2026, arXiv:2605.14641",
+    "F+B", refinecam, needs_gradients=True, signed=False, scope="layers", options=OPTIONS,
+)  # fmt: skip

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from camcli.methods.base import Pass, generator
+from camcli.methods.base import Method, Pass, generator
 from camcli.methods.options import Option
 from camcli.methods.score import probabilities
 
@@ -41,7 +41,7 @@ def _map(p: Pass, options: Mapping[str, Any], image: int) -> Tensor:
     grids = grids.to(x.device)
 
     def masks(part: slice) -> Tensor:
-        return shifted(grids[part], shifts[part], (x.shape[1], x.shape[2]))
+        return shift_and_crop(grids[part], shifts[part], (x.shape[1], x.shape[2]))
 
     def reduce(logits: Tensor) -> Tensor:
         return probabilities(logits, p.score.sigmoid)[:, targets]
@@ -62,7 +62,7 @@ def random_grids(seed: int, options: Mapping[str, Any]) -> tuple[Tensor, Tensor]
     return grids, torch.rand(options["masks"], 2, generator=source)
 
 
-def shifted(grids: Tensor, shifts: Tensor, size: tuple[int, int]) -> Tensor:
+def shift_and_crop(grids: Tensor, shifts: Tensor, size: tuple[int, int]) -> Tensor:
     """Masks (M, H, W) in [0, 1]: each grid upsampled to one cell more than the image, cut out at its shift."""
     cells = grids.shape[1]
     height, width = (-(-side // cells) for side in size)
@@ -73,3 +73,10 @@ def shifted(grids: Tensor, shifts: Tensor, size: tuple[int, int]) -> Tensor:
         mask[int(dy * height) :, int(dx * width) :][: size[0], : size[1]]
         for mask, (dy, dx) in zip(large, shifts.tolist(), strict=True)
     ])  # fmt: skip
+
+
+METHOD = Method(
+    "rise", "RISE", "Petsiuk 2018, arXiv:1806.07421",
+    "1000F", rise, signed=False, scope="network", slots_together=True, needs=("scoring",), options=OPTIONS,
+    cost_as_set="{masks}F",
+)  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Attention, Pass
+from camcli.methods.base import Attention, Method, Pass
 
 
 def rollout(p: Pass, _options: Mapping[str, Any]) -> Tensor:
@@ -17,10 +17,10 @@ def rollout(p: Pass, _options: Mapping[str, Any]) -> Tensor:
     Returns (N, h, w) float32, non-negative.
     """
     attention = p.network.attention()
-    return read_out(attention, *(_mixed(matrix) for matrix in attention.matrices))
+    return read_out(attention, *(_add_residual(matrix) for matrix in attention.matrices))
 
 
-def _mixed(matrix: Tensor) -> Tensor:
+def _add_residual(matrix: Tensor) -> Tensor:
     mean = matrix.mean(1) + torch.eye(matrix.shape[-1], device=matrix.device)
     return mean / mean.sum(-1, keepdim=True)
 
@@ -31,3 +31,9 @@ def read_out(attention: Attention, *steps: Tensor) -> Tensor:
     for step in steps[1:]:
         relevance = step @ relevance
     return attention.on_grid(relevance[:, list(attention.readout)].mean(1))
+
+
+METHOD = Method(
+    "rollout", "attention rollout", "Abnar 2020, arXiv:2005.00928",
+    "F", rollout, class_specific=False, signed=False, scope="network", needs=("attention",),
+)  # fmt: skip

@@ -1,5 +1,7 @@
-"""Score-CAM (Wang et al. 2020, arXiv 1910.01279), SS-CAM (Wang et al. 2020, arXiv 2006.14255), IS-CAM (Naidu et al.
-2020, arXiv 2010.03023): channels weighted by what the score becomes when the image is masked with them."""
+"""Score-CAM: Wang et al. 2020, arXiv 1910.01279, and what its variants SS-CAM and IS-CAM share with it.
+
+Channels are weighted by what the score becomes when the image is masked with them.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Build, Pass, generator
+from camcli.methods.base import Build, Method, Pass
 from camcli.methods.images import normalised, upsampled
 from camcli.methods.options import Option
 from camcli.methods.score import Score
 
-_COMMON = (
+OPTIONS = (
     Option("score", None, "the scalar of the weights; default: the run's --score", choices=("logit", "prob")),
     Option(
         "weights", "softmax", "softmax over the channels, or the differences themselves", choices=("softmax", "raw")
     ),
     Option("max_channels", None, "only so many channels, those of largest variance", kind=int, least=1),
 )
-OPTIONS = _COMMON
-SSCAM_OPTIONS = (
-    *_COMMON,
-    Option("samples", 10, "noisy copies of each channel", kind=int, least=1),
-    Option("std", 2.0, "deviation of the noise on the activations", kind=float, least=0),
-)
-ISCAM_OPTIONS = (*_COMMON, Option("samples", 10, "steps from nothing to the full mask", kind=int, least=1))
 
 Rounds = Callable[[int, Tensor], Iterator[tuple[Tensor, float]]]
 """From an image's number and its channels (K, h, w) to rounds of trials: the maps that the masks of the channels are
@@ -48,28 +43,7 @@ def scorecam(p: Pass, options: Mapping[str, Any]) -> Tensor:
     def once(_image: int, a: Tensor) -> Iterator[tuple[Tensor, float]]:
         yield a, 1.0
 
-    return _weighted(p, options, once)
-
-
-def sscam(p: Pass, options: Mapping[str, Any]) -> Tensor:
-    """s_k averaged over ``samples`` masks of A_k + N(0, ``std``²), noise of the image's own seed. Else as Score-CAM."""
-
-    def noisy(image: int, a: Tensor) -> Iterator[tuple[Tensor, float]]:
-        source = generator(p.seeds[image])
-        for _ in range(options["samples"]):
-            yield a + torch.randn(a.shape, generator=source).to(a) * options["std"], 1.0
-
-    return _weighted(p, options, noisy)
-
-
-def iscam(p: Pass, options: Mapping[str, Any]) -> Tensor:
-    """s_k averaged over i = 1 … n of S(x ⊙ (i/n) H_k) − S(0), n = ``samples``. Else as Score-CAM."""
-
-    def stepped(_image: int, a: Tensor) -> Iterator[tuple[Tensor, float]]:
-        for i in range(1, options["samples"] + 1):
-            yield a, i / options["samples"]
-
-    return _weighted(p, options, stepped)
+    return weighted_by_masks(p, options, once)
 
 
 def approximation(options: Mapping[str, Any]) -> str | None:
@@ -78,7 +52,8 @@ def approximation(options: Mapping[str, Any]) -> str | None:
     return None if most is None else f"an approximation: only the {most} channels of largest variance are scored"
 
 
-def _weighted(p: Pass, options: Mapping[str, Any], rounds: Rounds) -> Tensor:
+def weighted_by_masks(p: Pass, options: Mapping[str, Any], rounds: Rounds) -> Tensor:
+    """Score-CAM with the mean gain of several rounds of trials; (N, T, h, w) float32."""
     score = p.score if options["score"] is None else Score(options["score"], p.score.sigmoid)
     weights = p.each_image(lambda image: _weights(p, options, score, rounds, image))
     return p.weighted_slots(weights)
@@ -87,7 +62,7 @@ def _weighted(p: Pass, options: Mapping[str, Any], rounds: Rounds) -> Tensor:
 def _weights(p: Pass, options: Mapping[str, Any], score: Score, rounds: Rounds, image: int) -> Tensor:
     """(T, K) of one image; 0 for channels that are left out."""
     a, x, targets = p.activations[image], p.inputs[image], p.targets[image]
-    chosen = _chosen(a, options["max_channels"])
+    chosen = _select_channels(a, options["max_channels"])
 
     def reduce(logits: Tensor) -> Tensor:
         return score(logits, targets.expand(len(logits), -1))
@@ -96,10 +71,10 @@ def _weights(p: Pass, options: Mapping[str, Any], score: Score, rounds: Rounds, 
     gains = []
     for maps, factor in rounds(image, a[chosen]):
         # A constant channel's mask is zero everywhere, so that its trial is that of the empty image.
-        live = (maps.amax((1, 2)) > maps.amin((1, 2))).nonzero().squeeze(1)
+        varying = (maps.amax((1, 2)) > maps.amin((1, 2))).nonzero().squeeze(1)
         gain = x.new_zeros(len(chosen), targets.numel())
-        if len(live):
-            gain[live] = p.network.trials(len(live), _masked(x, maps[live], factor), reduce) - nothing
+        if len(varying):
+            gain[varying] = p.network.trials(len(varying), _mask(x, maps[varying], factor), reduce) - nothing
         gains.append(gain)
     mean = torch.stack(gains).mean(0)
     weights = x.new_zeros(len(a), targets.numel())
@@ -107,13 +82,20 @@ def _weights(p: Pass, options: Mapping[str, Any], score: Score, rounds: Rounds, 
     return weights.T
 
 
-def _masked(x: Tensor, maps: Tensor, factor: float) -> Build:
+def _mask(x: Tensor, maps: Tensor, factor: float) -> Build:
     """x under the masks of some channels; made chunk by chunk, since 2,048 of them at once would take gigabytes."""
     size = (x.shape[1], x.shape[2])
     return lambda part: x * (normalised(upsampled(maps[part], size)) * factor)[:, None]
 
 
-def _chosen(a: Tensor, most: int | None) -> Tensor:
+def _select_channels(a: Tensor, most: int | None) -> Tensor:
     if most is None or most >= len(a):
         return torch.arange(len(a), device=a.device)
     return a.var((1, 2)).topk(most).indices.sort().values
+
+
+METHOD = Method(
+    "scorecam", "Score-CAM", "Wang 2020, arXiv:1910.01279",
+    "(K+1)F", scorecam, weighted=True, slots_together=True, needs=("scoring",), options=OPTIONS,
+    approximate=approximation,
+)  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from camcli.methods.base import Pass
+from camcli.methods.base import Method, Pass
 
 
 def shapleycam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
@@ -16,3 +16,9 @@ def shapleycam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
     Returns (N, h, w) float32, signed.
     """
     return p.weighted((p.g - 0.5 * p.layer.curvature(p.activations)).mean((2, 3)))
+
+
+METHOD = Method(
+    "shapleycam", "ShapleyCAM", "Cai 2025, arXiv:2501.06261",
+    "F+2B", shapleycam, needs_gradients=True, weighted=True, needs=("curvature",),
+)  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Pass, generator
+from camcli.methods.base import Method, Pass, generator
 from camcli.methods.options import Option
 from camcli.methods.xgradcam import VANISHING
 
@@ -37,3 +37,10 @@ def smoothgradcampp(p: Pass, options: Mapping[str, Any]) -> Tensor:
     vanishes = below.abs() <= VANISHING * (2 * second + rest.abs())
     alpha = torch.where(vanishes, 0.0, second / below)
     return p.weighted((alpha * first.relu()).sum((2, 3)))
+
+
+METHOD = Method(
+    "smoothgradcam++", "Smooth Grad-CAM++", "Omeiza 2019, arXiv:1908.01224",
+    "nF+nB", smoothgradcampp, weighted=True, needs=("other inputs",), options=OPTIONS,
+    cost_as_set="{samples}F+{samples}B",
+)  # fmt: skip

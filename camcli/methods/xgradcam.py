@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Pass
+from camcli.methods.base import Method, Pass
 
 VANISHING = 1e-6
 """A denominator below this share of the sum of the absolute values that enter it counts as zero."""
@@ -19,3 +19,9 @@ def xgradcam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
     total = p.activations.sum((2, 3))
     vanishes = total.abs() <= VANISHING * p.activations.abs().sum((2, 3))
     return p.weighted(torch.where(vanishes, 0.0, (p.g * p.activations).sum((2, 3)) / total))
+
+
+METHOD = Method(
+    "xgradcam", "XGrad-CAM", "Fu 2020, arXiv:2008.02312",
+    "F+B", xgradcam, needs_gradients=True, weighted=True, candidate=True,
+)  # fmt: skip

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from camcli.metrics import drop
+from camcli.metrics.base import Metric, Sample
+
 
 def adcc(drop: Tensor, maps: Tensor, again: Tensor) -> Tensor:
     """3 / (1/coherency + 1/(1 − complexity) + 1/(1 − drop)) in [0, 1], higher is better (Poppi 2021, arXiv:2104.10252).
@@ -33,3 +36,12 @@ def coherency(maps: Tensor, again: Tensor) -> Tensor:
 def complexity(maps: Tensor) -> Tensor:
     """The mean of L, (N,)."""
     return maps.flatten(1).mean(1)
+
+
+def of_sample(sample: Sample) -> Tensor:
+    """:func:`adcc` of a sample, (N,); the masked inputs are explained once more."""
+    again = sample.explain(sample.images.inputs * sample.maps[:, None])
+    return adcc(sample.once(drop.drop), sample.maps, again)
+
+
+METRIC = Metric("adcc", "ADCC", "Poppi 2021, arXiv:2104.10252", "scores", "Masking", of_sample, headline=True)

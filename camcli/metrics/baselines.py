@@ -1,9 +1,9 @@
-"""Maps that know nothing of the model: what every figure has to be compared with.
+"""Model-independent baselines: maps that every figure has to be compared with.
 
-``random``   uniform noise on the grid of the target layer, as coarse as the maps it stands beside
-``centre``   a Gaussian in the middle of the input: photographs show their object there
-``sobel``    the edges of the image: what is sharp, whatever the class
-``fakecam``  1 everywhere but in one pixel (Poppi 2021): keeps the image, and so wins Average Drop without explaining
+``random``   uniform noise on the grid of the target layer, as coarse as the maps it is compared with
+``centre``   a Gaussian in the middle of the input, where photographs often show their object
+``sobel``    the edges of the image, independent of the class
+``fakecam``  1 everywhere but in one pixel (Poppi 2021): keeps the image: best by Average Drop without explaining
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def baseline(key: str, inputs: Tensor, grid: tuple[int, int], seeds: Sequence[in
         (N, h, w) or (N, H, W) float32 in [0, 1], on the device of the inputs.
     """
     if key == "random":
-        drawn = [torch.rand(grid, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-        return torch.stack(drawn).to(inputs.device)
+        maps = [torch.rand(grid, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        return torch.stack(maps).to(inputs.device)
     if key == "sobel":
         return sobel(inputs)
     size = inputs.shape[-2], inputs.shape[-1]

@@ -62,8 +62,8 @@ def replacement_curve(
         scorer: gives class probabilities.
         seeds: N, for the order of equal values of L.
         steps: parts in which the pixels are replaced.
-        ends: (N,) probabilities of ``before`` and of ``after`` where they are known already: maps of the same images
-            share them.
+        ends: (N,) probabilities of ``before`` and of ``after`` where they are computed already: maps of the same
+            images share them.
         batch: inputs scored at once.
     """
 

@@ -1,13 +1,14 @@
-"""Deletion: how fast the class is lost when the pixels the map names first are taken away."""
+"""Deletion: how fast the class probability falls when the pixels that the map ranks first are removed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
+from camcli.metrics.base import Metric, Sample
 from camcli.metrics.curve import Curve, CurveOptions, replacement_curve
 from camcli.metrics.scoring import Scorer
 
@@ -25,3 +26,23 @@ def deletion(
         maps, classes, scorer, seeds, options: see :func:`.replacement_curve`, which goes from the inputs to zeros.
     """
     return replacement_curve(inputs, torch.zeros_like(inputs), maps, classes, scorer, seeds, **options)
+
+
+def area(sample: Sample) -> Tensor:
+    """The area under the deletion curve, (N,); the ends of the curve are shared by all maps of the same images."""
+    images = sample.images
+    return deletion(
+        images.inputs, sample.maps, images.classes, images.scorer, images.seeds,
+        steps=images.steps, ends=(images.probabilities, images.zero_probabilities), batch=images.batch,
+    ).area  # fmt: skip
+
+
+def settings(_height: int, _width: int) -> dict[str, Any]:
+    """What deleted pixels become, in normalised units."""
+    return {"deletion": {"replaced_by": 0.0}}
+
+
+METRIC = Metric(
+    "deletion", "Deletion", "Petsiuk 2018, arXiv:1806.07421", "scores", "Perturbation curves", area, better="lower",
+    settings=settings,
+)  # fmt: skip

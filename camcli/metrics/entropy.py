@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from camcli.metrics.base import Metric
+
 
 def entropy(native: Tensor) -> Tensor:
     """−Σ p ln p / ln n with p = relu(m)/Σ relu(m): 0 for one hot cell, 1 for uniform; as in the index.
@@ -24,3 +26,8 @@ def entropy(native: Tensor) -> Tensor:
     p = cells / total[:, None]
     spread = -torch.special.xlogy(p, p).sum(1) / math.log(n)
     return torch.where((total > 0) & total.isfinite(), spread.clamp(0, 1), torch.nan).float()
+
+
+METRIC = Metric(
+    "entropy", "Entropy", "Shannon 1948", "maps", "Complexity", lambda sample: entropy(sample.native), better="neither",
+)  # fmt: skip

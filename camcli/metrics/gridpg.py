@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from camcli.metrics.base import Metric
+
 
 def mosaic(cells: Tensor, n: int, size: tuple[int, int] | None = None) -> Tensor:
     """n² images as one input, row by row.
@@ -87,3 +89,6 @@ def _shares(length: int, n: int) -> Tensor:
     lower = torch.arange(n, dtype=torch.float64)[:, None]
     clipped = edges.clamp(lower, lower + 1)
     return clipped.diff(dim=1) * length / n
+
+
+METRIC = Metric("gridpg", "GridPG", "Böhle 2021, arXiv:2104.00032", "mosaics", "Localisation", None, headline=True)

@@ -4,7 +4,7 @@ Each removed pixel u_i satisfies Σ_j w_ij (u_i − v_j) = 0 over its neighbours
 and 1/12 for diagonal ones; v_j is known or removed as well. The rows are left undivided by Σ_j w_ij, so that the matrix
 is symmetric and positive definite, and conjugate gradients solve all images of a batch at once, where they are. A large
 hole would need hundreds of iterations; a multigrid cycle as preconditioner brings that to about ten: one Jacobi sweep
-on each grid takes out two thirds of every wave that the next coarser grid cannot carry (the stencil's values lie
+on each grid removes two thirds of every frequency that the next coarser grid cannot represent (the stencil's values lie
 between 2/3 and 4/3 there).
 """
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from camcli.errors import CamError
 
 NOISE = 0.01
-"""Deviation of the noise on imputed pixels, in normalised units: a smooth patch would be a mark of the mask itself."""
+"""Deviation of the noise on imputed pixels, in normalised units: a smooth patch would reveal the mask itself."""
 TOLERANCE = 2e-6
 """Residual at which the solver stops, as a share of the right-hand side; pixels are then right to 1e-4."""
 _MOST = 200
@@ -40,14 +40,14 @@ def impute(inputs: Tensor, removed: Tensor, seeds: Sequence[int] | None = None, 
     """
     grids = _pyramid(removed)
     fine = grids[0]
-    known = torch.where(removed[:, None], 0, inputs.float())
+    values = torch.where(removed[:, None], 0, inputs.float())
     # Starting from the mean of what is kept, the solver has only the deviations to find.
-    kept = (~removed).sum((1, 2)).clamp(min=1)[:, None, None, None]
-    start = (known.sum((2, 3), keepdim=True) / kept).expand_as(known) * fine.unknown
-    solved = _solve(grids, _neighbours(known) * fine.unknown, start)
+    count = (~removed).sum((1, 2)).clamp(min=1)[:, None, None, None]
+    start = (values.sum((2, 3), keepdim=True) / count).expand_as(values) * fine.unknown
+    solved = _solve(grids, _neighbours(values) * fine.unknown, start)
     if seeds is not None and noise:
-        drawn = [torch.randn(inputs.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-        solved = solved + noise * torch.stack(drawn).to(inputs.device)
+        samples = [torch.randn(inputs.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        solved = solved + noise * torch.stack(samples).to(inputs.device)
     return torch.where(removed[:, None], solved, inputs.float())
 
 
@@ -87,7 +87,7 @@ def _neighbours(u: Tensor) -> Tensor:
 
 
 def _solve(grids: list[_Grid], right: Tensor, u: Tensor) -> Tensor:
-    """Conjugate gradients on the finest grid; images that are done wait for the others unchanged."""
+    """Conjugate gradients on the finest grid; images that have converged stay unchanged until all have."""
     fine = grids[0]
     goal = TOLERANCE**2 * _dot(right, right)
     r = right - fine.apply(u)
@@ -104,7 +104,7 @@ def _solve(grids: list[_Grid], right: Tensor, u: Tensor) -> Tensor:
         z = _cycle(grids, 0, r)
         before, rz = rz, _dot(r, z)
         p = z + rz / before.clamp(min=1e-30) * p
-    raise CamError(f"the imputation of removed pixels did not settle in {_MOST} iterations: are the inputs finite?")
+    raise CamError(f"the imputation of removed pixels did not converge in {_MOST} iterations: are the inputs finite?")
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

@@ -1,19 +1,16 @@
-"""Insertion: how fast the class is found when a blurred image gets back the pixels the map names first."""
+"""Insertion: how fast the class probability rises when a blurred image gets back the pixels ranked first."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Unpack
+from typing import Any, Unpack
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from camcli.metrics.base import Metric, Sample
+from camcli.metrics.blur import blur, blur_width
 from camcli.metrics.curve import Curve, CurveOptions, replacement_curve
 from camcli.metrics.scoring import Scorer
-
-KERNEL, SIGMA, AT = 51, 20.0, 224
-"""Width and deviation of the blur, in pixels of an input whose shorter side is :data:`AT`; they scale with it."""
 
 
 def insertion(
@@ -41,20 +38,23 @@ def insertion(
     return replacement_curve(start, inputs, maps, classes, scorer, seeds, **options)
 
 
-def blur_width(height: int, width: int) -> tuple[int, float]:
-    """(kernel, σ) in pixels of an input: 51 and 20 at 224, in proportion to the shorter side; the kernel is odd."""
-    scale = min(height, width) / AT
-    return 2 * round((KERNEL * scale - 1) / 2) + 1, SIGMA * scale
+def area(sample: Sample) -> Tensor:
+    """The area under the insertion curve, (N,); the ends of the curve are shared by all maps of the same images."""
+    images = sample.images
+    ends = images.blurred_probabilities, images.probabilities
+    return insertion(
+        images.inputs, sample.maps, images.classes, images.scorer, images.seeds,
+        steps=images.steps, blurred=images.blurred, ends=ends, batch=images.batch,
+    ).area  # fmt: skip
 
 
-def blur(inputs: Tensor) -> Tensor:
-    """(N, C, H, W) under a Gaussian; the image is mirrored at its borders, so that none gets darker."""
-    channels, height, width = inputs.shape[1:]
+def settings(height: int, width: int) -> dict[str, Any]:
+    """How the start of the curve is made."""
     kernel, sigma = blur_width(height, width)
-    half = kernel // 2
-    offsets = torch.arange(-half, half + 1, device=inputs.device, dtype=torch.float32)
-    weights = torch.exp(-(offsets**2) / (2 * sigma**2))
-    weights = (weights / weights.sum()).to(inputs.dtype).expand(channels, 1, -1)
-    padded = F.pad(inputs, (half, half, half, half), mode="reflect")
-    rows = F.conv2d(padded, weights[:, :, None, :], groups=channels)
-    return F.conv2d(rows, weights[:, :, :, None], groups=channels)
+    return {"insertion": {"blur_kernel": kernel, "blur_sigma": sigma}}
+
+
+METRIC = Metric(
+    "insertion", "Insertion", "Petsiuk 2018, arXiv:1806.07421", "scores", "Perturbation curves", area,
+    settings=settings,
+)  # fmt: skip

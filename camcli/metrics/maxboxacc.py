@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from camcli.metrics.base import Metric
+
 OVERLAPS = (0.3, 0.5, 0.7)
 THRESHOLDS = tuple(k / 50 for k in range(50))
 
@@ -24,8 +26,8 @@ def box_hits(maps: Tensor, regions: Tensor) -> Tensor:
     Returns:
         (N, len(THRESHOLDS) · len(OVERLAPS)) float32 of 0 and 1; NaN for an empty region.
     """
-    found = [_hits(m, g) for m, g in zip(maps.cpu().numpy(), regions.cpu().numpy(), strict=True)]
-    return torch.from_numpy(np.stack(found).astype(np.float32).reshape(len(maps), -1))
+    hits = [_hits(m, g) for m, g in zip(maps.cpu().numpy(), regions.cpu().numpy(), strict=True)]
+    return torch.from_numpy(np.stack(hits).astype(np.float32).reshape(len(maps), -1))
 
 
 def max_box_accuracy(means: np.ndarray) -> np.ndarray:
@@ -54,3 +56,9 @@ def _best_overlap(hot: np.ndarray, truth: np.ndarray) -> float:
     shared = np.maximum(wide, 0) * np.maximum(high, 0)
     both = w * h + (truth[2] - truth[0]) * (truth[3] - truth[1]) - shared
     return float((shared / both).max())
+
+
+METRIC = Metric(
+    "maxboxacc", "MaxBoxAccV2 %", "Choe 2020, arXiv:2007.04178", "regions", "Localisation",
+    lambda sample: box_hits(sample.maps, sample.regions), factor=100, finish=max_box_accuracy,
+)  # fmt: skip

@@ -1,4 +1,4 @@
-"""The order in which a map names the pixels."""
+"""The order of the pixels by the values of a map."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def pixel_ranks(maps: Tensor, seeds: Sequence[int]) -> Tensor:
         (N, H, W) int64, each image a permutation of 0 … H·W − 1.
     """
     count, height, width = maps.shape
-    shuffles = torch.stack([shuffled(height * width, seed) for seed in seeds]).to(maps.device)
-    values = maps.reshape(count, -1).gather(1, shuffles)
-    pixels = shuffles.gather(1, values.argsort(dim=1, descending=True, stable=True))
+    permutations = torch.stack([permutation(height * width, seed) for seed in seeds]).to(maps.device)
+    values = maps.reshape(count, -1).gather(1, permutations)
+    pixels = permutations.gather(1, values.argsort(dim=1, descending=True, stable=True))
     places = torch.arange(height * width, device=maps.device).expand(count, -1)
     return torch.empty_like(pixels).scatter_(1, pixels, places).reshape(count, height, width)
 
 
-def shuffled(count: int, seed: int) -> Tensor:
+def permutation(count: int, seed: int) -> Tensor:
     """(count,) int64: a permutation of 0 … count − 1, the same for the same seed on every device."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 
-def shares(total: int, fractions: Sequence[float]) -> Tensor:
+def pixel_counts(total: int, fractions: Sequence[float]) -> Tensor:
     """(K,) int64: how many of ``total`` pixels each fraction is, rounded to the nearest."""
     return torch.tensor([round(total * fraction) for fraction in fractions])

@@ -1,13 +1,15 @@
-"""ROAD: remove the most or the least relevant pixels without leaving a visible hole."""
+"""ROAD: remove the most or the least relevant pixels, and impute them so that no hole shows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
-from camcli.metrics.impute import impute
+from camcli.metrics.base import Metric, Sample
+from camcli.metrics.impute import NOISE, impute
 from camcli.metrics.order import pixel_ranks
 from camcli.metrics.scoring import BATCH, Scorer, score_changed
 
@@ -66,3 +68,21 @@ def road(
 
     least_first = ranks.shape[1] * ranks.shape[2] - 1 - ranks
     return Road(morf=scores(ranks), lerf=scores(least_first))
+
+
+def of_sample(sample: Sample) -> Tensor:
+    """:attr:`Road.combined` of a sample, (N,)."""
+    images = sample.images
+    args = images.inputs, sample.maps, images.classes, images.scorer, images.seeds
+    return road(*args, batch=images.batch).combined
+
+
+def settings(_height: int, _width: int) -> dict[str, Any]:
+    """Which shares of the pixels are removed, and the noise on what is imputed."""
+    return {"road": {"fractions": list(FRACTIONS), "noise": NOISE}}
+
+
+METRIC = Metric(
+    "road", "ROAD", "Rong 2022, arXiv:2202.00449", "scores", "Perturbation curves", of_sample, by_default=False,
+    headline=True, settings=settings,
+)  # fmt: skip

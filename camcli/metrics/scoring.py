@@ -8,11 +8,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from camcli.metrics.order import shares
+from camcli.metrics.order import pixel_counts
 
 BATCH = 4
 """Altered inputs scored at once, unless the caller says otherwise: on a CPU small batches stay in its caches, and their
-activations in memory that the allocator keeps, where larger ones are mapped anew for every layer."""
+activations in memory that the allocator keeps, where larger ones are mapped again for every layer."""
 
 
 class Scorer(Protocol):
@@ -44,13 +44,13 @@ def score_changed(
         (N, K) float32.
     """
     images, steps = len(ranks), len(fractions)
-    counts = shares(ranks.shape[1] * ranks.shape[2], fractions).to(ranks.device)
-    found = []
+    counts = pixel_counts(ranks.shape[1] * ranks.shape[2], fractions).to(ranks.device)
+    scores = []
     for start in range(0, images * steps, batch):
         pairs = torch.arange(start, min(start + batch, images * steps), device=ranks.device)
         i, k = pairs // steps, pairs % steps
-        found.append(scorer(change(i, ranks[i] < counts[k][:, None, None]), classes[i]).float())
-    return torch.cat(found).reshape(images, steps) if found else ranks.new_zeros((images, steps), dtype=torch.float32)
+        scores.append(scorer(change(i, ranks[i] < counts[k][:, None, None]), classes[i]).float())
+    return torch.cat(scores).reshape(images, steps) if scores else ranks.new_zeros((images, steps), dtype=torch.float32)
 
 
 def score_all(inputs: Tensor, classes: Tensor, scorer: Scorer, batch: int = BATCH) -> Tensor:

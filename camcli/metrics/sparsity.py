@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from camcli.metrics.base import Metric
+
 
 def sparsity(native: Tensor) -> Tensor:
     """The Gini index of the positive part of a map: 0 for uniform, 1 − 1/n for one hot cell.
@@ -24,3 +26,9 @@ def sparsity(native: Tensor) -> Tensor:
     total = cells.sum(1)
     gini = 1 - 2 * (cells * weights).sum(1) / total
     return torch.where((total > 0) & total.isfinite(), gini, torch.nan).float()
+
+
+METRIC = Metric(
+    "sparsity", "Sparsity", "Chalasani 2020, arXiv:1810.06583", "maps", "Complexity",
+    lambda sample: sparsity(sample.native), better="neither",
+)  # fmt: skip

@@ -1,8 +1,11 @@
-"""Win: how often a method loses the least of the class."""
+"""Win: how often a method has the smallest drop of an image."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from camcli.metrics.base import Metric
+from camcli.metrics.drop import drop
 
 
 def win(drops: np.ndarray) -> np.ndarray:
@@ -28,3 +31,14 @@ def would_win(drop: np.ndarray, drops: np.ndarray) -> np.ndarray:
     """
     first: np.ndarray = win(np.concatenate([drop[None], drops]))[0]
     return first
+
+
+def among_rows(methods: np.ndarray, baselines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Wins from drops: of the methods (M, N) among themselves, of each baseline (B, N) against all methods."""
+    return win(methods), np.array([would_win(drops, methods) for drops in baselines])
+
+
+METRIC = Metric(
+    "win", "Win %", "Chattopadhyay 2018, arXiv:1710.11063", "scores", "Masking", drop, factor=100,
+    across_rows=among_rows,
+)  # fmt: skip

@@ -23,7 +23,7 @@ from camcli.map_summary import CONSTANT
 from camcli.pipeline.isolation import describe_error, device_lost, is_device_lost
 from camcli.pipeline.items import Explanation, Failed
 from camcli.pipeline.setup import Setup
-from camcli.render import Canvas, Style, blended, colours, dimmed
+from camcli.render import Canvas, Style, blend, colours, dim
 
 KINDS = ("overlay", "heatmap", "gray")
 """What is drawn here; the others (``panel``, ``map``) are left to the CPU."""
@@ -157,8 +157,8 @@ class Painter:
         """
         coloured, values = colours(self.style.colormap), np.arange(256, dtype=np.uint8)
         over = np.repeat(coloured.reshape(768, 1), 256, axis=1)  # a row for each level and channel
-        seen = blended(over, np.tile(values, (768, 1)), self.style.alpha)
-        unseen = np.tile(dimmed(values).reshape(1, 256), (3, 1))
+        seen = blend(over, np.tile(values, (768, 1)), self.style.alpha)
+        unseen = np.tile(dim(values).reshape(1, 256), (3, 1))
         tables = {
             "gray": np.append(values, np.uint8(0)),
             "heatmap": np.vstack([coloured, np.zeros((1, 3), np.uint8)]),

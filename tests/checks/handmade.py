@@ -29,7 +29,8 @@ def item(
     """One row of an index: an image of size × size that the model sees as a whole."""
     rows = [
         {
-            "method": method, "layer": "layer", "status": map_status(raw), "native": native_copy(raw), "files": {},
+            "method": method, "layer": "layer", "status": map_status(raw), "native": native_copy(raw),
+            "files": {"overlay": None},
             "target": {"index": predicted, "name": f"class {predicted}", "probability": 0.9, "logit": 3.0},
         }
         for method, raw in maps.items()

@@ -13,12 +13,12 @@ import torch
 from camcli.checks import Result, check_run
 from camcli.checks.distances import spearman
 from camcli.checks.recorded import read_run
-from camcli.checks.reopened import Lab
+from camcli.checks.reopened import ReopenedModel
 from camcli.checks.rules.faithful import sign_test
-from camcli.checks.rules.hotspot_search import paint_over, tail
-from camcli.checks.rules.reinitialise import redrawn
-from camcli.checks.rules.stable import shifted
-from camcli.checks.rules.untrained import lead
+from camcli.checks.rules.hotspot_search import hypergeometric_tail, paint_over
+from camcli.checks.rules.reinitialise import reinitialise
+from camcli.checks.rules.stable import shift
+from camcli.checks.rules.untrained import measure_lead
 
 from .conftest import World
 from .shapes import Net
@@ -42,7 +42,7 @@ def test_stable_passes_for_a_trained_model_and_fails_for_a_chaotic_one(world: Wo
 def test_random_passes_for_a_class_map_and_fails_for_one_that_ignores_the_weights(world: World) -> None:
     good = one(world.run("clean", "plain"), "random", "random.images=32")
     assert good.status == "pass"
-    assert good.details["lead"] > 3  # it has learnt something
+    assert good.details["lead"] > 3  # it is trained
     fixed = one(world.run("fixed_gaze", "plain", layout="nchw"), "random", "random.images=32")
     assert fixed.status == "fail"
     assert "Maps stay much the same" in fixed.why  # and so has this one; its maps do not show it
@@ -67,7 +67,7 @@ def test_a_re_initialised_model_fails_random_since_there_is_nothing_to_depend_on
     assert few.status == "inconclusive"
 
 
-def test_re_initialising_moves_the_map_of_a_method_that_shows_what_was_learnt_and_no_other(
+def test_re_initialising_changes_the_map_of_a_method_that_depends_on_the_weights_and_no_other(
     world: World, tmp_path: Path
 ) -> None:
     """The check's own statistic, measured from outside: run, re-initialise, run again, compare."""
@@ -75,8 +75,8 @@ def test_re_initialising_moves_the_map_of_a_method_that_shows_what_was_learnt_an
     def moved(trained: Path, anew: Path) -> float:
         base, run = read_run(trained), read_run(anew)
         key = base.keys[0]
-        old = {seen.image: np.maximum(seen.heats[key].raw, 0) for seen in base.images}
-        rhos = [spearman(old[seen.image], np.maximum(seen.heats[key].raw, 0)) or 0.0 for seen in run.images]
+        old = {record.image: np.maximum(record.maps[key].raw, 0) for record in base.images}
+        rhos = [spearman(old[record.image], np.maximum(record.maps[key].raw, 0)) or 0.0 for record in run.images]
         return float(np.median(rhos))
 
     assert abs(moved(world.run("clean", "plain"), world.run("reinitialised", "plain"))) < 0.4
@@ -85,23 +85,23 @@ def test_re_initialising_moves_the_map_of_a_method_that_shows_what_was_learnt_an
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_only_what_has_learnt_is_ahead_of_random_weights(world: World, seed: int) -> None:
+def test_only_a_trained_model_is_ahead_of_random_weights(world: World, seed: int) -> None:
     trained = read_run(world.run("clean", "plain"))
     key = trained.keys[0]
-    with Lab(trained, key) as lab:
-        discs = [seen for seen in trained.images if seen.label == "disc"]
+    with ReopenedModel(trained, key) as lab:
+        discs = [record for record in trained.images if record.label == "disc"]
         several, alike = ([p.pixels for p in lab.pictures(some)] for some in (trained.images[:48], discs))
-        assert lead(lab, several, seed) > 3
-        assert lead(lab, alike, seed) > 3  # also where all images are of one class
+        assert measure_lead(lab, several, seed) > 3
+        assert measure_lead(lab, alike, seed) > 3  # also where all images are of one class
         net = lab.setup.model.module
-        for anew in (redrawn(net, lab.inputs(several[:16]), 100 + seed), torch_default(seed)):
+        for anew in (reinitialise(net, lab.inputs(several[:16]), 100 + seed), torch_default(seed)):
             net.load_state_dict(anew.state_dict())
-            assert lead(lab, several, seed) < 1
+            assert measure_lead(lab, several, seed) < 1
 
 
 def test_maps_are_made_in_halves_where_memory_runs_out(world: World) -> None:
     run = read_run(world.run("clean", "plain"))
-    with Lab(run, run.keys[0]) as lab:
+    with ReopenedModel(run, run.keys[0]) as lab:
         pixels = [picture.pixels for picture in lab.pictures(run.images[:5])]
         arguments = pixels, [0, 1, 0, 1, 0], [0, 1, 2, 3, 4]
         whole, probabilities = lab.maps(*arguments), lab.probabilities(pixels)
@@ -134,7 +134,7 @@ def test_randomised_copies_leave_the_model_alone_and_carry_signals() -> None:
     net = Net().eval()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     inputs = torch.randn(8, 3, 64, 64)
-    upper, whole = redrawn(net, inputs, seed=0, share=1 / 3), redrawn(net, inputs, seed=0)
+    upper, whole = reinitialise(net, inputs, seed=0, share=1 / 3), reinitialise(net, inputs, seed=0)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert not torch.equal(upper.head.weight, net.head.weight)  # type: ignore[union-attr]
     assert torch.equal(upper.features[0].weight, net.features[0].weight)  # type: ignore[index,union-attr]
@@ -207,11 +207,11 @@ def test_hypergeometric_tail_against_scipy() -> None:
     stats = pytest.importorskip("scipy.stats")
     for hits, drawn, marked, total in ((3, 10, 5, 100), (0, 5, 5, 20), (5, 5, 5, 20), (9, 12, 30, 40)):
         expected = stats.hypergeom.sf(hits - 1, total, marked, drawn)
-        assert tail(hits, drawn, marked, total) == pytest.approx(expected, rel=1e-9)
+        assert hypergeometric_tail(hits, drawn, marked, total) == pytest.approx(expected, rel=1e-9)
 
 
 def test_shifting_there_and_back() -> None:
     picture = np.random.default_rng(0).integers(0, 255, (32, 32, 3)).astype(np.uint8)
-    there = shifted(picture, 4 / 32, 4 / 32)
+    there = shift(picture, 4 / 32, 4 / 32)
     np.testing.assert_array_equal(there[4:, 4:], picture[:-4, :-4])
-    np.testing.assert_array_equal(shifted(there, -4 / 32, -4 / 32)[:-4, :-4], picture[:-4, :-4])
+    np.testing.assert_array_equal(shift(there, -4 / 32, -4 / 32)[:-4, :-4], picture[:-4, :-4])

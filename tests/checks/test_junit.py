@@ -13,7 +13,7 @@ from PIL import Image
 
 from camcli.checks import Result
 from camcli.checks.report.junit import junit
-from camcli.checks.result import Worst
+from camcli.checks.result import WorstImage
 
 from ..conftest import photographs
 from . import test_outputs
@@ -37,7 +37,7 @@ def parsed(document: bytes) -> etree._Element:
 
 def results() -> list[Result]:
     """Of every kind, one with images of hostile names."""
-    worst = tuple(Worst(name, "photos", 2.1, "heat 2.1") for name in HOSTILE)
+    worst = tuple(WorstImage(name, "photos", 2.1, "heat 2.1") for name in HOSTILE)
     return [dataclasses.replace(r, worst=worst) if r.worst else r for r in test_outputs.results()]
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 import camcli
 from camcli.checks import check_run, read_run
-from camcli.checks.recorded import Recorded
+from camcli.checks.recorded import RecordedRun
 from camcli.checks.run_paths import located, started_in
 
 from ..conftest import Outcome, photographs
@@ -86,8 +86,8 @@ def test_a_run_folder_that_was_moved_away_says_what_is_missing_and_what_to_do(
     assert f"looked for in {tmp_path}; call this where it was started" in why
 
 
-def recorded(path: str, output_dir: str) -> Recorded:
-    return Recorded(Path(path), {**HEADER, "config": {**HEADER["config"], "output_dir": output_dir}}, [], 0)
+def recorded(path: str, output_dir: str) -> RecordedRun:
+    return RecordedRun(Path(path), {**HEADER, "config": {**HEADER["config"], "output_dir": output_dir}}, [], 0)
 
 
 def test_where_a_run_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

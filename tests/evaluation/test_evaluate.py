@@ -25,7 +25,7 @@ from camcli.errors import ConfigError, SourceError
 from camcli.evaluation import EvalOptions, Evaluation, evaluate
 from camcli.evaluation.rows import upsampled
 from camcli.images import to_input
-from camcli.metrics import deletion
+from camcli.metrics.deletion import deletion
 from camcli.pipeline.items import seed_of
 from camcli.schemas import evaluation_schema
 from tests.conftest import Outcome, photographs

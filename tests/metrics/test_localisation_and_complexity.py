@@ -9,9 +9,12 @@ import pytest
 import torch
 
 from camcli.map_summary import entropy as index_entropy
-from camcli.metrics import box_hits, energy, entropy, grid_pointing, max_box_accuracy, pointing, sparsity
-from camcli.metrics.gridpg import choose_mosaics, mosaic
-from camcli.metrics.maxboxacc import OVERLAPS, THRESHOLDS
+from camcli.metrics.energy import energy
+from camcli.metrics.entropy import entropy
+from camcli.metrics.gridpg import choose_mosaics, grid_pointing, mosaic
+from camcli.metrics.maxboxacc import OVERLAPS, THRESHOLDS, box_hits, max_box_accuracy
+from camcli.metrics.pointing import pointing
+from camcli.metrics.sparsity import sparsity
 
 from .standin import heats, inputs
 

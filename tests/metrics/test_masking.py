@@ -11,17 +11,12 @@ import torch
 from pytorch_grad_cam.metrics.cam_mult_image import DropInConfidence, IncreaseInConfidence
 from torchcam.metrics import ClassificationMetric
 
-from camcli.metrics import (
-    adcc,
-    average_drop,
-    average_gain,
-    average_increase,
-    coherency,
-    complexity,
-    masked_scores,
-    win,
-)
-from camcli.metrics.win import would_win
+from camcli.metrics.adcc import adcc, coherency, complexity
+from camcli.metrics.drop import average_drop
+from camcli.metrics.gain import average_gain
+from camcli.metrics.increase import average_increase
+from camcli.metrics.masking import masked_scores
+from camcli.metrics.win import win, would_win
 
 from .standin import LinearScorer, classes, heats, inputs
 

@@ -7,8 +7,10 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter1d
 
-from camcli.metrics import blur, deletion, insertion, pixel_ranks
-from camcli.metrics.insertion import blur_width
+from camcli.metrics.blur import blur, blur_width
+from camcli.metrics.deletion import deletion
+from camcli.metrics.insertion import insertion
+from camcli.metrics.order import pixel_ranks
 
 from .standin import LinearScorer, classes, heats, inputs
 

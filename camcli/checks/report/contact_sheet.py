@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from camcli.checks.recorded import MapKey, Recorded, Seen
+from camcli.checks.recorded import ImageRecord, MethodLayer, RecordedRun
 from camcli.checks.run_paths import as_typed, sources_of
 from camcli.errors import ConfigError, ImageError, SourceError
 from camcli.images import DecodeSettings, View, decode, read
@@ -22,6 +22,9 @@ GAP = 10
 CAPTION = 34
 TITLE = 30
 BACKGROUND, INK = (250, 250, 250), (30, 30, 30)
+Name = tuple[str, str]
+"""Image and source."""
+
 FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 
 
@@ -72,7 +75,7 @@ def compose(rows: Sequence[Row]) -> Image.Image:
     title, text = ImageFont.load_default(16), ImageFont.load_default(12)
     y = GAP
     for row in rows:
-        pen.text((GAP, y + 4), _fitting(pen, row.title, sheet.width - 2 * GAP, title), INK, font=title)
+        pen.text((GAP, y + 4), _fit(pen, row.title, sheet.width - 2 * GAP, title), INK, font=title)
         y += TITLE
         x = GAP
         for pictures, caption in row.tiles:
@@ -80,7 +83,7 @@ def compose(rows: Sequence[Row]) -> Image.Image:
                 sheet.paste(_thumbnail(picture), (x + place * TILE, y))
             room = _width(pictures) - GAP
             for line, words in enumerate(caption.split("\n")[:2]):
-                pen.text((x, y + TILE + 2 + 15 * line), _fitting(pen, words, room, text), INK, font=text)
+                pen.text((x, y + TILE + 2 + 15 * line), _fit(pen, words, room, text), INK, font=text)
             x += _width(pictures)
         y += TILE + CAPTION + GAP
     return sheet
@@ -101,9 +104,7 @@ def _thumbnail(picture: np.ndarray) -> Image.Image:
     return tile
 
 
-def _fitting(
-    pen: ImageDraw.ImageDraw, words: str, room: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
-) -> str:
+def _fit(pen: ImageDraw.ImageDraw, words: str, room: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
     """The words, cut in the middle where they are too wide; Pillow's own font has no arrow or minus."""
     words = words.replace("→", "to").replace("−", "-")
     if pen.textlength(words, font=font) <= room:
@@ -118,50 +119,54 @@ def _cut(words: str, keep: int) -> str:
     return f"{words[: keep // 2]}...{words[len(words) - keep // 2 :]}"
 
 
-def overlays(run: Recorded, key: MapKey, wanted: Iterable[Seen]) -> Mapping[tuple[str, str], np.ndarray]:
-    """A picture of each image by (image, source): the run's overlay, else drawn anew, else the heat alone."""
-    found: dict[tuple[str, str], np.ndarray] = {}
-    missing: dict[tuple[str, str], Seen] = {}
-    for seen in wanted:
-        overlay = seen.heats[key].overlay if key in seen.heats else None
+def overlays(run: RecordedRun, key: MethodLayer, wanted: Iterable[ImageRecord]) -> Mapping[Name, np.ndarray]:
+    """A picture of each image by (image, source): the run's overlay, else drawn again, else the map alone."""
+    pictures: dict[Name, np.ndarray] = {}
+    missing: dict[Name, ImageRecord] = {}
+    for record in wanted:
+        overlay = record.maps[key].overlay if key in record.maps else None
         try:
             with Image.open(run.path / overlay if overlay else "") as picture:
-                found[seen.image, seen.source] = np.asarray(picture.convert("RGB"))
+                pictures[record.image, record.source] = np.asarray(picture.convert("RGB"))
         except OSError:  # it was not saved, or is gone
-            missing[seen.name] = seen
+            missing[record.name] = record
     if missing:
-        found |= _drawn(run, key, missing)
-    return found
+        pictures |= _draw(run, key, missing)
+    return pictures
 
 
-def _canvases(run: Recorded, missing: dict[tuple[str, str], Seen]) -> Iterator[tuple[tuple[str, str], Canvas]]:
+def _canvases(
+    run: RecordedRun, missing: dict[tuple[str, str], ImageRecord]
+) -> Iterator[tuple[tuple[str, str], Canvas]]:
     left = len(missing)
     try:
         for entry in as_typed(run, sources_of(run)):
-            seen = missing.get((entry.image, entry.source))
-            if seen is None:
+            record = missing.get((entry.image, entry.source))
+            if record is None:
                 continue
             image = decode(read(entry), DecodeSettings()).image
-            yield seen.name, make_canvas(np.asarray(image), seen.view, 2 * TILE)
+            yield record.name, make_canvas(np.asarray(image), record.view, 2 * TILE)
             left -= 1
             if not left:
                 return
     except (SourceError, ImageError):
-        return  # the images are elsewhere by now: the heat alone has to do
+        return  # the images are elsewhere by now: only the map can be drawn
 
 
-def _drawn(run: Recorded, key: MapKey, missing: dict[tuple[str, str], Seen]) -> dict[tuple[str, str], np.ndarray]:
+def _draw(
+    run: RecordedRun, key: MethodLayer, missing: dict[tuple[str, str], ImageRecord]
+) -> dict[tuple[str, str], np.ndarray]:
     canvases = dict(_canvases(run, missing))
     _, height, width = run.header["model"]["input_size"]
     pictures = {}
-    for name, seen in missing.items():
-        heat = seen.heats.get(key)
+    for name, record in missing.items():
+        heat = record.maps.get(key)
         raw = heat.raw if heat is not None and heat.native is not None else np.zeros((7, 7), np.float32)
         if name in canvases:
             bgr = Drawing(raw, canvases[name], (height, width), Style()).picture("overlay")
-            pictures[seen.image, seen.source] = np.ascontiguousarray(bgr[..., ::-1])
+            pictures[record.image, record.source] = np.ascontiguousarray(bgr[..., ::-1])
         else:
-            pictures[seen.image, seen.source] = heat_alone(raw, (height, width))
+            pictures[record.image, record.source] = heat_alone(raw, (height, width))
     return pictures
 
 

@@ -1,4 +1,4 @@
-"""What is said of the results: a table for people, annotations for GitHub, a document for programs."""
+"""The results: a table for people, annotations for GitHub, a document for programs."""
 
 from __future__ import annotations
 

@@ -1,52 +1,53 @@
 """``avoid``: does the model keep away from where it must not look?
 
-Value: mass in the forbidden region over the region's share of the view: 1 for a map that does not care, 0 for one that
-keeps away. The region is one box for all images (``box``: x0, y0, x1, y1 as shares of the upright picture, such as a
-caption bar or a timestamp), or each image's own from the manifest's ``avoid`` column (a box in pixels, or a mask).
+Value: mass in the forbidden region over the region's share of the view: 1 for a map that is independent of the region,
+0 for one that lies outside. The region is one box for all images (``box``: x0, y0, x1, y1 as shares of the upright
+picture, such as a caption bar or a timestamp), or each image's own from the manifest's ``avoid`` column (a box in
+pixels, or a mask).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from camcli.checks.context import Context, names
+from camcli.checks.context import Context, image_names
 from camcli.checks.distances import mass
-from camcli.checks.judge import Words, conclude, worst_first
-from camcli.checks.recorded import Seen
-from camcli.checks.result import Result, skipped
+from camcli.checks.judge import Words, conclude, rank_images
+from camcli.checks.recorded import ImageRecord
+from camcli.checks.result import Result, skip
 from camcli.checks.settings import Check, Setting
 from camcli.errors import ConfigError
 from camcli.images.regions import Region
 
 WORDS = Words(
     "heat in the region to avoid (1: spread evenly)",
-    "The model looks at what it must not look at: it may have learnt the caption, mark or device instead.",
+    "The model looks at what it must not look at: it may be trained to use the caption, mark or device instead.",
 )
 
 
 def run(context: Context) -> Result:
-    box = _relative(context.settings["box"])
+    box = _parse_box(context.settings["box"])
     if box is None and (problem := context.regions.problem):
-        return skipped("avoid", problem)
+        return skip("avoid", problem)
     images, values = [], []
-    for seen, heat in context.shown():
-        region = context.regions.forbidden(seen) if box is None else _scaled(box, seen)
+    for record, heat in context.meaningful_maps():
+        region = context.regions.forbidden(record) if box is None else _scale_box(box, record)
         if region is None:
             continue
         raw = heat.raw
-        cells = context.regions.cells(region, seen, (raw.shape[0], raw.shape[1]))
+        cells = context.regions.cells(region, record, (raw.shape[0], raw.shape[1]))
         if cells.mean() > 0:
-            images.append(seen)
+            images.append(record)
             values.append(float((mass(raw) * cells).sum() / cells.mean()))
     if not images:
         how = "give one with --set avoid.box=x0,y0,x1,y1 (shares of the picture), or an `avoid` column in the manifest"
-        return skipped("avoid", f"no region to avoid is known, or the model sees none of it: {how}")
-    found = context.judge()({"": np.array(values)})
-    worst = worst_first(names(images), values, high_is_bad=True, words="heat in the region {} (1: spread evenly)")
-    return conclude("avoid", found, WORDS, n=len(values), min_images=context.min_images, worst=worst)
+        return skip("avoid", f"no region to avoid is known, or the model sees none of it: {how}")
+    conditions = context.judge()({"": np.array(values)})
+    worst = rank_images(image_names(images), values, high_is_bad=True, words="heat in the region {} (1: spread evenly)")
+    return conclude("avoid", conditions, WORDS, n=len(values), min_images=context.min_images, worst=worst)
 
 
-def _relative(value: object) -> tuple[float, float, float, float] | None:
+def _parse_box(value: object) -> tuple[float, float, float, float] | None:
     if value is None:
         return None
     parts = value.split(",") if isinstance(value, str) else value
@@ -62,8 +63,8 @@ def _relative(value: object) -> tuple[float, float, float, float] | None:
     return x0, y0, x1, y1
 
 
-def _scaled(box: tuple[float, float, float, float], seen: Seen) -> Region:
-    width, height = seen.size
+def _scale_box(box: tuple[float, float, float, float], record: ImageRecord) -> Region:
+    width, height = record.size
     return box[0] * width, box[1] * height, box[2] * width, box[3] * height
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from camcli.checks.context import Context, names
+from camcli.checks.context import Context, image_names
 from camcli.checks.distances import mass
-from camcli.checks.judge import Words, conclude, worst_first
+from camcli.checks.judge import Words, conclude, rank_images
 from camcli.checks.result import Result
 from camcli.checks.settings import Check, Setting
 from camcli.map_summary import border_share
@@ -25,17 +25,20 @@ WORDS = Words(
 
 
 def run(context: Context) -> Result:
-    images = context.shown()
+    images = context.meaningful_maps()
     values = np.array([border_share(mass(heat.raw)) for _, heat in images])
     smallest = min((min(heat.raw.shape) for _, heat in images), default=LEAST_SIDE)
     if smallest < LEAST_SIDE:
         why = f"the maps have only {smallest} cells along a side; the border of a grid under 7×7 is thinner than a cell"
         return Result("border", "inconclusive", why, n=len(images))
-    found = context.judge()({"": values})
-    worst = worst_first(
-        names(seen for seen, _ in images), values, high_is_bad=True, words="heat at the edge {} (1: spread evenly)"
+    conditions = context.judge()({"": values})
+    worst = rank_images(
+        image_names(record for record, _ in images),
+        values,
+        high_is_bad=True,
+        words="heat at the edge {} (1: spread evenly)",
     )
-    return conclude("border", found, WORDS, n=len(values), min_images=context.min_images, worst=worst)
+    return conclude("border", conditions, WORDS, n=len(values), min_images=context.min_images, worst=worst)
 
 
 CHECK = Check(

@@ -8,67 +8,62 @@ apart), on maps after relu:
 - ``jsd``: Jensen-Shannon divergence of the mass, base 2, 0 to 1;
 - ``centroid``: shift of the centre of mass over the diagonal of what the model saw.
 
-The same weights on the same images give 1, 1, 0, 0 on one machine: all movement above that is the model's.
+The same weights on the same images give 1, 1, 0, 0 on one machine: any other value is a change of the model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from camcli.checks.baseline import Baseline, Known, on_one_grid
-from camcli.checks.context import Context, names
+from camcli.checks.baseline import Baseline, BaselineImage, match_grids
+from camcli.checks.context import Context, image_names
 from camcli.checks.distances import centroid_shift, divergence, mass, spearman, top_overlap
-from camcli.checks.judge import Words, conclude, ranked, worst_first
-from camcli.checks.manifest_regions import ManifestRegions
-from camcli.checks.recorded import Heat, MapKey, Recorded, Seen
-from camcli.checks.reopened import Lab
-from camcli.checks.result import Result, skipped
+from camcli.checks.judge import Words, conclude, rank_conditions, rank_images
+from camcli.checks.recorded import ImageRecord, MethodLayer, RecordedRun, SaliencyMap
+from camcli.checks.result import Result, skip
 from camcli.checks.settings import Check, Setting
-
-if TYPE_CHECKING:
-    from camcli.checks.suite import Suite
 
 METRICS = ("spearman", "iou", "jsd", "centroid")
 ADVICE = " If that is wanted, renew the baseline with --rebase."
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """How far the map of one image moved.
+class MapChange:
+    """The change of the map of one image between two runs.
 
     Attributes:
-        seen: the image in the new run.
-        known: the image in the baseline.
+        record: the image in the new run.
+        base: the image in the baseline.
         distances: by metric.
     """
 
-    seen: Seen
-    known: Known
+    record: ImageRecord
+    base: BaselineImage
     distances: Mapping[str, float]
 
     @property
     def same_prediction(self) -> bool:
-        return self.seen.predicted == self.known.predicted
+        return self.record.predicted == self.base.predicted
 
 
-def compare(run: Recorded, key: MapKey, baseline: Baseline) -> list[Moved]:
-    """Every image of the run that the baseline knows, where both have a map that shows something."""
-    moved = []
-    for seen in run.images:
-        known, heat = baseline.find(seen), seen.heats.get(key)
-        if known is None or known.raw is None or heat is None or heat.status != "ok" or heat.native is None:
+def compare(run: RecordedRun, key: MethodLayer, baseline: Baseline) -> list[MapChange]:
+    """Every image of the run that the baseline has, where both have a map that shows something."""
+    changes = []
+    for record in run.images:
+        base, heat = baseline.find(record), record.maps.get(key)
+        if base is None or base.raw is None or heat is None or heat.status != "ok" or heat.native is None:
             continue
-        if (distances := _distances(seen, heat, known.raw)) is not None:
-            moved.append(Moved(seen, known, distances))
-    return moved
+        if (distances := _distances(record, heat, base.raw)) is not None:
+            changes.append(MapChange(record, base, distances))
+    return changes
 
 
-def _distances(seen: Seen, heat: Heat, known: np.ndarray) -> dict[str, float] | None:
-    new, old = (np.maximum(m, 0) for m in on_one_grid(heat, known))
+def _distances(record: ImageRecord, heat: SaliencyMap, base: np.ndarray) -> dict[str, float] | None:
+    new, old = (np.maximum(m, 0) for m in match_grids(heat, base))
     rho = spearman(new, old)
     if rho is None:
         return None
@@ -77,34 +72,34 @@ def _distances(seen: Seen, heat: Heat, known: np.ndarray) -> dict[str, float] | 
         "spearman": rho,
         "iou": top_overlap(new, old),
         "jsd": divergence(p, q),
-        "centroid": centroid_shift(p, q, seen.view.width, seen.view.height),
+        "centroid": centroid_shift(p, q, record.view.width, record.view.height),
     }
 
 
-def columns(moved: list[Moved]) -> dict[str, np.ndarray]:
+def distances_by_metric(changes: list[MapChange]) -> dict[str, np.ndarray]:
     """(n,) values by metric."""
-    return {name: np.array([one.distances[name] for one in moved]) for name in METRICS}
+    return {name: np.array([one.distances[name] for one in changes]) for name in METRICS}
 
 
 def run(context: Context) -> Result:
     if context.baseline is None:
-        return skipped("drift", "no baseline was given (--baseline FILE; --write-baseline FILE makes one)")
-    return judged(context, compare(context.run, context.key, context.baseline))
+        return skip("drift", "no baseline was given (--baseline FILE; --write-baseline FILE makes one)")
+    return judge_changes(context, compare(context.run, context.key, context.baseline))
 
 
-def judged(context: Context, moved: list[Moved], advice: str = ADVICE) -> Result:
+def judge_changes(context: Context, changes: list[MapChange], advice: str = ADVICE) -> Result:
     """The outcome over the images whose prediction stayed; ``advice`` says what to do about a failure."""
-    same = [one for one in moved if one.same_prediction]
-    changed = len(moved) - len(same)
-    found = context.judge()(columns(same))
+    same = [one for one in changes if one.same_prediction]
+    changed = len(changes) - len(same)
+    conditions = context.judge()(distances_by_metric(same))
     values = [one.distances["spearman"] for one in same]
-    worst = worst_first(
-        names(one.seen for one in same), values, high_is_bad=False, words="correlates with the baseline by {}"
+    worst = rank_images(
+        image_names(one.record for one in same), values, high_is_bad=False, words="correlates with the baseline by {}"
     )
-    details: dict[str, Any] = {"compared": len(moved), "changed_predictions": changed}
-    done = conclude(
+    details: dict[str, Any] = {"compared": len(changes), "changed_predictions": changed}
+    result = conclude(
         "drift",
-        ranked(found),
+        rank_conditions(conditions),
         Words("against the baseline", f"The model looks elsewhere than before.{advice}"),
         n=len(same),
         min_images=context.min_images,
@@ -112,16 +107,9 @@ def judged(context: Context, moved: list[Moved], advice: str = ADVICE) -> Result
         details=details,
     )
     if changed:
-        note = f" Another prediction than in the baseline: {changed} of {len(moved)} images, not counted here."
-        done = Result(done.check, done.status, done.why + "." * (not done.why.endswith(".")) + note, done.conditions,
-                      done.n, done.worst, done.details)  # fmt: skip
-    return done
-
-
-def judge_difference(run: Recorded, key: MapKey, suite: Suite, moved: list[Moved]) -> Result:
-    """The same outcome for images that were compared elsewhere, with the thresholds of a suite."""
-    with Lab(run, key) as lab:
-        return judged(Context(run, key, suite.settings["drift"], suite.common, ManifestRegions(run), lab), moved, "")
+        note = f" Another prediction than in the baseline: {changed} of {len(changes)} images, not counted here."
+        result = replace(result, why=result.why + "." * (not result.why.endswith(".")) + note)
+    return result
 
 
 LIMITS: dict[str, Setting] = {

@@ -1,11 +1,11 @@
-"""``faithful``: does what the map names decide the class, more than what knows nothing of the model?
+"""``faithful``: are the pixels that the map ranks first decisive for the class, more than those of baselines?
 
 Value: Insertion − Deletion of an image (see ``camcli.metrics``): the area under the class probability while a blurred
-image gets back the pixels the map names first, minus the area while those are taken away. The map has to beat a
-``random`` map in ≥ ``wins`` of a sample of images, by a sign test with p < 0.01 (fewer than about 135 images cannot
-tell a narrow win from chance, and are inconclusive). Losing to the ``centre`` of the picture or to its edges
+image gets back the pixels that the map ranks first, minus the area while those are removed. The map has to beat a
+``random`` map in ≥ ``wins`` of a sample of images, by a sign test with p < 0.01 (with fewer than about 135 images a
+narrow win is not significant, and the check is inconclusive). Losing to the ``centre`` of the picture or to its edges
 (``sobel``) is a warning: it often means that the model is loaded or preprocessed wrongly (another architecture's
-weights, another mean, channels swapped) and still names the right class often enough for nobody to notice.
+weights, another mean, channels swapped) and still predicts the right class often enough for nobody to notice.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from camcli.checks.context import Context, names
-from camcli.checks.judge import worst_first
+from camcli.checks.context import Context, ReopenedImages, image_names
+from camcli.checks.judge import rank_images
 from camcli.checks.reopened import UnavailableError
-from camcli.checks.result import Condition, Result, Status, skipped
+from camcli.checks.result import Condition, Result, Status, skip
 from camcli.checks.settings import Check, Setting
 
 if TYPE_CHECKING:
     import torch
 
-    from camcli.checks.reopened import Lab
+    from camcli.checks.reopened import ReopenedModel
 
 LEVEL = 0.01
-RIVALS = ("random", "centre", "sobel")
+BASELINES = ("random", "centre", "sobel")
 WARNING = (
     " That is often a model that is loaded or preprocessed wrongly: compare its architecture, --mean, --std and "
     "--resize with those of its training."
@@ -36,18 +36,17 @@ WARNING = (
 
 def run(context: Context) -> Result:
     try:
-        tried = context.reopened()
+        opened = context.open_images()
     except UnavailableError as error:
-        return skipped("faithful", str(error))
-    images = tried.images
-    raws = [seen.heats[context.key].raw for seen in images]
-    own, *others = areas(context.lab, tried.pixels, raws, tried.targets, tried.seeds, int(context.settings["steps"]))
+        return skip("faithful", str(error))
+    images = opened.images
+    raws = [record.maps[context.key].raw for record in images]
+    own, *others = measure_areas(context.reopened, opened, raws, int(context.settings["steps"]))
     first = _against_random(context, own, others[0])
-    lost = [rival for rival, theirs in zip(RIVALS[1:], others[1:], strict=True) if loses(own, theirs)]
+    lost = [baseline for baseline, theirs in zip(BASELINES[1:], others[1:], strict=True) if loses(own, theirs)]
     status: Status = "warn" if lost and first.status == "pass" else first.status
-    medians = {
-        name: round(float(np.median(v)), 4) for name, v in zip((context.key[0], *RIVALS), (own, *others), strict=True)
-    }
+    areas = zip((context.key[0], *BASELINES), (own, *others), strict=True)
+    medians = {name: round(float(np.median(values)), 4) for name, values in areas}
     table = ", ".join(f"{name} {value:.2f}" for name, value in medians.items())
     why = f"beats a random map in {100 * first.value:.0f} % of {first.n} images; median Insertion − Deletion: {table}"
     if first.status != "pass":
@@ -55,34 +54,37 @@ def run(context: Context) -> Result:
         why += "; more images would tell" if first.status == "inconclusive" else ": the map does not name what decides"
     if lost:
         why += f". It loses to {' and to '.join(lost)}." + WARNING
-    worst = worst_first(names(images), own - others[0], high_is_bad=False, words="better than a random map by {}")
+    worst = rank_images(image_names(images), own - others[0], high_is_bad=False, words="better than a random map by {}")
     return Result("faithful", status, why, (first,), len(images), worst, {"median": medians, "lost_to": lost})
 
 
-def areas(
-    lab: Lab, pixels: list[np.ndarray], raws: list[np.ndarray], targets: list[int], seeds: list[int], steps: int
+def measure_areas(
+    reopened: ReopenedModel, images: ReopenedImages, raws: list[np.ndarray], steps: int
 ) -> list[np.ndarray]:
-    """(N,) Insertion − Deletion of the maps, then of each of :data:`RIVALS`."""
+    """(N,) Insertion − Deletion of the maps, then of each of :data:`BASELINES`."""
     import torch
 
-    from camcli.metrics import baseline, blur, deletion, insertion
+    from camcli.metrics.baselines import baseline
+    from camcli.metrics.blur import blur
+    from camcli.metrics.deletion import deletion
+    from camcli.metrics.insertion import insertion
 
-    found: list[list[float]] = [[] for _ in range(1 + len(RIVALS))]
+    areas: list[list[float]] = [[] for _ in range(1 + len(BASELINES))]
     for i, raw in enumerate(raws):
-        inputs, classes, seed = lab.inputs([pixels[i]]), torch.tensor([targets[i]]), [seeds[i]]
-        classes = classes.to(inputs.device)
+        inputs, seed = reopened.inputs([images.pixels[i]]), [images.seeds[i]]
+        classes = torch.tensor([images.targets[i]]).to(inputs.device)
         blurred = blur(inputs)
         maps = [torch.from_numpy(raw)[None].to(inputs.device)]
-        maps += [baseline(rival, inputs, (raw.shape[0], raw.shape[1]), seed) for rival in RIVALS]
-        ends = [lab.score(x, classes) for x in (blurred, inputs, torch.zeros_like(inputs))]
-        for values, one in zip(found, maps, strict=True):
+        maps += [baseline(key, inputs, (raw.shape[0], raw.shape[1]), seed) for key in BASELINES]
+        ends = [reopened.score(x, classes) for x in (blurred, inputs, torch.zeros_like(inputs))]
+        for values, one in zip(areas, maps, strict=True):
             heat = _unit(one, (inputs.shape[2], inputs.shape[3]))
             gained = insertion(
-                inputs, heat, classes, lab.score, seed, steps=steps, blurred=blurred, ends=(ends[0], ends[1])
+                inputs, heat, classes, reopened.score, seed, steps=steps, blurred=blurred, ends=(ends[0], ends[1])
             )
-            lost = deletion(inputs, heat, classes, lab.score, seed, steps=steps, ends=(ends[1], ends[2]))
+            lost = deletion(inputs, heat, classes, reopened.score, seed, steps=steps, ends=(ends[1], ends[2]))
             values.append(float(gained.area - lost.area))
-    return [np.array(values) for values in found]
+    return [np.array(values) for values in areas]
 
 
 def _unit(raw: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -108,7 +110,7 @@ def _against_random(context: Context, own: np.ndarray, random: np.ndarray) -> Co
 
 
 def loses(own: np.ndarray, theirs: np.ndarray) -> bool:
-    """Whether a rival wins more often than chance would let it."""
+    """Whether a baseline wins significantly more often."""
     wins, n = _wins(own, theirs)
     return bool(n) and sign_test(n - wins, n) < LEVEL
 

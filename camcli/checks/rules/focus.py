@@ -9,29 +9,31 @@ from __future__ import annotations
 
 import numpy as np
 
-from camcli.checks.context import Context, names
+from camcli.checks.context import Context, image_names
 from camcli.checks.distances import mass
-from camcli.checks.judge import Words, conclude, worst_first
-from camcli.checks.result import Result, skipped
+from camcli.checks.judge import Words, conclude, rank_images
+from camcli.checks.result import Result, skip
 from camcli.checks.settings import Check, Setting
 from camcli.map_summary import entropy
 
 WORDS = Words(
     "spread of the heat (0: one cell, 1: spread evenly)",
-    "Above: the maps are spread evenly and show no place. Below: they are single hot cells. Try another --layer, and "
+    "Above: the maps are spread evenly. Below: they are single hot cells. Try another --layer, and "
     "check that the weights are the trained ones.",
 )
 
 
 def run(context: Context) -> Result:
-    images = context.shown()
+    images = context.meaningful_maps()
     if any(heat.raw.size < 2 for _, heat in images):
-        return skipped("focus", "maps of a single cell have no focus; choose an earlier --layer")
+        return skip("focus", "maps of a single cell have no focus; choose an earlier --layer")
     values = np.array([entropy(mass(heat.raw)) or 0.0 for _, heat in images])
-    found = context.judge()({"": values})
-    high = not found or found[0].side == "max"
-    worst = worst_first(names(seen for seen, _ in images), values, high_is_bad=high, words="spread {} (1: evenly)")
-    return conclude("focus", found, WORDS, n=len(values), min_images=context.min_images, worst=worst)
+    conditions = context.judge()({"": values})
+    high = not conditions or conditions[0].side == "max"
+    worst = rank_images(
+        image_names(record for record, _ in images), values, high_is_bad=high, words="spread {} (1: evenly)"
+    )
+    return conclude("focus", conditions, WORDS, n=len(values), min_images=context.min_images, worst=worst)
 
 
 CHECK = Check(

@@ -1,12 +1,12 @@
 """``foreground``: does the model look at the object?
 
 Value: Σ p·G / mean(G), the mass on the object's mask or box G over the share of the view that G covers: 1 for a map
-that does not care where the object is, above 1 for one that looks at it, 0 for one that looks elsewhere. Masks and
+that is independent of the object, above 1 for one that lies on it, 0 for one that lies elsewhere. Masks and
 boxes come from the manifest. Images whose object fills more than ``largest`` of the view are left out: of a region of
 share a no map can score above 1/a.
 
-Classes with enough images are judged by themselves too, since a model may cheat on one class only; their intervals are
-widened so that all of them together keep the confidence of one.
+Classes with enough images are judged by themselves too, since a model may use a shortcut for one class only; their
+intervals are widened so that all of them together keep the confidence of one.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from collections import Counter
 
 import numpy as np
 
-from camcli.checks.context import Context, names
+from camcli.checks.context import Context, image_names
 from camcli.checks.distances import mass
-from camcli.checks.judge import Words, conclude, ranked, worst_first
-from camcli.checks.recorded import Heat, Seen
-from camcli.checks.result import Result, skipped
+from camcli.checks.judge import Words, conclude, rank_conditions, rank_images
+from camcli.checks.recorded import ImageRecord, SaliencyMap
+from camcli.checks.result import Result, skip
 from camcli.checks.settings import Check, Setting
 
 WORDS = Words(
@@ -31,51 +31,53 @@ NO_REGIONS = "the images have no masks or boxes: run on a manifest with a `mask`
 
 def run(context: Context) -> Result:
     if problem := context.regions.problem:
-        return skipped("foreground", problem)
-    measured = on_object(context)
+        return skip("foreground", problem)
+    measured = measure_objects(context)
     if not measured:
-        if any(context.regions.foreground(seen) is not None for seen, _ in context.shown()):
+        if any(context.regions.foreground(record) is not None for record, _ in context.meaningful_maps()):
             most = f"{context.settings['largest']:g}"
-            return skipped("foreground", f"no object lies in the view and covers less than {most} of it")
-        return skipped("foreground", f"{NO_REGIONS}--set suite.manifest=FILE")
-    images, values = [seen for seen, _ in measured], np.array([value for _, value in measured])
-    found = context.judge()({"": values})
+            return skip("foreground", f"no object lies in the view and covers less than {most} of it")
+        return skip("foreground", f"{NO_REGIONS}--set suite.manifest=FILE")
+    images, values = [record for record, _ in measured], np.array([value for _, value in measured])
+    conditions = context.judge()({"": values})
     large = large_classes(images, context.settings["class_images"])
     for name in large if len(large) > 1 else ():
-        own = np.array([value for seen, value in measured if seen.label == name])
-        found += context.judge(tests=len(large), min_images=len(own))({"": own}, group=f"class {name}:")
-    worst = worst_first(names(images), values, high_is_bad=False, words="heat on the object {} (1: spread evenly)")
+        own = np.array([value for record, value in measured if record.label == name])
+        conditions += context.judge(tests=len(large), min_images=len(own))({"": own}, group=f"class {name}:")
+    worst = rank_images(
+        image_names(images), values, high_is_bad=False, words="heat on the object {} (1: spread evenly)"
+    )
     return conclude(
-        "foreground", ranked(found), WORDS, n=len(values), min_images=context.min_images, worst=worst,
-        details={"classes": large, "left_out": sum(1 for _ in context.shown()) - len(values)},
+        "foreground", rank_conditions(conditions), WORDS, n=len(values), min_images=context.min_images, worst=worst,
+        details={"classes": large, "left_out": sum(1 for _ in context.meaningful_maps()) - len(values)},
     )  # fmt: skip
 
 
-def on_object(context: Context) -> list[tuple[Seen, float]]:
+def measure_objects(context: Context) -> list[tuple[ImageRecord, float]]:
     """The value of every image that has an object."""
     measured = []
-    for seen, heat in context.shown():
-        value = _value(context, seen, heat)
+    for record, heat in context.meaningful_maps():
+        value = _value(context, record, heat)
         if value is not None:
-            measured.append((seen, value))
+            measured.append((record, value))
     return measured
 
 
-def _value(context: Context, seen: Seen, heat: Heat) -> float | None:
-    region = context.regions.foreground(seen)
+def _value(context: Context, record: ImageRecord, heat: SaliencyMap) -> float | None:
+    region = context.regions.foreground(record)
     if region is None:
         return None
     raw = heat.raw
-    cells = context.regions.cells(region, seen, (raw.shape[0], raw.shape[1]))
+    cells = context.regions.cells(region, record, (raw.shape[0], raw.shape[1]))
     share = float(cells.mean())
     if not 0 < share <= float(context.settings.get("largest", 1.0)):
         return None
     return float((mass(raw) * cells).sum()) / share
 
 
-def large_classes(images: list[Seen], least: int) -> list[str]:
+def large_classes(images: list[ImageRecord], least: int) -> list[str]:
     """The labels with at least so many images."""
-    counts = Counter(seen.label for seen in images if seen.label is not None)
+    counts = Counter(record.label for record in images if record.label is not None)
     return sorted(name for name, count in counts.items() if count >= least)
 
 

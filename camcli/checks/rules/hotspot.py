@@ -1,9 +1,9 @@
-"""``hotspot``: does the model know a class by one fixed place of the picture, such as a watermark, a logo, a ruler?
+"""``hotspot``: does the model recognise a class by one fixed region, such as a watermark, a logo, a ruler?
 
 Two stages, and only both together fail:
 
 1. A region of at most ``area`` of the map (a window of cells) that holds the peak in ≥ ``share`` of a class's images,
-   and ``ratio`` times more often than in the images of all other classes. That this is no chance is tested too
+   and ``ratio`` times more often than in the images of all other classes. Its significance is tested too
    (hypergeometric tail, Bonferroni over windows and classes), since with few images some window always stands out.
 2. Cause: in these images the region, with the neighbouring cells that are about as hot on average (at most ``paint``
    of the map: a mark is rarely as small as the peak), is painted over from its surroundings (Gaussian, σ 20 at 224);
@@ -15,10 +15,10 @@ from __future__ import annotations
 import numpy as np
 
 from camcli.checks.context import Context
-from camcli.checks.judge import ranked
-from camcli.checks.recorded import Seen
+from camcli.checks.judge import rank_conditions
+from camcli.checks.recorded import ImageRecord
 from camcli.checks.reopened import UnavailableError
-from camcli.checks.result import Condition, Result, Worst
+from camcli.checks.result import Condition, Result, WorstImage
 from camcli.checks.rules.hotspot_search import Spot, find_spots, hot_cells, paint_over
 from camcli.checks.settings import Check, Setting
 
@@ -27,7 +27,7 @@ LEAST_CAUSE = 5
 
 
 def run(context: Context) -> Result:
-    settings, images = context.settings, [pair for pair in context.shown() if pair[1].target is not None]
+    settings, images = context.settings, [pair for pair in context.meaningful_maps() if pair[1].target is not None]
     if len(images) < context.min_images:
         why = f"only {len(images)} images where {context.min_images} are needed to tell"
         return Result("hotspot", "inconclusive", why, n=len(images))
@@ -43,36 +43,36 @@ def run(context: Context) -> Result:
     if not spots:
         return Result("hotspot", "pass", "no class has its heat in one place where others have not", n=len(images))
     try:
-        return _caused(context, spots, len(images))
+        return _test_cause(context, spots, len(images))
     except UnavailableError as error:
         why = f"{_sentence(spots[0])}; whether it is the cause cannot be tested: {error}"
         return Result("hotspot", "inconclusive", why, n=len(images), details={"spots": [s.as_json() for s in spots]})
 
 
-def _caused(context: Context, spots: list[Spot], n: int) -> Result:
+def _test_cause(context: Context, spots: list[Spot], n: int) -> Result:
     judge = context.judge(min_images=min(LEAST_CAUSE, context.min_images))
-    tried: list[tuple[Spot, Condition, list[tuple[Seen, float]]]] = []
+    tests: list[tuple[Spot, Condition, list[tuple[ImageRecord, float]]]] = []
     for spot in spots:
         falls = sorted(probability_falls(context, spot), key=lambda pair: -pair[1])
         hits = sum(fall >= context.settings["drop"] for _, fall in falls)
         interval = context.bootstrap().share(hits, len(falls))
         name = f"{spot.name}: share of images that need the place"
         limit = context.settings["cause"]
-        tried.append((spot, judge.condition(name, hits / len(falls), "max", limit, interval, len(falls)), falls))
-    conditions = ranked([condition for _, condition, _ in tried])
+        tests.append((spot, judge.condition(name, hits / len(falls), "max", limit, interval, len(falls)), falls))
+    conditions = rank_conditions([condition for _, condition, _ in tests])
     status = conditions[0].status
-    spot, first, _ = next(entry for entry in tried if entry[1] is conditions[0])
+    spot, first, _ = next(entry for entry in tests if entry[1] is conditions[0])
     lost = f"painting that place over costs it {context.settings['drop']:g} of probability in {100 * first.value:.0f} %"
     why = f"{_sentence(spot)}; {lost} of {first.n} images" + {
         "pass": ": not the cause",
         "fail": f", at most {100 * first.threshold:g} % may. Look there for a watermark, a logo, a ruler or a frame.",
     }.get(status, ": too few, or too close to tell")
-    details = [{**one.as_json(), "caused": condition.value} for one, condition, _ in tried]
+    details = [{**one.as_json(), "caused": condition.value} for one, condition, _ in tests]
     worst = [
-        Worst(seen.image, seen.source, fall, f"{one.name} falls by {fall:.2f} without the {one.place}")
-        for one, condition, falls in tried
+        WorstImage(record.image, record.source, fall, f"{one.name} falls by {fall:.2f} without the {one.place}")
+        for one, condition, falls in tests
         if condition.status != "pass"
-        for seen, fall in falls[:6]
+        for record, fall in falls[:6]
     ]
     return Result("hotspot", status, why, tuple(conditions), n, tuple(worst[:6]), {"spots": details})
 
@@ -84,27 +84,27 @@ def _sentence(spot: Spot) -> str:
     )
 
 
-def probability_falls(context: Context, spot: Spot) -> list[tuple[Seen, float]]:
+def probability_falls(context: Context, spot: Spot) -> list[tuple[ImageRecord, float]]:
     """By how much the class's probability falls in each image when the region is painted over."""
     import torch
 
-    chosen = context.sample([(seen, seen.heats[context.key]) for seen in spot.images])
+    chosen = context.sample([(record, record.maps[context.key]) for record in spot.images])
     cells = hot_cells([heat.raw for _, heat in chosen], spot, context.settings["paint"])
-    lab = context.lab
-    falls: list[tuple[Seen, float]] = []
-    for picture in lab.pictures([seen for seen, _ in chosen]):
-        inputs = lab.inputs([picture.pixels])
+    reopened = context.reopened
+    falls: list[tuple[ImageRecord, float]] = []
+    for picture in reopened.pictures([record for record, _ in chosen]):
+        inputs = reopened.inputs([picture.pixels])
         covered = inputs.clone()
         covered[0] = covered.new_tensor(paint_over(inputs[0].cpu().numpy(), cells))
         target = torch.tensor([spot.target], device=inputs.device)
-        before, after = (float(lab.score(x, target)) for x in (inputs, covered))
-        falls.append((picture.seen, before - after))
+        before, after = (float(reopened.score(x, target)) for x in (inputs, covered))
+        falls.append((picture.record, before - after))
     return falls
 
 
 CHECK = Check(
     "hotspot",
-    "does the model know a class by one fixed place?",
+    "does the model recognise a class by one fixed region?",
     run,
     {
         "share": Setting(0.3, "least share of a class's images whose peak lies in the region"),

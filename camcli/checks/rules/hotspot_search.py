@@ -1,4 +1,4 @@
-"""Where the heat of a class gathers in one place of the picture: the search, and the painting over of such a place."""
+"""Search for a fixed region of the image that attracts the maps of a class, and painting over of such a region."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 
 from camcli.checks.distances import mass
-from camcli.checks.recorded import Heat, Seen
+from camcli.checks.recorded import ImageRecord, SaliencyMap
 
 SIGNIFICANCE = 0.01
-"""Of a spot being no chance, all windows and classes taken together."""
+"""Significance level of a spot, corrected for the number of windows and classes (Bonferroni)."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Spot:
     grid: tuple[int, int]
     share: float
     others: float
-    images: tuple[Seen, ...]
+    images: tuple[ImageRecord, ...]
 
     @property
     def box(self) -> tuple[float, float, float, float]:
@@ -57,17 +57,17 @@ class Spot:
         return {"class": self.name, "region": box, "share": self.share, "others": self.others, "n": len(self.images)}
 
 
-def find_spots(images: list[tuple[Seen, Heat]], settings: Mapping[str, Any]) -> list[Spot]:
+def find_spots(images: list[tuple[ImageRecord, SaliencyMap]], settings: Mapping[str, Any]) -> list[Spot]:
     """For every class the region that stands out most, if one does; the most striking first."""
     grid = images[0][1].raw.shape
     peaks = np.array([int(np.argmax(heat.raw)) if heat.raw.shape == grid else -1 for _, heat in images])
     targets = np.array([heat.target for _, heat in images])
     rows, columns = peaks // grid[1], peaks % grid[1]
     classes, counts = np.unique(targets, return_counts=True)
-    judged = classes[counts >= settings["class_images"]]
+    large_classes = classes[counts >= settings["class_images"]]
     windows = _windows((grid[0], grid[1]), settings["area"])
     spots: list[tuple[float, Spot]] = []
-    for target in judged.tolist():
+    for target in large_classes.tolist():
         own = targets == target
         best: tuple[float, Spot] | None = None
         for top, left, h, w in windows:
@@ -75,14 +75,12 @@ def find_spots(images: list[tuple[Seen, Heat]], settings: Mapping[str, Any]) -> 
             share, others = float(inside[own].mean()), float(inside[~own].mean())
             if share < settings["share"] or share < settings["ratio"] * others:
                 continue
-            chance = tail(int(inside[own].sum()), int(own.sum()), int(inside.sum()), len(images))
-            if chance * len(windows) * len(judged) < SIGNIFICANCE and (best is None or chance < best[0]):
-                held = tuple(images[i][0] for i in np.flatnonzero(inside & own))
+            chance = hypergeometric_tail(int(inside[own].sum()), int(own.sum()), int(inside.sum()), len(images))
+            if chance * len(windows) * len(large_classes) < SIGNIFICANCE and (best is None or chance < best[0]):
                 name = images[int(np.flatnonzero(own)[0])][1].target_name or f"class {target}"
-                best = (
-                    chance,
-                    Spot(target, name, (top, top + h), (left, left + w), (grid[0], grid[1]), share, others, held),
-                )
+                window = (top, top + h), (left, left + w)
+                inside_images = tuple(images[i][0] for i in np.flatnonzero(inside & own))
+                best = chance, Spot(target, name, *window, (grid[0], grid[1]), share, others, inside_images)
         if best is not None:
             spots.append(best)
     return [spot for _, spot in sorted(spots, key=lambda pair: pair[0])]
@@ -100,23 +98,23 @@ def _windows(grid: tuple[int, int], area: float) -> list[tuple[int, int, int, in
     ]
 
 
-def tail(hits: int, drawn: int, marked: int, total: int) -> float:
-    """P(at least ``hits`` of ``drawn`` are marked), where ``marked`` of ``total`` are: the hypergeometric tail."""
+def hypergeometric_tail(hits: int, sampled: int, marked: int, total: int) -> float:
+    """P(at least ``hits`` of ``sampled`` are marked), where ``marked`` of ``total`` are: the hypergeometric tail."""
 
     def log_choose(n: int, k: int) -> float:
         return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
-    whole = log_choose(total, drawn)
-    most = min(drawn, marked)
+    whole = log_choose(total, sampled)
+    most = min(sampled, marked)
     terms = [
-        log_choose(marked, k) + log_choose(total - marked, drawn - k) - whole
-        for k in range(max(hits, drawn - (total - marked)), most + 1)
+        log_choose(marked, k) + log_choose(total - marked, sampled - k) - whole
+        for k in range(max(hits, sampled - (total - marked)), most + 1)
     ]
     return min(1.0, math.fsum(math.exp(term) for term in terms))
 
 
 def hot_cells(maps: list[np.ndarray], spot: Spot, most: float) -> np.ndarray:
-    """The cells to paint over: the spot, and what hangs together with it and is about as hot on average.
+    """The cells to paint over: the spot, and the cells connected with it that are about as hot on average.
 
     Args:
         maps: raw maps of the spot's images.
@@ -139,15 +137,15 @@ def hot_cells(maps: list[np.ndarray], spot: Spot, most: float) -> np.ndarray:
 def paint_over(image: np.ndarray, cells: np.ndarray) -> np.ndarray:
     """An image (C, H, W) float32 whose cells (h, w) boolean are filled with the blur of their surroundings.
 
-    Only pixels outside enter the blur: a bright mark must not shine through its own removal.
+    Only pixels outside enter the blur: otherwise a bright mark would remain visible in its own replacement.
     """
     height, width = image.shape[1:]
     region = cv2.resize(cells.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT) > 0
-    known = (~region).astype(np.float32)
+    outside = (~region).astype(np.float32)
     sigma = 20 / 224 * max(height, width)
-    weight = cv2.GaussianBlur(known, (0, 0), sigma)
-    painted = image.copy()
-    for channel, values in zip(painted, image, strict=True):
-        blurred = cv2.GaussianBlur(values * known, (0, 0), sigma) / np.maximum(weight, 1e-6)
+    weight = cv2.GaussianBlur(outside, (0, 0), sigma)
+    result = image.copy()
+    for channel, values in zip(result, image, strict=True):
+        blurred = cv2.GaussianBlur(values * outside, (0, 0), sigma) / np.maximum(weight, 1e-6)
         channel[region] = blurred[region]
-    return painted
+    return result

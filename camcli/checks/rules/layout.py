@@ -1,15 +1,15 @@
-"""``layout``: is the activation still read the right way round?
+"""``layout``: is the layout of the activation still verified?
 
-The proof of the run's layers, repeated: parts of the input are perturbed, and the activation has to move in the cells
-where the recorded layout says. A layout that is read wrongly gives maps that look plausible and point elsewhere. Passes
-when every layer is proven with the layout that the run used; warns where the run went by ``--layout`` instead.
+The verification of the run's layers, repeated: parts of the input are perturbed, and the activation has to change in
+the cells that the recorded layout names. A wrong layout gives maps that look plausible and show other places. Passes
+when every layer is verified with the layout that the run used; warns where the run used ``--layout`` instead.
 """
 
 from __future__ import annotations
 
 from camcli.checks.context import Context
 from camcli.checks.reopened import UnavailableError
-from camcli.checks.result import Result, skipped
+from camcli.checks.result import Result, skip
 from camcli.checks.settings import Check
 from camcli.errors import LayerError
 
@@ -20,19 +20,19 @@ def run(context: Context) -> Result:
 
     recorded = {row["path"]: row for row in context.run.header["layers"]}
     try:
-        setup = context.lab.setup
+        setup = context.reopened.setup
     except UnavailableError as error:
         if isinstance(error.__cause__, LayerError):
-            return Result("layout", "fail", f"the proof fails now: {error.__cause__}")
-        return skipped("layout", str(error))
+            return Result("layout", "fail", f"the verification fails now: {error.__cause__}")
+        return skip("layout", str(error))
     try:
         layers = resolve_layers(setup.model, list(recorded), "auto", needs_gradient(setup.config))
     except LayerError as error:
         if setup.config.layout != "auto":
             return Result(
-                "layout", "warn", f"the run was told --layout {setup.config.layout}, and no proof backs it: {error}"
+                "layout", "warn", f"the run was told --layout {setup.config.layout}, which is not verified: {error}"
             )
-        return Result("layout", "fail", f"the proof fails now: {error}")
+        return Result("layout", "fail", f"the verification fails now: {error}")
     wrong = []
     for layer in layers:
         row = recorded[layer.path]
@@ -44,7 +44,7 @@ def run(context: Context) -> Result:
     if wrong:
         return Result("layout", "fail", "; ".join(wrong))
     proven = ", ".join(f"{layer.path} ({layer.layout})" for layer in layers)
-    return Result("layout", "pass", f"proven again: {proven}", details={"layers": list(recorded)})
+    return Result("layout", "pass", f"verified again: {proven}", details={"layers": list(recorded)})
 
 
-CHECK = Check("layout", "is the activation read the right way round?", run, model=True, by_default=False)
+CHECK = Check("layout", "is the layout of the activation right?", run, model=True, by_default=False)

@@ -1,4 +1,4 @@
-"""Networks of the same architecture that have learnt nothing: new weights in the place of the trained ones."""
+"""Networks of the same architecture that are not trained: their weights are re-initialised."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from torch.nn.modules.batchnorm import _BatchNorm
 
 
-def redrawn(module: nn.Module, inputs: torch.Tensor, seed: int, share: float = 1.0) -> nn.Module:
-    """A copy of a network whose upper part has new weights.
+def reinitialise(module: nn.Module, inputs: torch.Tensor, seed: int, share: float = 1.0) -> nn.Module:
+    """A copy of a network whose upper part is re-initialised.
 
-    Each tensor gets normal values of its own mean and deviation, and batch-norm statistics are measured anew, so that
+    Each tensor gets normal values of its own mean and deviation, and batch-norm statistics are measured again, so that
     signals keep their size.
 
     Args:
         module: the trained network, in eval mode; it is not touched.
         inputs: (N, C, H, W), to measure batch-norm statistics on.
-        seed: of the draws.
+        seed: of the new weights.
         share: of the modules with weights, counted from the top; 1 for all of them.
     """
     import torch
@@ -37,11 +37,11 @@ def redrawn(module: nn.Module, inputs: torch.Tensor, seed: int, share: float = 1
     return drawn
 
 
-def with_measured_norms(module: nn.Module, inputs: torch.Tensor) -> nn.Module:
+def measure_fresh_norms(module: nn.Module, inputs: torch.Tensor) -> nn.Module:
     """The network itself; where its batch-norm statistics were never measured, a copy of it with measured ones.
 
     Without them the signals of a network that was made and not trained grow from layer to layer: its predictions are
-    sure of anything, and cannot be compared with those of :func:`redrawn` ones.
+    sure of anything, and cannot be compared with those of :func:`reinitialise`.
     """
     import torch
 

@@ -19,11 +19,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from camcli.checks.context import Context, names
+from camcli.checks.context import Context, image_names
 from camcli.checks.distances import spearman
-from camcli.checks.judge import Words, conclude, worst_first
-from camcli.checks.reopened import Lab, Picture, UnavailableError
-from camcli.checks.result import Result, skipped
+from camcli.checks.judge import Words, conclude, rank_images
+from camcli.checks.reopened import Picture, ReopenedModel, UnavailableError
+from camcli.checks.result import Result, skip
 from camcli.checks.settings import Check, Setting
 
 JPEG_QUALITY = 75
@@ -55,7 +55,7 @@ def _same(raw: np.ndarray) -> np.ndarray:
     return raw
 
 
-def _jpeg(pixels: np.ndarray, _: np.random.Generator) -> np.ndarray:
+def _compress(pixels: np.ndarray, _: np.random.Generator) -> np.ndarray:
     buffer = BytesIO()
     mode = pixels[..., 0] if pixels.shape[2] == 1 else pixels
     Image.fromarray(mode).save(buffer, "JPEG", quality=JPEG_QUALITY)
@@ -63,28 +63,28 @@ def _jpeg(pixels: np.ndarray, _: np.random.Generator) -> np.ndarray:
     return again
 
 
-def _brighter(factor: float) -> Callable[[np.ndarray, np.random.Generator], np.ndarray]:
+def _brighten_by(factor: float) -> Callable[[np.ndarray, np.random.Generator], np.ndarray]:
     return lambda pixels, _: _bytes(pixels.astype(np.float32) * factor)
 
 
-def _noisy(pixels: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+def _add_noise(pixels: np.ndarray, draw: np.random.Generator) -> np.ndarray:
     return _bytes(pixels + 255 * NOISE * draw.standard_normal(pixels.shape, np.float32))
 
 
-def _mirrored(pixels: np.ndarray, _: np.random.Generator) -> np.ndarray:
+def _mirror(pixels: np.ndarray, _: np.random.Generator) -> np.ndarray:
     return np.ascontiguousarray(pixels[:, ::-1])
 
 
-def shifted(values: np.ndarray, dx: float, dy: float) -> np.ndarray:
+def shift(values: np.ndarray, dx: float, dy: float) -> np.ndarray:
     """Moved by shares of the width and height, to the right and down; edges are repeated."""
     matrix = np.array([[1, 0, dx * values.shape[1]], [0, 1, dy * values.shape[0]]], np.float64)
     size = (values.shape[1], values.shape[0])
-    moved = cv2.warpAffine(values, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(moved).reshape(values.shape)
+    result = cv2.warpAffine(values, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(result).reshape(values.shape)
 
 
-def _shift(by: float) -> Change:
-    return Change("geometric", lambda pixels, _: shifted(pixels, by, by), lambda raw: shifted(raw, -by, -by))
+def _shift_by(by: float) -> Change:
+    return Change("geometric", lambda pixels, _: shift(pixels, by, by), lambda raw: shift(raw, -by, -by))
 
 
 def _bytes(values: np.ndarray) -> np.ndarray:
@@ -93,44 +93,44 @@ def _bytes(values: np.ndarray) -> np.ndarray:
 
 
 CHANGES = (
-    Change("photometric", _jpeg, _same),
-    Change("photometric", _brighter(1 + BRIGHTNESS), _same),
-    Change("photometric", _brighter(1 - BRIGHTNESS), _same),
-    Change("photometric", _noisy, _same),
-    Change("geometric", _mirrored, lambda raw: np.ascontiguousarray(raw[:, ::-1])),
-    _shift(SHIFT),
-    _shift(-SHIFT),
+    Change("photometric", _compress, _same),
+    Change("photometric", _brighten_by(1 + BRIGHTNESS), _same),
+    Change("photometric", _brighten_by(1 - BRIGHTNESS), _same),
+    Change("photometric", _add_noise, _same),
+    Change("geometric", _mirror, lambda raw: np.ascontiguousarray(raw[:, ::-1])),
+    _shift_by(SHIFT),
+    _shift_by(-SHIFT),
 )
 
 
 def run(context: Context) -> Result:
     try:
-        tried = context.reopened()
+        opened = context.open_images()
     except UnavailableError as error:
-        return skipped("stable", str(error))
-    lab, images = context.lab, tried.images
-    original = lab.maps(tried.pixels, tried.targets, tried.seeds)
+        return skip("stable", str(error))
+    reopened, images = context.reopened, opened.images
+    original = reopened.maps(opened.pixels, opened.targets, opened.seeds)
     sums = {"photometric": np.zeros(len(images)), "geometric": np.zeros(len(images))}
     for change in CHANGES:
         draw = np.random.default_rng(context.seed)
-        changed = [_changed(lab, picture, change, draw) for picture in tried.pictures]
-        maps = lab.maps(changed, tried.targets, tried.seeds)
+        changed = [_change(reopened, picture, change, draw) for picture in opened.pictures]
+        maps = reopened.maps(changed, opened.targets, opened.seeds)
         for i, raw in enumerate(maps):
             rho = spearman(np.maximum(original[i], 0), np.maximum(change.undo(raw), 0))
             sums[change.kind][i] += 0.0 if rho is None else rho  # a map that vanished has nothing in common
     metrics = {kind: total / sum(change.kind == kind for change in CHANGES) for kind, total in sums.items()}
-    found = context.judge()(metrics)
+    conditions = context.judge()(metrics)
     weakest = np.minimum(metrics["photometric"], metrics["geometric"])
-    worst = worst_first(names(images), weakest.tolist(), high_is_bad=False, words="correlates by {} when changed")
-    return conclude("stable", found, WORDS, n=len(images), min_images=context.min_images, worst=worst)
+    worst = rank_images(image_names(images), weakest.tolist(), high_is_bad=False, words="correlates by {} when changed")
+    return conclude("stable", conditions, WORDS, n=len(images), min_images=context.min_images, worst=worst)
 
 
-def _changed(lab: Lab, picture: Picture, change: Change, draw: np.random.Generator) -> np.ndarray:
+def _change(reopened: ReopenedModel, picture: Picture, change: Change, draw: np.random.Generator) -> np.ndarray:
     if picture.pixels.dtype == np.uint8:
         return change.apply(picture.pixels, draw)
     # The user's own preprocessing returns a normalised tensor: the change is made to the picture before it.
     assert picture.rgb is not None
-    return lab.setup.model.preprocessing(Image.fromarray(change.apply(picture.rgb, draw))).pixels
+    return reopened.setup.model.preprocessing(Image.fromarray(change.apply(picture.rgb, draw))).pixels
 
 
 CHECK = Check(

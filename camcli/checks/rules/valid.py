@@ -8,7 +8,7 @@ gradient, a precision that overflows, or a dead network. The share itself decide
 from __future__ import annotations
 
 from camcli.checks.context import Context
-from camcli.checks.result import Condition, Result, Worst, skipped
+from camcli.checks.result import Condition, Result, WorstImage, skip
 from camcli.checks.settings import Check, Setting
 
 
@@ -16,7 +16,7 @@ def run(context: Context) -> Result:
     statuses = context.run.statuses
     total = statuses.total()
     if not total:
-        return skipped("valid", "the run has no maps")
+        return skip("valid", "the run has no maps")
     bad = total - statuses["ok"]
     limit = context.settings["share_max"]
     share = bad / total
@@ -27,7 +27,7 @@ def run(context: Context) -> Result:
         why = f"{bad} of {total} maps show nothing ({kinds}); at most {100 * (limit or 0):g} % may"
     if status == "fail":
         why += ". Look at the target layer (cam layers), the precision, and whether the weights are finite."
-    worst = tuple(Worst(image, source, 1.0, f"{kind} map") for image, source, kind in context.run.degenerate[:6])
+    worst = tuple(WorstImage(image, source, 1.0, f"{kind} map") for image, source, kind in context.run.degenerate[:6])
     condition = Condition("share of degenerate maps", share, "max", limit or 0.0, None, total, status)  # type: ignore[arg-type]
     return Result("valid", status, why, (condition,), len(context.run.images), worst)  # type: ignore[arg-type]
 

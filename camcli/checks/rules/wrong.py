@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from camcli.checks.context import Context, names
+from camcli.checks.context import Context, image_names
 from camcli.checks.distances import mass
-from camcli.checks.judge import worst_first
-from camcli.checks.recorded import Seen
-from camcli.checks.result import Result, number, skipped
-from camcli.checks.rules.foreground import on_object
+from camcli.checks.judge import rank_images
+from camcli.checks.recorded import ImageRecord
+from camcli.checks.result import Result, number, skip
+from camcli.checks.rules.foreground import measure_objects
 from camcli.checks.settings import Check
 from camcli.map_summary import entropy
 
@@ -24,11 +24,11 @@ LEAST = 10
 
 
 def run(context: Context) -> Result:
-    measured, what = _measured(context)
-    right = [value for seen, value in measured if seen.correct]
-    wrong = [(seen, value) for seen, value in measured if seen.correct is False]
+    measured, what = _measure(context)
+    right = [value for record, value in measured if record.correct]
+    wrong = [(record, value) for record, value in measured if record.correct is False]
     if not right and not wrong:
-        return skipped("wrong", "no label is known: name folders after classes, or give a manifest with a label column")
+        return skip("wrong", "no label is known: name folders after classes, or give a manifest with a label column")
     if not wrong or not right:
         outcome = f"all {len(measured)} labelled images are {'right' if right else 'wrong'}: nothing to compare"
         return Result("wrong", "pass", outcome, n=len(measured))
@@ -45,20 +45,27 @@ def run(context: Context) -> Result:
         f"right ones: {outcome}"
     )
     on_objects = what.startswith("heat")
-    worst = worst_first(
-        names(seen for seen, _ in wrong), values.tolist(), high_is_bad=not on_objects, words=f"wrong; {what} {{}}"
+    worst = rank_images(
+        image_names(record for record, _ in wrong),
+        values.tolist(),
+        high_is_bad=not on_objects,
+        words=f"wrong; {what} {{}}",
     )
     details = {"wrong": {"median": float(np.median(values)), "n": len(wrong)},
                "right": {"median": float(np.median(right)), "n": len(right)}}  # fmt: skip
     return Result("wrong", "pass", why, n=len(measured), worst=worst, details=details)
 
 
-def _measured(context: Context) -> tuple[list[tuple[Seen, float]], str]:
-    found = [] if context.regions.problem else [pair for pair in on_object(context) if pair[0].correct is not None]
-    if found:
-        return found, "heat on the object"
-    shown = [(seen, heat) for seen, heat in context.shown() if seen.correct is not None and heat.raw.size > 1]
-    return [(seen, entropy(mass(heat.raw)) or 0.0) for seen, heat in shown], "entropy"
+def _measure(context: Context) -> tuple[list[tuple[ImageRecord, float]], str]:
+    on_objects_values = (
+        [] if context.regions.problem else [pair for pair in measure_objects(context) if pair[0].correct is not None]
+    )
+    if on_objects_values:
+        return on_objects_values, "heat on the object"
+    maps = [
+        (record, heat) for record, heat in context.meaningful_maps() if record.correct is not None and heat.raw.size > 1
+    ]
+    return [(record, entropy(mass(heat.raw)) or 0.0) for record, heat in maps], "entropy"
 
 
 CHECK = Check("wrong", "where does the model look when it is wrong?", run)
