@@ -1,6 +1,8 @@
 """One pass through a model: activations as leaves of a cut graph, logits, gradients; and the tail replayed."""
 
-from camcli.capture.cut import Captured, Forward, capture, frozen, gradients_of
+from camcli.capture.cut import Captured, Forward, capture
+from camcli.capture.frozen import frozen
+from camcli.capture.gradients import gradients_of
 from camcli.capture.noise import noise
 from camcli.capture.replay import Memo, Tail
 from camcli.capture.trace import learn_tail

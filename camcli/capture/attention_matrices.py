@@ -11,8 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from camcli.capture.cut import Forward, gradients_of
+from camcli.capture.cut import Forward
+from camcli.capture.frozen import replace_forward
 from camcli.capture.functions import AttentionTap
+from camcli.capture.gradients import gradients_of
 from camcli.capture.outputs import main_tensor
 
 
@@ -127,17 +129,8 @@ def plain_multihead(module: nn.Module) -> Iterator[None]:
     with ExitStack() as stack:
         for part in module.modules():
             if isinstance(part, nn.MultiheadAttention) and part.bias_k is None and not part.add_zero_attn:
-                before = part.__dict__.get("forward")
-                part.__dict__["forward"] = _multihead(part, part.forward)
-                stack.callback(_restore, part, before)
+                stack.enter_context(replace_forward(part, _multihead(part, part.forward)))
         yield
-
-
-def _restore(part: nn.Module, before: Any) -> None:
-    if before is None:
-        part.__dict__.pop("forward", None)
-    else:
-        part.__dict__["forward"] = before
 
 
 def _multihead(part: nn.MultiheadAttention, own: Callable[..., Any]) -> Callable[..., Any]:

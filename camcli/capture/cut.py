@@ -8,19 +8,17 @@ gradient of every image of the batch at once, since an image's score depends on 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from camcli.capture.gradients import gradients_of
 from camcli.capture.outputs import main_tensor, with_main_tensor
 from camcli.errors import LayerError
-
-FP16_SCALE = 1024.0
-"""Scores are multiplied by this before a backward pass in fp16, whose smallest step would swallow small gradients."""
 
 
 class Ahead(Protocol):
@@ -158,36 +156,6 @@ def capture(forward: Forward, inputs: Tensor, paths: Sequence[str], *, gradients
     return Captured(logits, {path: node.detach() for path, node in nodes.items()}, nodes)
 
 
-def gradients_of(scores: Tensor, nodes: Sequence[Tensor], *, again: bool = False) -> list[Tensor | None]:
-    """∂ scores[i] / ∂ node of image i, float32 each; None where the scores do not depend on a node.
-
-    Args:
-        scores: (N,).
-        nodes: tensors of the graph behind them.
-        again: keep the graph for another call.
-    """
-    if not scores.requires_grad:
-        return [None] * len(nodes)
-    scale = FP16_SCALE if any(node.dtype == torch.float16 for node in nodes) else 1.0
-    found = _summed_gradients(scores, nodes, scale, keep=again or scale != 1.0)
-    if scale != 1.0 and not all(bool(torch.isfinite(g).all()) for g in found if g is not None):
-        # The larger score overflowed where the plain one may not.
-        scale = 1.0
-        found = _summed_gradients(scores, nodes, scale, keep=again)
-    return [None if gradient is None else gradient.float() / scale for gradient in found]
-
-
-def _summed_gradients(scores: Tensor, nodes: Sequence[Tensor], scale: float, *, keep: bool) -> list[Tensor | None]:
-    """∂ (scale · Σ scores) / ∂ node.
-
-    The scale is a factor of the sum, not the ``grad_outputs`` of torch, for which it imports a library of symbolic
-    algebra: a third of a second.
-    """
-    with torch.enable_grad():
-        total = scores.sum() * scale
-    return list(torch.autograd.grad(total, list(nodes), retain_graph=keep, allow_unused=True))
-
-
 def _keep(path: str, nodes: dict[str, Tensor], gradients: bool) -> Callable[[nn.Module, Any, Any], Any]:
     def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
         if path in nodes:
@@ -212,32 +180,6 @@ def _keep(path: str, nodes: dict[str, Tensor], gradients: bool) -> Callable[[nn.
             return with_main_tensor(output, tensor.clone())
 
     return hook
-
-
-@contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode and parameters that ask for no gradient inside; afterwards all flags as they were.
-
-    A compiled module runs as it is written inside: compiled code passes hooks by.
-    """
-    training = [part for part in module.modules() if part.training]
-    wanting = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    try:
-        for part in training:
-            part.training = False
-        for parameter in wanting:
-            parameter.requires_grad_(False)
-        with torch.compiler.set_stance("force_eager") if _is_compiled(module) else nullcontext():
-            yield
-    finally:
-        for parameter in wanting:
-            parameter.requires_grad_(True)
-        for part in training:
-            part.training = True
-
-
-def _is_compiled(module: nn.Module) -> bool:
-    return any(hasattr(m, "_orig_mod") or m._compiled_call_impl is not None for m in module.modules())
 
 
 def _no_gradient(paths: Sequence[str]) -> str:

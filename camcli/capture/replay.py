@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from camcli.capture.cut import Forward
+from camcli.capture.frozen import replace_forward
 from camcli.capture.outputs import main_tensor, with_main_tensor
 
 Key = tuple[str, int]
@@ -205,9 +206,7 @@ def _answering(module: nn.Module, ready: Mapping[str, list[Any]]) -> Iterator[No
     with ExitStack() as stack:
         for path, values in ready.items():
             part = module.get_submodule(path)
-            before = part.__dict__.get("forward")
-            part.__dict__["forward"] = _answers(part.forward, list(values))
-            stack.callback(_restore, part, before)
+            stack.enter_context(replace_forward(part, _answers(part.forward, list(values))))
         yield
 
 
@@ -220,10 +219,3 @@ def _answers(forward: Callable[..., Any], values: list[Any]) -> Callable[..., An
         return forward(*args, **kwargs)
 
     return answer
-
-
-def _restore(part: nn.Module, before: Any) -> None:
-    if before is None:
-        part.__dict__.pop("forward", None)
-    else:
-        part.__dict__["forward"] = before

@@ -15,6 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from camcli.capture.frozen import frozen
 from camcli.capture.outputs import main_tensor
 from camcli.errors import ModelError
 from camcli.layers.activation_change import HOLD
@@ -22,7 +23,7 @@ from camcli.layers.evidence import Evidence
 from camcli.layers.initialise import warmed_up
 from camcli.layers.layout import LayoutFlag
 from camcli.layers.perturb import more, perturbation
-from camcli.layers.probe import ProbedModel, Record, record, undisturbed
+from camcli.layers.probe import ProbedModel, Record, record
 from camcli.layers.verification import Verdict
 
 _CERTAIN = 0.85  # agreement below which a proof is asked for twice
@@ -160,7 +161,7 @@ def study(model: ProbedModel, flag: LayoutFlag, needs_gradient: bool = True) -> 
                 "If it wants another size, say so with --input-size."
             ) from error
 
-    with undisturbed(model.module), torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with frozen(model.module), torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)  # a model that draws at random draws the same for every probing image
         with warmed_up(model.module) as warmed:
             recorded = record(model.module, feed, images.images[:1].to(device, dtype), _scorer(model, needs_gradient))

@@ -8,9 +8,8 @@ from the image passes through, so that nothing inside a residual branch belongs 
 from __future__ import annotations
 
 import heapq
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,12 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from camcli.capture.gradients import gradients_of
 from camcli.capture.outputs import main_tensor, with_main_tensor
 
 Feed = Callable[[Tensor], Any]
 """Runs a network on a batch of images."""
-
-_FP16_SCALE = 1024.0  # as in camcli.capture.cut: a gradient that a run can use must be found here too
 
 
 class ProbedModel(Protocol):
@@ -93,7 +91,7 @@ class Record:
         known = [edge for edge in edges if edge is not None]
         if self.score is None or not known:
             return [None] * len(paths)
-        found = iter(_gradients(self.score, known, scale=_FP16_SCALE if self.half else 1.0))
+        found = iter(gradients_of(self.score, known, again=True, half=self.half))
         return [next(found) if edge is not None else None for edge in edges]
 
 
@@ -101,7 +99,7 @@ def record(module: nn.Module, feed: Feed, image: Tensor, score_of: Callable[[Any
     """One pass of one image through the model.
 
     Args:
-        module: the network in eval mode (see :func:`undisturbed`).
+        module: the network in eval mode (see :func:`camcli.capture.frozen`).
         feed: runs it on a batch.
         image: (1, C, H, W), of the network's device and type.
         score_of: from the module's output to what is explained, (1, C).
@@ -119,18 +117,6 @@ def record(module: nn.Module, feed: Feed, image: Tensor, score_of: Callable[[Any
     ordered = sorted(visits.values(), key=lambda v: (not v.calls, v.order))
     half = image.dtype == torch.float16
     return Record({v.path: v for v in ordered}, score, int(scores.shape[-1]), trunk, half)
-
-
-def _gradients(score: Tensor, edges: Sequence[GradientEdge], scale: float) -> list[Tensor | None]:
-    """Gradients of the score; with a scale, those of the score so many times as large, divided by it again."""
-    with torch.enable_grad():  # not by grad_outputs, for which torch imports a library of symbolic algebra first
-        scaled = score * scale
-    found = torch.autograd.grad(scaled, edges, retain_graph=True, allow_unused=True)
-    if scale == 1.0:
-        return list(found)
-    if not all(bool(gradient.isfinite().all()) for gradient in found if gradient is not None):
-        return _gradients(score, edges, scale=1.0)  # the larger score overflowed where the plain one may not
-    return [None if gradient is None else gradient.float() / scale for gradient in found]
 
 
 def _mixed(scores: Tensor) -> Tensor:
@@ -217,34 +203,3 @@ def _turn(node: Any) -> int:
 
 def _is_leaf(node: Any) -> bool:
     return type(node).__name__ == "AccumulateGrad"
-
-
-@contextmanager
-def undisturbed(module: nn.Module) -> Iterator[None]:
-    """Eval mode and parameters without gradients inside; modes, requires_grad and buffers as before afterwards."""
-    modes = [(part, part.training) for part in module.modules()]
-    own = (parameter for part, _ in modes for parameter in part._parameters.values())
-    wants = [parameter for parameter in own if parameter is not None and parameter.requires_grad]
-    try:
-        for part, mode in modes:
-            if mode:  # assigning to a module takes long, and there are hundreds
-                part.training = False
-        for parameter in wants:
-            parameter.requires_grad_(False)
-        with _eagerly():
-            yield
-    finally:
-        for part, mode in modes:
-            if part.training != mode:
-                part.training = mode
-        for parameter in wants:
-            parameter.requires_grad_(True)
-
-
-def _eagerly() -> AbstractContextManager[object]:
-    """What was compiled runs as written, so that hooks inside it are called.
-
-    Nothing was compiled where the compiler is not loaded, and loading it takes longer than the rest of a probe.
-    """
-    loaded = "torch._dynamo" in sys.modules
-    return torch.compiler.set_stance("force_eager") if loaded else nullcontext()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from camcli.capture.frozen import evaluating
 from camcli.errors import ModelError
 from camcli.models.names import ClassNames
 from camcli.models.outputs import Probability, find_logits, probabilities
@@ -109,28 +110,15 @@ class Model:
 
         Half-precision modules get their float32 inputs cast on the way in. May be nested.
         """
-        modules = [(m, m.training) for m in self.module.modules()]
-        parameters = [(p, p.requires_grad) for p in self.module.parameters()]
-        home = next((p.device for p, _ in parameters), self.device)
-        cast = None
-        try:
+        home = next((p.device for p in self.module.parameters()), self.device)
+        with ExitStack() as undo:
             if home != self.device:
+                undo.callback(self.module.to, home)
                 self.module.to(self.device)
-            self.module.eval()
-            for parameter, _ in parameters:
-                parameter.requires_grad_(False)
+            undo.enter_context(evaluating(self.module))
             if (dtype := input_dtype(self.module)) is not torch.float32:
-                cast = self.module.register_forward_pre_hook(_caster(dtype))
+                undo.callback(self.module.register_forward_pre_hook(_caster(dtype)).remove)
             yield self.module
-        finally:
-            if cast is not None:
-                cast.remove()
-            for parameter, wanted in parameters:
-                parameter.requires_grad_(wanted)
-            for module, training in modules:
-                module.training = training
-            if home != self.device:
-                self.module.to(home)
 
 
 def input_dtype(module: nn.Module) -> torch.dtype:

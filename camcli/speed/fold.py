@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from camcli.capture.frozen import replace_forward
 from camcli.speed.dataflow import Pair
 
 
@@ -44,8 +45,7 @@ def _fold_one(pair: Pair, undo: ExitStack) -> None:
     undo.callback(conv._parameters.update, {name: conv._parameters[name] for name in ("weight", "bias")})
     conv._parameters["weight"] = nn.Parameter(weight, requires_grad=False)
     conv._parameters["bias"] = nn.Parameter(bias, requires_grad=False)
-    undo.callback(vars(norm).pop, "forward")
-    vars(norm)["forward"] = _handing_on(list(norm.children()))
+    undo.enter_context(replace_forward(norm, _handing_on(list(norm.children()))))
 
 
 @torch.no_grad()

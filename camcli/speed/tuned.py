@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from camcli.capture.frozen import is_compiled
 from camcli.capture.noise import noise
 from camcli.speed.dataflow import find_pairs, tensors_in
 from camcli.speed.fold import fold
@@ -151,11 +152,8 @@ def _exact() -> Iterator[None]:
 
 def is_plain(module: nn.Module) -> bool:
     """Whether all of it runs as written: nothing scripted, compiled or copied to several devices."""
-    return not any(
-        isinstance(part, (torch.jit.ScriptModule, nn.DataParallel))
-        or hasattr(part, "_orig_mod")
-        or getattr(part, "_compiled_call_impl", None) is not None
-        for part in module.modules()
+    return not is_compiled(module) and not any(
+        isinstance(part, (torch.jit.ScriptModule, nn.DataParallel)) for part in module.modules()
     )
 
 
