@@ -43,7 +43,7 @@ class AttentionPass:
 
 
 def attention_pass(forward: Forward, inputs: Tensor, blocks: Blocks) -> AttentionPass:
-    """Run the module once; the graph begins at the first attention matrix. Inside ``frozen``."""
+    """Run the module once; the graph begins at the first attention matrix. Inside ``freeze``."""
     seen: dict[str, Tensor] = {}
 
     def keep(path: str) -> Callable[[nn.Module, Any, Any], None]:

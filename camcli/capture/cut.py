@@ -129,7 +129,7 @@ class Captured:
 def capture(forward: Forward, inputs: Tensor, paths: Sequence[str], *, gradients: bool = True) -> Captured:
     """Run the module once and keep what it returns at some layers.
 
-    The module should be inside :func:`frozen`, else autograd records the trunk as well.
+    The module should be inside :func:`freeze`, else autograd records the trunk as well.
 
     Args:
         forward: how to run it.

@@ -12,7 +12,7 @@ from torch import nn
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
     """Inside, evaluation mode and parameters that require no gradient; afterwards all flags as before. May be nested.
 
     Args:
@@ -39,10 +39,10 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
-    """:func:`evaluating`, and a compiled model runs as it is written inside: compiled code calls no hooks."""
+def freeze(module: nn.Module) -> Iterator[None]:
+    """:func:`evaluation_mode`, and a compiled model runs as it is written inside: compiled code calls no hooks."""
     stance = torch.compiler.set_stance("force_eager") if is_compiled(module) else nullcontext()
-    with evaluating(module), stance:
+    with evaluation_mode(module), stance:
         yield
 
 

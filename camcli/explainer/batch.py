@@ -26,7 +26,7 @@ def _differs(method: Method, slot: int) -> bool:
 
 
 class Batch:
-    """The passes of one batch of inputs, inside ``frozen``.
+    """The passes of one batch of inputs, inside ``freeze``.
 
     Args:
         plan: of the run.

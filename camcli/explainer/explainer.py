@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camcli.capture import Forward, capture, frozen, noise
+from camcli.capture import Forward, capture, freeze, noise
 from camcli.capture.outputs import main_tensor
 from camcli.errors import ConfigError, MethodError
 from camcli.explainer.access import Chunks
@@ -72,7 +72,7 @@ class Explainer:
             real: so many images count; those behind them repeat the last one to fill the batch, and slow methods
                 do not look at them again. None: all.
         """
-        with frozen(self.model.module):
+        with freeze(self.model.module):
             batch = self._batch(inputs, seeds, labels, real)
             targets = batch.choose(choose)
             maps = batch.maps(targets)
@@ -97,7 +97,7 @@ class Explainer:
 
     def rehearse(self, inputs: Tensor) -> None:
         """The passes that all methods share, on noise, for what they take of memory."""
-        with frozen(self.model.module):
+        with freeze(self.model.module):
             batch = self._batch(inputs, [0] * len(inputs), None, None)
             batch.gradients(torch.zeros(len(inputs), dtype=torch.int64))
 
@@ -147,7 +147,7 @@ class Explainer:
             notes=tuple(note for m in methods for note in m.approximations(settings[m.key])),
         )
         if len(plan.layers) > 1:
-            with frozen(model.module):
+            with freeze(model.module):
                 seen = capture(plan.forward, inputs[:1], [layer.path for layer in plan.layers], gradients=False)
             plan = plan.adding(layers=in_layer_order(plan.layers, list(seen.activations)))
         return require(plan, inputs) if any(m.needs or m.scope == "layers" for m in methods) else plan

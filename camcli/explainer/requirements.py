@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from camcli.capture import capture, frozen, gradients_of, learn_tail
+from camcli.capture import capture, freeze, gradients_of, learn_tail
 from camcli.capture.attention_matrices import find_blocks
 from camcli.capture.functions import GuidedRelu
 from camcli.errors import MethodError
@@ -37,7 +37,7 @@ def require(plan: Plan, inputs: Tensor) -> Plan:
         "relu": _relu,
         "attention": _attention,
     }
-    with frozen(plan.forward.module):
+    with freeze(plan.forward.module):
         for need, check in checks.items():
             if plan.needing(need):
                 plan = check(plan, inputs)

@@ -15,7 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from camcli.capture.frozen import frozen
+from camcli.capture.frozen import freeze
 from camcli.capture.outputs import main_tensor
 from camcli.errors import ModelError
 from camcli.layers.activation_change import HOLD
@@ -161,7 +161,7 @@ def study(model: ProbedModel, flag: LayoutFlag, needs_gradient: bool = True) -> 
                 "If it wants another size, say so with --input-size."
             ) from error
 
-    with frozen(model.module), torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with freeze(model.module), torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)  # a model that draws at random draws the same for every probing image
         with warmed_up(model.module) as warmed:
             recorded = record(model.module, feed, images.images[:1].to(device, dtype), _scorer(model, needs_gradient))

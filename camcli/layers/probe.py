@@ -99,7 +99,7 @@ def record(module: nn.Module, feed: Feed, image: Tensor, score_of: Callable[[Any
     """One pass of one image through the model.
 
     Args:
-        module: the network in eval mode (see :func:`camcli.capture.frozen`).
+        module: the network in eval mode (see :func:`camcli.capture.freeze`).
         feed: runs it on a batch.
         image: (1, C, H, W), of the network's device and type.
         score_of: from the module's output to what is explained, (1, C).

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from camcli.capture.frozen import evaluating
+from camcli.capture.frozen import evaluation_mode
 from camcli.errors import ModelError
 from camcli.models.names import ClassNames
 from camcli.models.outputs import Probability, find_logits, probabilities
@@ -115,7 +115,7 @@ class Model:
             if home != self.device:
                 undo.callback(self.module.to, home)
                 self.module.to(self.device)
-            undo.enter_context(evaluating(self.module))
+            undo.enter_context(evaluation_mode(self.module))
             if (dtype := input_dtype(self.module)) is not torch.float32:
                 undo.callback(self.module.register_forward_pre_hook(_caster(dtype)).remove)
             yield self.module

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from camcli.capture import Forward, capture, frozen
+from camcli.capture import Forward, capture, freeze
 from camcli.capture.outputs import main_tensor
 from camcli.errors import LayerError
 from tests.methods.networks import noise, random_net
@@ -27,7 +27,7 @@ def direct(net, inputs, target):
 
 
 def captured(net, inputs, path="body", target=1):
-    with frozen(net):
+    with freeze(net):
         found = capture(Forward(net, lambda out: out), inputs, [path])
         return found, found.gradients(found.logits[:, target], [path])[path]
 
@@ -97,7 +97,7 @@ def test_the_trunk_is_not_recorded():
 
 def test_two_layers_one_behind_the_other():
     net, inputs = random_net(), noise(2)
-    with frozen(net):
+    with freeze(net):
         found = capture(Forward(net, lambda out: out), inputs, ["body", "after"])
         gradients = found.gradients(found.logits[:, 1], ["body", "after"])
     assert torch.allclose(gradients["body"], captured(random_net(), inputs)[1], atol=1e-7)
@@ -109,7 +109,7 @@ def test_two_layers_one_behind_the_other():
 
 def test_without_gradients_an_in_place_operation_overwrites_nothing():
     net = random_net()
-    with frozen(net):
+    with freeze(net):
         found = capture(Forward(net, lambda out: out), noise(2), ["body"], gradients=False)
     assert (found.activations["body"] < 0).any()
     assert not found.logits.requires_grad
@@ -118,7 +118,7 @@ def test_without_gradients_an_in_place_operation_overwrites_nothing():
 def test_grad_mode_of_the_caller_is_kept():
     for mode in (True, False):
         with torch.set_grad_enabled(mode):
-            with frozen(net := Wrapped(random_net(), "no_grad")):
+            with freeze(net := Wrapped(random_net(), "no_grad")):
                 found = capture(Forward(net, lambda out: out), noise(1), ["body"])
             assert found.logits.requires_grad
             assert torch.is_grad_enabled() is mode

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.autograd.graph import get_gradient_edge
 
-from camcli.capture import Forward, capture, frozen, gradients_of
+from camcli.capture import Forward, capture, freeze, gradients_of
 from tests.methods.networks import noise
 
 
@@ -21,7 +21,7 @@ def test_tiny_gradients_survive_fp16():
             return self.body(x).mean((2, 3)) * 2e-5
 
     net = Tiny()
-    with frozen(net):
+    with freeze(net):
         found = capture(Forward(net, lambda out: out, "fp16"), noise(1), ["body"])
         gradient = found.gradients(found.logits[:, 1], ["body"])["body"]
     assert gradient[0, 1].min() == pytest.approx(2e-5 / 256, rel=0.01)
@@ -37,7 +37,7 @@ def test_a_gradient_too_large_for_the_scaled_score_in_fp16_is_still_right():
             return self.body(x).sum((2, 3)).float() * 100
 
     net = Steep()
-    with frozen(net):
+    with freeze(net):
         found = capture(Forward(net, lambda out: out, "fp16"), noise(1), ["body"])
         gradient = found.gradients(found.logits[:, 1], ["body"])["body"]
     assert torch.allclose(gradient[0, 1], torch.full((16, 16), 100.0))

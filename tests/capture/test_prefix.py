@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from camcli.capture import Forward, capture, frozen, learn_tail
+from camcli.capture import Forward, capture, freeze, learn_tail
 from camcli.capture.prefix import Trunk, graph_of, wanted
 from tests.capture.test_replay import built
 
@@ -29,7 +29,7 @@ def explained(forward: Forward, inputs: Tensor, path: str) -> list[Tensor]:
 def test_a_split_network_is_explained_like_the_whole(family: str) -> None:
     net, path, size = built(family)
     inputs = torch.randn(2, 3, size, size)
-    with frozen(net):
+    with freeze(net):
         ahead = split(net, path, inputs)
         for own, found in zip(explained(ahead.plain, inputs, path), explained(ahead, inputs, path), strict=True):
             assert own.shape == found.shape
@@ -66,7 +66,7 @@ class Counting(nn.Module):
 def test_what_comes_before_runs_in_the_graph_alone() -> None:
     torch.manual_seed(0)
     net, inputs = Counting().eval(), torch.randn(2, 3, 8, 8)
-    with frozen(net):
+    with freeze(net):
         ahead = split(net, "layer", inputs)
         assert wanted(ahead.ahead.tail) == [("early", 0), ("layer", 0)]
         expected = explained(ahead.plain, inputs, "layer")
@@ -81,7 +81,7 @@ def test_what_comes_before_runs_in_the_graph_alone() -> None:
 def test_other_inputs_run_as_always(kind: str) -> None:
     torch.manual_seed(0)
     net, inputs = Counting().eval(), torch.randn(2, 3, 8, 8)
-    with frozen(net):
+    with freeze(net):
         ahead = split(net, "layer", inputs)
         other = torch.randn(3, 3, 8, 8) if kind == "another batch size" else inputs.clone().requires_grad_()
         before = net.runs["early"]
@@ -94,7 +94,7 @@ def test_the_module_is_left_as_it_was() -> None:
     net, inputs = Counting().eval(), torch.randn(2, 3, 8, 8)
     state = {name: value.clone() for name, value in net.state_dict().items()}
     attributes = {name: sorted(part.__dict__) for name, part in net.named_modules()}
-    with frozen(net):
+    with freeze(net):
         explained(split(net, "layer", inputs), inputs, "layer")
     assert all(torch.equal(value, net.state_dict()[name]) for name, value in state.items())
     assert {name: sorted(part.__dict__) for name, part in net.named_modules()} == attributes

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import nn
 
-from camcli.capture import Forward, frozen, learn_tail
+from camcli.capture import Forward, freeze, learn_tail
 from camcli.errors import LayerError
 from tests.methods.networks import noise, random_net
 
@@ -64,7 +64,7 @@ def built(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_replayed_is_run_again(family):
     net, path, size = built(family)
-    with frozen(net), torch.no_grad():
+    with freeze(net), torch.no_grad():
         forward = Forward(net, lambda out: out)
         tail = learn_tail(forward, path, noise(3, size=size))
         assert tail.why_not is None
@@ -82,7 +82,7 @@ def test_replayed_is_run_again(family):
 
 def test_only_what_the_tail_looks_at_is_kept():
     net, path, size = built("resnet, inside a block")
-    with frozen(net):
+    with freeze(net):
         tail = learn_tail(Forward(net, lambda out: out), path, noise(3, size=size))
     assert {path for path, _ in tail.live} == {"layer3.0", "layer3.1.bn1"}  # the shortcut, and the layer itself
 
@@ -104,7 +104,7 @@ class Awkward(nn.Module):
 
 def test_in_place_code_and_modules_called_again_are_replayed():
     net = Awkward(random_net())
-    with frozen(net), torch.no_grad():
+    with freeze(net), torch.no_grad():
         forward = Forward(net, lambda out: out)
         tail = learn_tail(forward, "net.after", noise(3))
         assert tail.why_not is None
@@ -142,7 +142,7 @@ class Trunk(nn.Module):
 
 def test_what_cannot_be_replayed_is_run_again_and_says_so():
     net = Forgetful(random_net())
-    with frozen(net), torch.no_grad():
+    with freeze(net), torch.no_grad():
         forward = Forward(net, lambda out: out)
         tail = learn_tail(forward, "net.after", noise(3))
         assert "replaying the tail failed" in tail.why_not
@@ -157,7 +157,7 @@ def test_the_module_is_left_as_it_was_found():
     net = random_net()
     own = net.head.forward
     net.head.__dict__["forward"] = own
-    with frozen(net):
+    with freeze(net):
         learn_tail(Forward(net, lambda out: out), "body", noise(3))
     assert net.head.__dict__["forward"] is own
     assert all("forward" not in part.__dict__ for name, part in net.named_modules() if name != "head")
@@ -166,5 +166,5 @@ def test_the_module_is_left_as_it_was_found():
 
 def test_a_layer_that_runs_twice_has_no_tail():
     net = random_net()
-    with frozen(net), pytest.raises(LayerError, match="'act' runs 2 times"):
+    with freeze(net), pytest.raises(LayerError, match="'act' runs 2 times"):
         learn_tail(Forward(net, lambda out: out), "act", noise(3))

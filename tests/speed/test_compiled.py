@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from camcli.capture import Forward, frozen
+from camcli.capture import Forward, freeze
 from camcli.speed import compile_trunk
 from tests.conftest import index_of, photographs
 
@@ -91,7 +91,7 @@ def test_what_does_not_compile_runs_without(make: Callable[[], nn.Module], reaso
     torch.manual_seed(0)
     net = make().eval()
     forward = Forward(net, lambda output: output)
-    with frozen(net), torch.no_grad():
+    with freeze(net), torch.no_grad():
         result = compile_trunk(forward, "layer", torch.randn(2, 3, 8, 8))
     assert result.forward is forward
     assert not result.works
@@ -105,7 +105,7 @@ def test_wrong_code_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     net = Noting().eval()
     forward = Forward(net, lambda output: output)
     monkeypatch.setattr(torch, "compile", lambda graph, dynamic: lambda x: [v * 1.01 for v in graph(x)])
-    with frozen(net), torch.no_grad():
+    with freeze(net), torch.no_grad():
         result = compile_trunk(forward, "layer", torch.randn(2, 3, 8, 8))
     assert not result.works
     assert "compiled, the model does not say the same (at layer it is off by 0.01" in result.note

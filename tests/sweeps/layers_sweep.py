@@ -40,7 +40,7 @@ import torchvision
 from timm.models._registry import _model_to_module as timm_modules
 from torch import Tensor, nn
 
-from camcli.capture import frozen
+from camcli.capture import freeze
 from camcli.errors import LayerError, ModelError
 from camcli.layers import Layer, resolve_layers
 from camcli.layers.initialise import warmed_up
@@ -134,7 +134,7 @@ def _described(layer: Layer) -> Row:
 def _checked(model: Swept, layer: Layer, image: Tensor, places: int) -> Row:
     reported = Reported(layer.path, layer.layout.kind, layer.layout.grid, layer.layout.prefix_tokens)
     shape = tuple(image.shape[1:])
-    with frozen(model.module), warmed_up(model.module):
+    with freeze(model.module), warmed_up(model.module):
         with torch.no_grad():
             model.module(noise(4, *shape, seed=6))  # calibrates batch norms on other images than the proof did
         followed = follows(model.module, reported, shape, places)  # type: ignore[arg-type]
