@@ -18,7 +18,7 @@ from PIL import Image
 from camcli.config.settings import RunConfig
 from camcli.device import choose_precision
 from camcli.errors import ImageError, SourceError
-from camcli.explainer import Explained, Explainer
+from camcli.explainer import ExplainedBatch, Explainer
 from camcli.images import Decoded, DecodeSettings, View, decode, to_input
 from camcli.layers import resolve_layers
 from camcli.models import Model
@@ -143,7 +143,7 @@ def explain(
 
 
 def _result(
-    model: Model, explained: Explained, i: int, image: Decoded, view: View, slots: Sequence[Slot], layer_count: int
+    model: Model, explained: ExplainedBatch, i: int, image: Decoded, view: View, slots: Sequence[Slot], layer_count: int
 ) -> Result:
     logits, probabilities = explained.logits[i], explained.probabilities[i]
 

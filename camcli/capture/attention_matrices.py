@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from camcli.capture.cut import Forward
+from camcli.capture.forward import Forward
 from camcli.capture.frozen import replace_forward
 from camcli.capture.functions import AttentionTap
 from camcli.capture.gradients import gradients_of
@@ -44,13 +44,13 @@ class AttentionPass:
 
 def attention_pass(forward: Forward, inputs: Tensor, blocks: Blocks) -> AttentionPass:
     """Run the module once; the graph begins at the first attention matrix. Inside ``freeze``."""
-    seen: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
 
     def keep(path: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_module: nn.Module, _args: Any, output: Any) -> None:
             tensor = main_tensor(output)
             if tensor is not None:
-                seen[path] = tensor
+                outputs[path] = tensor
 
         return hook
 
@@ -58,10 +58,10 @@ def attention_pass(forward: Forward, inputs: Tensor, blocks: Blocks) -> Attentio
         for path in dict.fromkeys(blocks.paths):
             stack.callback(forward.module.get_submodule(path).register_forward_hook(keep(path)).remove)
         stack.enter_context(torch.enable_grad())
-        stack.enter_context(plain_multihead(forward.module))
+        stack.enter_context(expose_multihead(forward.module))
         tap = stack.enter_context(AttentionTap(blocks.tokens))
         logits = forward(inputs)
-    return AttentionPass(logits, tap.matrices, [seen[path] for path in blocks.paths])
+    return AttentionPass(logits, tap.matrices, [outputs[path] for path in blocks.paths])
 
 
 def find_blocks(forward: Forward, inputs: Tensor, tokens: int, prefix: int) -> Blocks | None:
@@ -74,10 +74,10 @@ def find_blocks(forward: Forward, inputs: Tensor, tokens: int, prefix: int) -> B
     stacks: list[tuple[str, ...]] = []
     with ExitStack() as stack:
         for path, part in forward.module.named_modules():
-            stack.callback(part.register_forward_pre_hook(_entering(running, path), prepend=True).remove)
-            stack.callback(part.register_forward_hook(_leaving(running)).remove)
+            stack.callback(part.register_forward_pre_hook(_entry_hook(running, path), prepend=True).remove)
+            stack.callback(part.register_forward_hook(_exit_hook(running)).remove)
         stack.enter_context(torch.no_grad())
-        stack.enter_context(plain_multihead(forward.module))
+        stack.enter_context(expose_multihead(forward.module))
         stack.enter_context(AttentionTap(tokens, lambda _: stacks.append(tuple(running))))
         forward(inputs)
     if not stacks:
@@ -91,14 +91,14 @@ def find_blocks(forward: Forward, inputs: Tensor, tokens: int, prefix: int) -> B
     return Blocks(tokens, blocks.paths, _readout(run, tokens, prefix))
 
 
-def _entering(running: list[str], path: str) -> Callable[..., None]:
+def _entry_hook(running: list[str], path: str) -> Callable[..., None]:
     def hook(_module: nn.Module, _args: Any) -> None:
         running.append(path)
 
     return hook
 
 
-def _leaving(running: list[str]) -> Callable[..., None]:
+def _exit_hook(running: list[str]) -> Callable[..., None]:
     def hook(_module: nn.Module, _args: Any, _output: Any) -> None:
         running.pop()
 
@@ -121,10 +121,10 @@ def _readout(run: AttentionPass, tokens: int, prefix: int) -> tuple[int, ...]:
 
 
 @contextmanager
-def plain_multihead(module: nn.Module) -> Iterator[None]:
-    """Inside, ``nn.MultiheadAttention`` computes with ``scaled_dot_product_attention`` in plain sight.
+def expose_multihead(module: nn.Module) -> Iterator[None]:
+    """Inside, ``nn.MultiheadAttention`` computes with a visible call of ``scaled_dot_product_attention``.
 
-    Its own forward hides the attention in one native call whose returned weights no gradient reaches.
+    Its own forward computes the attention in one native call; no gradient reaches the weights which that returns.
     """
     with ExitStack() as stack:
         for part in module.modules():

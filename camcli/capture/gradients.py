@@ -16,34 +16,34 @@ Node = Tensor | GradientEdge
 
 
 def gradients_of(
-    scores: Tensor, nodes: Sequence[Node], *, again: bool = False, half: bool = False
+    scores: Tensor, nodes: Sequence[Node], *, keep_graph: bool = False, half: bool = False
 ) -> list[Tensor | None]:
     """∂ scores[i] / ∂ node of image i, float32 each; None where the scores do not depend on a node.
 
     Args:
         scores: (N,), or one score of all.
         nodes: where in the graph behind the scores.
-        again: keep the graph for another call.
+        keep_graph: keep the graph for another call.
         half: the pass was in float16, which a :class:`GradientEdge` does not tell.
     """
     if not scores.requires_grad:
         return [None] * len(nodes)
     half = half or any(isinstance(node, Tensor) and node.dtype == torch.float16 for node in nodes)
     if half:
-        found = _summed_gradients(scores, nodes, FP16_SCALE, keep=True)
-        if all(bool(torch.isfinite(gradient).all()) for gradient in found if gradient is not None):
-            return [None if gradient is None else gradient.float() / FP16_SCALE for gradient in found]
+        gradients = _summed_gradients(scores, nodes, FP16_SCALE, keep_graph=True)
+        if all(bool(torch.isfinite(gradient).all()) for gradient in gradients if gradient is not None):
+            return [None if gradient is None else gradient.float() / FP16_SCALE for gradient in gradients]
         # The larger score overflowed where the plain one may not.
-    found = _summed_gradients(scores, nodes, 1.0, keep=again)
-    return [None if gradient is None else gradient.float() for gradient in found]
+    gradients = _summed_gradients(scores, nodes, 1.0, keep_graph=keep_graph)
+    return [None if gradient is None else gradient.float() for gradient in gradients]
 
 
-def _summed_gradients(scores: Tensor, nodes: Sequence[Node], scale: float, *, keep: bool) -> list[Tensor | None]:
+def _summed_gradients(scores: Tensor, nodes: Sequence[Node], scale: float, *, keep_graph: bool) -> list[Tensor | None]:
     """∂ (scale · Σ scores) / ∂ node.
 
     The scale is a factor of the sum, not the ``grad_outputs`` of torch, for which it imports a library of symbolic
     algebra: a third of a second.
     """
-    with torch.enable_grad():
+    with torch.enable_grad():  # an image's score depends on its own activation only: one pass serves the batch
         total = scores.sum() * scale
-    return list(torch.autograd.grad(total, list(nodes), retain_graph=keep, allow_unused=True))
+    return list(torch.autograd.grad(total, list(nodes), retain_graph=keep_graph, allow_unused=True))

@@ -1,4 +1,4 @@
-"""What is asked of the methods, and what they answer."""
+"""What is asked of the methods, and what they return."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from camcli.errors import ConfigError
 from camcli.layers.layout import Layout
 from camcli.methods.score import Score
 
-Choose = Callable[[Tensor], Tensor]
+ChooseTargets = Callable[[Tensor], Tensor]
 """From logits (N, classes) float32 on the CPU to targets (N, T) int64; -1: this image has no such target."""
 
 Progress = Callable[[str, int, int], None]
@@ -36,7 +36,7 @@ class ExplainedModel(Protocol):
     def logits(self, output: Any) -> Tensor: ...
 
 
-class Target(Protocol):
+class TargetLayer(Protocol):
     """The part of a target layer that is needed here."""
 
     @property
@@ -99,13 +99,13 @@ class MapKey:
 
 
 @dataclass(frozen=True)
-class Explained:
-    """One batch, explained.
+class ExplainedBatch:
+    """The maps of one batch.
 
     Attributes:
         logits: (N, classes) float32 on the CPU; (N, 0) for a model without a classifier.
         probabilities: (N, classes) float32 on the CPU.
-        targets: (N, T) int64 on the CPU; -1 where an image has no such target. Its maps of that slot mean nothing.
+        targets: (N, T) int64 on the CPU; -1 where an image has no such target. Its maps of that slot are to be ignored.
         maps: (N, h, w) float32 on the CPU each: raw and signed, on the layer's own grid (the input's for methods that
             look at pixels).
     """

@@ -1,8 +1,8 @@
 """What happens inside a model during one forward pass: which modules run, in which order, and what they return.
 
-One image goes through with the graph recorded from the input on (parameters ask for no gradient). From the graph
-follow the gradients of the class score at any output, and the *trunk*: the outputs that everything the score learns
-from the image passes through, so that nothing inside a residual branch belongs to it.
+One image goes through with the graph recorded from the input on (parameters require no gradient). From the graph
+follow the gradients of the class score at any output, and the *main path*: the outputs that lie on every path of the
+graph from the image to the score (its dominators), so that nothing inside a residual branch belongs to it.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ class Visit:
     plain: bool = False  # whether it returned the tensor itself
     edge: GradientEdge | None = None
     children_run: list[str] = field(default_factory=list)  # paths of what it called directly, in order
-    kept: Tensor | None = None  # what it returned, detached, but for half precision (see `still`)
+    kept: Tensor | None = None  # what it returned, detached; not in half precision (see `keep`)
     version: int = -1
 
     @property
-    def still(self) -> Tensor | None:
-        """What it returned, None where that is not known any more: something behind it worked in place."""
+    def reference(self) -> Tensor | None:
+        """What it returned, None where something behind it has overwritten that in place."""
         return self.kept if self.kept is not None and self.kept._version == self.version else None
 
     def keep(self, tensor: Tensor) -> None:
         """Keep an activation to compare others with.
 
-        Not in half precision, where a batch of another size takes another way through the arithmetic and differs.
+        Not in half precision, where a batch of another size is computed in another order and rounds differently.
         """
         whole = tensor.ndim in (3, 4) and tensor.dtype in (torch.float32, torch.float64)
         if self.calls == 1 and whole and not tensor.is_inference():
@@ -75,24 +75,24 @@ class Record:
         visits: by canonical path, in the order in which the modules finished; those that never ran come last.
         score: the scalar whose gradients are taken, None where the output depends on no recorded activation.
         outputs: number of columns of the logits.
-        trunk: canonical paths of the modules whose output is part of the trunk.
+        main_path: canonical paths of the modules whose output is on the main path.
         half: whether the network runs in float16, which swallows small gradients.
     """
 
     visits: dict[str, Visit]
     score: Tensor | None
     outputs: int
-    trunk: frozenset[str]
+    main_path: frozenset[str]
     half: bool = False
 
     def gradients(self, paths: Sequence[str]) -> list[Tensor | None]:
         """Gradients of the score at the outputs of these modules, None where no path leads there."""
         edges = [self.visits[path].edge for path in paths]
-        known = [edge for edge in edges if edge is not None]
-        if self.score is None or not known:
+        recorded = [edge for edge in edges if edge is not None]
+        if self.score is None or not recorded:
             return [None] * len(paths)
-        found = iter(gradients_of(self.score, known, again=True, half=self.half))
-        return [next(found) if edge is not None else None for edge in edges]
+        gradients = iter(gradients_of(self.score, recorded, keep_graph=True, half=self.half))
+        return [next(gradients) if edge is not None else None for edge in edges]
 
 
 def record(module: nn.Module, feed: Feed, image: Tensor, score_of: Callable[[Any], Tensor]) -> Record:
@@ -105,18 +105,18 @@ def record(module: nn.Module, feed: Feed, image: Tensor, score_of: Callable[[Any
         score_of: from the module's output to what is explained, (1, C).
     """
     visits = {path: Visit(path, part) for path, part in module.named_modules()}
-    seen = _watch(feed, visits, image, leaves=frozenset())
-    scores = score_of(seen)
+    output = _watch(feed, visits, image, leaves=frozenset())
+    scores = score_of(output)
     if not scores.requires_grad:
-        # The model detaches its trunk (no_grad inside forward): let the recorded outputs themselves be the leaves.
+        # The model detaches its prefix (no_grad inside forward): let the recorded outputs themselves be the leaves.
         visits = {path: Visit(path, part) for path, part in module.named_modules()}
-        seen = _watch(feed, visits, image, leaves=frozenset(visits))
-        scores = score_of(seen)
+        output = _watch(feed, visits, image, leaves=frozenset(visits))
+        scores = score_of(output)
     score = _mixed(scores) if scores.requires_grad else None
-    trunk = _trunk(score, visits.values()) if score is not None else frozenset()
+    main_path = _main_path(score, visits.values()) if score is not None else frozenset()
     ordered = sorted(visits.values(), key=lambda v: (not v.calls, v.order))
     half = image.dtype == torch.float16
-    return Record({v.path: v for v in ordered}, score, int(scores.shape[-1]), trunk, half)
+    return Record({v.path: v for v in ordered}, score, int(scores.shape[-1]), main_path, half)
 
 
 def _mixed(scores: Tensor) -> Tensor:
@@ -165,7 +165,7 @@ def _watch(feed: Feed, visits: dict[str, Visit], image: Tensor, leaves: frozense
         return feed(image.detach().clone().requires_grad_(not leaves))
 
 
-def _trunk(score: Tensor, visits: Iterable[Visit]) -> frozenset[str]:
+def _main_path(score: Tensor, visits: Iterable[Visit]) -> frozenset[str]:
     """Modules whose output every path of the graph from the score back to the input goes through.
 
     Walking back in reverse order of creation, an operation lies on every path exactly when nothing else is waiting at
@@ -180,21 +180,21 @@ def _trunk(score: Tensor, visits: Iterable[Visit]) -> frozenset[str]:
     root = score.grad_fn
     assert root is not None
     waiting = [(_turn(root), id(root), root)]
-    known = {id(root)}
-    trunk: set[str] = set()
+    queued = {id(root)}
+    main_path: set[str] = set()
     while waiting:
         _, _, node = heapq.heappop(waiting)
         keep.append(node)
         if not waiting:
-            trunk.update(paths.get(id(node), ()))
+            main_path.update(paths.get(id(node), ()))
         for before, _ in node.next_functions:
-            if before is None or id(before) in known:
+            if before is None or id(before) in queued:
                 continue
-            known.add(id(before))
+            queued.add(id(before))
             keep.append(before)
             if id(before) in paths or not _is_leaf(before):
                 heapq.heappush(waiting, (_turn(before), id(before), before))
-    return frozenset(trunk)
+    return frozenset(main_path)
 
 
 def _turn(node: Any) -> int:

@@ -1,4 +1,4 @@
-"""A model with all that a run needs to know about it."""
+"""A model with all that a run needs of it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Model:
     """A classifier, its preprocessing, its classes and where it came from.
 
     Attributes:
-        module: the network. Ours are on the device, in evaluation mode and without gradients at once; a user's own
-            (``factory:``) is left as it is, and is so only inside :meth:`prepared`.
+        module: the network, on the device, in evaluation mode and without gradients; a user's own (``factory:``) is so
+            only inside :meth:`prepared`.
         preprocessing: from an upright RGB image to the input tensor.
         class_names: None where the classes have no names.
         name: the architecture, with the pretrained tag where there is one.
@@ -97,8 +97,8 @@ class Model:
         )
 
     def layers(self, **options: Any) -> list[LayerReport]:
-        """The modules of the model with shape, layout and proof, as ``cam layers`` prints them."""
-        from camcli.layers import report_layers
+        """The modules of the model with shape, layout and its verification, as ``cam layers`` prints them."""
+        from camcli.layers import report_layers  # here alone: layers know no models, models need layers for this only
 
         with self.prepared():
             reports: list[LayerReport] = report_layers(self, **options)
@@ -106,7 +106,7 @@ class Model:
 
     @contextmanager
     def prepared(self) -> Iterator[nn.Module]:
-        """The module on its device, in evaluation mode, without parameter gradients; left again as it was found.
+        """The module on its device, in evaluation mode, without parameter gradients; afterwards as before.
 
         Half-precision modules get their float32 inputs cast on the way in. May be nested.
         """

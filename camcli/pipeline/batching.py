@@ -16,7 +16,7 @@ import torch
 
 from camcli.concurrency import Clock, in_order
 from camcli.errors import CamError, ImageError
-from camcli.explainer import Explained, MapKey
+from camcli.explainer import ExplainedBatch, MapKey
 from camcli.images import Sender, Sent, to_input
 from camcli.pipeline.isolation import described, device_lost, is_device_lost, is_out_of_memory
 from camcli.pipeline.items import ChosenClass, ClassMap, Explanation, Failed, Loaded, seed_of
@@ -140,7 +140,7 @@ class Explaining:
                 done.append(Failed(part[0].entry, explained, part[0].facts))
         return done
 
-    def _try(self, images: list[Loaded], sent: Sent | None) -> Explained | ImageError:
+    def _try(self, images: list[Loaded], sent: Sent | None) -> ExplainedBatch | ImageError:
         """Explain a batch; or why that failed, with nothing left of it in memory (an exception would hold it)."""
         device = self.setup.device
         try:
@@ -155,10 +155,10 @@ class Explaining:
                 raise device_lost(device, error) from error
             return ImageError("internal", f"the model failed on it ({described(error)})")
 
-    def _pass(self, images: list[Loaded], sent: Sent | None) -> Explained:
+    def _pass(self, images: list[Loaded], sent: Sent | None) -> ExplainedBatch:
         setup, padded = self.setup, self._padded(images)
         pixels = sent() if sent else np.stack([image.pixels for image in padded])
-        inputs = setup.tuning.arranged(to_input(pixels, setup.model.preprocessing, setup.device))
+        inputs = setup.tuning.arrange(to_input(pixels, setup.model.preprocessing, setup.device))
         labels, own = [i.label for i in padded], [i.own_target for i in padded]
 
         def choose(logits: torch.Tensor) -> torch.Tensor:
@@ -168,7 +168,7 @@ class Explaining:
         known = torch.tensor([NO_SLOT if label is None else label for label in labels])
         return setup.explainer(inputs, choose, seeds, known, real=len(images))
 
-    def _explanation(self, image: Loaded, explained: Explained, i: int) -> Explanation | Failed:
+    def _explanation(self, image: Loaded, explained: ExplainedBatch, i: int) -> Explanation | Failed:
         targets = explained.targets[i].tolist()
         if all(target == NO_SLOT for target in targets) and not self.setup.classless:
             return Failed(image.entry, ImageError("target", _NO_LABEL), image.facts)
@@ -181,7 +181,7 @@ class Explaining:
         logits, probabilities = explained.logits[i].numpy(), explained.probabilities[i].numpy()
         return Explanation(image, logits, probabilities, maps, tuple(notes))
 
-    def _maps(self, image: Loaded, explained: Explained, i: int) -> Iterator[ClassMap]:
+    def _maps(self, image: Loaded, explained: ExplainedBatch, i: int) -> Iterator[ClassMap]:
         """The image's maps: by method as asked for, then by layer, then by target."""
         setup, slots = self.setup, slots_of(self.setup.slots, image.own_target)
         methods = {method: place for place, method in enumerate(setup.config.method)}

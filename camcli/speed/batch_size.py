@@ -7,15 +7,15 @@ from collections.abc import Callable
 import torch
 
 FIRST, MOST = 16, 256
-"""Batches tried. More than the most gives no more images a second, and more to lose at once."""
+"""Batches tried. Larger ones give no more images a second, and more are lost at once when one fails."""
 SHARE = 0.6
-"""Of the free memory that a batch may take: methods with passes of their own need some, and so may others."""
+"""Of the free memory that a batch may take: methods with passes of their own need some, and so do other programs."""
 
 
 def fitting_batch(peak: Callable[[int], int], free: int) -> int:
     """The largest tried batch that stays below a share of the free memory.
 
-    The number of images in a run has no say in it: one more file in a folder must not change what the others give.
+    It does not depend on the number of images in a run: one more file in a folder must not change the other results.
 
     Args:
         peak: runs a batch of so many images; the bytes it took at its highest.
@@ -27,16 +27,16 @@ def fitting_batch(peak: Callable[[int], int], free: int) -> int:
     size = FIRST
     while True:
         try:
-            taken = peak(size)
+            used = peak(size)
         except torch.cuda.OutOfMemoryError:
             if size == 1:
                 raise
             torch.cuda.empty_cache()
             size //= 2
             if size < FIRST:
-                continue  # not even the first one fitted: further down
+                continue  # not even the first one fitted: smaller ones are tried
             return size
-        if size < FIRST or size >= MOST or 2 * taken > SHARE * free:
+        if size < FIRST or size >= MOST or 2 * used > SHARE * free:
             return size
         size *= 2
 

@@ -47,7 +47,7 @@ def test_a_place_in_the_graph_counts_like_the_tensor_itself():
     node = torch.tensor([[1.0, 2.0]], requires_grad=True)
     inner = node * 3
     scores = inner.square().sum(1)
-    by_tensor, by_edge = (gradients_of(scores, [x], again=True)[0] for x in (inner, get_gradient_edge(inner)))
+    by_tensor, by_edge = (gradients_of(scores, [x], keep_graph=True)[0] for x in (inner, get_gradient_edge(inner)))
     assert torch.equal(by_tensor, torch.tensor([[6.0, 12.0]]))
     assert torch.equal(by_edge, by_tensor)
 

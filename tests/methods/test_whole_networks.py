@@ -64,7 +64,7 @@ def complete(net, inputs, targets, layers):
     explainer = Explainer(StandIn(net, size=inputs.shape[2]), layers, ["fullgrad"])
     with freeze(net):
         batch = Batch(explainer._plan, inputs, [0] * len(inputs), torch.full((len(inputs),), -1), Chunks(1, 1), None)
-        parts = NetworkAccess(batch.runs, targets, "fullgrad").biases()
+        parts = NetworkAccess(batch.shared, targets, "fullgrad").biases()
     total = parts.inputs.flatten(1).sum(1)
     for part in (*parts.maps, *parts.vectors):
         total = total + part.flatten(1).sum(1)

@@ -173,13 +173,29 @@ def test_a_checkpoint_for_it(tmp_path: Path) -> None:
 
 
 def test_files_in_the_working_directory_do_not_shadow_packages_later(tmp_path: Path) -> None:
+    before = list(sys.path)
     made("plain")
     (tmp_path / "colorsys.py").write_text("raise RuntimeError('shadowed')")
     sys.modules.pop("colorsys", None)
     import colorsys
 
     assert str(tmp_path) not in str(colorsys.__file__)
-    assert sys.path[-1] == str(tmp_path)
+    assert sys.path == before
+
+
+def test_a_model_may_import_more_when_it_runs(tmp_path: Path) -> None:
+    (tmp_path / "late_import.py").write_text("FACTOR = 2")
+    (tmp_path / "lazy_model.py").write_text(
+        "from insects import Net\nclass Lazy(Net):\n    def forward(self, x):\n        import late_import\n"
+        "        return super().forward(x) * late_import.FACTOR\n"
+    )
+    try:
+        model = load_model("factory:lazy_model:Lazy")
+        with model.prepared() as module, torch.no_grad():
+            assert module(torch.ones(1, 3, 64, 64)).shape == (1, 3)
+    finally:
+        for name in ("late_import", "lazy_model"):
+            sys.modules.pop(name, None)
 
 
 @pytest.mark.parametrize("name", ["shared", "parallel", "compiled", "half"])

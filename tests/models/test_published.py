@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from camcli.errors import ModelError
 from camcli.models import load_model
-from camcli.models.hub import unreachable
+from camcli.models.hub import unreachable_reason
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: refuses at once
 
@@ -37,10 +37,10 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_a_host_that_refuses_or_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
-    assert unreachable(NOWHERE) is not None
-    assert unreachable("not an address") is not None
+    assert unreachable_reason(NOWHERE) is not None
+    assert unreachable_reason("not an address") is not None
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        assert "timed out" in str(unreachable(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.2))
+        assert "timed out" in str(unreachable_reason(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.2))
 
 
 def test_a_host_that_answers_with_an_error_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +48,7 @@ def test_a_host_that_answers_with_an_error_is_reached(monkeypatch: pytest.Monkey
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:  # answers 501 to everything
         thread = threading.Thread(target=server.handle_request)
         thread.start()
-        assert unreachable(f"http://127.0.0.1:{server.server_port}") is None
+        assert unreachable_reason(f"http://127.0.0.1:{server.server_port}") is None
         thread.join()
 
 
