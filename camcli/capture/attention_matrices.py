@@ -54,7 +54,7 @@ def attention_pass(forward: Forward, inputs: Tensor, blocks: Blocks) -> Attentio
 
         return hook
 
-    with ExitStack() as stack:
+    with ExitStack() as stack:  # the tap sets the graph's first leaf, so that the patch embedding is not recorded
         for path in dict.fromkeys(blocks.paths):
             stack.callback(forward.module.get_submodule(path).register_forward_hook(keep(path)).remove)
         stack.enter_context(torch.enable_grad())

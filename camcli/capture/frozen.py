@@ -19,6 +19,7 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
         module: the model, in any mode.
     """
     modes = [(part, part.training) for part in module.modules()]
+    # Not `parameters()`: it looks for duplicates by name, which takes longer than all the rest here.
     own = (parameter for part, _ in modes for parameter in part._parameters.values())
     trainable = [parameter for parameter in own if parameter is not None and parameter.requires_grad]
     try:

@@ -11,13 +11,11 @@ from torch.autograd.graph import GradientEdge
 FP16_SCALE = 1024.0
 """Scores are multiplied by this before a backward pass in fp16, whose smallest step would swallow small gradients."""
 
-Node = Tensor | GradientEdge
-"""A tensor of the graph, or its place in the graph where the tensor itself is not kept."""
+Nodes = Sequence[Tensor] | Sequence[GradientEdge]
+"""Tensors of a graph, or their places in it where the tensors themselves are not kept."""
 
 
-def gradients_of(
-    scores: Tensor, nodes: Sequence[Node], *, keep_graph: bool = False, half: bool = False
-) -> list[Tensor | None]:
+def gradients_of(scores: Tensor, nodes: Nodes, *, keep_graph: bool = False, half: bool = False) -> list[Tensor | None]:
     """∂ scores[i] / ∂ node of image i, float32 each; None where the scores do not depend on a node.
 
     Args:
@@ -38,7 +36,7 @@ def gradients_of(
     return [None if gradient is None else gradient.float() for gradient in gradients]
 
 
-def _summed_gradients(scores: Tensor, nodes: Sequence[Node], scale: float, *, keep_graph: bool) -> list[Tensor | None]:
+def _summed_gradients(scores: Tensor, nodes: Nodes, scale: float, *, keep_graph: bool) -> list[Tensor | None]:
     """∂ (scale · Σ scores) / ∂ node.
 
     The scale is a factor of the sum, not the ``grad_outputs`` of torch, for which it imports a library of symbolic
@@ -46,4 +44,4 @@ def _summed_gradients(scores: Tensor, nodes: Sequence[Node], scale: float, *, ke
     """
     with torch.enable_grad():  # an image's score depends on its own activation only: one pass serves the batch
         total = scores.sum() * scale
-    return list(torch.autograd.grad(total, list(nodes), retain_graph=keep_graph, allow_unused=True))
+    return list(torch.autograd.grad(total, nodes, retain_graph=keep_graph, allow_unused=True))

@@ -59,7 +59,7 @@ class Spec:
         return own.expand(repeats)
 
     def placeholder(self, count: int, device: torch.device) -> Tensor:
-        """NaN in the shape of ``count`` images, one number in memory."""
+        """NaN in the shape of ``count`` images, one number in memory: should it be used, the logits show it."""
         shape = list(self.shape)
         if self.dim is not None:
             shape[self.dim] = self.per * count

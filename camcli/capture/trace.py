@@ -64,7 +64,7 @@ def trace_tail(forward: Forward, path: str, inputs: Tensor) -> Tail:
 def _record_outputs(forward: Forward, path: str, inputs: Tensor, memo: Memo | None = None) -> Memo:
     """The outputs of the outermost calls that had finished when the layer returned, and of the layer itself."""
     memo = {} if memo is None else memo
-    open_calls: list[list[tuple[Key, Any]]] = [[]]
+    open_calls: list[list[tuple[Key, Any]]] = [[]]  # for each call that has not returned, what finished inside it
     count: dict[str, int] = {}
 
     def enter(_module: nn.Module, _args: Any) -> None:
@@ -72,7 +72,7 @@ def _record_outputs(forward: Forward, path: str, inputs: Tensor, memo: Memo | No
 
     def leave(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-            open_calls.pop()
+            open_calls.pop()  # the output of this call stands for what finished inside it
             key = (name, count.get(name, 0))
             count[name] = key[1] + 1
             if name == path and not memo:
@@ -143,7 +143,7 @@ def _compare(tail: Tail, memo: Memo, inputs: Tensor) -> str | None:
         return "something behind writes into the layer's activation"
     naive = replace(tail, fallback="on purpose").run(memo, inputs, altered, 1)
     if replayed.shape != naive.shape or not bool(torch.isfinite(replayed).all()):
-        return "it gives no finite logits"
+        return "it gives no finite logits"  # a placeholder of NaN was used
     allowed = TOLERANCE * (10 if inputs.is_cuda else 1) * float(naive.abs().max().clamp(min=1e-3))
     worst = float((replayed - naive).abs().max())
     return None if worst <= allowed else f"a logit differs by {worst:.2g}"
@@ -162,7 +162,7 @@ def _altered(tail: Tail, memo: Memo, image: int) -> Tensor:
 def _without_unused(tail: Tail, memo: Memo, inputs: Tensor) -> Tail:
     """The same tail with only the outputs that it uses: NaN in place of the others changes nothing."""
     used = set(tail.used)
-    for key in memo:
+    for key in memo:  # one by one: a trial without several would not show which of them is used
         if key[0] != tail.path and _has_floats(memo[key]):
             trial = {k: v for k, v in memo.items() if k in used - {key}}
             if _is_enough(tail, trial, memo, inputs):

@@ -55,7 +55,7 @@ class Chunks:
             except torch.cuda.OutOfMemoryError:
                 if length == 1:
                     raise
-                self.most = max(1, (part.stop - part.start) // 2)
+                self.most = max(1, (part.stop - part.start) // 2)  # for the rest of the run: it would fail again
                 torch.cuda.empty_cache()
                 continue
             start = part.stop
@@ -221,6 +221,7 @@ class LayerAccess:
                 altered = self.layer.layout.from_maps(maps(part), original)
                 return reduce(tail.run(memo, shared.inputs, altered, image))
 
+        # A replayed tail is about as wide as the layer; early activations of the whole model are several times wider.
         each = original.numel() * 4 * (1 if tail.fallback is None else 8)
         return shared.chunks.run(count, each, trial, lambda i, n: shared.done(self.method, i, n))
 

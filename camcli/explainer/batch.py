@@ -81,6 +81,7 @@ class Batch:
             for method in self.plan.methods:
                 if not method.whole_graph and _needs_slot(method, slot):
                     maps |= self._of(method, chosen, slot, gradients[slot])
+            # The gradients of the other methods are not needed any more: with many targets they would fill the memory.
             gradients[slot] = {m.key: gradients[slot].get(m.key, {}) for m in self.plan.methods if m.whole_graph}
         maps |= self._in_small_groups(chosen, gradients)
         return self._in_order(maps, chosen.shape[1])
@@ -107,7 +108,7 @@ class Batch:
 
     def _subset(self, part: slice) -> Batch:
         """Some images of the batch, without what was captured: that is of the whole batch."""
-        few = copy(self)
+        few = copy(self)  # not a new Batch, which would run the shared pass again
         few.inputs, few.seeds, few.logits, few.real = self.inputs[part], self.seeds[part], self.logits[part], None
         few.activations = {path: a[part] for path, a in self.activations.items()}
         few.shared = replace(self.shared, inputs=few.inputs, memos={})
@@ -170,7 +171,7 @@ class Batch:
                     scores = plan.score(captured.logits, targets)
                 else:
                     scores = rescore(captured.logits, targets, self.labels, plan.settings[group[0].key])
-            native = captured.gradients(scores, list(layers), keep_graph=True)
+            native = captured.gradients(scores, list(layers), keep_graph=True)  # for the next group and target
             maps = {path: maps_of(layer, native[path]) for path, layer in layers.items()}
             gradients |= {m.key: maps for m in group}
         return gradients

@@ -118,6 +118,7 @@ class Explainer:
         captured = capture(plan.forward, inputs[:1], self.watched, gradients=False)
         first = next(iter(captured.activations))  # by the order of the pass
         result = compile_prefix(plan.forward, first, inputs)
+        # Compiled code is of one precision: trials in float32 cannot use the prefix of a pass in bf16.
         same = plan.trial.precision == plan.forward.precision
         faster = copy(self)
         faster._plan = plan.adding(forward=result.forward, trial=result.forward if same else plan.trial)
@@ -141,7 +142,7 @@ class Explainer:
         classless = model.num_classes is None
         self._check(methods, classless)
         logits = _no_logits if classless else model.logits
-        inputs = noise(model.preprocessing, 3, device)
+        inputs = noise(model.preprocessing, 3, device)  # two batch sizes are needed to trace a tail: 2 and 3
         sigmoid = model.multi_label or model.num_classes == 1
         plan = Plan(
             methods=methods,

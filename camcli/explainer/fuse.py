@@ -27,6 +27,7 @@ def fuse(maps: Sequence[Tensor], how: str, method: str, size: tuple[int, int] | 
         (N, h, w) float32 in [0, 1]; NaN where a map is.
     """
     height, width = size or max(((m.shape[1], m.shape[2]) for m in maps), key=lambda s: s[0] * s[1])
+    # Without it the weaker maps of earlier layers would never be the maximum.
     lifted = method == "layercam" and how == "max"
     ready = [
         upsampled(_lifted(m), (height, width))

@@ -60,6 +60,7 @@ def _references(plan: Plan, inputs: Tensor) -> Plan:
 
 def _pooled_head(plan: Plan, inputs: Tensor) -> Plan:
     for layer in plan.layers:
+        # Global average pooling and one linear layer give ∂z/∂A = w / (h·w): equal at all positions, for any image.
         captured = capture(plan.trial, inputs[:2], [layer.path])
         gradient = captured.gradients(captured.logits[:, 0], [layer.path])[layer.path]
         g = layer.layout.to_maps(gradient)

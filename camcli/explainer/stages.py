@@ -49,7 +49,7 @@ def find_stages(forward: Forward, layer: TargetLayer, inputs: Tensor) -> tuple[T
         def hook(_module: nn.Module, _args: Any, output: Any) -> None:
             tensor = main_tensor(output)
             if tensor is not None and tensor.ndim == 4:
-                finished.pop(path, None)
+                finished.pop(path, None)  # a module that runs twice counts where it runs last
                 height, width = tensor.shape[2:] if layer.layout.kind == "nchw" else tensor.shape[1:3]
                 finished[path] = (int(height), int(width))
 

@@ -53,7 +53,7 @@ class PendingChange:
         if self.reference is None:
             self.parts.append(ActivationChange.between(tensor[1:], tensor[:1], self.axes))
         elif keep:
-            self.parts.append((tensor, tensor._version))
+            self.parts.append((tensor, tensor._version))  # the version shows whether it is overwritten later
         else:
             self.parts.append(ActivationChange.between(tensor, self.reference, self.axes))
 

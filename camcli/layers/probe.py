@@ -179,6 +179,7 @@ def _main_path(score: Tensor, visits: Iterable[Visit]) -> frozenset[str]:
             keep.append(visit.edge.node)
     root = score.grad_fn
     assert root is not None
+    # A heap by order of creation: a node is popped after everything that was computed from it.
     waiting = [(_turn(root), id(root), root)]
     queued = {id(root)}
     main_path: set[str] = set()

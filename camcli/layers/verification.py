@@ -65,7 +65,7 @@ class LayoutVerifier:
         self._has_candidates: dict[tuple[int, ...], bool] = {}
         self._predicted: dict[CandidateLayout, Tensor] = {}
         self._templates: dict[tuple[int, ...], Tensor] = {}
-        self._orders = torch.tensor(list(itertools.permutations(range(len(boxes)))))
+        self._orders = torch.tensor(list(itertools.permutations(range(len(boxes)))))  # 24 for 4 blocks
 
     def verify(self, change: ActivationChange, flag: LayoutFlag | None = None) -> Verification:
         """The layout of an activation, as far as it can be verified.
@@ -180,7 +180,7 @@ def _judge(
         hint = "" if competing.layout is not None else ", for which there is no layout"
         return Verification(layout, "refuted", f"changes like {competing} (agreement {strongest:.2f}){hint}", agreement)
     if agreement < AGREEMENT or agreement < mixed + MIXED:
-        reason = f"changes elsewhere than at the perturbed part of the image (agreement {agreement:.2f})"
+        reason = f"changes elsewhere than the perturbed part of the image (agreement {agreement:.2f})"
         return Verification(layout, "refuted", reason, agreement)
     lead = LEAD * min(1.0, 14 / max(candidate.grid))  # on a fine grid, predictions one cell apart are nearly the same
     if competing is not None and strongest > agreement - lead:

@@ -20,9 +20,9 @@ def unreachable_reason(url: str, timeout: float = TIMEOUT_S) -> str | None:
     """
     answers: list[str | None] = []
     # A thread, since the look-up of a name takes no timeout and can block for minutes.
-    asking = threading.Thread(target=lambda: answers.append(_ask(url, timeout)), daemon=True)
-    asking.start()
-    asking.join(timeout + 1)
+    request = threading.Thread(target=lambda: answers.append(_ask(url, timeout)), daemon=True)
+    request.start()
+    request.join(timeout + 1)
     return answers[0] if answers else f"no answer within {timeout:.0f} s"
 
 

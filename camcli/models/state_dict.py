@@ -1,4 +1,4 @@
-"""From whatever a checkpoint file held to a state dict whose keys are the model's."""
+"""From the content of a checkpoint file to a state dict whose keys are the model's."""
 
 from __future__ import annotations
 

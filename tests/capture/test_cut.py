@@ -1,4 +1,4 @@
-"""The cut graph: right gradients, nothing recorded in the trunk, whatever the model does around the layer."""
+"""The cut graph: right gradients, nothing recorded in the prefix, whatever the model does around the layer."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_frozen_parameters_are_no_obstacle():
     assert torch.allclose(gradient, direct(random_net(), noise(2), 1)[1], atol=1e-7)
 
 
-def test_the_trunk_is_not_recorded():
+def test_the_prefix_is_not_recorded():
     net, seen = random_net(), {}
     net.stem.register_forward_hook(lambda m, i, out: seen.update(stem=out.requires_grad))
     net.after.register_forward_hook(lambda m, i, out: seen.update(after=out.requires_grad))

@@ -80,7 +80,7 @@ def test_replayed_is_run_again(family):
         assert not torch.allclose(naive[0], naive[1])
 
 
-def test_only_what_the_tail_looks_at_is_kept():
+def test_only_used_outputs_are_recorded():
     net, path, size = built("resnet, inside a block")
     with freeze(net):
         tail = trace_tail(Forward(net, lambda out: out), path, noise(3, size=size))
@@ -112,24 +112,24 @@ def test_in_place_code_and_modules_called_again_are_replayed():
         with tail.record(memo):
             expected = forward(inputs)
         altered = tail.original(memo)[1:].repeat(5, 1, 1, 1)
-        for _ in range(2):  # a second time: nothing that is remembered was overwritten
+        for _ in range(2):  # a second time: nothing that was recorded was overwritten
             assert torch.allclose(tail.run(memo, inputs, altered, 1), expected[1].expand(5, -1), atol=1e-5)
             assert torch.allclose(tail.run(memo, inputs, altered[:1], 1), expected[1:], atol=1e-5)
 
 
-class Forgetful(nn.Module):
-    """Its trunk leaves something behind that no module returns."""
+class Storing(nn.Module):
+    """Its prefix stores something that no module returns."""
 
     def __init__(self, net):
         super().__init__()
-        self.net, self.trunk = net, Trunk(net)
+        self.net, self.prefix = net, Prefix(net)
 
     def forward(self, x):
-        y = self.net.after(self.trunk(x))
-        return self.net.head(y) * self.trunk.seen
+        y = self.net.after(self.prefix(x))
+        return self.net.head(y) * self.prefix.seen
 
 
-class Trunk(nn.Module):
+class Prefix(nn.Module):
     def __init__(self, net):
         super().__init__()
         self.net, self.seen = net, None
@@ -141,7 +141,7 @@ class Trunk(nn.Module):
 
 
 def test_what_cannot_be_replayed_is_run_again_and_says_so():
-    net = Forgetful(random_net())
+    net = Storing(random_net())
     with freeze(net), torch.no_grad():
         forward = Forward(net, lambda out: out)
         tail = trace_tail(forward, "net.after", noise(3))
