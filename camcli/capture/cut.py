@@ -24,7 +24,7 @@ from camcli.errors import LayerError
 
 
 @dataclass(frozen=True)
-class Captured:
+class CapturedPass:
     """What one pass gave.
 
     Attributes:
@@ -74,7 +74,7 @@ class Captured:
         return torch.zeros_like(node, dtype=torch.float32) if second is None else second
 
 
-def capture(forward: Forward, inputs: Tensor, paths: Sequence[str], *, gradients: bool = True) -> Captured:
+def capture(forward: Forward, inputs: Tensor, paths: Sequence[str], *, gradients: bool = True) -> CapturedPass:
     """Run the module once and keep what it returns at some layers.
 
     The module should be inside :func:`freeze`, else autograd records the prefix as well.
@@ -101,7 +101,7 @@ def capture(forward: Forward, inputs: Tensor, paths: Sequence[str], *, gradients
     missing = [path for path in paths if path not in nodes]
     if missing:
         raise LayerError(f"layer {missing[0]!r} does not run in a forward pass. `cam layers` lists those that do.")
-    return Captured(logits, {path: node.detach() for path, node in nodes.items()}, nodes)
+    return CapturedPass(logits, {path: node.detach() for path, node in nodes.items()}, nodes)
 
 
 def _cutting_hook(path: str, nodes: dict[str, Tensor], gradients: bool) -> Callable[[nn.Module, Any, Any], Any]:

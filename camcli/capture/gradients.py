@@ -28,15 +28,15 @@ def gradients_of(scores: Tensor, nodes: Nodes, *, keep_graph: bool = False, half
         return [None] * len(nodes)
     half = half or any(isinstance(node, Tensor) and node.dtype == torch.float16 for node in nodes)
     if half:
-        gradients = _summed_gradients(scores, nodes, FP16_SCALE, keep_graph=True)
+        gradients = _differentiate_sum(scores, nodes, FP16_SCALE, keep_graph=True)
         if all(bool(torch.isfinite(gradient).all()) for gradient in gradients if gradient is not None):
             return [None if gradient is None else gradient.float() / FP16_SCALE for gradient in gradients]
         # The larger score overflowed where the plain one may not.
-    gradients = _summed_gradients(scores, nodes, 1.0, keep_graph=keep_graph)
+    gradients = _differentiate_sum(scores, nodes, 1.0, keep_graph=keep_graph)
     return [None if gradient is None else gradient.float() for gradient in gradients]
 
 
-def _summed_gradients(scores: Tensor, nodes: Nodes, scale: float, *, keep_graph: bool) -> list[Tensor | None]:
+def _differentiate_sum(scores: Tensor, nodes: Nodes, scale: float, *, keep_graph: bool) -> list[Tensor | None]:
     """∂ (scale · Σ scores) / ∂ node.
 
     The scale is a factor of the sum, not the ``grad_outputs`` of torch, for which it imports a library of symbolic

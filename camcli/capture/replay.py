@@ -99,7 +99,7 @@ class Tail:
                 key = (path, calls.get(path, 0))
                 calls[path] = key[1] + 1
                 if key in wanted:
-                    memo[key] = pytree.tree_map_only(Tensor, self._detached, output)
+                    memo[key] = pytree.tree_map_only(Tensor, self._detach, output)
 
             return hook
 
@@ -127,7 +127,7 @@ class Tail:
         count = len(altered)
         if self.copies or self.fallback is not None:
             altered = altered.clone()
-        output = with_main_tensor(self._repeated((self.path, 0), memo, image, count), altered)
+        output = with_main_tensor(self._repeat_image((self.path, 0), memo, image, count), altered)
         copies = [inputs[image : image + 1].expand(count, *inputs.shape[1:])]
         if self.copies:
             copies[0] = copies[0].clone()
@@ -136,7 +136,7 @@ class Tail:
         ready: dict[str, list[Any]] = {}
         for path, call in self.specs:
             if path != self.path:
-                ready.setdefault(path, []).append(self._repeated((path, call), memo, image, count))
+                ready.setdefault(path, []).append(self._repeat_image((path, call), memo, image, count))
         ready[self.path] = [output]
         with _return_recorded(self.forward.module, ready):
             return self.forward(copies[0])
@@ -166,7 +166,7 @@ class Tail:
         finally:
             handle.remove()
 
-    def _repeated(self, key: Key, memo: Memo, image: int, count: int) -> Any:
+    def _repeat_image(self, key: Key, memo: Memo, image: int, count: int) -> Any:
         if key not in memo:
             return self._placeholder(key, count, None)
         leaves, structure = pytree.tree_flatten(memo[key])
@@ -194,7 +194,7 @@ class Tail:
         ]
         return pytree.tree_unflatten(filled, structure)
 
-    def _detached(self, tensor: Tensor) -> Tensor:
+    def _detach(self, tensor: Tensor) -> Tensor:
         # The shared pass may run in half precision where the trials are in float32.
         wide = self.forward.precision == "fp32" and tensor.dtype in (torch.float16, torch.bfloat16)
         own = tensor.detach().to(torch.float32) if wide and not self._half() else tensor.detach()

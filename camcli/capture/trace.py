@@ -135,7 +135,7 @@ def _structure(value: Any) -> Any:
 
 def _compare(tail: Tail, memo: Memo, inputs: Tensor) -> str | None:
     """How replayed logits differ from those of the whole model run again; None where they do not."""
-    altered = _altered(tail, memo, image=1)
+    altered = _alter(tail, memo, image=1)
     # Replayed first: after a naive run, state that the prefix stores outside its outputs would happen to be right.
     argument = altered.clone()
     replayed = tail.run(memo, inputs, argument, 1)
@@ -149,7 +149,7 @@ def _compare(tail: Tail, memo: Memo, inputs: Tensor) -> str | None:
     return None if worst <= allowed else f"a logit differs by {worst:.2g}"
 
 
-def _altered(tail: Tail, memo: Memo, image: int) -> Tensor:
+def _alter(tail: Tail, memo: Memo, image: int) -> Tensor:
     """Two different activations in place of one image's, altered at random but always in the same way."""
     original = main_tensor(memo[tail.path, 0])
     assert original is not None
@@ -172,7 +172,7 @@ def _without_unused(tail: Tail, memo: Memo, inputs: Tensor) -> Tail:
 
 def _is_enough(tail: Tail, trial: Mapping[Key, Any], memo: Memo, inputs: Tensor) -> bool:
     """Whether the outputs of a trial give the logits that all of them give."""
-    altered = _altered(tail, memo, 1)
+    altered = _alter(tail, memo, 1)
     expected = tail.run(memo, inputs, altered, 1)
     try:
         logits = tail.run(dict(trial), inputs, altered, 1)

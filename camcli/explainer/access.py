@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from camcli.capture import Captured, Forward, Memo, capture, gradients_of
+from camcli.capture import CapturedPass, Forward, Memo, capture, gradients_of
 from camcli.capture.attention_matrices import AttentionPass, attention_pass
 from camcli.capture.functions import BiasTap, GuidedRelu
 from camcli.explainer.options import TargetLayer
@@ -78,7 +78,7 @@ class SharedPasses:
 
     plan: Plan
     inputs: Tensor
-    captured: Captured
+    captured: CapturedPass
     memos: dict[str, Memo]
     chunks: Chunks
     done: Callable[[str, int, int], None]

@@ -13,7 +13,7 @@ from camcli.capture import Forward, capture, freeze, noise
 from camcli.capture.outputs import main_tensor
 from camcli.errors import ConfigError, MethodError
 from camcli.explainer.access import Chunks
-from camcli.explainer.augment import averaged, variants
+from camcli.explainer.augment import augment, average
 from camcli.explainer.batch import Batch
 from camcli.explainer.options import (
     ChooseTargets,
@@ -58,7 +58,7 @@ class Explainer:
         self._progress = progress or (lambda method, done, total: None)
         device = next((p.device for p in model.module.parameters()), torch.device("cpu"))
         self._chunks = Chunks.for_device(device)
-        self._plan = self._planned(layers, tuple({key: find_method(key) for key in methods}.values()), device)
+        self._plan = self._make_plan(layers, tuple({key: find_method(key) for key in methods}.values()), device)
 
     def __call__(
         self,
@@ -86,9 +86,9 @@ class Explainer:
             if self.options.aug_smooth:
                 preprocessing = self.model.preprocessing
                 runs = [(maps, False)]
-                for varied, flipped in variants(inputs, preprocessing.mean, preprocessing.std):
+                for varied, flipped in augment(inputs, preprocessing.mean, preprocessing.std):
                     runs.append((self._batch(varied, seeds, labels, real).maps(targets), flipped))
-                maps = {key: averaged([(own[key], flipped) for own, flipped in runs]) for key in maps}
+                maps = {key: average([(own[key], flipped) for own, flipped in runs]) for key in maps}
         logits = batch.logits.cpu()
         return ExplainedBatch(logits, probabilities(logits, self._plan.score.sigmoid), targets, maps)
 
@@ -132,7 +132,7 @@ class Explainer:
         labels = torch.full((len(inputs),), -1) if labels is None else labels
         return Batch(self._plan, inputs, seeds, labels, self._chunks, self._progress, real)
 
-    def _planned(self, layers: Sequence[TargetLayer], methods: tuple[Method, ...], device: torch.device) -> Plan:
+    def _make_plan(self, layers: Sequence[TargetLayer], methods: tuple[Method, ...], device: torch.device) -> Plan:
         options, model = self.options, self.model
         if not methods:
             raise MethodError("no method was named. `cam methods` lists them.")

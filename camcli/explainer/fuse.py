@@ -30,7 +30,7 @@ def fuse(maps: Sequence[Tensor], how: str, method: str, size: tuple[int, int] | 
     # Without it the weaker maps of earlier layers would never be the maximum.
     lifted = method == "layercam" and how == "max"
     ready = [
-        upsampled(_lifted(m), (height, width))
+        upsampled(_lift(m), (height, width))
         if lifted and i + 1 < len(maps)
         else normalised(upsampled(m.relu(), (height, width)))
         for i, m in enumerate(maps)
@@ -41,7 +41,7 @@ def fuse(maps: Sequence[Tensor], how: str, method: str, size: tuple[int, int] | 
     return stack.amax(0) if how == "max" else stack.prod(0)
 
 
-def _lifted(maps: Tensor) -> Tensor:
+def _lift(maps: Tensor) -> Tensor:
     positive = maps.relu()
     top = positive.amax((1, 2), keepdim=True)
     return torch.tanh(_LAYERCAM_GAMMA * torch.where(top > 0, positive / top, positive))

@@ -56,8 +56,8 @@ class CandidateLayout:
     def _expected(self, boxes: tuple[Box, ...], widths: Tensor, shifts: Tensor) -> Tensor:
         """All widths and shifts at once, (W·S, K, positions): one by one they cost more than a small network's pass."""
         y0, y1, x0, x1 = torch.tensor(boxes).T
-        rows = _reached(y0, y1, self.grid[0], widths, shifts)
-        columns = _reached(x0, x1, self.grid[1], widths, shifts)
+        rows = _reach(y0, y1, self.grid[0], widths, shifts)
+        columns = _reach(x0, x1, self.grid[1], widths, shifts)
         maps = rows[..., :, None] * columns[..., None, :]
         return (maps.transpose(-1, -2) if self.columns_first else maps).flatten(0, 1).flatten(2)
 
@@ -128,7 +128,7 @@ def _grids(count: int, image: tuple[int, int]) -> Iterator[tuple[int, int]]:
             yield height, count // height
 
 
-def _reached(starts: Tensor, stops: Tensor, cells: int, widths: Tensor, shifts: Tensor) -> Tensor:
+def _reach(starts: Tensor, stops: Tensor, cells: int, widths: Tensor, shifts: Tensor) -> Tensor:
     """How strongly K intervals [start, stop) of the unit interval reach each of the cells: (W, S, K, cells)."""
     edges = ((torch.arange(cells + 1) - shifts[:, None]) / cells)[:, None]
     covered = torch.minimum(edges[..., 1:], stops[:, None]) - torch.maximum(edges[..., :-1], starts[:, None])

@@ -36,7 +36,7 @@ def find_module(module: nn.Module, path: str) -> tuple[str, nn.Module]:
     current, names = module, [""]
     for part in parts:
         child = _child(current, part)
-        while child is None and (inner := _unwrapped(current)) is not None:
+        while child is None and (inner := _unwrap(current)) is not None:
             current = inner
             child = _child(current, part)
         if child is None:
@@ -62,7 +62,7 @@ def _child(parent: nn.Module, part: str) -> nn.Module | None:
     return None
 
 
-def _unwrapped(parent: nn.Module) -> nn.Module | None:
+def _unwrap(parent: nn.Module) -> nn.Module | None:
     children = list(parent.named_children())
     return children[0][1] if len(children) == 1 and children[0][0] in _WRAPPERS else None
 

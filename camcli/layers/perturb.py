@@ -45,16 +45,18 @@ def structured_noise(count: int, channels: int, height: int, width: int, seed: i
 def perturb_image(channels: int, height: int, width: int) -> Perturbation:
     """The images for an input of this size."""
     base, other = structured_noise(2, channels, height, width, seed=1).unsqueeze(1)
-    return _replaced(base, other + _BRIGHTNESS, CENTRES, [other + _BRIGHTNESS])
+    return _replace_blocks(base, other + _BRIGHTNESS, CENTRES, [other + _BRIGHTNESS])
 
 
 def perturb_elsewhere(first: Perturbation) -> Perturbation:
     """The same image with blocks at other, mirrored positions, and not replaced throughout."""
     mirrored = [(row, 1 - column) for row, column in CENTRES[:_MORE]]
-    return _replaced(first.images[:1], first.images[-1:], mirrored, [])
+    return _replace_blocks(first.images[:1], first.images[-1:], mirrored, [])
 
 
-def _replaced(base: Tensor, other: Tensor, centres: Iterable[tuple[float, float]], last: list[Tensor]) -> Perturbation:
+def _replace_blocks(
+    base: Tensor, other: Tensor, centres: Iterable[tuple[float, float]], last: list[Tensor]
+) -> Perturbation:
     height, width = base.shape[2:]
     images, boxes = [base], []
     for row, column in centres:

@@ -112,14 +112,14 @@ def record(module: nn.Module, feed: Feed, image: Tensor, score_of: Callable[[Any
         visits = {path: Visit(path, part) for path, part in module.named_modules()}
         output = _watch(feed, visits, image, leaves=frozenset(visits))
         scores = score_of(output)
-    score = _mixed(scores) if scores.requires_grad else None
+    score = _mix(scores) if scores.requires_grad else None
     main_path = _main_path(score, visits.values()) if score is not None else frozenset()
     ordered = sorted(visits.values(), key=lambda v: (not v.calls, v.order))
     half = image.dtype == torch.float16
     return Record({v.path: v for v in ordered}, score, int(scores.shape[-1]), main_path, half)
 
 
-def _mixed(scores: Tensor) -> Tensor:
+def _mix(scores: Tensor) -> Tensor:
     """All class scores in one scalar, weighted at random so that nothing cancels (probabilities sum to a constant)."""
     weights = torch.randn(scores.shape, generator=torch.Generator().manual_seed(3))
     return (scores.float() * weights.to(scores.device)).sum()

@@ -118,7 +118,7 @@ class LayoutVerifier:
     ) -> list[tuple[float, float, CandidateLayout]]:
         """(agreement, the best agreement with the blocks of other images, candidate), best first."""
         if len(candidates) > _SHORTLIST:
-            scores = self._quick_templates(shape, candidates) @ _centred(fields[2]).flatten()
+            scores = self._quick_templates(shape, candidates) @ _centre(fields[2]).flatten()
             by_score = [candidates[int(i)] for i in scores.argsort(descending=True)]
             allowed = [candidate for candidate in by_score if _allowed(candidate, flag)]
             default = self._default_candidate(candidates)
@@ -145,7 +145,7 @@ class LayoutVerifier:
 
         A layout that agrees as well with the blocks of other images has followed something else than the blocks.
         """
-        used = _centred(field[:, candidate.prefix : field.shape[1] - candidate.suffix])
+        used = _centre(field[:, candidate.prefix : field.shape[1] - candidate.suffix])
         between = torch.einsum("kp,tjp->tkj", used, self._predictions(candidate)) / (used.norm() + 1e-20)
         by_order = between[:, torch.arange(len(used)), self._orders].sum(2)  # (P, orders), the first is the identity
         best = int(by_order[:, 0].argmax())
@@ -154,7 +154,7 @@ class LayoutVerifier:
     def _predictions(self, candidate: CandidateLayout) -> Tensor:
         """(P, K, positions), centred and of unit norm."""
         if candidate not in self._predicted:
-            expected = _centred(candidate.predictions(self._boxes))
+            expected = _centre(candidate.predictions(self._boxes))
             self._predicted[candidate] = expected / (expected.flatten(1).norm(dim=1)[:, None, None] + 1e-20)
         return self._predicted[candidate]
 
@@ -163,7 +163,7 @@ class LayoutVerifier:
         if shape[:2] not in self._templates:
             templates = torch.zeros(len(candidates), len(self._boxes), shape[1])
             for template, candidate in zip(templates, candidates, strict=True):
-                template[:, candidate.prefix :] = _centred(candidate.expected(self._boxes, width=1.0, shift=0.0))
+                template[:, candidate.prefix :] = _centre(candidate.expected(self._boxes, width=1.0, shift=0.0))
             templates /= templates.flatten(1).norm(dim=1)[:, None, None] + 1e-20
             self._templates[shape[:2]] = templates.flatten(1)
         return self._templates[shape[:2]]
@@ -200,7 +200,7 @@ def _relative_change(change: Tensor) -> Tensor:
     return flat[:-1] / (everything + 1e-3 * everything.max() + torch.finfo(torch.float32).tiny)
 
 
-def _centred(field: Tensor) -> Tensor:
+def _centre(field: Tensor) -> Tensor:
     """(..., K, positions) with the means over images and over positions taken away."""
     field = field - field.mean(-2, keepdim=True)
     return field - field.mean(-1, keepdim=True)

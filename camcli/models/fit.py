@@ -131,7 +131,7 @@ def _match(state: State, module: nn.Module) -> tuple[AlignedState, Difference]:
         aligned = adopt_head(aligned, state, wanted, different)
         different = compare(aligned.state, wanted, parameters)
     if different:
-        translated = _translated(aligned.state, inner)
+        translated = _translate(aligned.state, inner)
         if translated is not None:
             other = compare(translated, wanted, parameters)
             if len(other.missing) + len(other.unexpected) < len(different.missing) + len(different.unexpected) or (
@@ -148,7 +148,7 @@ def _load(module: nn.Module, state: State) -> None:
     module.load_state_dict(own, strict=False)
 
 
-def _translated(state: State, module: nn.Module) -> State | None:
+def _translate(state: State, module: nn.Module) -> State | None:
     """The state dict through timm's own translation of original and outdated checkpoints of this architecture."""
     translate = getattr(sys.modules.get(type(module).__module__), "checkpoint_filter_fn", None)
     if translate is None:

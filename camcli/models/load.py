@@ -99,7 +99,7 @@ def _bare(name: str, request: ModelRequest) -> OpenedModel:
     from camcli.models import timm_source, torchvision_source
 
     classifiers = torchvision_source.classifiers()
-    in_timm = timm_source.knows(name)
+    in_timm = timm_source.has_model(name)
     if name in classifiers:
         other = f"; timm has one too (timm:{name})" if in_timm else ""
         opened = torchvision_source.open_torchvision(name, request)

@@ -125,12 +125,12 @@ def read_class_names(path: str | Path) -> ClassNames:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--class-names {path}: cannot be read as text ({error}).") from error
     if not text.lstrip().startswith(("[", "{")):
-        return _checked(path, ClassNames(line.strip() for line in text.rstrip().splitlines()))
+        return _check(path, ClassNames(line.strip() for line in text.rstrip().splitlines()))
     try:
         value = json.loads(text)
     except ValueError as error:
         raise ConfigError(f"--class-names {path}: neither JSON nor one name a line ({error}).") from error
-    return _checked(path, _from_json(path, value))
+    return _check(path, _from_json(path, value))
 
 
 def _from_json(path: str | Path, value: object) -> ClassNames:
@@ -155,7 +155,7 @@ def _is_int(value: object) -> bool:
     return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, str) and value.isdecimal())
 
 
-def _checked(path: str | Path, names: ClassNames) -> ClassNames:
+def _check(path: str | Path, names: ClassNames) -> ClassNames:
     if not len(names):
         raise ConfigError(f"--class-names {path}: the file holds no names.")
     return names

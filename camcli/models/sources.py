@@ -87,7 +87,7 @@ def imagenet_names(num_classes: int | None) -> ClassNames | None:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def fix_seed(seed: int) -> Iterator[None]:
     """Random weights that are the same in every run, without touching the caller's random state."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -18,13 +18,13 @@ from camcli.models.hub import unreachable_reason
 from camcli.models.names import ClassNames, names_from
 from camcli.models.preparation import from_timm
 from camcli.models.request import ModelRequest
-from camcli.models.sources import OpenedModel, imagenet_names, seeded, with_weights
+from camcli.models.sources import OpenedModel, fix_seed, imagenet_names, with_weights
 
 _FILES = ("model.safetensors", "pytorch_model.bin")
 _TROUBLE = (OSError, RuntimeError, EOFError, ValueError, AssertionError, pickle.UnpicklingError)
 
 
-def knows(name: str) -> bool:
+def has_model(name: str) -> bool:
     """Whether timm has an architecture of that name (a tag after the dot does not matter)."""
     import timm
 
@@ -53,8 +53,8 @@ def open_hub(name: str, request: ModelRequest) -> OpenedModel:
 
     if name.count("/") != 1 or name.startswith("/") or name.endswith("/"):
         raise ModelError(f"model hf-hub:{name}: give the organisation and the name, hf-hub:org/name.")
-    config = _cached(name, ("config.json",))
-    complete = config is not None and (not request.pretrained or _cached(name, _FILES) is not None)
+    config = _find_cached(name, ("config.json",))
+    complete = config is not None and (not request.pretrained or _find_cached(name, _FILES) is not None)
     if not complete:
         _require_hub(name, f"model hf-hub:{name}")
     try:
@@ -130,7 +130,7 @@ def _random(source: str, size: tuple[int, int] | None, seed: int, shape: Shape) 
     options: dict[str, Any] = {} if shape.num_classes is None else {"num_classes": shape.num_classes}
     if shape.channels is not None:
         options["in_chans"] = shape.channels
-    with seeded(seed):
+    with fix_seed(seed):
         return _create(source, size, pretrained=False, **options)
 
 
@@ -158,7 +158,7 @@ def _pretrained(
         raise ModelError(f"model timm:{name}: timm has no weights for it. Give --checkpoint FILE or --weights random.")
     overlay: dict[str, Any] = {}
     if hub_id and not source.startswith("local-dir:"):
-        file = _cached(hub_id, (config["hf_hub_filename"],) if config.get("hf_hub_filename") else _FILES)
+        file = _find_cached(hub_id, (config["hf_hub_filename"],) if config.get("hf_hub_filename") else _FILES)
         if file is not None and config.get("custom_load") != "hf":
             # A file spares asking the hub whether it has changed, which takes half a minute where there is no network.
             overlay = {"pretrained_cfg_overlay": {"file": str(file), "custom_load": False}}
@@ -173,7 +173,7 @@ def _pretrained(
         ) from error
 
 
-def _cached(repository: str, names: tuple[str, ...]) -> Path | None:
+def _find_cached(repository: str, names: tuple[str, ...]) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     files = (try_to_load_from_cache(repository, name) for name in names)

@@ -18,7 +18,7 @@ from camcli.models.hub import unreachable_reason
 from camcli.models.names import ClassNames
 from camcli.models.preparation import from_preset, imagenet
 from camcli.models.request import ModelRequest
-from camcli.models.sources import OpenedModel, imagenet_names, seeded, with_weights
+from camcli.models.sources import OpenedModel, fix_seed, imagenet_names, with_weights
 
 _SIZE_ARGUMENT = {"vit": "image_size", "maxvit": "input_size"}  # architectures that are built for one input size
 
@@ -100,7 +100,7 @@ def _random(name: str, size: tuple[int, int] | None, seed: int, shape: Shape) ->
         )
     options |= _size_options(name, size)
     try:
-        with seeded(seed):
+        with fix_seed(seed):
             module: nn.Module = builder(weights=None, **options)
     except (AssertionError, ValueError) as error:
         if size is None:
@@ -139,7 +139,7 @@ def _pretrained(name: str, entry: Any, size: tuple[int, int] | None) -> tuple[nn
     options = _size_options(name, size)
     try:
         if options and name.startswith("vit"):
-            return _resized_vit(name, entry, options["image_size"]), str(entry)
+            return _resize_vit(name, entry, options["image_size"]), str(entry)
         if options:
             raise ModelError(f"--input-size: {name} with torchvision's weights takes {_preset_size(entry)} only.")
         return torchvision.models.get_model(name, weights=entry, progress=False), str(entry)
@@ -150,7 +150,7 @@ def _pretrained(name: str, entry: Any, size: tuple[int, int] | None) -> tuple[nn
         ) from error
 
 
-def _resized_vit(name: str, entry: Any, size: int) -> nn.Module:
+def _resize_vit(name: str, entry: Any, size: int) -> nn.Module:
     from torchvision.models.vision_transformer import interpolate_embeddings
 
     module: nn.Module = _random(name, (size, size), 0, Shape())

@@ -45,7 +45,7 @@ def fold(module: nn.Module, pairs: Sequence[Pair], undo: ExitStack) -> int:
 
 def _fold_one(pair: Pair, undo: ExitStack) -> None:
     conv, norm = pair.conv, pair.norm
-    weight, bias = _folded(conv, norm)
+    weight, bias = _fold_parameters(conv, norm)
     undo.callback(conv._parameters.update, {name: conv._parameters[name] for name in ("weight", "bias")})
     conv._parameters["weight"] = nn.Parameter(weight, requires_grad=False)
     conv._parameters["bias"] = nn.Parameter(bias, requires_grad=False)
@@ -53,7 +53,7 @@ def _fold_one(pair: Pair, undo: ExitStack) -> None:
 
 
 @torch.no_grad()
-def _folded(conv: nn.Conv2d, norm: _BatchNorm) -> tuple[Tensor, Tensor]:
+def _fold_parameters(conv: nn.Conv2d, norm: _BatchNorm) -> tuple[Tensor, Tensor]:
     """Weight and bias of the convolution with the norm in it, in float64: float32 would round twice."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
