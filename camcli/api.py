@@ -17,7 +17,7 @@ from PIL import Image
 from camcli.config.settings import RunConfig
 from camcli.device import BatchLimit
 from camcli.errors import ImageError, SourceError
-from camcli.explainer import Explained
+from camcli.explainer import ExplainedBatch
 from camcli.images import Decoded, DecodeSettings, Entry, Sources, View, decode
 from camcli.models import Model
 from camcli.pipeline.batching import explain_batch, in_batches
@@ -150,7 +150,7 @@ class _Image(Loaded):
     original: Callable[[], Image.Image]
 
 
-def _result(setup: Setup, explained: Explained, i: int, image: _Image) -> Result:
+def _result(setup: Setup, explained: ExplainedBatch, i: int, image: _Image) -> Result:
     model, specs = setup.model, setup.targets
     logits, probabilities = explained.logits[i], explained.probabilities[i]
 

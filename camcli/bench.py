@@ -22,7 +22,7 @@ from camcli.models import Model
 from camcli.pipeline.setup import Setup, open_model
 from camcli.pipeline.stream import Watcher, run
 from camcli.schemas.index import ImageRow
-from camcli.speed import forward_rate
+from camcli.speed import measure_forward_rate
 
 PHOTOGRAPH = (375, 500)
 """Height and width of the images that are made where none are given: those of a usual photograph of ImageNet."""
@@ -34,7 +34,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Forward:
+class ForwardPass:
     """The bare forward pass in one setting.
 
     Attributes:
@@ -88,8 +88,8 @@ class Bench:
     precision: str
     batch_size: int
     workers: int
-    forward: tuple[Forward, ...]
-    ceiling: Forward
+    forward: tuple[ForwardPass, ...]
+    ceiling: ForwardPass
     end_to_end: EndToEnd
     recommended: dict[str, str]
 
@@ -156,8 +156,8 @@ def make_images(folder: Path, count: int) -> Path:
 
 
 def _forward_passes(
-    precision: str, sizes: Sequence[int], measure: Callable[[str, str, int], Forward]
-) -> Iterator[Forward]:
+    precision: str, sizes: Sequence[int], measure: Callable[[str, str, int], ForwardPass]
+) -> Iterator[ForwardPass]:
     """The settings at one batch size, then the best one at the others."""
     middle = sizes[len(sizes) // 2]
     half = "fp16" if precision == "fp16" else "bf16"
@@ -168,15 +168,15 @@ def _forward_passes(
             yield measure("folded", precision, size)
 
 
-def _measured(model: Model, say: Say, seconds: float, setting: str, precision: str, size: int) -> Forward:
+def _measured(model: Model, say: Say, seconds: float, setting: str, precision: str, size: int) -> ForwardPass:
     say(f"forward pass, {setting}, {precision}, batches of {size}")
     try:
-        rate = forward_rate(model, size, precision, setting=setting, seconds=seconds)
+        rate = measure_forward_rate(model, size, precision, setting=setting, seconds=seconds)
     except (RuntimeError, NotImplementedError) as error:
         # Where a setting does not work (no compiler, not enough memory) that is the result.
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        return Forward(setting, precision, size, None, lines[0])
-    return Forward(setting, precision, size, rate)
+        return ForwardPass(setting, precision, size, None, lines[0])
+    return ForwardPass(setting, precision, size, rate)
 
 
 class _Stopwatch(Watcher):
@@ -207,18 +207,18 @@ def _end_to_end(config: RunConfig, watch: _Stopwatch, ceiling: float) -> EndToEn
     )  # fmt: skip
 
 
-def _rate(forward: Forward) -> float:
+def _rate(forward: ForwardPass) -> float:
     return forward.images_per_second or 0.0
 
 
-def _smallest(forward: Sequence[Forward], precision: str) -> int:
+def _smallest(forward: Sequence[ForwardPass], precision: str) -> int:
     """The smallest batch about as fast as the fastest."""
     folded = [f for f in forward if f.setting == "folded" and f.precision == precision]
     best = max(map(_rate, folded))
     return min(f.batch_size for f in folded if _rate(f) >= _ENOUGH * best)
 
 
-def _recommended(forward: Sequence[Forward], end: EndToEnd, precision: str, batch: int) -> dict[str, str]:
+def _recommended(forward: Sequence[ForwardPass], end: EndToEnd, precision: str, batch: int) -> dict[str, str]:
     """Flags for this machine: as many workers as files need to keep up with the model, and one more."""
     best: dict[str, float] = {}
     for f in forward:

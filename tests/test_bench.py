@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from camcli import RunConfig
-from camcli.bench import Forward, _smallest, bench, make_images
+from camcli.bench import ForwardPass, _smallest, bench, make_images
 from camcli.models import load_model
-from camcli.speed import forward_rate
+from camcli.speed import measure_forward_rate
 
 TINY = ("--model", "factory:tests.tiny:build", "--input-size", "64", "--device", "cpu", "--seconds", "0.01")
 
@@ -66,13 +66,13 @@ def test_the_model_is_left_as_it_was() -> None:
     model = load_model("factory:tests.tiny:build", input_size=(64, 64), device=torch.device("cpu"))
     before = {name: value.clone() for name, value in model.module.state_dict().items()}
     with model.prepared():
-        assert forward_rate(model, 2, seconds=0.0) > 0
+        assert measure_forward_rate(model, 2, seconds=0.0) > 0
     assert all(torch.equal(value, before[name]) for name, value in model.module.state_dict().items())
 
 
 def test_the_smallest_of_batches_about_as_fast() -> None:
     rates = {1: 5.0, 4: 9.8, 16: 10.0, 32: 9.9}
-    assert _smallest([Forward("folded", "fp32", size, rate) for size, rate in rates.items()], "fp32") == 4
+    assert _smallest([ForwardPass("folded", "fp32", size, rate) for size, rate in rates.items()], "fp32") == 4
 
 
 def test_made_images_are_alike_each_time(tmp_path: Path) -> None:

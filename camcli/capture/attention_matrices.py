@@ -11,8 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from camcli.capture.cut import Forward, gradients_of
+from camcli.capture.forward import Forward
+from camcli.capture.frozen import replace_forward
 from camcli.capture.functions import AttentionTap
+from camcli.capture.gradients import gradients_of
 from camcli.capture.outputs import main_tensor
 
 
@@ -41,25 +43,25 @@ class AttentionPass:
 
 
 def attention_pass(forward: Forward, inputs: Tensor, blocks: Blocks) -> AttentionPass:
-    """Run the module once; the graph begins at the first attention matrix. Inside ``frozen``."""
-    seen: dict[str, Tensor] = {}
+    """Run the module once; the graph begins at the first attention matrix. Inside ``freeze``."""
+    outputs: dict[str, Tensor] = {}
 
     def keep(path: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_module: nn.Module, _args: Any, output: Any) -> None:
             tensor = main_tensor(output)
             if tensor is not None:
-                seen[path] = tensor
+                outputs[path] = tensor
 
         return hook
 
-    with ExitStack() as stack:
+    with ExitStack() as stack:  # the tap sets the graph's first leaf, so that the patch embedding is not recorded
         for path in dict.fromkeys(blocks.paths):
             stack.callback(forward.module.get_submodule(path).register_forward_hook(keep(path)).remove)
         stack.enter_context(torch.enable_grad())
-        stack.enter_context(plain_multihead(forward.module))
+        stack.enter_context(expose_multihead(forward.module))
         tap = stack.enter_context(AttentionTap(blocks.tokens))
         logits = forward(inputs)
-    return AttentionPass(logits, tap.matrices, [seen[path] for path in blocks.paths])
+    return AttentionPass(logits, tap.matrices, [outputs[path] for path in blocks.paths])
 
 
 def find_blocks(forward: Forward, inputs: Tensor, tokens: int, prefix: int) -> Blocks | None:
@@ -72,10 +74,10 @@ def find_blocks(forward: Forward, inputs: Tensor, tokens: int, prefix: int) -> B
     stacks: list[tuple[str, ...]] = []
     with ExitStack() as stack:
         for path, part in forward.module.named_modules():
-            stack.callback(part.register_forward_pre_hook(_entering(running, path), prepend=True).remove)
-            stack.callback(part.register_forward_hook(_leaving(running)).remove)
+            stack.callback(part.register_forward_pre_hook(_entry_hook(running, path), prepend=True).remove)
+            stack.callback(part.register_forward_hook(_exit_hook(running)).remove)
         stack.enter_context(torch.no_grad())
-        stack.enter_context(plain_multihead(forward.module))
+        stack.enter_context(expose_multihead(forward.module))
         stack.enter_context(AttentionTap(tokens, lambda _: stacks.append(tuple(running))))
         forward(inputs)
     if not stacks:
@@ -89,14 +91,14 @@ def find_blocks(forward: Forward, inputs: Tensor, tokens: int, prefix: int) -> B
     return Blocks(tokens, blocks.paths, _readout(run, tokens, prefix))
 
 
-def _entering(running: list[str], path: str) -> Callable[..., None]:
+def _entry_hook(running: list[str], path: str) -> Callable[..., None]:
     def hook(_module: nn.Module, _args: Any) -> None:
         running.append(path)
 
     return hook
 
 
-def _leaving(running: list[str]) -> Callable[..., None]:
+def _exit_hook(running: list[str]) -> Callable[..., None]:
     def hook(_module: nn.Module, _args: Any, _output: Any) -> None:
         running.pop()
 
@@ -119,25 +121,16 @@ def _readout(run: AttentionPass, tokens: int, prefix: int) -> tuple[int, ...]:
 
 
 @contextmanager
-def plain_multihead(module: nn.Module) -> Iterator[None]:
-    """Inside, ``nn.MultiheadAttention`` computes with ``scaled_dot_product_attention`` in plain sight.
+def expose_multihead(module: nn.Module) -> Iterator[None]:
+    """Inside, ``nn.MultiheadAttention`` computes with a visible call of ``scaled_dot_product_attention``.
 
-    Its own forward hides the attention in one native call whose returned weights no gradient reaches.
+    Its own forward computes the attention in one native call; no gradient reaches the weights which that returns.
     """
     with ExitStack() as stack:
         for part in module.modules():
             if isinstance(part, nn.MultiheadAttention) and part.bias_k is None and not part.add_zero_attn:
-                before = part.__dict__.get("forward")
-                part.__dict__["forward"] = _multihead(part, part.forward)
-                stack.callback(_restore, part, before)
+                stack.enter_context(replace_forward(part, _multihead(part, part.forward)))
         yield
-
-
-def _restore(part: nn.Module, before: Any) -> None:
-    if before is None:
-        part.__dict__.pop("forward", None)
-    else:
-        part.__dict__["forward"] = before
 
 
 def _multihead(part: nn.MultiheadAttention, own: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,86 +1,31 @@
 """One pass with the graph cut at the target layer.
 
-The parameters ask for no gradient, so the trunk runs as fast and as lean as inference. Where the first target layer
-returns, its activation is detached, made a leaf, and a clone of it goes on through the model; autograd then records
-the way from the layer to the score and nothing else. One ``torch.autograd.grad`` of all scores together gives the
-gradient of every image of the batch at once, since an image's score depends on its own activation only.
+The parameters require no gradient, so the prefix of the network (what runs before the layer) costs the time and memory
+of inference. Where the first target layer returns, its activation is detached and made a leaf, and a clone of it goes
+on through the model; autograd then records the way from the layer to the score and nothing else. One
+``torch.autograd.grad`` of all scores together gives the gradient of every image of the batch at once, since an image's
+score depends on its own activation only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from camcli.capture.forward import Forward
+from camcli.capture.gradients import gradients_of
 from camcli.capture.outputs import main_tensor, with_main_tensor
 from camcli.errors import LayerError
 
-FP16_SCALE = 1024.0
-"""Scores are multiplied by this before a backward pass in fp16, whose smallest step would swallow small gradients."""
-
-
-class Ahead(Protocol):
-    """Runs the part of a module before its target layers in a way of its own (see :mod:`camcli.capture.prefix`)."""
-
-    @property
-    def batch(self) -> int:
-        """Images that it takes at a time."""
-
-    def of(self, inputs: Tensor) -> AbstractContextManager[None]:
-        """Inside, calling the module runs the rest alone; or all of it, for inputs that this cannot be done for."""
-
 
 @dataclass(frozen=True)
-class Forward:
-    """How a module is run.
-
-    Attributes:
-        module: takes (N, C, H, W).
-        logits: from the module's output to (N, classes).
-        precision: ``fp32``, or ``bf16`` or ``fp16`` autocast. A module whose own parameters are in half precision
-            runs in that.
-        ahead: what runs the part before the target layers; None where the module does so itself.
-    """
-
-    module: nn.Module
-    logits: Callable[[Any], Tensor]
-    precision: str = "fp32"
-    ahead: Ahead | None = None
-
-    def __call__(self, inputs: Tensor) -> Tensor:
-        """Logits (N, classes) float32 of inputs (N, C, H, W) float32."""
-        own = self.own_dtype
-        inputs = inputs.to(own) if own != torch.float32 else inputs
-        with self.autocast(inputs.device.type), self.ahead.of(inputs) if self.ahead is not None else nullcontext():
-            output = self.module(inputs)
-        return self.logits(output).float()
-
-    @property
-    def plain(self) -> Forward:
-        """The same with every module running as it is written, for those who look into what comes before the layer."""
-        return replace(self, ahead=None)
-
-    @property
-    def own_dtype(self) -> torch.dtype:
-        """In which the module keeps its parameters."""
-        return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
-
-    def autocast(self, device: str) -> Any:
-        """The context that a pass runs in."""
-        if self.own_dtype != torch.float32:
-            return nullcontext()
-        if self.precision == "fp32":
-            return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
-        return torch.autocast(device, torch.bfloat16 if self.precision == "bf16" else torch.float16)
-
-
-@dataclass(frozen=True)
-class Captured:
-    """What one pass left behind.
+class CapturedPass:
+    """What one pass gave.
 
     Attributes:
         logits: (N, classes) float32, with the graph back to the layers.
@@ -92,22 +37,23 @@ class Captured:
     activations: Mapping[str, Tensor]
     nodes: Mapping[str, Tensor] = field(repr=False)
 
-    def gradients(self, scores: Tensor, paths: Sequence[str], *, again: bool = False) -> dict[str, Tensor]:
+    def gradients(self, scores: Tensor, paths: Sequence[str], *, keep_graph: bool = False) -> dict[str, Tensor]:
         """∂ scores[i] / ∂ activation of image i, float32, in the shape of the activation.
 
         Args:
             scores: (N,), computed from :attr:`logits`.
             paths: layers wanted.
-            again: keep the graph for another call.
+            keep_graph: keep the graph for another call.
 
         Raises:
             LayerError: the scores do not depend on one of the layers.
         """
-        found = gradients_of(scores, [self.nodes[path] for path in paths], again=again)
-        missing = [path for path, gradient in zip(paths, found, strict=True) if gradient is None]
+        gradients = gradients_of(scores, [self.nodes[path] for path in paths], keep_graph=keep_graph)
+        by_path = {path: gradient for path, gradient in zip(paths, gradients, strict=True) if gradient is not None}
+        missing = [path for path in paths if path not in by_path]
         if missing:
             raise LayerError(_no_gradient(missing))
-        return {path: gradient for path, gradient in zip(paths, found, strict=True) if gradient is not None}
+        return by_path
 
     def curvature(self, scores: Tensor, path: str, direction: Tensor) -> Tensor:
         """The Hessian of scores[i] with respect to the activation of image i, times a direction; the graph is kept.
@@ -124,14 +70,14 @@ class Captured:
         (first,) = torch.autograd.grad(scores.sum(), node, create_graph=True)
         if not first.requires_grad:
             return torch.zeros_like(node, dtype=torch.float32)
-        (second,) = gradients_of((first.float() * direction).flatten(1).sum(1), [node], again=True)
+        (second,) = gradients_of((first.float() * direction).flatten(1).sum(1), [node], keep_graph=True)
         return torch.zeros_like(node, dtype=torch.float32) if second is None else second
 
 
-def capture(forward: Forward, inputs: Tensor, paths: Sequence[str], *, gradients: bool = True) -> Captured:
+def capture(forward: Forward, inputs: Tensor, paths: Sequence[str], *, gradients: bool = True) -> CapturedPass:
     """Run the module once and keep what it returns at some layers.
 
-    The module should be inside :func:`frozen`, else autograd records the trunk as well.
+    The module should be inside :func:`freeze`, else autograd records the prefix as well.
 
     Args:
         forward: how to run it.
@@ -148,47 +94,17 @@ def capture(forward: Forward, inputs: Tensor, paths: Sequence[str], *, gradients
         for path in dict.fromkeys(paths):
             if path not in modules:
                 raise LayerError(f"the model has no layer {path!r}. `cam layers` lists them.")
-            hook = _keep(path, nodes, gradients)
+            hook = _cutting_hook(path, nodes, gradients)
             stack.callback(modules[path].register_forward_hook(hook).remove)
         stack.enter_context(torch.set_grad_enabled(gradients))
         logits = forward(inputs)
-    silent = [path for path in paths if path not in nodes]
-    if silent:
-        raise LayerError(f"layer {silent[0]!r} does not run in a forward pass. `cam layers` lists those that do.")
-    return Captured(logits, {path: node.detach() for path, node in nodes.items()}, nodes)
+    missing = [path for path in paths if path not in nodes]
+    if missing:
+        raise LayerError(f"layer {missing[0]!r} does not run in a forward pass. `cam layers` lists those that do.")
+    return CapturedPass(logits, {path: node.detach() for path, node in nodes.items()}, nodes)
 
 
-def gradients_of(scores: Tensor, nodes: Sequence[Tensor], *, again: bool = False) -> list[Tensor | None]:
-    """∂ scores[i] / ∂ node of image i, float32 each; None where the scores do not depend on a node.
-
-    Args:
-        scores: (N,).
-        nodes: tensors of the graph behind them.
-        again: keep the graph for another call.
-    """
-    if not scores.requires_grad:
-        return [None] * len(nodes)
-    scale = FP16_SCALE if any(node.dtype == torch.float16 for node in nodes) else 1.0
-    found = _summed_gradients(scores, nodes, scale, keep=again or scale != 1.0)
-    if scale != 1.0 and not all(bool(torch.isfinite(g).all()) for g in found if g is not None):
-        # The larger score overflowed where the plain one may not.
-        scale = 1.0
-        found = _summed_gradients(scores, nodes, scale, keep=again)
-    return [None if gradient is None else gradient.float() / scale for gradient in found]
-
-
-def _summed_gradients(scores: Tensor, nodes: Sequence[Tensor], scale: float, *, keep: bool) -> list[Tensor | None]:
-    """∂ (scale · Σ scores) / ∂ node.
-
-    The scale is a factor of the sum, not the ``grad_outputs`` of torch, for which it imports a library of symbolic
-    algebra: a third of a second.
-    """
-    with torch.enable_grad():
-        total = scores.sum() * scale
-    return list(torch.autograd.grad(total, list(nodes), retain_graph=keep, allow_unused=True))
-
-
-def _keep(path: str, nodes: dict[str, Tensor], gradients: bool) -> Callable[[nn.Module, Any, Any], Any]:
+def _cutting_hook(path: str, nodes: dict[str, Tensor], gradients: bool) -> Callable[[nn.Module, Any, Any], Any]:
     def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
         if path in nodes:
             raise LayerError(
@@ -198,46 +114,21 @@ def _keep(path: str, nodes: dict[str, Tensor], gradients: bool) -> Callable[[nn.
         tensor = main_tensor(output)
         if tensor is None:
             raise LayerError(f"layer {path!r} returns {type(output).__name__} without a tensor.")
-        # A clone goes on, so that an in-place operation behind the layer changes neither the activation nor its node.
+        # The clone goes on: an in-place operation behind the layer would change the activation, and a leaf refuses it.
         if not gradients:
             nodes[path] = tensor
             return with_main_tensor(output, tensor.clone())
-        # Stays on until the caller's no_grad block ends, where the layer lies inside one: the tail must be recorded.
+        # The model may run the layer under no_grad or inference_mode: the tail must be recorded all the same. The grad
+        # mode stays on until that block ends.
         torch.set_grad_enabled(True)
         with torch.inference_mode(False):
             if not tensor.requires_grad:
-                plain = tensor.clone() if tensor.is_inference() else tensor.detach()
-                tensor = plain.requires_grad_()
+                leaf = tensor.clone() if tensor.is_inference() else tensor.detach()
+                tensor = leaf.requires_grad_()  # of a second layer, behind the first, the graph goes on instead
             nodes[path] = tensor
             return with_main_tensor(output, tensor.clone())
 
     return hook
-
-
-@contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode and parameters that ask for no gradient inside; afterwards all flags as they were.
-
-    A compiled module runs as it is written inside: compiled code passes hooks by.
-    """
-    training = [part for part in module.modules() if part.training]
-    wanting = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    try:
-        for part in training:
-            part.training = False
-        for parameter in wanting:
-            parameter.requires_grad_(False)
-        with torch.compiler.set_stance("force_eager") if _is_compiled(module) else nullcontext():
-            yield
-    finally:
-        for parameter in wanting:
-            parameter.requires_grad_(True)
-        for part in training:
-            part.training = True
-
-
-def _is_compiled(module: nn.Module) -> bool:
-    return any(hasattr(m, "_orig_mod") or m._compiled_call_impl is not None for m in module.modules())
 
 
 def _no_gradient(paths: Sequence[str]) -> str:

@@ -30,13 +30,13 @@ class GuidedRelu(TorchFunctionMode):
     """Lets only positive gradients back through every ReLU (and ReLU6).
 
     Attributes:
-        found: how many ran.
+        count: how many ran.
         others: names of activation functions that ran and have no guided rule.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.found = 0
+        self.count = 0
         self.others: set[str] = set()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -45,10 +45,10 @@ class GuidedRelu(TorchFunctionMode):
             self.others.add(func.__name__)
         if not (func in _RELUS or (func in _BOUNDED and _from_zero(args, kwargs or {}))):
             return output
-        self.found += 1
+        self.count += 1
         if output.requires_grad:
             output.register_hook(torch.relu)
-            # What follows may write in place, which would take the hook with it.
+            # What follows may write in place, which would move the hook to the result of that operation.
             return output.clone()
         return output
 
@@ -59,7 +59,7 @@ def _from_zero(args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
 
 
 class BiasTap(TorchFunctionMode):
-    """Notes every bias of a forward pass with the tensor that it was added to.
+    """Records every bias of a forward pass with the tensor that it was added to.
 
     Convolutions and linear maps bring their own; a batch-norm in inference is y = γ·x/σ + (β − γμ/σ), whose second term
     is an implicit bias; a layer-norm or group-norm counts with its β.
@@ -75,10 +75,10 @@ class BiasTap(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         output = func(*args, **kwargs)
-        found = _bias_of(func, args, kwargs)
-        if found is None or not isinstance(output, Tensor) or not output.requires_grad:
+        term = _bias_of(func, args, kwargs)
+        if term is None or not isinstance(output, Tensor) or not output.requires_grad:
             return output
-        bias, dim = found
+        bias, dim = term
         self.terms.append((bias.detach(), output, dim))
         return output.clone()
 
@@ -112,7 +112,7 @@ def _bias_of(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Te
 class AttentionTap(TorchFunctionMode):
     """Makes every attention matrix of a forward pass visible, where gradients can be taken at it.
 
-    Fused attention is written out; attention that is written out already is met at its softmax. A matrix is a 4-D
+    Fused attention is computed step by step; what is computed so already is met at its softmax. A matrix is a 4-D
     softmax over keys with as many queries as keys.
 
     Attributes:
@@ -120,31 +120,31 @@ class AttentionTap(TorchFunctionMode):
         tokens: only matrices over this many tokens count.
     """
 
-    def __init__(self, tokens: int, on_found: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(self, tokens: int, on_matrix: Callable[[int], None] = lambda _: None) -> None:
         super().__init__()
         self.matrices: list[Tensor] = []
         self.tokens = tokens
-        self.on_found = on_found
+        self.on_matrix = on_matrix
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func is F.scaled_dot_product_attention:
-            return self._written_out(*args, **kwargs)
+            return self._unfused(*args, **kwargs)
         output = func(*args, **kwargs)
         if func in (F.softmax, torch.softmax, Tensor.softmax):
-            return self._seen(output)
+            return self._expose(output)
         return output
 
-    def _seen(self, matrix: Tensor) -> Tensor:
+    def _expose(self, matrix: Tensor) -> Tensor:
         if matrix.ndim != 4 or matrix.shape[-1] != self.tokens or matrix.shape[-2] != self.tokens:
             return matrix
         # The first one starts the graph, as the target layer does in a plain pass.
         node = matrix if matrix.requires_grad else matrix.detach().requires_grad_(torch.is_grad_enabled())
         self.matrices.append(node)
-        self.on_found(len(self.matrices) - 1)
+        self.on_matrix(len(self.matrices) - 1)
         return node.clone()
 
-    def _written_out(
+    def _unfused(
         self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
         is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
     ) -> Tensor:  # fmt: skip
@@ -156,4 +156,4 @@ class AttentionTap(TorchFunctionMode):
             attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
         if attn_mask is not None:
             scores = scores.masked_fill(~attn_mask, -torch.inf) if attn_mask.dtype == torch.bool else scores + attn_mask
-        return self._seen(torch.softmax(scores.float(), -1).to(value.dtype)) @ value
+        return self._expose(torch.softmax(scores.float(), -1).to(value.dtype)) @ value

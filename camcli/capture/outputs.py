@@ -29,7 +29,7 @@ def with_main_tensor(output: Any, replacement: Tensor) -> Any:
     wanted = main_tensor(output)
     if wanted is None:
         raise TypeError(f"no tensor in an output of type {type(output).__name__}")
-    return _replaced(output, wanted, replacement)
+    return _replace(output, wanted, replacement)
 
 
 def _tensors(output: object) -> Iterator[Tensor]:
@@ -43,14 +43,14 @@ def _tensors(output: object) -> Iterator[Tensor]:
             yield from _tensors(value)
 
 
-def _replaced(output: Any, wanted: Tensor, replacement: Tensor) -> Any:
+def _replace(output: Any, wanted: Tensor, replacement: Tensor) -> Any:
     if isinstance(output, Tensor):
         return replacement if output is wanted else output
     if isinstance(output, Mapping):
-        values = {key: _replaced(value, wanted, replacement) for key, value in output.items()}
+        values = {key: _replace(value, wanted, replacement) for key, value in output.items()}
         return type(output)(**values) if hasattr(output, "to_tuple") else type(output)(values)  # type: ignore[call-arg]
     if isinstance(output, tuple) and hasattr(output, "_fields"):
-        return type(output)(*(_replaced(value, wanted, replacement) for value in output))
+        return type(output)(*(_replace(value, wanted, replacement) for value in output))
     if isinstance(output, tuple | list):
-        return type(output)(_replaced(value, wanted, replacement) for value in output)
+        return type(output)(_replace(value, wanted, replacement) for value in output)
     return output

@@ -1,4 +1,8 @@
-"""How the tail behind a layer can be replayed, learnt from two recorded passes and proven against naive re-running."""
+"""How the tail behind a layer can be replayed: traced from two recorded passes, verified against naive re-running.
+
+Two batches of different sizes tell which dimension of each output counts the images (a window of a Swin transformer
+is not an image). What is assumed of a model may be wrong, so the replay is compared once with running all of it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from camcli.capture.cut import Forward
+from camcli.capture.forward import Forward
 from camcli.capture.outputs import main_tensor
 from camcli.capture.replay import Key, Memo, Spec, Tail
 from camcli.errors import LayerError
@@ -24,11 +28,11 @@ On CUDA ten times that: convolutions of another batch size round differently in 
 
 
 @torch.no_grad()
-def learn_tail(forward: Forward, path: str, inputs: Tensor) -> Tail:
+def trace_tail(forward: Forward, path: str, inputs: Tensor) -> Tail:
     """How to run what comes after a layer.
 
-    Tried in turn: replaying with views of what is remembered; with copies, for models that write in place; running the
-    whole model with the layer's activation replaced, and saying so in :attr:`Tail.why_not`.
+    Tried in turn: replaying with views of the recorded outputs; with copies, for models that write in place; running
+    the whole model with the layer's activation replaced, with the reason in :attr:`Tail.fallback`.
 
     Args:
         forward: runs the module, which is in evaluation mode.
@@ -38,29 +42,29 @@ def learn_tail(forward: Forward, path: str, inputs: Tensor) -> Tail:
     Raises:
         LayerError: the layer does not run exactly once.
     """
-    whole = Tail(forward, path, why_not="what comes before the layer cannot be told from what comes behind it")
+    whole = Tail(forward, path, fallback="what comes before the layer cannot be told from what comes behind it")
     memo: Memo = {}
-    specs = _specs(_finished(forward, path, inputs[:2]), _finished(forward, path, inputs, memo))
+    specs = _specs(_record_outputs(forward, path, inputs[:2]), _record_outputs(forward, path, inputs, memo))
     if specs is None:
         return whole
-    full = Tail(forward, path, specs, {key: _shell(value) for key, value in memo.items()}, frozenset(memo))
+    full = Tail(forward, path, specs, {key: _structure(value) for key, value in memo.items()}, frozenset(memo))
     why = ""
     for tail in (full, replace(full, copies=True)):
         try:
-            wrong = _deviation(tail, memo, inputs)
+            difference = _compare(tail, memo, inputs)
         except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, LayerError) as error:
             why = str(error).strip().split("\n")[0]
             continue
-        if wrong is None:
-            return _without_the_dead(tail, memo, inputs)
-        why = wrong
-    return replace(whole, specs={(path, 0): specs[path, 0]}, why_not=f"replaying the tail failed: {why}")
+        if difference is None:
+            return _without_unused(tail, memo, inputs)
+        why = difference
+    return replace(whole, specs={(path, 0): specs[path, 0]}, fallback=f"replaying the tail failed: {why}")
 
 
-def _finished(forward: Forward, path: str, inputs: Tensor, memo: Memo | None = None) -> Memo:
+def _record_outputs(forward: Forward, path: str, inputs: Tensor, memo: Memo | None = None) -> Memo:
     """The outputs of the outermost calls that had finished when the layer returned, and of the layer itself."""
     memo = {} if memo is None else memo
-    open_calls: list[list[tuple[Key, Any]]] = [[]]
+    open_calls: list[list[tuple[Key, Any]]] = [[]]  # for each call that has not returned, what finished inside it
     count: dict[str, int] = {}
 
     def enter(_module: nn.Module, _args: Any) -> None:
@@ -68,7 +72,7 @@ def _finished(forward: Forward, path: str, inputs: Tensor, memo: Memo | None = N
 
     def leave(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-            open_calls.pop()
+            open_calls.pop()  # the output of this call stands for what finished inside it
             key = (name, count.get(name, 0))
             count[name] = key[1] + 1
             if name == path and not memo:
@@ -124,29 +128,29 @@ def _spec(a: Tensor, b: Tensor) -> Spec | None:
     return Spec((*a.shape[:dim], per, *a.shape[dim + 1 :]), dim, per, a.dtype)
 
 
-def _shell(value: Any) -> Any:
+def _structure(value: Any) -> Any:
     """The same structure without its contents: tensors of one number."""
     return pytree.tree_map_only(Tensor, lambda t: t.new_zeros(()), value)
 
 
-def _deviation(tail: Tail, memo: Memo, inputs: Tensor) -> str | None:
-    """What is wrong with replayed logits, None where they are those of the whole model run again."""
-    altered = _altered(tail, memo, image=1)
-    # Replayed first: after a naive run, what the trunk leaves outside its outputs would happen to be right.
-    given = altered.clone()
-    replayed = tail.run(memo, inputs, given, 1)
-    if not torch.equal(given, altered):
+def _compare(tail: Tail, memo: Memo, inputs: Tensor) -> str | None:
+    """How replayed logits differ from those of the whole model run again; None where they do not."""
+    altered = _alter(tail, memo, image=1)
+    # Replayed first: after a naive run, state that the prefix stores outside its outputs would happen to be right.
+    argument = altered.clone()
+    replayed = tail.run(memo, inputs, argument, 1)
+    if not torch.equal(argument, altered):
         return "something behind writes into the layer's activation"
-    naive = replace(tail, why_not="on purpose").run(memo, inputs, altered, 1)
+    naive = replace(tail, fallback="on purpose").run(memo, inputs, altered, 1)
     if replayed.shape != naive.shape or not bool(torch.isfinite(replayed).all()):
-        return "it gives no finite logits"
+        return "it gives no finite logits"  # a placeholder of NaN was used
     allowed = TOLERANCE * (10 if inputs.is_cuda else 1) * float(naive.abs().max().clamp(min=1e-3))
     worst = float((replayed - naive).abs().max())
     return None if worst <= allowed else f"a logit differs by {worst:.2g}"
 
 
-def _altered(tail: Tail, memo: Memo, image: int) -> Tensor:
-    """Two activations in place of one image's, altered at random but always in the same way."""
+def _alter(tail: Tail, memo: Memo, image: int) -> Tensor:
+    """Two different activations in place of one image's, altered at random but always in the same way."""
     original = main_tensor(memo[tail.path, 0])
     assert original is not None
     spec = next(s for s in tail.specs[tail.path, 0] if s is not None and s.shape[1:] == original.shape[1:])
@@ -155,25 +159,26 @@ def _altered(tail: Tail, memo: Memo, image: int) -> Tensor:
     return rows * noise
 
 
-def _without_the_dead(tail: Tail, memo: Memo, inputs: Tensor) -> Tail:
-    """The same tail remembering only what it uses: NaN in place of the rest changes nothing."""
-    live = set(tail.live)
-    for key in memo:
+def _without_unused(tail: Tail, memo: Memo, inputs: Tensor) -> Tail:
+    """The same tail with only the outputs that it uses: NaN in place of the others changes nothing."""
+    used = set(tail.used)
+    for key in memo:  # one by one: a trial without several would not show which of them is used
         if key[0] != tail.path and _has_floats(memo[key]):
-            trial = {k: v for k, v in memo.items() if k in live - {key}}
-            if _survives(tail, trial, memo, inputs):
-                live.discard(key)
-    return replace(tail, live=frozenset(live))
+            trial = {k: v for k, v in memo.items() if k in used - {key}}
+            if _is_enough(tail, trial, memo, inputs):
+                used.discard(key)
+    return replace(tail, used=frozenset(used))
 
 
-def _survives(tail: Tail, trial: Mapping[Key, Any], memo: Memo, inputs: Tensor) -> bool:
-    altered = _altered(tail, memo, 1)
+def _is_enough(tail: Tail, trial: Mapping[Key, Any], memo: Memo, inputs: Tensor) -> bool:
+    """Whether the outputs of a trial give the logits that all of them give."""
+    altered = _alter(tail, memo, 1)
     expected = tail.run(memo, inputs, altered, 1)
     try:
-        found = tail.run(dict(trial), inputs, altered, 1)
+        logits = tail.run(dict(trial), inputs, altered, 1)
     except RuntimeError:  # NaN as an index or a condition: used
         return False
-    return torch.equal(found, expected)
+    return torch.equal(logits, expected)
 
 
 def _has_floats(value: Any) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor
 INTENSITIES = (0.9, 1.0, 1.1)
 
 
-def variants(inputs: Tensor, mean: Sequence[float], std: Sequence[float]) -> Iterator[tuple[Tensor, bool]]:
+def augment(inputs: Tensor, mean: Sequence[float], std: Sequence[float]) -> Iterator[tuple[Tensor, bool]]:
     """The augmented batches and whether each is flipped, but the plain one.
 
     Args:
@@ -27,6 +27,6 @@ def variants(inputs: Tensor, mean: Sequence[float], std: Sequence[float]) -> Ite
                 yield (varied.flip(3) if flipped else varied), flipped
 
 
-def averaged(maps: Sequence[tuple[Tensor, bool]]) -> Tensor:
+def average(maps: Sequence[tuple[Tensor, bool]]) -> Tensor:
     """The mean of raw maps (N, h, w), each turned back where it is of a flipped image."""
     return torch.stack([m.flip(2) if flipped else m for m, flipped in maps]).mean(0)

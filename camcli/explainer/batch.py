@@ -11,28 +11,28 @@ import torch
 from torch import Tensor
 
 from camcli.capture import Memo, capture
-from camcli.explainer.access import Chunks, LayerAccess, NetworkAccess, Runs, maps_of
+from camcli.explainer.access import Chunks, LayerAccess, NetworkAccess, SharedPasses, maps_of
 from camcli.explainer.fuse import fuse
-from camcli.explainer.options import Choose, MapKey, Target
+from camcli.explainer.options import ChooseTargets, MapKey, TargetLayer
 from camcli.explainer.plan import Plan
 from camcli.methods import Method, Pass
 
 Done = Callable[[str, int, int], None]
 
 
-def _differs(method: Method, slot: int) -> bool:
-    """Whether a method has to look at this slot: not where its map is the first slot's, or came with it."""
+def _needs_slot(method: Method, slot: int) -> bool:
+    """Whether a method computes a map for this slot: not where it is the first slot's, or comes with that."""
     return slot == 0 or (method.class_specific and not method.slots_together)
 
 
 class Batch:
-    """The passes of one batch of inputs, inside ``frozen``.
+    """The passes of one batch of inputs, inside ``freeze``.
 
     Args:
         plan: of the run.
         inputs: (N, C, H, W) float32 on the model's device.
         seeds: one an image.
-        labels: (N,) int64, the true classes; -1 where not known.
+        labels: (N,) int64, the true classes; -1 where there is none.
         chunks: of the run.
         done: told of progress inside a method.
         real: so many images count; what is behind them repeats the last one to fill the batch.
@@ -53,11 +53,11 @@ class Batch:
         memos: dict[str, Memo] = {layer.path: {} for layer in plan.layers if layer.path in plan.tails}
         with ExitStack() as stack:
             for path, memo in memos.items():
-                stack.enter_context(plan.tails[path].remembering(memo))
+                stack.enter_context(plan.tails[path].record(memo))
             stack.enter_context(plan.attention_kernel())
             paths = [layer.path for layer in plan.captured]
             captured = capture(plan.forward, inputs, paths, gradients=plan.needs_gradients)
-        self.runs = Runs(plan, inputs, captured, memos, chunks, done)
+        self.shared = SharedPasses(plan, inputs, captured, memos, chunks, done)
         self.activations = {layer.path: maps_of(layer, captured.activations[layer.path]) for layer in plan.captured}
         self.logits = captured.logits.detach()
 
@@ -65,7 +65,7 @@ class Batch:
         """The backward passes of targets (N,), for what they take of time and memory."""
         self._gradients(targets.to(self.inputs.device))
 
-    def choose(self, choose: Choose) -> Tensor:
+    def choose(self, choose: ChooseTargets) -> Tensor:
         """(N, T) int64 on the CPU."""
         if self.plan.classless:
             return torch.zeros(len(self.inputs), 1, dtype=torch.int64)
@@ -74,54 +74,57 @@ class Batch:
     def maps(self, targets: Tensor) -> dict[MapKey, Tensor]:
         """The raw maps (N, h, w) float32 on the CPU of targets (N, T), by method, then layer, then slot."""
         chosen = targets.clamp(min=0).to(self.inputs.device)  # no target: explain class 0, to be dropped
-        found: dict[MapKey, Tensor] = {}
+        maps: dict[MapKey, Tensor] = {}
         gradients = []
         for slot in range(chosen.shape[1]):
             gradients.append(self._gradients(chosen[:, slot]))
             for method in self.plan.methods:
-                if not method.whole_graph and _differs(method, slot):
-                    found |= self._of(method, chosen, slot, gradients[slot])
+                if not method.whole_graph and _needs_slot(method, slot):
+                    maps |= self._of(method, chosen, slot, gradients[slot])
+            # The gradients of the other methods are not needed any more: with many targets they would fill the memory.
             gradients[slot] = {m.key: gradients[slot].get(m.key, {}) for m in self.plan.methods if m.whole_graph}
-        found |= self._few_at_once(chosen, gradients)
-        return self._in_order(found, chosen.shape[1])
+        maps |= self._in_small_groups(chosen, gradients)
+        return self._in_order(maps, chosen.shape[1])
 
-    def _few_at_once(self, targets: Tensor, gradients: Sequence[dict[str, dict[str, Tensor]]]) -> dict[MapKey, Tensor]:
+    def _in_small_groups(
+        self, targets: Tensor, gradients: Sequence[dict[str, dict[str, Tensor]]]
+    ) -> dict[MapKey, Tensor]:
         """The methods whose graph is that of the whole network, which would not fit into memory for a whole batch."""
         methods = [method for method in self.plan.methods if method.whole_graph]
-        found: dict[MapKey, list[Tensor]] = {}
+        collected: dict[MapKey, list[Tensor]] = {}
         count = len(self.inputs) if self.real is None else self.real
-        size = self.runs.chunks.images
+        size = self.shared.chunks.images
         for start in range(0, count if methods else 0, size):
             part = slice(start, min(start + size, count))
-            few = self._only(part)
+            few = self._subset(part)
             for slot in range(targets.shape[1]):
                 own = {key: {path: g[part] for path, g in by.items()} for key, by in gradients[slot].items()}
                 for method in methods:
-                    if _differs(method, slot):
+                    if _needs_slot(method, slot):
                         for key, maps in few._of(method, targets[part], slot, own).items():
-                            found.setdefault(key, []).append(maps)
+                            collected.setdefault(key, []).append(maps)
         padding = len(self.inputs) - count
-        return {key: torch.cat(maps + [maps[-1][-1:]] * padding) for key, maps in found.items()}
+        return {key: torch.cat(maps + [maps[-1][-1:]] * padding) for key, maps in collected.items()}
 
-    def _only(self, part: slice) -> Batch:
-        """Some images of the batch; what was captured is theirs no more."""
-        few = copy(self)
+    def _subset(self, part: slice) -> Batch:
+        """Some images of the batch, without what was captured: that is of the whole batch."""
+        few = copy(self)  # not a new Batch, which would run the shared pass again
         few.inputs, few.seeds, few.logits, few.real = self.inputs[part], self.seeds[part], self.logits[part], None
         few.activations = {path: a[part] for path, a in self.activations.items()}
-        few.runs = replace(self.runs, inputs=few.inputs, memos={})
+        few.shared = replace(self.shared, inputs=few.inputs, memos={})
         return few
 
     def _of(
         self, method: Method, targets: Tensor, slot: int, gradients: dict[str, dict[str, Tensor]]
     ) -> dict[MapKey, Tensor]:
         together = method.slots_together
-        given = targets if together else targets[:, slot]
-        found: dict[MapKey, Tensor] = {}
+        explained = targets if together else targets[:, slot]
+        maps: dict[MapKey, Tensor] = {}
 
-        def one(layer: Target) -> Tensor:
+        def one(layer: TargetLayer) -> Tensor:
             with torch.no_grad():
-                asked = self._pass(method, layer, given, gradients.get(method.key, {}).get(layer.path))
-                return method.compute(asked, self.plan.settings[method.key]).float().cpu()
+                own = self._pass(method, layer, explained, gradients.get(method.key, {}).get(layer.path))
+                return method.compute(own, self.plan.settings[method.key]).float().cpu()
 
         if method.scope == "layers":
             parts = [one(layer) for layer in self.plan.stages]
@@ -132,12 +135,12 @@ class Batch:
             result = one(layer)
             path = None if method.scope == "network" else layer.path
             if together:
-                found |= {MapKey(method.key, path, t): result[:, t] for t in range(targets.shape[1])}
+                maps |= {MapKey(method.key, path, t): result[:, t] for t in range(targets.shape[1])}
             else:
-                found[MapKey(method.key, path, slot)] = result
-        return found
+                maps[MapKey(method.key, path, slot)] = result
+        return maps
 
-    def _pass(self, method: Method, layer: Target, targets: Tensor, gradients: Tensor | None) -> Pass:
+    def _pass(self, method: Method, layer: TargetLayer, targets: Tensor, gradients: Tensor | None) -> Pass:
         plan = self.plan
         return Pass(
             activations=self.activations[layer.path],
@@ -146,8 +149,8 @@ class Batch:
             score=plan.score,
             seeds=self.seeds,
             inputs=self.inputs,
-            network=NetworkAccess(self.runs, targets, method.key),
-            layer=LayerAccess(self.runs, layer, targets, method.key),
+            network=NetworkAccess(self.shared, targets, method.key),
+            layer=LayerAccess(self.shared, layer, targets, method.key),
             gradients=gradients,
             eigen_smooth=plan.options.eigen_smooth,
             real=self.real,
@@ -155,10 +158,10 @@ class Batch:
 
     def _gradients(self, targets: Tensor) -> dict[str, dict[str, Tensor]]:
         """By method and layer: one backward pass for the run's score, one for every score of a method's own."""
-        plan, captured = self.plan, self.runs.captured
-        found: dict[str, dict[str, Tensor]] = {}
-        shared = [m for m in plan.methods if m.needs_gradients and m.rescore is None]
-        groups = [shared] if shared else []
+        plan, captured = self.plan, self.shared.captured
+        gradients: dict[str, dict[str, Tensor]] = {}
+        common = [m for m in plan.methods if m.needs_gradients and m.rescore is None]
+        groups = [common] if common else []
         groups += [[m] for m in plan.methods if m.needs_gradients and m.rescore is not None]
         for group in groups:
             layers = {layer.path: layer for m in group for layer in plan.gradient_layers(m)}
@@ -168,25 +171,25 @@ class Batch:
                     scores = plan.score(captured.logits, targets)
                 else:
                     scores = rescore(captured.logits, targets, self.labels, plan.settings[group[0].key])
-            native = captured.gradients(scores, list(layers), again=True)
+            native = captured.gradients(scores, list(layers), keep_graph=True)  # for the next group and target
             maps = {path: maps_of(layer, native[path]) for path, layer in layers.items()}
-            found |= {m.key: maps for m in group}
-        return found
+            gradients |= {m.key: maps for m in group}
+        return gradients
 
-    def _in_order(self, found: dict[MapKey, Tensor], slots: int) -> dict[MapKey, Tensor]:
+    def _in_order(self, maps: dict[MapKey, Tensor], slots: int) -> dict[MapKey, Tensor]:
         plan, ordered = self.plan, {}
         fused = plan.options.fuse != "none" and len(plan.layers) > 1
         paths = tuple(layer.path for layer in plan.layers)
         for method in plan.methods:
-            own = dict.fromkeys(key.layer for key in found if key.method == method.key)
+            own = dict.fromkeys(key.layer for key in maps if key.method == method.key)
             together: list[str | tuple[str, ...] | None] = [paths] if fused and method.scope == "layer" else list(own)
             for layer in together:
                 for slot in range(slots):
                     at = slot if method.class_specific else 0
                     if fused and method.scope == "layer":
-                        parts = [found[MapKey(method.key, path, at)] for path in paths]
-                        maps = fuse(parts, plan.options.fuse, method.max_fusion_gamma)
+                        parts = [maps[MapKey(method.key, path, at)] for path in paths]
+                        fused_maps = fuse(parts, plan.options.fuse, method.max_fusion_gamma)
+                        ordered[MapKey(method.key, layer, slot)] = fused_maps
                     else:
-                        maps = found[MapKey(method.key, layer, at)]
-                    ordered[MapKey(method.key, layer, slot)] = maps
+                        ordered[MapKey(method.key, layer, slot)] = maps[MapKey(method.key, layer, at)]
         return ordered

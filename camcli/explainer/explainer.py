@@ -9,17 +9,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camcli.capture import Forward, capture, frozen, noise
+from camcli.capture import Forward, capture, freeze, noise
 from camcli.capture.outputs import main_tensor
 from camcli.errors import ConfigError, MethodError
 from camcli.explainer.access import Chunks
-from camcli.explainer.augment import averaged, variants
+from camcli.explainer.augment import augment, average
 from camcli.explainer.batch import Batch
-from camcli.explainer.options import Choose, Explained, ExplainedModel, ExplainOptions, Progress, Target
+from camcli.explainer.options import (
+    ChooseTargets,
+    ExplainedBatch,
+    ExplainedModel,
+    ExplainOptions,
+    Progress,
+    TargetLayer,
+)
 from camcli.explainer.plan import Plan, in_layer_order
 from camcli.explainer.requirements import require
 from camcli.methods import Method, Score, find_method, parse_options, probabilities
-from camcli.speed import Compilation, compile_trunk
+from camcli.speed import Compilation, compile_prefix
 
 
 class Explainer:
@@ -41,7 +48,7 @@ class Explainer:
     def __init__(
         self,
         model: ExplainedModel,
-        layers: Sequence[Target],
+        layers: Sequence[TargetLayer],
         methods: Sequence[str],
         options: ExplainOptions | None = None,
         progress: Progress | None = None,
@@ -50,40 +57,40 @@ class Explainer:
         self.model = model
         self._progress = progress or (lambda method, done, total: None)
         device = next((p.device for p in model.module.parameters()), torch.device("cpu"))
-        self._chunks = Chunks.on(device)
-        self._plan = self._planned(layers, tuple({key: find_method(key) for key in methods}.values()), device)
+        self._chunks = Chunks.for_device(device)
+        self._plan = self._make_plan(layers, tuple({key: find_method(key) for key in methods}.values()), device)
 
     def __call__(
         self,
         inputs: Tensor,
-        choose: Choose,
+        choose: ChooseTargets,
         seeds: Sequence[int],
         labels: Tensor | None = None,
         real: int | None = None,
-    ) -> Explained:
+    ) -> ExplainedBatch:
         """Explain a batch.
 
         Args:
             inputs: (N, C, H, W) float32, preprocessed, on the model's device.
-            choose: picks the targets when the logits are known; not called for a model without a classifier, whose
+            choose: picks the targets from the logits; not called for a model without a classifier, whose
                 one slot has no class.
             seeds: N, one an image, so that randomness depends on the image alone.
-            labels: (N,) int64, the true classes where known, else -1; for methods that compare with them.
+            labels: (N,) int64, the true classes, -1 where there is none; for methods that compare with them.
             real: so many images count; those behind them repeat the last one to fill the batch, and slow methods
                 do not look at them again. None: all.
         """
-        with frozen(self.model.module):
+        with freeze(self.model.module):
             batch = self._batch(inputs, seeds, labels, real)
             targets = batch.choose(choose)
             maps = batch.maps(targets)
             if self.options.aug_smooth:
-                own = self.model.preprocessing
+                preprocessing = self.model.preprocessing
                 runs = [(maps, False)]
-                for varied, flipped in variants(inputs, own.mean, own.std):
+                for varied, flipped in augment(inputs, preprocessing.mean, preprocessing.std):
                     runs.append((self._batch(varied, seeds, labels, real).maps(targets), flipped))
-                maps = {key: averaged([(found[key], flipped) for found, flipped in runs]) for key in maps}
+                maps = {key: average([(own[key], flipped) for own, flipped in runs]) for key in maps}
         logits = batch.logits.cpu()
-        return Explained(logits, probabilities(logits, self._plan.score.sigmoid), targets, maps)
+        return ExplainedBatch(logits, probabilities(logits, self._plan.score.sigmoid), targets, maps)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -97,19 +104,21 @@ class Explainer:
 
     def rehearse(self, inputs: Tensor) -> None:
         """The passes that all methods share, on noise, for what they take of memory."""
-        with frozen(self.model.module):
+        with freeze(self.model.module):
             batch = self._batch(inputs, [0] * len(inputs), None, None)
             batch.gradients(torch.zeros(len(inputs), dtype=torch.int64))
 
-    def compiled(self, inputs: Tensor) -> tuple[Explainer, Compilation]:
+    def compile(self, inputs: Tensor) -> tuple[Explainer, Compilation]:
         """The same with what comes before the first target layer compiled, and what came of that.
 
         Args:
             inputs: noise in the shape and memory of the batches to come.
         """
         plan = self._plan
-        seen = capture(plan.forward, inputs[:1], self.watched, gradients=False)
-        result = compile_trunk(plan.forward, next(iter(seen.activations)), inputs)
+        captured = capture(plan.forward, inputs[:1], self.watched, gradients=False)
+        first = next(iter(captured.activations))  # by the order of the pass
+        result = compile_prefix(plan.forward, first, inputs)
+        # Compiled code is of one precision: trials in float32 cannot use the prefix of a pass in bf16.
         same = plan.trial.precision == plan.forward.precision
         faster = copy(self)
         faster._plan = plan.adding(forward=result.forward, trial=result.forward if same else plan.trial)
@@ -120,10 +129,10 @@ class Explainer:
         return self._plan.lines()
 
     def _batch(self, inputs: Tensor, seeds: Sequence[int], labels: Tensor | None, real: int | None) -> Batch:
-        known = torch.full((len(inputs),), -1) if labels is None else labels
-        return Batch(self._plan, inputs, seeds, known, self._chunks, self._progress, real)
+        labels = torch.full((len(inputs),), -1) if labels is None else labels
+        return Batch(self._plan, inputs, seeds, labels, self._chunks, self._progress, real)
 
-    def _planned(self, layers: Sequence[Target], methods: tuple[Method, ...], device: torch.device) -> Plan:
+    def _make_plan(self, layers: Sequence[TargetLayer], methods: tuple[Method, ...], device: torch.device) -> Plan:
         options, model = self.options, self.model
         if not methods:
             raise MethodError("no method was named. `cam methods` lists them.")
@@ -133,7 +142,7 @@ class Explainer:
         classless = model.num_classes is None
         self._check(methods, classless)
         logits = _no_logits if classless else model.logits
-        inputs = noise(model.preprocessing, 3, device)
+        inputs = noise(model.preprocessing, 3, device)  # two batch sizes are needed to trace a tail: 2 and 3
         sigmoid = model.multi_label or model.num_classes == 1
         plan = Plan(
             methods=methods,
@@ -147,9 +156,9 @@ class Explainer:
             notes=tuple(note for m in methods for note in m.approximations(settings[m.key])),
         )
         if len(plan.layers) > 1:
-            with frozen(model.module):
-                seen = capture(plan.forward, inputs[:1], [layer.path for layer in plan.layers], gradients=False)
-            plan = plan.adding(layers=in_layer_order(plan.layers, list(seen.activations)))
+            with freeze(model.module):
+                captured = capture(plan.forward, inputs[:1], [layer.path for layer in plan.layers], gradients=False)
+            plan = plan.adding(layers=in_layer_order(plan.layers, list(captured.activations)))
         return require(plan, inputs) if any(m.needs or m.scope == "layers" for m in methods) else plan
 
     def _check(self, methods: Sequence[Method], classless: bool) -> None:

@@ -24,7 +24,7 @@ def fuse(maps: Sequence[Tensor], how: str, gamma: float | None = None, size: tup
     """
     height, width = size or max(((m.shape[1], m.shape[2]) for m in maps), key=lambda s: s[0] * s[1])
     ready = [
-        upsampled(_scaled(m, gamma), (height, width))
+        upsampled(_lift(m, gamma), (height, width))
         if gamma is not None and how == "max" and i + 1 < len(maps)
         else normalised(upsampled(m.relu(), (height, width)))
         for i, m in enumerate(maps)
@@ -35,7 +35,7 @@ def fuse(maps: Sequence[Tensor], how: str, gamma: float | None = None, size: tup
     return stack.amax(0) if how == "max" else stack.prod(0)
 
 
-def _scaled(maps: Tensor, gamma: float) -> Tensor:
+def _lift(maps: Tensor, gamma: float) -> Tensor:
     positive = maps.relu()
     top = positive.amax((1, 2), keepdim=True)
     return torch.tanh(gamma * torch.where(top > 0, positive / top, positive))

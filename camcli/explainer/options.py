@@ -1,4 +1,4 @@
-"""What is asked of the methods, and what they answer."""
+"""What is asked of the methods, and what they return."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from camcli.config.settings import SETTINGS
 from camcli.layers.layout import Layout
 
-Choose = Callable[[Tensor], Tensor]
+ChooseTargets = Callable[[Tensor], Tensor]
 """From logits (N, classes) float32 on the CPU to targets (N, T) int64; -1: this image has no such target."""
 
 Progress = Callable[[str, int, int], None]
@@ -33,7 +33,7 @@ class ExplainedModel(Protocol):
     def logits(self, output: Any) -> Tensor: ...
 
 
-class Target(Protocol):
+class TargetLayer(Protocol):
     """The part of a target layer that is needed here."""
 
     @property
@@ -90,13 +90,13 @@ class MapKey:
 
 
 @dataclass(frozen=True)
-class Explained:
-    """One batch, explained.
+class ExplainedBatch:
+    """The maps of one batch.
 
     Attributes:
         logits: (N, classes) float32 on the CPU; (N, 0) for a model without a classifier.
         probabilities: (N, classes) float32 on the CPU.
-        targets: (N, T) int64 on the CPU; -1 where an image has no such target. Its maps of that slot mean nothing.
+        targets: (N, T) int64 on the CPU; -1 where an image has no such target. Its maps of that slot are to be ignored.
         maps: (N, h, w) float32 on the CPU each: raw and signed, on the layer's own grid (the input's for methods that
             look at pixels).
     """

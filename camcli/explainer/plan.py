@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from camcli.capture import Forward, Tail
 from camcli.capture.attention_matrices import Blocks
-from camcli.explainer.options import ExplainOptions, Target
+from camcli.explainer.options import ExplainOptions, TargetLayer
 from camcli.methods import Method, Score
 
 
@@ -41,8 +41,8 @@ class Plan:
     forward: Forward
     trial: Forward
     score: Score
-    layers: tuple[Target, ...]
-    stages: tuple[Target, ...] = ()
+    layers: tuple[TargetLayer, ...]
+    stages: tuple[TargetLayer, ...] = ()
     tails: Mapping[str, Tail] = field(default_factory=dict)
     blocks: Blocks | None = None
     block_tail: Tail | None = None
@@ -50,7 +50,7 @@ class Plan:
     notes: tuple[str, ...] = ()
 
     @property
-    def captured(self) -> tuple[Target, ...]:
+    def captured(self) -> tuple[TargetLayer, ...]:
         """Every layer whose activation is kept."""
         return tuple({layer.path: layer for layer in (*self.layers, *self.stages)}.values())
 
@@ -62,7 +62,7 @@ class Plan:
         """The methods that need something of the model."""
         return tuple(method for method in self.methods if need in method.needs)
 
-    def gradient_layers(self, method: Method) -> tuple[Target, ...]:
+    def gradient_layers(self, method: Method) -> tuple[TargetLayer, ...]:
         """The layers at which a method's gradients are taken."""
         return self.stages if method.scope == "layers" else self.layers
 
@@ -103,6 +103,6 @@ class Plan:
         return replace(self, **changes)
 
 
-def in_layer_order(layers: Sequence[Target], seen: Sequence[str]) -> tuple[Target, ...]:
-    """The layers in the order in which a pass came by them."""
-    return tuple(sorted(layers, key=lambda layer: seen.index(layer.path)))
+def in_layer_order(layers: Sequence[TargetLayer], order: Sequence[str]) -> tuple[TargetLayer, ...]:
+    """The layers in the order of a pass, given as paths."""
+    return tuple(sorted(layers, key=lambda layer: order.index(layer.path)))

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from camcli.capture import capture, frozen, gradients_of, learn_tail
+from camcli.capture import capture, freeze, gradients_of, trace_tail
 from camcli.capture.attention_matrices import find_blocks
 from camcli.capture.functions import GuidedRelu
 from camcli.errors import MethodError
-from camcli.explainer.options import Target
+from camcli.explainer.options import TargetLayer
 from camcli.explainer.plan import Plan
 from camcli.explainer.stages import find_stages
 
@@ -19,7 +19,7 @@ _CONSTANT = 1e-4  # gradients that differ by less than this share of the largest
 
 
 def require(plan: Plan, inputs: Tensor) -> Plan:
-    """The plan with what was found out about the model.
+    """The plan with what the methods need to know of the model.
 
     Args:
         plan: with methods and layers.
@@ -37,7 +37,7 @@ def require(plan: Plan, inputs: Tensor) -> Plan:
         "relu": _relu,
         "attention": _attention,
     }
-    with frozen(plan.forward.module):
+    with freeze(plan.forward.module):
         for need, check in checks.items():
             if plan.needing(need):
                 plan = check(plan, inputs)
@@ -60,9 +60,10 @@ def _references(plan: Plan, inputs: Tensor) -> Plan:
 
 def _pooled_head(plan: Plan, inputs: Tensor) -> Plan:
     for layer in plan.layers:
+        # Global average pooling and one linear layer give ∂z/∂A = w / (h·w): equal at all positions, for any image.
         captured = capture(plan.trial, inputs[:2], [layer.path])
-        found = captured.gradients(captured.logits[:, 0], [layer.path])[layer.path]
-        g = layer.layout.to_maps(found)
+        gradient = captured.gradients(captured.logits[:, 0], [layer.path])[layer.path]
+        g = layer.layout.to_maps(gradient)
         allowed = _CONSTANT * float(g.abs().max())
         if allowed == 0:
             reason = "the score has no gradient there"
@@ -81,10 +82,12 @@ def _pooled_head(plan: Plan, inputs: Tensor) -> Plan:
 
 
 def _tails(plan: Plan, inputs: Tensor) -> Plan:
-    tails = {layer.path: learn_tail(plan.trial, layer.path, inputs) for layer in plan.layers}
+    tails = {layer.path: trace_tail(plan.trial, layer.path, inputs) for layer in plan.layers}
     keys = ", ".join(method.key for method in plan.needing("tail"))
     notes = [
-        f"{keys} at {path}: {t.why_not}; the whole model runs for each trial" for path, t in tails.items() if t.why_not
+        f"{keys} at {path}: {t.fallback}; the whole model runs for each trial"
+        for path, t in tails.items()
+        if t.fallback
     ]
     return plan.adding(tails=tails, notes=(*plan.notes, *notes))
 
@@ -119,8 +122,8 @@ def _relu(plan: Plan, inputs: Tensor) -> Plan:
     with GuidedRelu() as guide, torch.no_grad():
         plan.forward(inputs[:1])
     others = ", ".join(sorted(guide.others))
-    if not guide.found:
-        has = f"its activation functions are {others}" if others else "none was seen"
+    if not guide.count:
+        has = f"its activation functions are {others}" if others else "none runs"
         raise MethodError(
             f"{keys}: defined for networks of ReLUs, and this one has none ({has}). gradcam, layercam work."
         )
@@ -141,7 +144,7 @@ def _attention(plan: Plan, inputs: Tensor) -> Plan:
     height, width = layer.layout.grid
     blocks = find_blocks(plan.forward, inputs, layer.layout.prefix_tokens + height * width, layer.layout.prefix_tokens)
     if blocks is None:
-        raise MethodError(f"{keys}: no attention matrix over all tokens was met in this model. gradcam, layercam work.")
+        raise MethodError(f"{keys}: this model computes no attention matrix over all tokens. gradcam, layercam work.")
     if len(set(blocks.paths)) < len(blocks.paths):
         raise MethodError(
             f"{keys}: {blocks.paths[0]} computes several attention matrices over all tokens, for which the methods are "
@@ -149,11 +152,11 @@ def _attention(plan: Plan, inputs: Tensor) -> Plan:
         )
     plan = plan.adding(blocks=blocks)
     if any(method.replays_blocks for method in plan.methods):
-        plan = plan.adding(block_tail=learn_tail(plan.forward, blocks.paths[-1], inputs))
+        plan = plan.adding(block_tail=trace_tail(plan.forward, blocks.paths[-1], inputs))
     return plan
 
 
-def _stages(plan: Plan, inputs: Tensor) -> tuple[Target, ...]:
+def _stages(plan: Plan, inputs: Tensor) -> tuple[TargetLayer, ...]:
     if len(plan.layers) > 1:
         return plan.layers
     stages = find_stages(plan.forward, plan.layers[0], inputs[:1])

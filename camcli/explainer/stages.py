@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from camcli.capture import Forward
 from camcli.capture.outputs import main_tensor
-from camcli.explainer.options import Target
+from camcli.explainer.options import TargetLayer
 from camcli.layers.layout import Layout
 
 _SHALLOWEST = 4  # the stem and its stride of 2 are no stage
@@ -23,14 +23,14 @@ Grid = tuple[int, int]
 
 @dataclass(frozen=True)
 class Stage:
-    """A layer found rather than named."""
+    """A target layer that the user did not name."""
 
     path: str
     layout: Layout
 
 
 @torch.no_grad()
-def find_stages(forward: Forward, layer: Target, inputs: Tensor) -> tuple[Target, ...]:
+def find_stages(forward: Forward, layer: TargetLayer, inputs: Tensor) -> tuple[TargetLayer, ...]:
     """For each grid finer than the layer's, the module that returns it last; then the layer itself.
 
     What runs on a grid inside a block that leads to the next coarser one (the first convolution of a stage's first
@@ -49,7 +49,7 @@ def find_stages(forward: Forward, layer: Target, inputs: Tensor) -> tuple[Target
         def hook(_module: nn.Module, _args: Any, output: Any) -> None:
             tensor = main_tensor(output)
             if tensor is not None and tensor.ndim == 4:
-                finished.pop(path, None)
+                finished.pop(path, None)  # a module that runs twice counts where it runs last
                 height, width = tensor.shape[2:] if layer.layout.kind == "nchw" else tensor.shape[1:3]
                 finished[path] = (int(height), int(width))
 

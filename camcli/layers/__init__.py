@@ -1,4 +1,4 @@
-"""Target layers: dotted paths, how an activation is read, the proof that it is read rightly, the automatic choice."""
+"""Target layers: dotted paths, the layout of an activation and its verification, the automatic choice."""
 
 from camcli.layers.layout import Layout, parse_layout
 from camcli.layers.paths import find_module

@@ -1,4 +1,4 @@
-"""The ways in which an activation's shape can be read, and where each of them expects the perturbed blocks."""
+"""The layouts that an activation's shape admits, and where each of them expects the perturbed blocks."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _SKEW = 4.0  # a grid's aspect differs from the image's by no more than this fac
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """A layout, or a rival that exists only to be beaten: columns first, or with tokens behind the grid.
+class CandidateLayout:
+    """A layout, or an alternative that is only there for comparison: columns first, or with tokens behind the grid.
 
     Attributes:
         kind, grid, prefix: as in :class:`~camcli.layers.layout.Layout`.
@@ -36,7 +36,7 @@ class Reading:
 
     @property
     def layout(self) -> Layout | None:
-        """The layout it stands for; None for a rival."""
+        """The layout it stands for; None for an alternative that no layout describes."""
         return None if self.columns_first or self.suffix else Layout(self.kind, self.grid, self.prefix)
 
     @property
@@ -50,18 +50,18 @@ class Reading:
         return self._expected(boxes, torch.tensor(widths), torch.tensor(SHIFTS))
 
     def expected(self, boxes: tuple[Box, ...], width: float, shift: float) -> Tensor:
-        """How far each position should move for each image: (K, positions), prefix and suffix left out."""
+        """How much each position should change for each image: (K, positions), prefix and suffix left out."""
         return self._expected(boxes, torch.tensor([width]), torch.tensor([shift]))[0]
 
     def _expected(self, boxes: tuple[Box, ...], widths: Tensor, shifts: Tensor) -> Tensor:
         """All widths and shifts at once, (W·S, K, positions): one by one they cost more than a small network's pass."""
         y0, y1, x0, x1 = torch.tensor(boxes).T
-        rows = _reached(y0, y1, self.grid[0], widths, shifts)
-        columns = _reached(x0, x1, self.grid[1], widths, shifts)
+        rows = _reach(y0, y1, self.grid[0], widths, shifts)
+        columns = _reach(x0, x1, self.grid[1], widths, shifts)
         maps = rows[..., :, None] * columns[..., None, :]
         return (maps.transpose(-1, -2) if self.columns_first else maps).flatten(0, 1).flatten(2)
 
-    def is_row_variant(self, other: Reading) -> bool:
+    def is_row_variant(self, other: CandidateLayout) -> bool:
         """Whether the two differ only in whole rows that one takes for prefix tokens and the other for grid."""
         return (
             (self.kind, self.grid[1], self.columns_first) == (other.kind, other.grid[1], other.columns_first)
@@ -81,40 +81,40 @@ class Reading:
         return str(self.layout)
 
 
-def readings(shape: tuple[int, ...], image: tuple[int, int]) -> list[Reading]:
+def list_candidates(shape: tuple[int, ...], image: tuple[int, int]) -> list[CandidateLayout]:
     """The layouts that an activation (N, ...) can have for an image of height × width."""
-    return list(_readings(shape, image))
+    return list(_candidates(shape, image))
 
 
-def is_readable(shape: tuple[int, ...], image: tuple[int, int]) -> bool:
-    """Whether there are any :func:`readings`."""
-    return next(_readings(shape, image), None) is not None
+def has_candidates(shape: tuple[int, ...], image: tuple[int, int]) -> bool:
+    """Whether there are any :func:`list_candidates`."""
+    return next(_candidates(shape, image), None) is not None
 
 
-def _readings(shape: tuple[int, ...], image: tuple[int, int]) -> Iterator[Reading]:
+def _candidates(shape: tuple[int, ...], image: tuple[int, int]) -> Iterator[CandidateLayout]:
     if len(shape) == 4:
         kinds: tuple[tuple[LayoutKind, int], ...] = (("nchw", 2), ("nhwc", 1))
         for kind, first in kinds:
-            if _plausible(shape[first], shape[first + 1], image):
-                yield Reading(kind, (shape[first], shape[first + 1]))
+            if _fits_image(shape[first], shape[first + 1], image):
+                yield CandidateLayout(kind, (shape[first], shape[first + 1]))
     elif len(shape) == 3:
         for prefix in range(min(_MOST_PREFIX, shape[1] // 4) + 1):
             for grid in _grids(shape[1] - prefix, image):
-                yield Reading("tokens", grid, prefix)
+                yield CandidateLayout("tokens", grid, prefix)
 
 
-def rivals(reading: Reading) -> list[Reading]:
-    """What looks like this layout from afar: the same grid column by column, or with tokens behind it."""
-    height, width = reading.grid
-    stored = reading.grid if reading.kind == "tokens" else (width, height)
-    suffixes = {1, reading.prefix} if reading.prefix else set()
+def competing_candidates(candidate: CandidateLayout) -> list[CandidateLayout]:
+    """What predicts nearly the same as this layout: the same grid column by column, or with tokens behind it."""
+    height, width = candidate.grid
+    stored = candidate.grid if candidate.kind == "tokens" else (width, height)
+    suffixes = {1, candidate.prefix} if candidate.prefix else set()
     return [
-        replace(reading, grid=stored, columns_first=True),
-        *(replace(reading, prefix=reading.prefix - suffix, suffix=suffix) for suffix in sorted(suffixes)),
+        replace(candidate, grid=stored, columns_first=True),
+        *(replace(candidate, prefix=candidate.prefix - suffix, suffix=suffix) for suffix in sorted(suffixes)),
     ]
 
 
-def _plausible(height: int, width: int, image: tuple[int, int]) -> bool:
+def _fits_image(height: int, width: int, image: tuple[int, int]) -> bool:
     if height * width < 2 or height > image[0] or width > image[1]:
         return False
     return abs(math.log((height / width) / (image[0] / image[1]))) <= math.log(_SKEW) + 1e-9
@@ -124,11 +124,11 @@ def _grids(count: int, image: tuple[int, int]) -> Iterator[tuple[int, int]]:
     square = math.sqrt(count * image[0] / image[1])  # rows of a grid of the image's aspect
     skewed = math.sqrt(_SKEW)
     for height in range(max(1, int(square / skewed)), min(count, int(square * skewed) + 1) + 1):
-        if count % height == 0 and _plausible(height, count // height, image):
+        if count % height == 0 and _fits_image(height, count // height, image):
             yield height, count // height
 
 
-def _reached(starts: Tensor, stops: Tensor, cells: int, widths: Tensor, shifts: Tensor) -> Tensor:
+def _reach(starts: Tensor, stops: Tensor, cells: int, widths: Tensor, shifts: Tensor) -> Tensor:
     """How strongly K intervals [start, stop) of the unit interval reach each of the cells: (W, S, K, cells)."""
     edges = ((torch.arange(cells + 1) - shifts[:, None]) / cells)[:, None]
     covered = torch.minimum(edges[..., 1:], stops[:, None]) - torch.maximum(edges[..., :-1], starts[:, None])

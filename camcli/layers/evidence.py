@@ -8,89 +8,89 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from camcli.layers.activation_change import HOLD, Moved, Movement, perturbed
+from camcli.layers.activation_change import KEEP_BYTES, ActivationChange, PendingChange, record_changes
 from camcli.layers.layout import LayoutFlag
 from camcli.layers.perturb import Perturbation
 from camcli.layers.probe import Feed, Visit
-from camcli.layers.verification import Prover, Verdict
+from camcli.layers.verification import LayoutVerifier, Verification
 
 
 @dataclass
 class Evidence:
-    """How layers move for one batch of perturbed images.
+    """How layers change for one batch of perturbed images.
 
     Attributes:
         module: the network.
         perturbation: the batch.
         feed: runs the network on a batch of float32 images on the CPU.
         visits: what the modules did for the image that is perturbed.
-        prover: reads the movements.
-        earlier: evidence with other blocks in the same image; tells how far everything can move.
+        verifier: verifies layouts by the changes.
+        earlier: evidence with other blocks in the same image, and with how much every position can change.
     """
 
     module: nn.Module
     perturbation: Perturbation
     feed: Feed
     visits: Mapping[str, Visit]
-    prover: Prover
+    verifier: LayoutVerifier
     earlier: Evidence | None = None
-    _seen: dict[str, Moved | None] = field(default_factory=dict)
-    _moved: dict[str, Movement | None] = field(default_factory=dict)
+    _pending: dict[str, PendingChange | None] = field(default_factory=dict)
+    _changes: dict[str, ActivationChange | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, module: nn.Module, perturbation: Perturbation, feed: Feed, visits: Mapping[str, Visit]) -> Evidence:
         """Evidence that is gathered when it is asked for."""
         height, width = perturbation.images.shape[2:]
-        return cls(module, perturbation, feed, visits, Prover(perturbation.boxes, (height, width)))
+        return cls(module, perturbation, feed, visits, LayoutVerifier(perturbation.boxes, (height, width)))
 
-    def more(self, perturbation: Perturbation) -> Evidence:
+    def with_other_blocks(self, perturbation: Perturbation) -> Evidence:
         """Evidence with other blocks in the same image; ``perturbation`` has no image replaced throughout."""
-        prover = Prover(perturbation.boxes, self.prover.image)
-        return Evidence(self.module, perturbation, self.feed, self.visits, prover, earlier=self)
+        verifier = LayoutVerifier(perturbation.boxes, self.verifier.image)
+        return Evidence(self.module, perturbation, self.feed, self.visits, verifier, earlier=self)
 
     @property
     def paths(self) -> list[str]:
-        """The modules looked at so far."""
-        return list(self._seen)
+        """The modules whose changes are ready."""
+        return list(self._pending)
 
     def gather(self, paths: Iterable[str]) -> None:
-        """Look at all these modules, for the price of one batch."""
-        wanted = [path for path in dict.fromkeys(paths) if path not in self._seen]
+        """Have the changes of all these modules ready, for the price of one batch."""
+        wanted = [path for path in dict.fromkeys(paths) if path not in self._pending]
         if wanted:
-            self._look(wanted, HOLD)
+            self._record(wanted, KEEP_BYTES)
 
-    def verdict(self, path: str, flag: LayoutFlag) -> Verdict:
-        """What it says about one module's output."""
-        moved = self.movement(path)
-        if moved is None:
-            return Verdict(None, "refuted", "not spatial: images of a batch do not stay apart")
-        return self.prover.verdict(moved, flag)
+    def verify(self, path: str, flag: LayoutFlag) -> Verification:
+        """The layout of one module's output, as far as it can be verified."""
+        change = self.change(path)
+        if change is None:
+            return Verification(None, "refuted", "not spatial: images of a batch do not stay apart")
+        return self.verifier.verify(change, flag)
 
-    def movement(self, path: str) -> Movement | None:
-        """How far the module's output moves; None where it is no activation of the batch."""
+    def change(self, path: str) -> ActivationChange | None:
+        """How much the module's output changes; None where it is no activation of the batch."""
         self.gather([path])
-        if path not in self._moved:
-            seen = self._seen[path]
-            moved = seen.movement() if seen is not None else None
-            if seen is not None and moved is None:
-                self._look([path], hold=0)
-                seen = self._seen[path]
-                moved = seen.movement() if seen is not None else None
-            self._moved[path] = self._complete(path, moved)
-        return self._moved[path]
+        if path not in self._changes:
+            pending = self._pending[path]
+            change = pending.measure() if pending is not None else None
+            if pending is not None and change is None:  # overwritten since: once more, measured at once
+                self._record([path], keep_bytes=0)
+                pending = self._pending[path]
+                change = pending.measure() if pending is not None else None
+            self._changes[path] = self._complete(path, change)
+        return self._changes[path]
 
-    def _look(self, paths: list[str], hold: int) -> None:
-        axes = {path: self.prover.axes(self.visits[path].shape) for path in paths}
-        still = {path: kept for path in paths if (kept := self.visits[path].still) is not None}
-        seen = perturbed(self.module, axes, self.perturbation.images, self.feed, still, hold)
-        self._seen.update({path: seen.get(path) for path in paths})
+    def _record(self, paths: list[str], keep_bytes: int) -> None:
+        axes = {path: self.verifier.axes(self.visits[path].shape) for path in paths}
+        reference = {path: own for path in paths if (own := self.visits[path].reference) is not None}
+        pending = record_changes(self.module, axes, self.perturbation.images, self.feed, reference, keep_bytes)
+        self._pending.update({path: pending.get(path) for path in paths})
 
-    def _complete(self, path: str, moved: Movement | None) -> Movement | None:
-        """With how far everything moves, where that was seen earlier."""
-        if moved is None or self.earlier is None:
-            return moved
-        before = self.earlier.movement(path)
+    def _complete(self, path: str, change: ActivationChange | None) -> ActivationChange | None:
+        """With the change for an image replaced throughout, where that was measured earlier."""
+        if change is None or self.earlier is None:
+            return change
+        before = self.earlier.change(path)
         if before is None:
             return None
-        everything = {axis: before.by_axis[axis][-1:] for axis in moved.by_axis}
-        return Movement(moved.shape, {axis: torch.cat([new, everything[axis]]) for axis, new in moved.by_axis.items()})
+        rows = {axis: torch.cat([own, before.by_axis[axis][-1:]]) for axis, own in change.by_axis.items()}
+        return ActivationChange(change.shape, rows)

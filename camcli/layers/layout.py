@@ -1,4 +1,4 @@
-"""Where channels, rows, columns and prefix tokens stand in an activation."""
+"""Where the channels, rows, columns and prefix tokens of an activation are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KINDS: tuple[str, ...] = get_args(LayoutKind)
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How an activation is to be read.
+    """The layout of an activation.
 
     Attributes:
         kind: ``nchw`` (N, K, h, w), ``nhwc`` (N, h, w, K) or ``tokens`` (N, prefix_tokens + h·w, K), the tokens of the
@@ -66,7 +66,7 @@ class Layout:
         return int(activation.shape[1] if self.kind == "nchw" else activation.shape[-1])
 
     def fits(self, shape: tuple[int, ...]) -> bool:
-        """Whether an activation of this shape (N, ...) can be read in this layout."""
+        """Whether an activation of this shape (N, ...) can have this layout."""
         height, width = self.grid
         if self.kind == "tokens":
             return len(shape) == 3 and shape[1] == self.prefix_tokens + height * width
@@ -89,7 +89,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class LayoutFlag:
-    """``--layout``, parsed: what the user says about the activation; None where it is left open."""
+    """``--layout``, parsed: what the user says about the activation; None where that is left open."""
 
     kind: LayoutKind | None = None
     prefix_tokens: int | None = None

@@ -1,7 +1,7 @@
 """Everything that is measured about a model's layers, in one place and no more than is asked for.
 
 One recorded pass, one batch of perturbed images per set of layers, and gradients from the recorded graph on demand:
-choosing and proving a layer costs about eight forward passes of one image, and up to twice that for tiny networks.
+choosing and verifying a layer costs about eight forward passes of one image, up to twice that for tiny networks.
 """
 
 from __future__ import annotations
@@ -15,68 +15,70 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from camcli.capture.frozen import freeze
 from camcli.capture.outputs import main_tensor
 from camcli.errors import ModelError
-from camcli.layers.activation_change import HOLD
+from camcli.layers.activation_change import KEEP_BYTES
 from camcli.layers.evidence import Evidence
-from camcli.layers.initialise import warmed_up
+from camcli.layers.initialise import initialise_untrained
 from camcli.layers.layout import LayoutFlag
-from camcli.layers.perturb import more, perturbation
-from camcli.layers.probe import ProbedModel, Record, record, undisturbed
-from camcli.layers.verification import Verdict
+from camcli.layers.perturb import perturb_elsewhere, perturb_image
+from camcli.layers.probe import ProbedModel, Record, record
+from camcli.layers.verification import Verification
 
-_CERTAIN = 0.85  # agreement below which a proof is asked for twice
-_AHEAD = 4 << 20  # bytes of activations that may be kept in any case before anybody asks for them
+_CERTAIN = 0.85  # agreement below which a layout is verified with other blocks as well
+_IN_ADVANCE = 4 << 20  # bytes of activations that may be kept in any case before they are asked for
 _NO_GRADIENT = 1e-9  # of the largest gradient anywhere in the activation
 
 
 @dataclass
-class Study:
-    """A model's layers under study; made by :func:`study`.
+class LayerMeasurements:
+    """What is measured about a model's layers; made by :func:`measure_layers`.
 
     Attributes:
         model: the model.
         record: the recorded pass.
-        warmed: whether the network was found untrained and given signals.
+        is_untrained: the network was initialised for the measurements.
         flag: what the user says about layouts.
         evidence: the batch of perturbed images.
     """
 
     model: ProbedModel
     record: Record
-    warmed: bool
+    is_untrained: bool
     flag: LayoutFlag
     evidence: Evidence
-    _verdicts: dict[str, Verdict] = field(default_factory=dict)
-    _slopes: dict[str, Tensor | None] = field(default_factory=dict)
+    _verifications: dict[str, Verification] = field(default_factory=dict)
+    _gradients: dict[str, Tensor | None] = field(default_factory=dict)
 
     @cached_property
     def second(self) -> Evidence:
-        """Other blocks, for where the first leave doubt."""
-        return self.evidence.more(more(self.evidence.perturbation))
+        """Other blocks, for where the first are not conclusive."""
+        return self.evidence.with_other_blocks(perturb_elsewhere(self.evidence.perturbation))
 
-    def plausible(self, path: str) -> bool:
+    def is_plausible(self, path: str) -> bool:
         """Whether the module ran exactly once and its output's shape has a layout."""
         visit = self.record.visits[path]
         if visit.calls != 1 or visit.shape is None or visit.shape[0] != 1:
             return False
-        return self.evidence.prover.is_readable(visit.shape)
+        return self.evidence.verifier.has_candidates(visit.shape)
 
     def perturb(self, paths: Sequence[str]) -> None:
         """Have the evidence on all these modules ready, for the price of one batch."""
-        self.evidence.gather(path for path in paths if self.plausible(path))
+        self.evidence.gather(path for path in paths if self.is_plausible(path))
 
-    def perturb_ahead(self, paths: Sequence[str]) -> None:
-        """The same for the first of these, as far as that costs little: which are asked for is not known yet.
+    def perturb_in_advance(self, paths: Sequence[str]) -> None:
+        """The same for the first of these, as far as that costs little, since not all of them may be asked for.
 
-        Those of which the image as it is would have to go through again wait until they are asked for. Keeping
-        activations costs time too, so no more bytes are kept than a pass of one image writes.
+        Those that would need another pass of the unperturbed image wait until they are asked for. Keeping activations
+        costs time too, so no more bytes are kept than a pass of one image writes.
         """
-        known = {path: kept.nbytes for path, visit in self.record.visits.items() if (kept := visit.still) is not None}
-        left = min(HOLD, max(_AHEAD, sum(known.values())))
+        visits = self.record.visits.items()
+        sizes = {path: own.nbytes for path, visit in visits if (own := visit.reference) is not None}
+        left = min(KEEP_BYTES, max(_IN_ADVANCE, sum(sizes.values())))
         cheap = list(paths[:1])
         for path in paths[1:]:
-            size = known.get(path, left) * len(self.evidence.perturbation.images)
+            size = sizes.get(path, left) * len(self.evidence.perturbation.images)
             if size < left:
                 left -= size
                 cheap.append(path)
@@ -86,52 +88,56 @@ class Study:
         """Whether the evidence on this module is ready."""
         return path in self.evidence.paths
 
-    def verdict(self, path: str) -> Verdict:
-        """What the perturbations say about this module's output."""
-        if path not in self._verdicts:
-            self._verdicts[path] = self._judged(path) if self.plausible(path) else self._why_not(path)
-        return self._verdicts[path]
+    def verify(self, path: str) -> Verification:
+        """What the perturbations show about the layout of this module's output."""
+        if path not in self._verifications:
+            self._verifications[path] = self._verify(path) if self.is_plausible(path) else self._refuse(path)
+        return self._verifications[path]
 
-    def _judged(self, path: str) -> Verdict:
-        first = self.evidence.verdict(path, self.flag)
+    def _verify(self, path: str) -> Verification:
+        first = self.evidence.verify(path, self.flag)
         if first.proof != "proven" or first.agreement >= _CERTAIN:
             return first
         self.second.gather(self.evidence.paths)
-        second = self.second.verdict(path, self.flag)
+        second = self.second.verify(path, self.flag)
         agreement = min(first.agreement, second.agreement)
         if second.proof == "proven" and second.layout == first.layout:
             return replace(first, agreement=agreement)
-        reason = f"some blocks speak for {first.layout} ({first.agreement:.2f}), others do not ({second.agreement:.2f})"
-        return Verdict(first.layout, "unproven", reason, agreement)
+        reason = (
+            f"some blocks agree with {first.layout} ({first.agreement:.2f}), others do not ({second.agreement:.2f})"
+        )
+        return Verification(first.layout, "unproven", reason, agreement)
 
-    def _why_not(self, path: str) -> Verdict:
+    def _refuse(self, path: str) -> Verification:
         visit = self.record.visits[path]
         if visit.calls == 0:
-            return Verdict(None, "unproven", "never runs in a forward pass")
+            return Verification(None, "unproven", "never runs in a forward pass")
         if visit.calls > 1:
-            return Verdict(None, "unproven", f"runs {visit.calls} times per pass, called by {_callers(visit.callers)}")
+            return Verification(
+                None, "unproven", f"runs {visit.calls} times per pass, called by {_callers(visit.callers)}"
+            )
         if visit.shape is None:
-            return Verdict(None, "refuted", "not spatial: returns no tensor")
+            return Verification(None, "refuted", "not spatial: returns no tensor")
         sizes = ", ".join(map(str, ("N", *visit.shape[1:])))
-        return Verdict(None, "refuted", f"not spatial: no grid fits the shape ({sizes})")
+        return Verification(None, "refuted", f"not spatial: no grid fits the shape ({sizes})")
 
-    def slopes(self, paths: Sequence[str]) -> None:
+    def prepare_gradients(self, paths: Sequence[str]) -> None:
         """Have the gradients at all these modules' outputs ready, for the price of one backward pass."""
-        missing = [path for path in dict.fromkeys(paths) if path not in self._slopes]
-        self._slopes.update(zip(missing, self.record.gradients(missing), strict=True))
+        missing = [path for path in dict.fromkeys(paths) if path not in self._gradients]
+        self._gradients.update(zip(missing, self.record.gradients(missing), strict=True))
 
     def has_gradient(self, path: str) -> bool:
         """Whether the class score has a non-zero gradient at the spatial positions of this module's output.
 
-        Where the layout is not known, at any position.
+        At any position where there is no layout.
         """
-        self.slopes([path])
-        return _flows(self._slopes[path], self.verdict(path))
+        self.prepare_gradients([path])
+        return _is_nonzero(self._gradients[path], self.verify(path))
 
 
 @contextmanager
-def study(model: ProbedModel, flag: LayoutFlag, needs_gradient: bool = True) -> Iterator[Study]:
-    """Study a model; its module is left as it was found.
+def measure_layers(model: ProbedModel, flag: LayoutFlag, needs_gradient: bool = True) -> Iterator[LayerMeasurements]:
+    """Measure the layers of a model; its module is restored afterwards.
 
     Args:
         model: module, preprocessing and logits.
@@ -141,12 +147,12 @@ def study(model: ProbedModel, flag: LayoutFlag, needs_gradient: bool = True) -> 
     Raises:
         ModelError: the output holds no logits and ``needs_gradient`` is true.
     """
-    wanted = model.preprocessing
-    size = (wanted.channels, wanted.height, wanted.width)
+    shape = model.preprocessing
+    size = (shape.channels, shape.height, shape.width)
     parameter = next((p for p in model.module.parameters() if p.is_floating_point()), None)
     device = parameter.device if parameter is not None else torch.device("cpu")
     dtype = parameter.dtype if parameter is not None else torch.float32
-    images = perturbation(*size)
+    perturbation = perturb_image(*size)
     network: nn.Module = model.module
     if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
         network = cast(nn.Module, network.module)  # hooks see the module itself, not its replicas
@@ -160,11 +166,13 @@ def study(model: ProbedModel, flag: LayoutFlag, needs_gradient: bool = True) -> 
                 "If it wants another size, say so with --input-size."
             ) from error
 
-    with undisturbed(model.module), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(0)  # a model that draws at random draws the same for every probing image
-        with warmed_up(model.module) as warmed:
-            recorded = record(model.module, feed, images.images[:1].to(device, dtype), _scorer(model, needs_gradient))
-            yield Study(model, recorded, warmed, flag, Evidence.of(model.module, images, feed, recorded.visits))
+    with freeze(model.module), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(0)  # a model that draws at random draws the same for every perturbed image
+        with initialise_untrained(model.module) as is_untrained:
+            image = perturbation.images[:1].to(device, dtype)
+            recorded = record(model.module, feed, image, _scorer(model, needs_gradient))
+            evidence = Evidence.of(model.module, perturbation, feed, recorded.visits)
+            yield LayerMeasurements(model, recorded, is_untrained, flag, evidence)
 
 
 def _scorer(model: ProbedModel, needs_gradient: bool) -> Any:
@@ -180,11 +188,11 @@ def _scorer(model: ProbedModel, needs_gradient: bool) -> Any:
     return scores
 
 
-def _flows(slope: Tensor | None, verdict: Verdict) -> bool:
-    if slope is None or not bool(slope.isfinite().all()):
+def _is_nonzero(gradient: Tensor | None, verification: Verification) -> bool:
+    if gradient is None or not bool(gradient.isfinite().all()):
         return False
-    size = slope.detach().float().abs()
-    layout = verdict.layout
+    size = gradient.detach().abs()
+    layout = verification.layout
     spatial = layout.to_maps(size) if layout is not None and layout.fits(tuple(size.shape)) else size
     return bool(spatial.max() > _NO_GRADIENT * size.max())
 

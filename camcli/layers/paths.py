@@ -1,4 +1,4 @@
-"""Dotted layer paths as people type them, and the canonical name of the module they lead to.
+"""Dotted layer paths as users type them, and the canonical name of the module they lead to.
 
 A path is a chain of child names; where a child is wanted by position, ``[-1]``, ``[2]`` or a bare ``-1`` counts among
 the children in the order of registration. ``layer4``, ``layer4.2``, ``features[-1]``, ``blocks[-1].norm1`` and
@@ -33,17 +33,17 @@ def find_module(module: nn.Module, path: str) -> tuple[str, nn.Module]:
     parts = split_path(path)
     if not parts:
         raise LayerError(f"--layer {path!r} names no module: give a path such as layer4 or blocks[-1].norm1, or auto.")
-    found, at = module, [""]
+    current, names = module, [""]
     for part in parts:
-        child = _child(found, part)
-        while child is None and (inner := _unwrapped(found)) is not None:
-            found = inner
-            child = _child(found, part)
+        child = _child(current, part)
+        while child is None and (inner := _unwrap(current)) is not None:
+            current = inner
+            child = _child(current, part)
         if child is None:
-            raise LayerError(_not_found(module, path, part, at[-1], found))
-        found = child
-        at.append(f"{at[-1]}.{part}" if at[-1] else part)
-    return _canonical(module, found), found
+            raise LayerError(_not_found(module, path, part, names[-1], current))
+        current = child
+        names.append(f"{names[-1]}.{part}" if names[-1] else part)
+    return _canonical(module, current), current
 
 
 def split_path(path: str) -> list[str]:
@@ -62,7 +62,7 @@ def _child(parent: nn.Module, part: str) -> nn.Module | None:
     return None
 
 
-def _unwrapped(parent: nn.Module) -> nn.Module | None:
+def _unwrap(parent: nn.Module) -> nn.Module | None:
     children = list(parent.named_children())
     return children[0][1] if len(children) == 1 and children[0][0] in _WRAPPERS else None
 

@@ -1,4 +1,4 @@
-"""The perturbed images that layouts are proven with."""
+"""The perturbed images that layouts are verified with."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Box = tuple[float, float, float, float]
 """y0, y1, x0, x1 as shares of the image's height and width."""
 
 # (row, column) of the block's centre, one block an image. A pinwheel: each lies far from the others, so that even the
-# broad answers of deep convolutions tell them apart; none of its turns, mirror images or its transpose is itself.
+# wide receptive fields of deep convolutions keep them apart; no rotation, mirror image or transpose of it is itself.
 CENTRES: tuple[tuple[float, float], ...] = ((0.14, 0.30), (0.32, 0.86), (0.66, 0.13), (0.87, 0.62))
 BLOCK = 1 / 7  # side of a block as a share of the image's: one cell of the usual last map, 2x2 patches of a usual ViT
-_MORE = 3  # blocks that settle a doubt: each costs a pass
-_LIFT = 2.0  # blocks are brighter too, in deviations: a stem averages noise away, not brightness
+_MORE = 3  # blocks of a second batch, where the first is not conclusive: each costs a pass
+_BRIGHTNESS = 2.0  # added to blocks, in deviations: a stem averages noise away, not brightness
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Perturbation:
     boxes: tuple[Box, ...]
 
 
-def noise(count: int, channels: int, height: int, width: int, seed: int) -> Tensor:
+def structured_noise(count: int, channels: int, height: int, width: int, seed: int) -> Tensor:
     """Images (count, C, H, W) with both fine and coarse structure, about unit deviation."""
     generator = torch.Generator().manual_seed(seed)
     fine = torch.randn(count, channels, height, width, generator=generator)
@@ -42,19 +42,21 @@ def noise(count: int, channels: int, height: int, width: int, seed: int) -> Tens
     return 0.5 * fine + F.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)
 
 
-def perturbation(channels: int, height: int, width: int) -> Perturbation:
+def perturb_image(channels: int, height: int, width: int) -> Perturbation:
     """The images for an input of this size."""
-    base, other = noise(2, channels, height, width, seed=1).unsqueeze(1)
-    return _replaced(base, other + _LIFT, CENTRES, [other + _LIFT])
+    base, other = structured_noise(2, channels, height, width, seed=1).unsqueeze(1)
+    return _replace_blocks(base, other + _BRIGHTNESS, CENTRES, [other + _BRIGHTNESS])
 
 
-def more(first: Perturbation) -> Perturbation:
-    """The same image with blocks at other, mirrored places, and not replaced throughout."""
+def perturb_elsewhere(first: Perturbation) -> Perturbation:
+    """The same image with blocks at other, mirrored positions, and not replaced throughout."""
     mirrored = [(row, 1 - column) for row, column in CENTRES[:_MORE]]
-    return _replaced(first.images[:1], first.images[-1:], mirrored, [])
+    return _replace_blocks(first.images[:1], first.images[-1:], mirrored, [])
 
 
-def _replaced(base: Tensor, other: Tensor, centres: Iterable[tuple[float, float]], last: list[Tensor]) -> Perturbation:
+def _replace_blocks(
+    base: Tensor, other: Tensor, centres: Iterable[tuple[float, float]], last: list[Tensor]
+) -> Perturbation:
     height, width = base.shape[2:]
     images, boxes = [base], []
     for row, column in centres:

@@ -1,16 +1,15 @@
 """What happens inside a model during one forward pass: which modules run, in which order, and what they return.
 
-One image goes through with the graph recorded from the input on (parameters ask for no gradient). From the graph
-follow the gradients of the class score at any output, and the *trunk*: the outputs that everything the score learns
-from the image passes through, so that nothing inside a residual branch belongs to it.
+One image goes through with the graph recorded from the input on (parameters require no gradient). From the graph
+follow the gradients of the class score at any output, and the *main path*: the outputs that lie on every path of the
+graph from the image to the score (its dominators), so that nothing inside a residual branch belongs to it.
 """
 
 from __future__ import annotations
 
 import heapq
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,12 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from camcli.capture.gradients import gradients_of
 from camcli.capture.outputs import main_tensor, with_main_tensor
 
 Feed = Callable[[Tensor], Any]
 """Runs a network on a batch of images."""
-
-_FP16_SCALE = 1024.0  # as in camcli.capture.cut: a gradient that a run can use must be found here too
 
 
 class ProbedModel(Protocol):
@@ -50,18 +48,18 @@ class Visit:
     plain: bool = False  # whether it returned the tensor itself
     edge: GradientEdge | None = None
     children_run: list[str] = field(default_factory=list)  # paths of what it called directly, in order
-    kept: Tensor | None = None  # what it returned, detached, but for half precision (see `still`)
+    kept: Tensor | None = None  # what it returned, detached; not in half precision (see `keep`)
     version: int = -1
 
     @property
-    def still(self) -> Tensor | None:
-        """What it returned, None where that is not known any more: something behind it worked in place."""
+    def reference(self) -> Tensor | None:
+        """What it returned, None where something behind it has overwritten that in place."""
         return self.kept if self.kept is not None and self.kept._version == self.version else None
 
     def keep(self, tensor: Tensor) -> None:
         """Keep an activation to compare others with.
 
-        Not in half precision, where a batch of another size takes another way through the arithmetic and differs.
+        Not in half precision, where a batch of another size is computed in another order and rounds differently.
         """
         whole = tensor.ndim in (3, 4) and tensor.dtype in (torch.float32, torch.float64)
         if self.calls == 1 and whole and not tensor.is_inference():
@@ -77,63 +75,51 @@ class Record:
         visits: by canonical path, in the order in which the modules finished; those that never ran come last.
         score: the scalar whose gradients are taken, None where the output depends on no recorded activation.
         outputs: number of columns of the logits.
-        trunk: canonical paths of the modules whose output is part of the trunk.
+        main_path: canonical paths of the modules whose output is on the main path.
         half: whether the network runs in float16, which swallows small gradients.
     """
 
     visits: dict[str, Visit]
     score: Tensor | None
     outputs: int
-    trunk: frozenset[str]
+    main_path: frozenset[str]
     half: bool = False
 
     def gradients(self, paths: Sequence[str]) -> list[Tensor | None]:
         """Gradients of the score at the outputs of these modules, None where no path leads there."""
         edges = [self.visits[path].edge for path in paths]
-        known = [edge for edge in edges if edge is not None]
-        if self.score is None or not known:
+        recorded = [edge for edge in edges if edge is not None]
+        if self.score is None or not recorded:
             return [None] * len(paths)
-        found = iter(_gradients(self.score, known, scale=_FP16_SCALE if self.half else 1.0))
-        return [next(found) if edge is not None else None for edge in edges]
+        gradients = iter(gradients_of(self.score, recorded, keep_graph=True, half=self.half))
+        return [next(gradients) if edge is not None else None for edge in edges]
 
 
 def record(module: nn.Module, feed: Feed, image: Tensor, score_of: Callable[[Any], Tensor]) -> Record:
     """One pass of one image through the model.
 
     Args:
-        module: the network in eval mode (see :func:`undisturbed`).
+        module: the network in eval mode (see :func:`camcli.capture.freeze`).
         feed: runs it on a batch.
         image: (1, C, H, W), of the network's device and type.
         score_of: from the module's output to what is explained, (1, C).
     """
     visits = {path: Visit(path, part) for path, part in module.named_modules()}
-    seen = _watch(feed, visits, image, leaves=frozenset())
-    scores = score_of(seen)
+    output = _watch(feed, visits, image, leaves=frozenset())
+    scores = score_of(output)
     if not scores.requires_grad:
-        # The model detaches its trunk (no_grad inside forward): let the recorded outputs themselves be the leaves.
+        # The model detaches its prefix (no_grad inside forward): let the recorded outputs themselves be the leaves.
         visits = {path: Visit(path, part) for path, part in module.named_modules()}
-        seen = _watch(feed, visits, image, leaves=frozenset(visits))
-        scores = score_of(seen)
-    score = _mixed(scores) if scores.requires_grad else None
-    trunk = _trunk(score, visits.values()) if score is not None else frozenset()
+        output = _watch(feed, visits, image, leaves=frozenset(visits))
+        scores = score_of(output)
+    score = _mix(scores) if scores.requires_grad else None
+    main_path = _main_path(score, visits.values()) if score is not None else frozenset()
     ordered = sorted(visits.values(), key=lambda v: (not v.calls, v.order))
     half = image.dtype == torch.float16
-    return Record({v.path: v for v in ordered}, score, int(scores.shape[-1]), trunk, half)
+    return Record({v.path: v for v in ordered}, score, int(scores.shape[-1]), main_path, half)
 
 
-def _gradients(score: Tensor, edges: Sequence[GradientEdge], scale: float) -> list[Tensor | None]:
-    """Gradients of the score; with a scale, those of the score so many times as large, divided by it again."""
-    with torch.enable_grad():  # not by grad_outputs, for which torch imports a library of symbolic algebra first
-        scaled = score * scale
-    found = torch.autograd.grad(scaled, edges, retain_graph=True, allow_unused=True)
-    if scale == 1.0:
-        return list(found)
-    if not all(bool(gradient.isfinite().all()) for gradient in found if gradient is not None):
-        return _gradients(score, edges, scale=1.0)  # the larger score overflowed where the plain one may not
-    return [None if gradient is None else gradient.float() / scale for gradient in found]
-
-
-def _mixed(scores: Tensor) -> Tensor:
+def _mix(scores: Tensor) -> Tensor:
     """All class scores in one scalar, weighted at random so that nothing cancels (probabilities sum to a constant)."""
     weights = torch.randn(scores.shape, generator=torch.Generator().manual_seed(3))
     return (scores.float() * weights.to(scores.device)).sum()
@@ -179,7 +165,7 @@ def _watch(feed: Feed, visits: dict[str, Visit], image: Tensor, leaves: frozense
         return feed(image.detach().clone().requires_grad_(not leaves))
 
 
-def _trunk(score: Tensor, visits: Iterable[Visit]) -> frozenset[str]:
+def _main_path(score: Tensor, visits: Iterable[Visit]) -> frozenset[str]:
     """Modules whose output every path of the graph from the score back to the input goes through.
 
     Walking back in reverse order of creation, an operation lies on every path exactly when nothing else is waiting at
@@ -193,22 +179,23 @@ def _trunk(score: Tensor, visits: Iterable[Visit]) -> frozenset[str]:
             keep.append(visit.edge.node)
     root = score.grad_fn
     assert root is not None
+    # A heap by order of creation: a node is popped after everything that was computed from it.
     waiting = [(_turn(root), id(root), root)]
-    known = {id(root)}
-    trunk: set[str] = set()
+    queued = {id(root)}
+    main_path: set[str] = set()
     while waiting:
         _, _, node = heapq.heappop(waiting)
         keep.append(node)
         if not waiting:
-            trunk.update(paths.get(id(node), ()))
+            main_path.update(paths.get(id(node), ()))
         for before, _ in node.next_functions:
-            if before is None or id(before) in known:
+            if before is None or id(before) in queued:
                 continue
-            known.add(id(before))
+            queued.add(id(before))
             keep.append(before)
             if id(before) in paths or not _is_leaf(before):
                 heapq.heappush(waiting, (_turn(before), id(before), before))
-    return frozenset(trunk)
+    return frozenset(main_path)
 
 
 def _turn(node: Any) -> int:
@@ -217,34 +204,3 @@ def _turn(node: Any) -> int:
 
 def _is_leaf(node: Any) -> bool:
     return type(node).__name__ == "AccumulateGrad"
-
-
-@contextmanager
-def undisturbed(module: nn.Module) -> Iterator[None]:
-    """Eval mode and parameters without gradients inside; modes, requires_grad and buffers as before afterwards."""
-    modes = [(part, part.training) for part in module.modules()]
-    own = (parameter for part, _ in modes for parameter in part._parameters.values())
-    wants = [parameter for parameter in own if parameter is not None and parameter.requires_grad]
-    try:
-        for part, mode in modes:
-            if mode:  # assigning to a module takes long, and there are hundreds
-                part.training = False
-        for parameter in wants:
-            parameter.requires_grad_(False)
-        with _eagerly():
-            yield
-    finally:
-        for part, mode in modes:
-            if part.training != mode:
-                part.training = mode
-        for parameter in wants:
-            parameter.requires_grad_(True)
-
-
-def _eagerly() -> AbstractContextManager[object]:
-    """What was compiled runs as written, so that hooks inside it are called.
-
-    Nothing was compiled where the compiler is not loaded, and loading it takes longer than the rest of a probe.
-    """
-    loaded = "torch._dynamo" in sys.modules
-    return torch.compiler.set_stance("force_eager") if loaded else nullcontext()

@@ -8,7 +8,7 @@ from typing import Any
 
 from camcli.layers.choose import choose
 from camcli.layers.layout import parse_layout
-from camcli.layers.measurements import Study, study
+from camcli.layers.measurements import LayerMeasurements, measure_layers
 from camcli.layers.paths import find_module
 from camcli.layers.probe import ProbedModel
 from camcli.layers.verification import Proof
@@ -16,20 +16,20 @@ from camcli.layers.verification import Proof
 
 @dataclass(frozen=True, slots=True)
 class LayerReport:
-    """One row: a module and what is known about its output.
+    """One row: a module and what was measured about its output.
 
     Attributes:
         path: canonical path, as in ``named_modules()``.
         module: name of its class.
         shape: of its output for one image; None where it never runs or returns no tensor.
-        layout: ``nchw``, ``nhwc`` or ``tokens``; None where the output is not spatial, or not known to be.
+        layout: ``nchw``, ``nhwc`` or ``tokens``; None where the output is not spatial, or was not shown to be.
         grid: rows and columns; None without a layout.
         prefix_tokens: tokens before the grid; None without a layout.
         channels: None without a layout.
         recommended: whether this is the layer that ``--layer auto`` takes.
-        proof: what the perturbations say about the layout.
+        proof: what the perturbations show about the layout.
         gradient: whether the class score has a non-zero gradient at the spatial positions.
-        reason: one line where the layout is not proven.
+        reason: one line where the layout is not verified.
     """
 
     path: str
@@ -63,7 +63,7 @@ class LayerReport:
 
 @dataclass(frozen=True, slots=True)
 class LayerSurvey:
-    """What :func:`survey_layers` found.
+    """The result of :func:`survey_layers`.
 
     Attributes:
         recommended: path of the layer that ``--layer auto`` takes, whether or not it is among the rows.
@@ -84,7 +84,7 @@ def report_layers(
 def survey_layers(
     model: ProbedModel, layout: str = "auto", name_contains: str | None = None, verify: Sequence[str] = ()
 ) -> LayerSurvey:
-    """The modules of a model with shape, layout and proof, and which of them is recommended.
+    """The modules of a model with shape, layout and verification, and which of them is recommended.
 
     An encoder without a classifier is reported as well; its ``gradient`` is that of its features.
 
@@ -99,34 +99,34 @@ def survey_layers(
     """
     flag = parse_layout(layout)
     wanted = {find_module(model.module, path)[0] for path in verify}
-    with study(model, flag, needs_gradient=False) as studied:
-        recommended = choose(studied)
-        paths = [path for path in studied.record.visits if path]
+    with measure_layers(model, flag, needs_gradient=False) as measurements:
+        recommended = choose(measurements)
+        paths = [path for path in measurements.record.visits if path]
         if name_contains:
             paths = [path for path in paths if name_contains.casefold() in path.casefold()]
         if wanted:
             paths = [path for path in paths if path in wanted]
-        studied.perturb(paths)
-        studied.slopes(paths)
-        return LayerSurvey(recommended, tuple(_row(studied, path, recommended) for path in paths))
+        measurements.perturb(paths)
+        measurements.prepare_gradients(paths)
+        return LayerSurvey(recommended, tuple(_row(measurements, path, recommended) for path in paths))
 
 
-def _row(studied: Study, path: str, recommended: str | None) -> LayerReport:
-    visit, verdict = studied.record.visits[path], studied.verdict(path)
-    read = verdict.layout if verdict.proof != "refuted" else None
+def _row(measurements: LayerMeasurements, path: str, recommended: str | None) -> LayerReport:
+    visit, verification = measurements.record.visits[path], measurements.verify(path)
+    layout = verification.layout if verification.proof != "refuted" else None
     channels = None
-    if read is not None and visit.shape is not None:
-        channels = visit.shape[1] if read.kind == "nchw" else visit.shape[-1]
+    if layout is not None and visit.shape is not None:
+        channels = visit.shape[1] if layout.kind == "nchw" else visit.shape[-1]
     return LayerReport(
         path=path,
         module=type(visit.module).__name__,
         shape=visit.shape,
-        layout=read.kind if read else None,
-        grid=read.grid if read else None,
-        prefix_tokens=read.prefix_tokens if read else None,
+        layout=layout.kind if layout else None,
+        grid=layout.grid if layout else None,
+        prefix_tokens=layout.prefix_tokens if layout else None,
         channels=channels,
         recommended=path == recommended,
-        proof=verdict.proof,
-        gradient=visit.calls == 1 and studied.has_gradient(path),
-        reason=verdict.reason,
+        proof=verification.proof,
+        gradient=visit.calls == 1 and measurements.has_gradient(path),
+        reason=verification.reason,
     )

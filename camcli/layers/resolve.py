@@ -1,4 +1,4 @@
-"""From what the user asked for to target layers whose activation can be read."""
+"""From what the user asked for to target layers with a layout."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from camcli.errors import LayerError
 from camcli.layers.choose import choose
 from camcli.layers.layout import Layout, parse_layout
-from camcli.layers.measurements import Study, study
+from camcli.layers.measurements import LayerMeasurements, measure_layers
 from camcli.layers.paths import find_module
 from camcli.layers.probe import ProbedModel
 from camcli.layers.verification import Proof
@@ -24,11 +24,11 @@ class Layer:
         path: canonical path, as in ``named_modules()``.
         requested: what was typed.
         module: name of the module's class.
-        layout: how its output is to be read.
+        layout: of its output.
         channels: K.
-        proof: ``proven``, or ``unproven`` where ``--layout`` overrode the proof.
-        reason: one line where it is not proven.
-        agreement: correlation of what moves with what should move, in [-1, 1].
+        proof: ``proven`` where the layout is verified, ``unproven`` where ``--layout`` overrode the verification.
+        reason: one line where it is not verified.
+        agreement: correlation of the activation change with the predicted one, in [-1, 1].
     """
 
     path: str
@@ -44,84 +44,84 @@ class Layer:
 def resolve_layers(
     model: ProbedModel, requested: Sequence[str], layout: str = "auto", needs_gradient: bool = True
 ) -> list[Layer]:
-    """The target layers for a run, each found, read and proven.
+    """The target layers for a run, each with a verified layout.
 
-    The proof is causal: parts of an image are perturbed, and the activation must move where its layout says.
+    The verification is causal: parts of an image are perturbed, and the activation must change where its layout says.
 
     Args:
         model: module, preprocessing (channels, height, width) and ``logits(output) -> (N, C)``. The module is left
             bit for bit as it was.
         requested: paths, or ``auto``; the same layer twice counts once.
-        layout: ``auto``, or how the activation is to be read where that cannot be proven.
+        layout: ``auto``, or the layout of the activation where that cannot be verified.
         needs_gradient: whether the methods of the run need the class score's gradient at the layer.
 
     Raises:
         LayerError: a path that leads nowhere; a layer that never runs, runs several times per pass, is not spatial,
-            cannot be proven or has no gradient to the score; no layer that will do.
+            cannot be verified or has no gradient to the score; no layer that will do.
     """
     flag = parse_layout(layout)
     for path in requested:
         if path != AUTO:
             find_module(model.module, path)  # mistyped: say so before anything is computed
-    with study(model, flag, needs_gradient) as studied:
+    with measure_layers(model, flag, needs_gradient) as measurements:
         named = [path if path == AUTO else find_module(model.module, path)[0] for path in requested]
-        studied.perturb([path for path in named if path != AUTO])
+        measurements.perturb([path for path in named if path != AUTO])
         layers: dict[str, Layer] = {}
         for typed, path in zip(requested, named, strict=True):
             if path == AUTO:
-                found = _automatic(studied, needs_gradient)
+                layer = _automatic(measurements, needs_gradient)
             else:
-                found = _explicit(studied, typed, path, needs_gradient)
-            layers.setdefault(found.path, found)
+                layer = _explicit(measurements, typed, path, needs_gradient)
+            layers.setdefault(layer.path, layer)
     return list(layers.values())
 
 
-def _choice(studied: Study, needs_gradient: bool) -> str | None:
-    """The same layer for all methods where there is one; gradients may be done without where nothing has them."""
-    return choose(studied) or (None if needs_gradient else choose(studied, needs_gradient=False))
+def _choice(measurements: LayerMeasurements, needs_gradient: bool) -> str | None:
+    """The same layer for all methods where there is one; without gradients where no layer has one."""
+    return choose(measurements) or (None if needs_gradient else choose(measurements, needs_gradient=False))
 
 
-def _automatic(studied: Study, needs_gradient: bool) -> Layer:
-    path = _choice(studied, needs_gradient)
+def _automatic(measurements: LayerMeasurements, needs_gradient: bool) -> Layer:
+    path = _choice(measurements, needs_gradient)
     if path is None:
         raise LayerError(
-            "--layer auto: no layer has a layout that can be proven"
+            "--layer auto: no layer has a layout that can be verified"
             + (" and a gradient to the class score. " if needs_gradient else ". ")
             + "Name one with --layer, and how it is to be read with --layout (nchw, nhwc, tokens:PREFIX:HxW); "
             "cam layers shows what each layer returns."
         )
-    return _layer(studied, AUTO, path)
+    return _layer(measurements, AUTO, path)
 
 
-def _explicit(studied: Study, typed: str, path: str, needs_gradient: bool) -> Layer:
-    verdict = studied.verdict(path)
-    if verdict.layout is None:
-        raise LayerError(f"--layer {typed}: {verdict.reason}.{_instead(studied, needs_gradient)}")
-    if verdict.proof != "proven" and studied.flag.kind is None:
+def _explicit(measurements: LayerMeasurements, typed: str, path: str, needs_gradient: bool) -> Layer:
+    verification = measurements.verify(path)
+    if verification.layout is None:
+        raise LayerError(f"--layer {typed}: {verification.reason}.{_instead(measurements, needs_gradient)}")
+    if verification.proof != "proven" and measurements.flag.kind is None:
         raise LayerError(
-            f"--layer {typed}: {verdict.reason}. If you know how it is to be read, say so with --layout "
-            f"(nchw, nhwc, tokens:PREFIX:HxW).{_instead(studied, needs_gradient)}"
+            f"--layer {typed}: {verification.reason}. If you know how it is to be read, say so with --layout "
+            f"(nchw, nhwc, tokens:PREFIX:HxW).{_instead(measurements, needs_gradient)}"
         )
-    if needs_gradient and not studied.has_gradient(path):
+    if needs_gradient and not measurements.has_gradient(path):
         raise LayerError(
             f"--layer {typed}: the class score has no gradient at its spatial positions, so gradient methods would "
-            f"draw nothing.{_instead(studied, needs_gradient)}"
+            f"draw nothing.{_instead(measurements, needs_gradient)}"
         )
-    return _layer(studied, typed, path)
+    return _layer(measurements, typed, path)
 
 
-def _layer(studied: Study, typed: str, path: str) -> Layer:
-    verdict, visit = studied.verdict(path), studied.record.visits[path]
-    assert verdict.layout is not None
+def _layer(measurements: LayerMeasurements, typed: str, path: str) -> Layer:
+    verification, visit = measurements.verify(path), measurements.record.visits[path]
+    assert verification.layout is not None
     assert visit.shape is not None
-    channels = visit.shape[1] if verdict.layout.kind == "nchw" else visit.shape[-1]
-    proof, reason = verdict.proof, verdict.reason
+    channels = visit.shape[1] if verification.layout.kind == "nchw" else visit.shape[-1]
+    proof, reason = verification.proof, verification.reason
     if proof != "proven":
         proof, reason = "unproven", f"read as --layout says; {reason}"
     name = type(visit.module).__name__
-    return Layer(path, typed, name, verdict.layout, channels, proof, reason, verdict.agreement)
+    return Layer(path, typed, name, verification.layout, channels, proof, reason, verification.agreement)
 
 
-def _instead(studied: Study, needs_gradient: bool) -> str:
-    path = _choice(studied, needs_gradient)
+def _instead(measurements: LayerMeasurements, needs_gradient: bool) -> str:
+    path = _choice(measurements, needs_gradient)
     return f" A layer that works: {path}." if path is not None else " cam layers shows what each layer returns."

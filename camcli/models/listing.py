@@ -65,7 +65,7 @@ def _timm() -> Iterator[KnownModel]:
         architecture, _, tag = full.partition(".")
         tags.setdefault(architecture, []).append(tag)
     for name in timm.list_models():
-        found = tags.get(name, [])
+        own = tags.get(name, [])
         default = getattr(timm.models.get_pretrained_cfg(name), "tag", None)
-        found.sort(key=lambda tag: tag != default)
-        yield KnownModel(f"timm:{name}", "timm", bool(found), tuple(t for t in found if t))
+        own.sort(key=lambda tag: tag != default)
+        yield KnownModel(f"timm:{name}", "timm", bool(own), tuple(t for t in own if t))

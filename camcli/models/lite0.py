@@ -2,7 +2,7 @@
 
 It is written out here because importing timm and torchvision for it doubles the time to the first result. The names of
 modules and of state-dict keys are timm's, so that layer paths, checkpoints and hooks mean the same in both; a test
-holds the two against each other.
+compares the two.
 
 EfficientNet (Tan & Le 2019) without squeeze-and-excitation, with ReLU6, TensorFlow's "SAME" padding and a batch-norm
 epsilon of 1e-3.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Unpack
 
 import torch
@@ -16,7 +17,7 @@ from camcli.models.model import Model, is_distilled, unwrap
 from camcli.models.names import ClassNames, read_class_names
 from camcli.models.outputs import describe_output, find_logits
 from camcli.models.request import ModelRequest, ModelSettings
-from camcli.models.sources import Opened
+from camcli.models.sources import OpenedModel
 
 
 def load_model(name: str = "builtin", request: ModelRequest | None = None, **settings: Unpack[ModelSettings]) -> Model:
@@ -36,6 +37,20 @@ def load_model(name: str = "builtin", request: ModelRequest | None = None, **set
     """
     wanted = request or ModelRequest(name=name, **settings)
     device = choose_device(str(wanted.device))
+    with _imports_of(wanted):
+        return _load(wanted, device)
+
+
+def _imports_of(request: ModelRequest) -> AbstractContextManager[None]:
+    """A user's code may import more when it first runs, and so inside the trial pass."""
+    if not request.name.startswith("factory:"):
+        return nullcontext()
+    from camcli.models.factory import importable_from
+
+    return importable_from(str(Path.cwd()), first=True)  # first, as with `python -m`
+
+
+def _load(wanted: ModelRequest, device: torch.device) -> Model:
     opened = open_source(wanted)
     model = Model(
         module=opened.module,
@@ -55,15 +70,15 @@ def load_model(name: str = "builtin", request: ModelRequest | None = None, **set
     if opened.source != "factory":
         model.module.to(device).eval().requires_grad_(False)
     if opened.probe or wanted.size is not None:
-        output = _try_out(model)
+        output = _run_blank(model)
         model = replace(model, num_classes=_count_classes(model, output)) if opened.probe else model
     return replace(model, class_names=_class_names(model, wanted))
 
 
-def open_source(request: ModelRequest) -> Opened:
+def open_source(request: ModelRequest) -> OpenedModel:
     """The module and what its source says of it, before the flags that change preprocessing and names."""
     prefix, colon, rest = request.name.partition(":")
-    openers: dict[str, Callable[[str, ModelRequest], Opened]] = {
+    openers: dict[str, Callable[[str, ModelRequest], OpenedModel]] = {
         "torchvision": _torchvision, "timm": _timm, "hf-hub": _hub, "hf_hub": _hub, "factory": _factory,
     }  # fmt: skip
     if colon and prefix in openers:
@@ -81,11 +96,11 @@ def open_source(request: ModelRequest) -> Opened:
     return _bare(request.name, request)
 
 
-def _bare(name: str, request: ModelRequest) -> Opened:
+def _bare(name: str, request: ModelRequest) -> OpenedModel:
     from camcli.models import timm_source, torchvision_source
 
     classifiers = torchvision_source.classifiers()
-    in_timm = timm_source.knows(name)
+    in_timm = timm_source.has_model(name)
     if name in classifiers:
         other = f"; timm has one too (timm:{name})" if in_timm else ""
         opened = torchvision_source.open_torchvision(name, request)
@@ -95,38 +110,38 @@ def _bare(name: str, request: ModelRequest) -> Opened:
         return replace(opened, notes=(f"{name} is timm's", *opened.notes))
     import timm
 
-    known = ["builtin", *classifiers, *timm.list_models()]
+    names = ["builtin", *classifiers, *timm.list_models()]
     raise ModelError(
-        f"model {name}: neither torchvision nor timm has it.{did_you_mean(name, known)} `cam models` lists what can be "
+        f"model {name}: neither torchvision nor timm has it.{did_you_mean(name, names)} `cam models` lists what can be "
         "named; for your own code, factory:package.module:function."
     )
 
 
-def _torchvision(name: str, request: ModelRequest) -> Opened:
+def _torchvision(name: str, request: ModelRequest) -> OpenedModel:
     from camcli.models.torchvision_source import open_torchvision
 
     return open_torchvision(name, request)
 
 
-def _timm(name: str, request: ModelRequest) -> Opened:
+def _timm(name: str, request: ModelRequest) -> OpenedModel:
     from camcli.models.timm_source import open_timm
 
     return open_timm(name, request)
 
 
-def _hub(name: str, request: ModelRequest) -> Opened:
+def _hub(name: str, request: ModelRequest) -> OpenedModel:
     from camcli.models.timm_source import open_hub
 
     return open_hub(name, request)
 
 
-def _factory(name: str, request: ModelRequest) -> Opened:
+def _factory(name: str, request: ModelRequest) -> OpenedModel:
     from camcli.models.factory import open_factory
 
     return open_factory(name, request)
 
 
-def _try_out(model: Model) -> object:
+def _run_blank(model: Model) -> object:
     """The output of one forward pass on an empty image: does the module take inputs of this shape at all?"""
     pre = model.preprocessing
     blank = torch.zeros(1, pre.channels, pre.height, pre.width, device=model.device)

@@ -1,10 +1,10 @@
-"""A model with all that a run needs to know about it."""
+"""A model with all that a run needs of it."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from camcli.capture.frozen import evaluation_mode
 from camcli.errors import ModelError
 from camcli.models.names import ClassNames
 from camcli.models.outputs import Probability, find_logits, probabilities
@@ -26,8 +27,8 @@ class Model:
     """A classifier, its preprocessing, its classes and where it came from.
 
     Attributes:
-        module: the network. Ours are on the device, in evaluation mode and without gradients at once; a user's own
-            (``factory:``) is left as it is, and is so only inside :meth:`prepared`.
+        module: the network, on the device, in evaluation mode and without gradients; a user's own (``factory:``) is so
+            only inside :meth:`prepared`.
         preprocessing: from an upright RGB image to the input tensor.
         class_names: None where the classes have no names.
         name: the architecture, with the pretrained tag where there is one.
@@ -96,8 +97,8 @@ class Model:
         )
 
     def layers(self, **options: Any) -> list[LayerReport]:
-        """The modules of the model with shape, layout and proof, as ``cam layers`` prints them."""
-        from camcli.layers import report_layers
+        """The modules of the model with shape, layout and its verification, as ``cam layers`` prints them."""
+        from camcli.layers import report_layers  # here alone: layers know no models, models need layers for this only
 
         with self.prepared():
             reports: list[LayerReport] = report_layers(self, **options)
@@ -105,32 +106,19 @@ class Model:
 
     @contextmanager
     def prepared(self) -> Iterator[nn.Module]:
-        """The module on its device, in evaluation mode, without parameter gradients; left again as it was found.
+        """The module on its device, in evaluation mode, without parameter gradients; afterwards as before.
 
         Half-precision modules get their float32 inputs cast on the way in. May be nested.
         """
-        modules = [(m, m.training) for m in self.module.modules()]
-        parameters = [(p, p.requires_grad) for p in self.module.parameters()]
-        home = next((p.device for p, _ in parameters), self.device)
-        cast = None
-        try:
+        home = next((p.device for p in self.module.parameters()), self.device)
+        with ExitStack() as undo:
             if home != self.device:
+                undo.callback(self.module.to, home)
                 self.module.to(self.device)
-            self.module.eval()
-            for parameter, _ in parameters:
-                parameter.requires_grad_(False)
+            undo.enter_context(evaluation_mode(self.module))
             if (dtype := input_dtype(self.module)) is not torch.float32:
-                cast = self.module.register_forward_pre_hook(_caster(dtype))
+                undo.callback(self.module.register_forward_pre_hook(_caster(dtype)).remove)
             yield self.module
-        finally:
-            if cast is not None:
-                cast.remove()
-            for parameter, wanted in parameters:
-                parameter.requires_grad_(wanted)
-            for module, training in modules:
-                module.training = training
-            if home != self.device:
-                self.module.to(home)
 
 
 def input_dtype(module: nn.Module) -> torch.dtype:

@@ -16,7 +16,7 @@ class ClassNames:
 
     Args:
         names: one name per class, in the order of the logits.
-        synonyms: other names of each class, the usual one first; they give way to the names proper.
+        synonyms: other names of each class, the usual one first; the names proper have priority.
         ids: a unique id of each class, such as a WordNet id.
     """
 
@@ -71,19 +71,19 @@ class ClassNames:
             TargetError: no class is called so (near misses are given), or several are (their indices are given).
         """
         for keys, fold in self._levels:
-            found = keys.get(fold(text), ())
-            if len(found) == 1:
-                return found[0]
-            if found and fold is _fold:
-                listed = ", ".join(str(i) for i in found)
+            indices = keys.get(fold(text), ())
+            if len(indices) == 1:
+                return indices[0]
+            if indices and fold is _fold:
+                listed = ", ".join(str(i) for i in indices)
                 raise TargetError(f"class {text!r} is ambiguous, give the index: {listed}.")
-        known = dict.fromkeys([*self.names, *(s for synonyms in self._synonyms for s in synonyms)])
-        raise TargetError(f"no class is called {text!r}.{did_you_mean(text, known)}")
+        every = dict.fromkeys([*self.names, *(s for synonyms in self._synonyms for s in synonyms)])
+        raise TargetError(f"no class is called {text!r}.{did_you_mean(text, every)}")
 
     @cached_property
     def _levels(self) -> tuple[tuple[dict[str, tuple[int, ...]], Callable[[str], str]], ...]:
         # A class's usual synonym stands beside its name: "crane" is the usual name of the bird as well, though the
-        # machine alone is listed under it, and a guess between them would be a wrong label half of the time.
+        # machine alone is listed under it, and a guess between them would be wrong half of the time.
         proper = [(i, [name, *self._usual(i)]) for i, name in enumerate(self.names)]
         parts = [(i, name.split(",")) for i, name in enumerate(self.names)]
         others = [(i, [*names, ", ".join(names)]) for i, names in enumerate(self._synonyms)]
@@ -104,12 +104,12 @@ def _fold(text: str) -> str:
 
 
 def _index(named: Iterable[tuple[int, Sequence[str]]], fold: Callable[[str], str]) -> dict[str, tuple[int, ...]]:
-    found: dict[str, dict[int, None]] = {}
+    classes: dict[str, dict[int, None]] = {}
     for index, names in named:
         for name in names:
             if key := fold(name):
-                found.setdefault(key, {})[index] = None
-    return {key: tuple(indices) for key, indices in found.items()}
+                classes.setdefault(key, {})[index] = None
+    return {key: tuple(indices) for key, indices in classes.items()}
 
 
 def read_class_names(path: str | Path) -> ClassNames:
@@ -125,12 +125,12 @@ def read_class_names(path: str | Path) -> ClassNames:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--class-names {path}: cannot be read as text ({error}).") from error
     if not text.lstrip().startswith(("[", "{")):
-        return _checked(path, ClassNames(line.strip() for line in text.rstrip().splitlines()))
+        return _check(path, ClassNames(line.strip() for line in text.rstrip().splitlines()))
     try:
         value = json.loads(text)
     except ValueError as error:
         raise ConfigError(f"--class-names {path}: neither JSON nor one name a line ({error}).") from error
-    return _checked(path, _from_json(path, value))
+    return _check(path, _from_json(path, value))
 
 
 def _from_json(path: str | Path, value: object) -> ClassNames:
@@ -155,7 +155,7 @@ def _is_int(value: object) -> bool:
     return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, str) and value.isdecimal())
 
 
-def _checked(path: str | Path, names: ClassNames) -> ClassNames:
+def _check(path: str | Path, names: ClassNames) -> ClassNames:
     if not len(names):
         raise ConfigError(f"--class-names {path}: the file holds no names.")
     return names

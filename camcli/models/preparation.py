@@ -63,7 +63,7 @@ def imagenet(channels: int = 3, size: tuple[int, int] = (224, 224)) -> Preproces
     return usual.changed(input_size=size)
 
 
-def of_user(value: Any, module: nn.Module, request: ModelRequest) -> Preprocessing:
+def from_user(value: Any, module: nn.Module, request: ModelRequest) -> Preprocessing:
     """Of what a factory returned beside its module.
 
     Args:

@@ -1,4 +1,4 @@
-"""What every source of models hands to :func:`camcli.models.load_model`."""
+"""What every source of models gives to :func:`camcli.models.load_model`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from camcli.models.request import ModelRequest
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
-    """A module from one of the sources, with what the source knows of it.
+class OpenedModel:
+    """A module from one of the sources, with what the source states about it.
 
     Attributes:
         num_classes: None where there is no classifier.
-        probe: the source does not know ``num_classes``; a forward pass has to tell.
+        probe: the source does not state ``num_classes``; a forward pass shows it.
     """
 
     module: nn.Module
@@ -38,7 +38,7 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Weighted:
+class WeightedModel:
     """A module with weights in it, whatever they are."""
 
     module: nn.Module
@@ -51,7 +51,7 @@ class Weighted:
 
 def with_weights(
     blueprint: Blueprint, request: ModelRequest, pretrained: Callable[[], tuple[nn.Module, str]]
-) -> Weighted:
+) -> WeightedModel:
     """The architecture with the checkpoint, random or published weights of a request.
 
     Args:
@@ -65,10 +65,12 @@ def with_weights(
     if request.checkpoint is not None:
         fitted = fit_checkpoint(blueprint, request)
         names = names_from(fitted.names, fitted.num_classes) if fitted.num_classes else None
-        return Weighted(fitted.module, fitted.num_classes, fitted.channels, fitted.weights, names, fitted.notes)
+        return WeightedModel(fitted.module, fitted.num_classes, fitted.channels, fitted.weights, names, fitted.notes)
     if request.random:
         module = blueprint.build(Shape(request.num_classes))
-        return Weighted(module, request.num_classes or blueprint.num_classes, None, f"random (seed {request.seed})")
+        return WeightedModel(
+            module, request.num_classes or blueprint.num_classes, None, f"random (seed {request.seed})"
+        )
     if request.num_classes not in (None, blueprint.num_classes):
         has = f"{blueprint.num_classes} classes" if blueprint.num_classes else "no classifier"
         raise ModelError(
@@ -76,7 +78,7 @@ def with_weights(
             "head would be untrained. Give --checkpoint FILE, or --weights random."
         )
     module, label = pretrained()
-    return Weighted(module, blueprint.num_classes, None, label)
+    return WeightedModel(module, blueprint.num_classes, None, label)
 
 
 def imagenet_names(num_classes: int | None) -> ClassNames | None:
@@ -85,7 +87,7 @@ def imagenet_names(num_classes: int | None) -> ClassNames | None:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def fix_seed(seed: int) -> Iterator[None]:
     """Random weights that are the same in every run, without touching the caller's random state."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

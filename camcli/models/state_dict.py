@@ -1,4 +1,4 @@
-"""From whatever a checkpoint file held to a state dict whose keys are the model's."""
+"""From the content of a checkpoint file to a state dict whose keys are the model's."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def find_state_dict(content: object) -> tuple[State, str] | None:
         inner = content.get(key)
         if key == "optimizer" or not isinstance(inner, (Mapping, nn.Module)):
             continue
-        found = find_state_dict(inner)
-        if found is not None and len(found[0]) >= max(1, len(tensors)):
-            return found[0], f"{key}.{found[1]}" if found[1] else str(key)
+        nested = find_state_dict(inner)
+        if nested is not None and len(nested[0]) >= max(1, len(tensors)):
+            return nested[0], f"{key}.{nested[1]}" if nested[1] else str(key)
     # A scalar or two beside nothing else (a step counter, a loss scale) is no model.
     return (tensors, "") if any(t.dim() > 0 for t in tensors.values()) else None
 
@@ -54,7 +54,7 @@ def other_copies(content: object, used: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Aligned:
+class AlignedState:
     """A state dict in the model's own keys.
 
     Attributes:
@@ -70,7 +70,7 @@ class Aligned:
     outside: tuple[str, ...] = ()
 
 
-def align(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Aligned:
+def align(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> AlignedState:
     """Find the prefix by which the keys of a file differ from the model's, whatever it is called.
 
     ``module.`` (DistributedDataParallel), ``_orig_mod.`` (torch.compile), ``model.`` (Lightning) and their
@@ -84,9 +84,9 @@ def align(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Aligned:
     off, matches_off = _best_prefix(clean, wanted)
     on, matches_on = _best_prefix(wanted, clean)
     if matches_on > matches_off:
-        return Aligned({on + key: tensor for key, tensor in clean.items()}, added=on)
+        return AlignedState({on + key: tensor for key, tensor in clean.items()}, added=on)
     inside = {key.removeprefix(off): tensor for key, tensor in clean.items() if key.startswith(off)}
-    return Aligned(inside, removed=off, outside=tuple(key for key in clean if not key.startswith(off)))
+    return AlignedState(inside, removed=off, outside=tuple(key for key in clean if not key.startswith(off)))
 
 
 def _best_prefix(long: Mapping[str, Tensor], short: Mapping[str, Tensor]) -> tuple[str, int]:
@@ -144,8 +144,8 @@ def compare(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], parameter
 
 
 def adopt_head(
-    aligned: Aligned, whole: Mapping[str, Tensor], wanted: Mapping[str, Tensor], lacking: Difference
-) -> Aligned:
+    aligned: AlignedState, whole: Mapping[str, Tensor], wanted: Mapping[str, Tensor], lacking: Difference
+) -> AlignedState:
     """Give a head that stands in the file under another name (``head.weight`` beside ``backbone.…``) the model's name.
 
     Only where nothing else is missing, and exactly one linear layer of the file fits.

@@ -14,24 +14,24 @@ from torch import nn
 
 from camcli.errors import ModelError, did_you_mean
 from camcli.models.fit import Blueprint, Shape
-from camcli.models.hub import unreachable
+from camcli.models.hub import unreachable_reason
 from camcli.models.names import ClassNames, names_from
 from camcli.models.preparation import from_timm
 from camcli.models.request import ModelRequest
-from camcli.models.sources import Opened, imagenet_names, seeded, with_weights
+from camcli.models.sources import OpenedModel, fix_seed, imagenet_names, with_weights
 
 _FILES = ("model.safetensors", "pytorch_model.bin")
 _TROUBLE = (OSError, RuntimeError, EOFError, ValueError, AssertionError, pickle.UnpicklingError)
 
 
-def knows(name: str) -> bool:
+def has_model(name: str) -> bool:
     """Whether timm has an architecture of that name (a tag after the dot does not matter)."""
     import timm
 
     return bool(timm.is_model(name.partition(".")[0]))
 
 
-def open_timm(name: str, request: ModelRequest) -> Opened:
+def open_timm(name: str, request: ModelRequest) -> OpenedModel:
     """The model named ``timm:NAME[.tag]``.
 
     Raises:
@@ -43,7 +43,7 @@ def open_timm(name: str, request: ModelRequest) -> Opened:
     return _open(full, name, "timm", config, request)
 
 
-def open_hub(name: str, request: ModelRequest) -> Opened:
+def open_hub(name: str, request: ModelRequest) -> OpenedModel:
     """The model named ``hf-hub:org/name``: a repository of the Hugging Face Hub in timm's format.
 
     Raises:
@@ -53,8 +53,8 @@ def open_hub(name: str, request: ModelRequest) -> Opened:
 
     if name.count("/") != 1 or name.startswith("/") or name.endswith("/"):
         raise ModelError(f"model hf-hub:{name}: give the organisation and the name, hf-hub:org/name.")
-    config = _cached(name, ("config.json",))
-    complete = config is not None and (not request.pretrained or _cached(name, _FILES) is not None)
+    config = _find_cached(name, ("config.json",))
+    complete = config is not None and (not request.pretrained or _find_cached(name, _FILES) is not None)
     if not complete:
         _require_hub(name, f"model hf-hub:{name}")
     try:
@@ -73,7 +73,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     return {**(raw.get("pretrained_cfg") or raw), **shared}
 
 
-def _open(name: str, source: str, kind: str, config: Mapping[str, Any], request: ModelRequest) -> Opened:
+def _open(name: str, source: str, kind: str, config: Mapping[str, Any], request: ModelRequest) -> OpenedModel:
     if request.weights not in ("default", "random"):
         raise ModelError(
             f"--weights {request.weights}: a timm model has default and random; which weights is part of its name, "
@@ -85,17 +85,17 @@ def _open(name: str, source: str, kind: str, config: Mapping[str, Any], request:
     blueprint = Blueprint(
         f"{kind}:{name}", build, config.get("num_classes") or None, (heads,) if isinstance(heads, str) else tuple(heads)
     )
-    found = with_weights(blueprint, request, partial(_pretrained, name, source, kind, config, size))
-    stated = dict(getattr(found.module, "pretrained_cfg", config))
-    return Opened(
-        module=found.module,
-        preprocessing=from_timm(_data_config(stated, found.channels)),
+    loaded = with_weights(blueprint, request, partial(_pretrained, name, source, kind, config, size))
+    stated = dict(getattr(loaded.module, "pretrained_cfg", config))
+    return OpenedModel(
+        module=loaded.module,
+        preprocessing=from_timm(_data_config(stated, loaded.channels)),
         name=name,
         source=kind,
-        weights=found.weights,
-        num_classes=found.num_classes,
-        class_names=found.class_names or _names(stated, found.num_classes),
-        notes=found.notes,
+        weights=loaded.weights,
+        num_classes=loaded.num_classes,
+        class_names=loaded.class_names or _names(stated, loaded.num_classes),
+        notes=loaded.notes,
     )
 
 
@@ -130,7 +130,7 @@ def _random(source: str, size: tuple[int, int] | None, seed: int, shape: Shape) 
     options: dict[str, Any] = {} if shape.num_classes is None else {"num_classes": shape.num_classes}
     if shape.channels is not None:
         options["in_chans"] = shape.channels
-    with seeded(seed):
+    with fix_seed(seed):
         return _create(source, size, pretrained=False, **options)
 
 
@@ -158,7 +158,7 @@ def _pretrained(
         raise ModelError(f"model timm:{name}: timm has no weights for it. Give --checkpoint FILE or --weights random.")
     overlay: dict[str, Any] = {}
     if hub_id and not source.startswith("local-dir:"):
-        file = _cached(hub_id, (config["hf_hub_filename"],) if config.get("hf_hub_filename") else _FILES)
+        file = _find_cached(hub_id, (config["hf_hub_filename"],) if config.get("hf_hub_filename") else _FILES)
         if file is not None and config.get("custom_load") != "hf":
             # A file spares asking the hub whether it has changed, which takes half a minute where there is no network.
             overlay = {"pretrained_cfg_overlay": {"file": str(file), "custom_load": False}}
@@ -173,18 +173,18 @@ def _pretrained(
         ) from error
 
 
-def _cached(repository: str, names: tuple[str, ...]) -> Path | None:
+def _find_cached(repository: str, names: tuple[str, ...]) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    found = (try_to_load_from_cache(repository, name) for name in names)
-    return next((Path(f) for f in found if isinstance(f, (str, os.PathLike))), None)
+    files = (try_to_load_from_cache(repository, name) for name in names)
+    return next((Path(f) for f in files if isinstance(f, (str, os.PathLike))), None)
 
 
 def _require_hub(repository: str, what: str) -> None:
     from huggingface_hub import constants
 
     url = f"{constants.ENDPOINT}/{repository}"
-    reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else unreachable(url)
+    reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else unreachable_reason(url)
     if reason is not None:
         raise ModelError(
             f"{what}: {repository} is not in the Hugging Face cache ({constants.HF_HUB_CACHE}), and "

@@ -14,11 +14,11 @@ from torch import nn
 
 from camcli.errors import ModelError, did_you_mean
 from camcli.models.fit import Blueprint, Shape
-from camcli.models.hub import unreachable
+from camcli.models.hub import unreachable_reason
 from camcli.models.names import ClassNames
 from camcli.models.preparation import from_preset, imagenet
 from camcli.models.request import ModelRequest
-from camcli.models.sources import Opened, imagenet_names, seeded, with_weights
+from camcli.models.sources import OpenedModel, fix_seed, imagenet_names, with_weights
 
 _SIZE_ARGUMENT = {"vit": "image_size", "maxvit": "input_size"}  # architectures that are built for one input size
 
@@ -31,7 +31,7 @@ def classifiers() -> list[str]:
     return names
 
 
-def open_torchvision(name: str, request: ModelRequest) -> Opened:
+def open_torchvision(name: str, request: ModelRequest) -> OpenedModel:
     """The model named ``torchvision:NAME``.
 
     Raises:
@@ -39,27 +39,27 @@ def open_torchvision(name: str, request: ModelRequest) -> Opened:
     """
     import torchvision
 
-    known = classifiers()
-    if name not in known:
-        raise ModelError(f"model torchvision:{name}: unknown.{did_you_mean(name, known)} `cam models` lists them.")
+    names = classifiers()
+    if name not in names:
+        raise ModelError(f"model torchvision:{name}: unknown.{did_you_mean(name, names)} `cam models` lists them.")
     enum = torchvision.models.get_model_weights(name)
     entry = _weights_entry(name, enum, request)
     size = request.size if entry is None or request.size != _preset_size(entry) else None
     build = partial(_random, name, size, request.seed)
-    found = with_weights(Blueprint(name, build, 1000), request, partial(_pretrained, name, entry, size))
+    loaded = with_weights(Blueprint(name, build, 1000), request, partial(_pretrained, name, entry, size))
     preset = entry or next(iter(enum), None)
-    names = _names(entry) if request.pretrained else None
+    stated = _names(entry) if request.pretrained else None
     # Published weights without categories are features: torchvision's VGG-16 "features" has a head of NaN.
-    headless = request.pretrained and names is None
-    return Opened(
-        module=found.module,
+    headless = request.pretrained and stated is None
+    return OpenedModel(
+        module=loaded.module,
         preprocessing=from_preset(preset.transforms()) if preset is not None else imagenet(),
         name=name,
         source="torchvision",
-        weights=found.weights,
-        num_classes=None if headless else found.num_classes,
-        class_names=names or found.class_names or imagenet_names(found.num_classes if not headless else None),
-        notes=found.notes,
+        weights=loaded.weights,
+        num_classes=None if headless else loaded.num_classes,
+        class_names=stated or loaded.class_names or imagenet_names(loaded.num_classes if not headless else None),
+        notes=loaded.notes,
     )
 
 
@@ -82,8 +82,8 @@ def _names(entry: Any) -> ClassNames | None:
     categories = entry.meta.get("categories")
     if not categories:
         return None
-    known = ClassNames.imagenet()  # of the same names, with WordNet ids and synonyms
-    return known if tuple(categories) == known.names else ClassNames(categories)
+    imagenet = ClassNames.imagenet()  # of the same names, with WordNet ids and synonyms
+    return imagenet if tuple(categories) == imagenet.names else ClassNames(categories)
 
 
 def _random(name: str, size: tuple[int, int] | None, seed: int, shape: Shape) -> nn.Module:
@@ -100,7 +100,7 @@ def _random(name: str, size: tuple[int, int] | None, seed: int, shape: Shape) ->
         )
     options |= _size_options(name, size)
     try:
-        with seeded(seed):
+        with fix_seed(seed):
             module: nn.Module = builder(weights=None, **options)
     except (AssertionError, ValueError) as error:
         if size is None:
@@ -130,7 +130,7 @@ def _pretrained(name: str, entry: Any, size: tuple[int, int] | None) -> tuple[nn
     import torchvision
 
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(entry.url).path).name
-    if not file.is_file() and (reason := unreachable(entry.url)) is not None:
+    if not file.is_file() and (reason := unreachable_reason(entry.url)) is not None:
         raise ModelError(
             f"weights {entry} of torchvision:{name}: not in the cache ({file}), and {urlparse(entry.url).netloc} "
             f"cannot be reached ({reason}). Put the file there (from {entry.url}), or give --checkpoint FILE or "
@@ -139,7 +139,7 @@ def _pretrained(name: str, entry: Any, size: tuple[int, int] | None) -> tuple[nn
     options = _size_options(name, size)
     try:
         if options and name.startswith("vit"):
-            return _resized_vit(name, entry, options["image_size"]), str(entry)
+            return _resize_vit(name, entry, options["image_size"]), str(entry)
         if options:
             raise ModelError(f"--input-size: {name} with torchvision's weights takes {_preset_size(entry)} only.")
         return torchvision.models.get_model(name, weights=entry, progress=False), str(entry)
@@ -150,7 +150,7 @@ def _pretrained(name: str, entry: Any, size: tuple[int, int] | None) -> tuple[nn
         ) from error
 
 
-def _resized_vit(name: str, entry: Any, size: int) -> nn.Module:
+def _resize_vit(name: str, entry: Any, size: int) -> nn.Module:
     from torchvision.models.vision_transformer import interpolate_embeddings
 
     module: nn.Module = _random(name, (size, size), 0, Shape())

@@ -17,7 +17,7 @@ import torch
 from camcli.concurrency import Clock, in_order
 from camcli.device import BatchLimit
 from camcli.errors import CamError, ImageError, is_out_of_memory
-from camcli.explainer import Explained, MapKey
+from camcli.explainer import ExplainedBatch, MapKey
 from camcli.images import Sender, Sent, to_input
 from camcli.pipeline.isolation import describe_error, device_lost, is_device_lost
 from camcli.pipeline.items import ChosenClass, ClassMap, Explanation, Failed, Loaded, seed_of
@@ -136,7 +136,7 @@ class BatchExplainer:
 
         return [result for part in self.limit.run_padded(batch, explain) for result in part]
 
-    def _try(self, batch: list[Loaded], count: int, sent: Sent | None) -> Explained | ImageError:
+    def _try(self, batch: list[Loaded], count: int, sent: Sent | None) -> ExplainedBatch | ImageError:
         """Explain a batch; or why that failed, where a smaller batch would not help."""
         device = self.setup.device
         try:
@@ -153,7 +153,7 @@ class BatchExplainer:
                 raise device_lost(device, error) from error
             return ImageError("internal", f"the model failed on it ({describe_error(error)})")
 
-    def _explanation(self, image: Loaded, explained: Explained, i: int) -> Explanation | Failed:
+    def _explanation(self, image: Loaded, explained: ExplainedBatch, i: int) -> Explanation | Failed:
         targets = explained.targets[i].tolist()
         if all(target == NO_TARGET for target in targets) and not self.setup.classless:
             return Failed(image.entry, ImageError("target", _NO_LABEL), image.metadata)
@@ -166,7 +166,7 @@ class BatchExplainer:
         logits, probabilities = explained.logits[i].numpy(), explained.probabilities[i].numpy()
         return Explanation(image, logits, probabilities, maps, tuple(notes))
 
-    def _maps(self, image: Loaded, explained: Explained, i: int) -> Iterator[ClassMap]:
+    def _maps(self, image: Loaded, explained: ExplainedBatch, i: int) -> Iterator[ClassMap]:
         """The image's maps: by method as asked for, then by layer, then by target."""
         setup, specs = self.setup, specs_of(self.setup.targets, image.own_target)
         methods = {method: place for place, method in enumerate(setup.config.method)}
@@ -184,7 +184,7 @@ class BatchExplainer:
             yield ClassMap(key.method, key.layer, target_key, chosen, explained.maps[key][i].numpy())
 
 
-def explain_batch(setup: Setup, batch: Sequence[Loaded], count: int, sent: Sent | None = None) -> Explained:
+def explain_batch(setup: Setup, batch: Sequence[Loaded], count: int, sent: Sent | None = None) -> ExplainedBatch:
     """One batch through the model.
 
     Args:
@@ -194,7 +194,7 @@ def explain_batch(setup: Setup, batch: Sequence[Loaded], count: int, sent: Sent 
         sent: their pixels, where they are being copied to the device already.
     """
     pixels = sent() if sent else np.stack([image.pixels for image in batch])
-    inputs = setup.tuning.arranged(to_input(pixels, setup.model.preprocessing, setup.device))
+    inputs = setup.tuning.arrange(to_input(pixels, setup.model.preprocessing, setup.device))
     labels, own = [image.label for image in batch], [image.own_target for image in batch]
 
     def choose(logits: torch.Tensor) -> torch.Tensor:

@@ -24,7 +24,7 @@ from camcli.pipeline.labels import Labeller
 from camcli.pipeline.targets import TargetSpec, parse_target
 from camcli.render import Style
 from camcli.schemas.index import Header
-from camcli.speed import Tuning, cuda_batch, tuned
+from camcli.speed import Tuning, cuda_batch, tune
 
 _BATCH = {"cpu": 12, "mps": 16}
 """What `--batch-size auto` is; on CUDA it is what fits into memory. It does not depend on the number of images:
@@ -178,7 +178,7 @@ def at_speed(setup: Setup) -> Iterator[Setup]:
     """The same, with a model that runs as fast as it can; inside :meth:`camcli.models.Model.prepared`."""
     # Gradients of the whole network are taken for methods that read the biases of its norms.
     reads_parameters = any("network gradient" in find_method(key).needs for key in setup.config.method)
-    with tuned(setup.model, setup.explainer.watched, folding=not reads_parameters) as tuning:
+    with tune(setup.model, setup.explainer.watched, folding=not reads_parameters) as tuning:
         setup = replace(setup, tuning=tuning)
         yield _compiled(setup) if setup.config.compile else setup
 
@@ -186,8 +186,8 @@ def at_speed(setup: Setup) -> Iterator[Setup]:
 def _compiled(setup: Setup) -> Setup:
     """The same with the part before the target layer compiled, where that works."""
     tuning = setup.tuning
-    explainer, result = setup.explainer.compiled(
-        tuning.arranged(noise(setup.model.preprocessing, setup.batch_size, setup.device))
+    explainer, result = setup.explainer.compile(
+        tuning.arrange(noise(setup.model.preprocessing, setup.batch_size, setup.device))
     )
     tuning = replace(tuning, compiled=result.works, notes=(*tuning.notes, result.note))
     return replace(setup, explainer=explainer, tuning=tuning)

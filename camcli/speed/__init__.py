@@ -1,16 +1,16 @@
-"""Making a model run as fast as it can without changing what it says.
+"""Making a model run as fast as it can without changing its outputs.
 
-``batch_size``  how many images fit on an accelerator
-``compiled``  the part before the target layer compiled and frozen
-``dataflow``  which convolution feeds which batch norm and nothing else, seen in one pass
-``fold``      those batch norms folded into their convolutions, and back
-``forward``   how fast the forward pass is by itself
-``tuned``     the one place where a run speeds its model up, and leaves it as it was found
+``batch_size``    how many images fit on an accelerator
+``compilation``   the prefix of the network (the part before the target layer) compiled and frozen
+``dataflow``      which convolution feeds which batch norm and nothing else, observed in one pass
+``fold``          those batch norms folded into their convolutions, and back
+``forward_rate``  how fast the forward pass is by itself
+``tuning``        the one place where a run speeds its model up, and restores it
 """
 
 from camcli.speed.batch_size import cuda_batch
-from camcli.speed.compiled import Compilation, compile_trunk
-from camcli.speed.forward import forward_rate
-from camcli.speed.tuned import Tuning, tuned
+from camcli.speed.compilation import Compilation, compile_prefix
+from camcli.speed.forward_rate import measure_forward_rate
+from camcli.speed.tuning import Tuning, tune
 
-__all__ = ["Compilation", "Tuning", "compile_trunk", "cuda_batch", "forward_rate", "tuned"]
+__all__ = ["Compilation", "Tuning", "compile_prefix", "cuda_batch", "measure_forward_rate", "tune"]

@@ -9,15 +9,15 @@ import torch
 from camcli.device import BatchLimit
 
 FIRST, MOST = 16, 256
-"""Batches tried. More than the most gives no more images a second, and more to lose at once."""
+"""Batches tried. Larger ones give no more images a second, and more are lost at once when one fails."""
 SHARE = 0.6
-"""Of the free memory that a batch may take: methods with passes of their own need some, and so may others."""
+"""Of the free memory that a batch may take: methods with passes of their own need some, and so do other programs."""
 
 
 def fitting_batch(peak: Callable[[int], int], free: int) -> int:
     """The largest tried batch that stays below a share of the free memory.
 
-    The number of images in a run has no say in it: one more file in a folder must not change what the others give.
+    It does not depend on the number of images in a run: one more file in a folder must not change the other results.
 
     Args:
         peak: runs a batch of so many images; the bytes it took at its highest.

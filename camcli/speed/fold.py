@@ -1,4 +1,8 @@
-"""Batch norms folded into the convolutions before them, and taken out again."""
+"""Batch norms folded into the convolutions before them, and restored.
+
+In evaluation a batch norm is a scale and a shift per channel, and so is part of the convolution before it: one pass
+over the memory less for each.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +14,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from camcli.capture.frozen import replace_forward
 from camcli.speed.dataflow import Pair
 
 
 def fold(module: nn.Module, pairs: Sequence[Pair], undo: ExitStack) -> int:
-    """Let each convolution of the pairs do what its batch norm did.
+    """Let each convolution of the pairs compute what its batch norm computed.
 
     With running mean μ, variance v, scale γ and shift β of the norm, s = γ / √(v + ε): the convolution's weight W
-    becomes s·W and its bias b becomes s·(b − μ) + β. The norm then hands on what it gets, through the activation that
-    some norms hold.
+    becomes s·W and its bias b becomes s·(b − μ) + β. The norm then returns its input, through the activation that
+    some norms contain.
 
     Args:
         module: the network the pairs are of.
         pairs: what to fold; those with parameters that are shared with other modules, or not float32, are left.
-        undo: gets what puts everything back as it was, bit for bit.
+        undo: gets the callbacks that restore everything bit for bit.
 
     Returns:
         How many were folded.
@@ -40,17 +45,16 @@ def fold(module: nn.Module, pairs: Sequence[Pair], undo: ExitStack) -> int:
 
 def _fold_one(pair: Pair, undo: ExitStack) -> None:
     conv, norm = pair.conv, pair.norm
-    weight, bias = _folded(conv, norm)
+    weight, bias = _fold_parameters(conv, norm)
     undo.callback(conv._parameters.update, {name: conv._parameters[name] for name in ("weight", "bias")})
     conv._parameters["weight"] = nn.Parameter(weight, requires_grad=False)
     conv._parameters["bias"] = nn.Parameter(bias, requires_grad=False)
-    undo.callback(vars(norm).pop, "forward")
-    vars(norm)["forward"] = _handing_on(list(norm.children()))
+    undo.enter_context(replace_forward(norm, _activation_only(list(norm.children()))))
 
 
 @torch.no_grad()
-def _folded(conv: nn.Conv2d, norm: _BatchNorm) -> tuple[Tensor, Tensor]:
-    """Weight and bias of the convolution with the norm in it, computed in float64."""
+def _fold_parameters(conv: nn.Conv2d, norm: _BatchNorm) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the convolution with the norm in it, in float64: float32 would round twice."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = (norm.running_var.double() + norm.eps).rsqrt()
@@ -65,7 +69,7 @@ def _folded(conv: nn.Conv2d, norm: _BatchNorm) -> tuple[Tensor, Tensor]:
     return weight, bias.to(weight.dtype)
 
 
-def _handing_on(children: Iterable[nn.Module]) -> Callable[[Tensor], Tensor]:
+def _activation_only(children: Iterable[nn.Module]) -> Callable[[Tensor], Tensor]:
     def forward(x: Tensor) -> Tensor:
         for child in children:
             x = child(x)

@@ -20,8 +20,8 @@ import torch
 
 from camcli.concurrency import keep_freed_memory
 from camcli.layers import resolve_layers
-from camcli.layers.initialise import warmed_up
-from camcli.layers.perturb import noise
+from camcli.layers.initialise import initialise_untrained
+from camcli.layers.perturb import structured_noise
 from tests.benchmarks.machine import describe_machine
 from tests.sweeps.layers_sweep import build, guarded
 
@@ -35,7 +35,7 @@ def cost(name: str, *, trained: bool) -> dict[str, float | str]:
     """Seconds of processor time of one pass and of choosing and verifying, in a model that has run before."""
     model = build(name)
     size = model.preprocessing
-    image = noise(1, size.channels, size.height, size.width, seed=5)
+    image = structured_noise(1, size.channels, size.height, size.width, seed=5)
     model.module.eval()
 
     def once() -> float:
@@ -43,7 +43,7 @@ def cost(name: str, *, trained: bool) -> dict[str, float | str]:
         model.module(image)
         return time.process_time() - start
 
-    with warmed_up(model.module) if trained else nullcontext():
+    with initialise_untrained(model.module) if trained else nullcontext():
         with torch.no_grad():
             once()
             forward = statistics.median(once() for _ in range(PASSES))

@@ -24,7 +24,7 @@ from camcli.explainer import Explainer, ExplainOptions
 from camcli.images import to_input
 from camcli.layers import resolve_layers
 from camcli.models import Model
-from camcli.speed import tuned
+from camcli.speed import tune
 from tests.benchmarks.machine import describe_machine
 from tests.conftest import photographs
 
@@ -42,8 +42,8 @@ def main() -> None:
     naive = {"ablationcam": ablated(model, x[:1], target), "scorecam": masked(model, x[:1], target)}
     wanted = [ClassifierOutputTarget(target)]
     print("| what | ours, s | other, s | ratio | wanted | difference of results |\n|---|---|---|---|---|---|")
-    with model.prepared(), tuned(model, [LAYER, LAST]) as tuning:
-        ours = Bench(model, tuning.arranged(x))
+    with model.prepared(), tune(model, [LAYER, LAST]) as tuning:
+        ours = Bench(model, tuning.arrange(x))
         times = alternately(ours.of(FIVE, LAST), ours.of(["gradcam"], LAST), 5)
         line("five gradient methods / one", *times, "≤ 1.3", None, inverse=True)
         for method, kind, least, rounds in (
@@ -80,7 +80,7 @@ class Bench:
         explainer = Explainer(self.model, layers, methods, options)
         inputs = self.inputs[: count or len(self.inputs)]
         if compiled:
-            explainer, result = explainer.compiled(inputs[:1].repeat(compiled, 1, 1, 1))
+            explainer, result = explainer.compile(inputs[:1].repeat(compiled, 1, 1, 1))
             assert result.works, result.note
 
         def run() -> np.ndarray:

@@ -43,7 +43,7 @@ from camcli.models import Model, load_model
 from camcli.pipeline.setup import Setup
 from camcli.pipeline.stream import Watcher
 from camcli.schemas.index import ImageRow
-from camcli.speed import forward_rate
+from camcli.speed import measure_forward_rate
 from tests.benchmarks import models
 from tests.benchmarks.machine import describe_machine
 from tests.benchmarks.photographs import make_photographs
@@ -126,7 +126,7 @@ class CamRun:
 def bare(model: Model, precision: str, setting: str) -> float:
     """The forward pass alone."""
     with model.prepared():
-        return forward_rate(model, BATCH, precision, setting=setting)
+        return measure_forward_rate(model, BATCH, precision, setting=setting)
 
 
 def race(contenders: dict[str, Contender], rounds: int) -> list[dict[str, float]]:

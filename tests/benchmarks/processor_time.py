@@ -29,7 +29,7 @@ from camcli.concurrency import keep_freed_memory
 from camcli.models import load_model
 from camcli.pipeline.setup import Setup
 from camcli.pipeline.stream import Watcher
-from camcli.speed import tuned
+from camcli.speed import tune
 from tests.benchmarks import models
 from tests.benchmarks.machine import describe_machine
 from tests.benchmarks.photographs import make_photographs
@@ -55,8 +55,8 @@ def forward_milliseconds(name: str, precision: str, *, compiled: bool) -> float:
     model = load_model(f"factory:tests.benchmarks.models:{name}", device=torch.device("cpu"))
     inputs = torch.randn(BATCH, 3, 224, 224)
     half = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
-    with model.prepared() as module, tuned(model) as tuning, torch.no_grad(), half, inductor.patch(freezing=True):
-        inputs = tuning.arranged(inputs)
+    with model.prepared() as module, tune(model) as tuning, torch.no_grad(), half, inductor.patch(freezing=True):
+        inputs = tuning.arrange(inputs)
         run = torch.compile(module) if compiled else module
         run(inputs)
         start = time.process_time()

@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import nn
 
-from camcli.capture import Forward, frozen
+from camcli.capture import Forward, freeze
 from camcli.capture.attention_matrices import attention_pass, find_blocks
 from camcli.errors import MethodError
 from camcli.explainer import Explainer
@@ -55,7 +55,7 @@ def built(name):
 def test_every_matrix_is_seen_and_nothing_is_changed(name):
     net, prefix, path, readout = built(name)
     inputs = noise(2, size=64)
-    with frozen(net):
+    with freeze(net):
         forward = Forward(net, lambda out: out)
         expected = forward(inputs).detach()
         blocks = find_blocks(forward, inputs, 16 + prefix, prefix)

@@ -6,16 +6,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from camcli.capture import Forward, capture, frozen, learn_tail
-from camcli.capture.prefix import Trunk, graph_of, wanted
+from camcli.capture import Forward, capture, freeze, trace_tail
+from camcli.capture.prefix import CompiledPrefix, export_prefix, used_calls
 from tests.capture.test_replay import built
 
 
 def split(net: nn.Module, path: str, inputs: Tensor) -> Forward:
     forward = Forward(net, lambda output: output)
-    tail = learn_tail(forward, path, inputs[:1].expand(3, *inputs.shape[1:]))
-    assert tail.why_not is None
-    return Forward(net, lambda output: output, ahead=Trunk(tail, inputs, graph_of(forward, tail, inputs)))
+    tail = trace_tail(forward, path, inputs[:1].expand(3, *inputs.shape[1:]))
+    assert tail.fallback is None
+    return Forward(
+        net, lambda output: output, prefix=CompiledPrefix(tail, inputs, export_prefix(forward, tail, inputs))
+    )
 
 
 def explained(forward: Forward, inputs: Tensor, path: str) -> list[Tensor]:
@@ -29,9 +31,11 @@ def explained(forward: Forward, inputs: Tensor, path: str) -> list[Tensor]:
 def test_a_split_network_is_explained_like_the_whole(family: str) -> None:
     net, path, size = built(family)
     inputs = torch.randn(2, 3, size, size)
-    with frozen(net):
-        ahead = split(net, path, inputs)
-        for own, found in zip(explained(ahead.plain, inputs, path), explained(ahead, inputs, path), strict=True):
+    with freeze(net):
+        split_forward = split(net, path, inputs)
+        for own, found in zip(
+            explained(split_forward.eager, inputs, path), explained(split_forward, inputs, path), strict=True
+        ):
             assert own.shape == found.shape
             assert float(own.detach().abs().max()) > 0
             torch.testing.assert_close(found, own, rtol=1e-4, atol=1e-4 * float(own.detach().abs().max()))
@@ -66,12 +70,12 @@ class Counting(nn.Module):
 def test_what_comes_before_runs_in_the_graph_alone() -> None:
     torch.manual_seed(0)
     net, inputs = Counting().eval(), torch.randn(2, 3, 8, 8)
-    with frozen(net):
-        ahead = split(net, "layer", inputs)
-        assert wanted(ahead.ahead.tail) == [("early", 0), ("layer", 0)]
-        expected = explained(ahead.plain, inputs, "layer")
+    with freeze(net):
+        split_forward = split(net, "layer", inputs)
+        assert used_calls(split_forward.prefix.tail) == [("early", 0), ("layer", 0)]
+        expected = explained(split_forward.eager, inputs, "layer")
         before = dict(net.runs)
-        found = explained(ahead, inputs, "layer")
+        found = explained(split_forward, inputs, "layer")
         assert net.runs == {"early": before["early"], "head": before["head"] + 1}
         for own, now in zip(expected, found, strict=True):
             torch.testing.assert_close(now, own)
@@ -81,11 +85,11 @@ def test_what_comes_before_runs_in_the_graph_alone() -> None:
 def test_other_inputs_run_as_always(kind: str) -> None:
     torch.manual_seed(0)
     net, inputs = Counting().eval(), torch.randn(2, 3, 8, 8)
-    with frozen(net):
-        ahead = split(net, "layer", inputs)
+    with freeze(net):
+        split_forward = split(net, "layer", inputs)
         other = torch.randn(3, 3, 8, 8) if kind == "another batch size" else inputs.clone().requires_grad_()
         before = net.runs["early"]
-        torch.testing.assert_close(ahead(other), net(other))
+        torch.testing.assert_close(split_forward(other), net(other))
         assert net.runs["early"] == before + 2
 
 
@@ -94,7 +98,7 @@ def test_the_module_is_left_as_it_was() -> None:
     net, inputs = Counting().eval(), torch.randn(2, 3, 8, 8)
     state = {name: value.clone() for name, value in net.state_dict().items()}
     attributes = {name: sorted(part.__dict__) for name, part in net.named_modules()}
-    with frozen(net):
+    with freeze(net):
         explained(split(net, "layer", inputs), inputs, "layer")
     assert all(torch.equal(value, net.state_dict()[name]) for name, value in state.items())
     assert {name: sorted(part.__dict__) for name, part in net.named_modules()} == attributes

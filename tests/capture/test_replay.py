@@ -11,7 +11,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import nn
 
-from camcli.capture import Forward, frozen, learn_tail
+from camcli.capture import Forward, freeze, trace_tail
 from camcli.errors import LayerError
 from tests.methods.networks import noise, random_net
 
@@ -64,27 +64,27 @@ def built(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_replayed_is_run_again(family):
     net, path, size = built(family)
-    with frozen(net), torch.no_grad():
+    with freeze(net), torch.no_grad():
         forward = Forward(net, lambda out: out)
-        tail = learn_tail(forward, path, noise(3, size=size))
-        assert tail.why_not is None
+        tail = trace_tail(forward, path, noise(3, size=size))
+        assert tail.fallback is None
         inputs, memo = noise(4, seed=5, size=size), {}
-        with tail.remembering(memo):
+        with tail.record(memo):
             forward(inputs)
         original = tail.original(memo)
         rows = original[2:3] if original.shape[0] == 4 else original.chunk(4)[2]
         altered = torch.cat([rows * factor for factor in (0.0, 0.5, -1.0)])
         replayed = tail.run(memo, inputs, altered, 2)
-        naive = replace(tail, why_not="to compare").run(memo, inputs, altered, 2)
+        naive = replace(tail, fallback="to compare").run(memo, inputs, altered, 2)
         assert (replayed - naive).abs().max() <= 1e-5 * naive.abs().max()
         assert not torch.allclose(naive[0], naive[1])
 
 
-def test_only_what_the_tail_looks_at_is_kept():
+def test_only_used_outputs_are_recorded():
     net, path, size = built("resnet, inside a block")
-    with frozen(net):
-        tail = learn_tail(Forward(net, lambda out: out), path, noise(3, size=size))
-    assert {path for path, _ in tail.live} == {"layer3.0", "layer3.1.bn1"}  # the shortcut, and the layer itself
+    with freeze(net):
+        tail = trace_tail(Forward(net, lambda out: out), path, noise(3, size=size))
+    assert {path for path, _ in tail.used} == {"layer3.0", "layer3.1.bn1"}  # the shortcut, and the layer itself
 
 
 class Awkward(nn.Module):
@@ -104,32 +104,32 @@ class Awkward(nn.Module):
 
 def test_in_place_code_and_modules_called_again_are_replayed():
     net = Awkward(random_net())
-    with frozen(net), torch.no_grad():
+    with freeze(net), torch.no_grad():
         forward = Forward(net, lambda out: out)
-        tail = learn_tail(forward, "net.after", noise(3))
-        assert tail.why_not is None
+        tail = trace_tail(forward, "net.after", noise(3))
+        assert tail.fallback is None
         inputs, memo = noise(2, seed=4), {}
-        with tail.remembering(memo):
+        with tail.record(memo):
             expected = forward(inputs)
         altered = tail.original(memo)[1:].repeat(5, 1, 1, 1)
-        for _ in range(2):  # a second time: nothing that is remembered was overwritten
+        for _ in range(2):  # a second time: nothing that was recorded was overwritten
             assert torch.allclose(tail.run(memo, inputs, altered, 1), expected[1].expand(5, -1), atol=1e-5)
             assert torch.allclose(tail.run(memo, inputs, altered[:1], 1), expected[1:], atol=1e-5)
 
 
-class Forgetful(nn.Module):
-    """Its trunk leaves something behind that no module returns."""
+class Storing(nn.Module):
+    """Its prefix stores something that no module returns."""
 
     def __init__(self, net):
         super().__init__()
-        self.net, self.trunk = net, Trunk(net)
+        self.net, self.prefix = net, Prefix(net)
 
     def forward(self, x):
-        y = self.net.after(self.trunk(x))
-        return self.net.head(y) * self.trunk.seen
+        y = self.net.after(self.prefix(x))
+        return self.net.head(y) * self.prefix.seen
 
 
-class Trunk(nn.Module):
+class Prefix(nn.Module):
     def __init__(self, net):
         super().__init__()
         self.net, self.seen = net, None
@@ -141,13 +141,13 @@ class Trunk(nn.Module):
 
 
 def test_what_cannot_be_replayed_is_run_again_and_says_so():
-    net = Forgetful(random_net())
-    with frozen(net), torch.no_grad():
+    net = Storing(random_net())
+    with freeze(net), torch.no_grad():
         forward = Forward(net, lambda out: out)
-        tail = learn_tail(forward, "net.after", noise(3))
-        assert "replaying the tail failed" in tail.why_not
+        tail = trace_tail(forward, "net.after", noise(3))
+        assert "replaying the tail failed" in tail.fallback
         inputs, memo = noise(2), {}
-        with tail.remembering(memo):
+        with tail.record(memo):
             expected = forward(inputs)
         found = tail.run(memo, inputs, tail.original(memo)[:1].repeat(3, 1, 1, 1), 0)
         assert torch.allclose(found, expected[0].expand(3, -1), atol=1e-5)
@@ -157,8 +157,8 @@ def test_the_module_is_left_as_it_was_found():
     net = random_net()
     own = net.head.forward
     net.head.__dict__["forward"] = own
-    with frozen(net):
-        learn_tail(Forward(net, lambda out: out), "body", noise(3))
+    with freeze(net):
+        trace_tail(Forward(net, lambda out: out), "body", noise(3))
     assert net.head.__dict__["forward"] is own
     assert all("forward" not in part.__dict__ for name, part in net.named_modules() if name != "head")
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in net.modules())
@@ -166,5 +166,5 @@ def test_the_module_is_left_as_it_was_found():
 
 def test_a_layer_that_runs_twice_has_no_tail():
     net = random_net()
-    with frozen(net), pytest.raises(LayerError, match="'act' runs 2 times"):
-        learn_tail(Forward(net, lambda out: out), "act", noise(3))
+    with freeze(net), pytest.raises(LayerError, match="'act' runs 2 times"):
+        trace_tail(Forward(net, lambda out: out), "act", noise(3))

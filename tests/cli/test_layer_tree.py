@@ -63,7 +63,7 @@ def test_a_selection_has_whole_paths_and_the_recommendation_for_the_whole_model(
     assert chosen.recommended == "blocks.5.norm1"
     text = _printed(capsys, vit, chosen, selected=True)
     assert "blocks.5.attn.k_norm" in text
-    assert "refuted  moves elsewhere" in text
+    assert "refuted  changes elsewhere" in text
     assert "recommended: blocks.5.norm1" in text
 
 

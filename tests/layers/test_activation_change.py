@@ -1,4 +1,4 @@
-"""However the movement is measured, held or at once, against the recorded pass or in the same batch, it is the same."""
+"""The change is the same however it is measured: later or at once, against the recorded pass or in the same batch."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from camcli.layers import Layout, resolve_layers
-from camcli.layers.activation_change import HOLD, Movement, perturbed
+from camcli.layers.activation_change import KEEP_BYTES, ActivationChange, record_changes
 from camcli.layers.layout import LayoutFlag
-from camcli.layers.measurements import study
-from camcli.layers.perturb import CENTRES, more, perturbation
+from camcli.layers.measurements import measure_layers
+from camcli.layers.perturb import CENTRES, perturb_elsewhere, perturb_image
 from tests.layers.standin import standin
 
 
@@ -24,29 +24,29 @@ def _net() -> nn.Sequential:
     ).eval()  # fmt: skip
 
 
-def _measured(hold: int, known: bool) -> Movement:
-    net, images = _net(), perturbation(3, 32, 32).images
+def _measure(keep_bytes: int, recorded: bool) -> ActivationChange:
+    net, images = _net(), perturb_image(3, 32, 32).images
     with torch.no_grad():
-        still = {"1": net[1](net[0](images[:1])), "2": net[:3](images[:1])} if known else {}
-    moved = perturbed(net, {"1": [1], "2": [1, 3]}, images, net, still, hold)["2"].movement()
-    assert moved is not None
-    return moved
+        reference = {"1": net[1](net[0](images[:1])), "2": net[:3](images[:1])} if recorded else {}
+    change = record_changes(net, {"1": [1], "2": [1, 3]}, images, net, reference, keep_bytes)["2"].measure()
+    assert change is not None
+    return change
 
 
-@pytest.mark.parametrize(("hold", "known"), [(0, True), (HOLD, False), (0, False)])
-def test_measured_in_any_way_it_is_the_same(hold: int, known: bool) -> None:
-    one, other = _measured(HOLD, known=True), _measured(hold, known)
+@pytest.mark.parametrize(("keep_bytes", "recorded"), [(0, True), (KEEP_BYTES, False), (0, False)])
+def test_measured_in_any_way_it_is_the_same(keep_bytes: int, recorded: bool) -> None:
+    one, other = _measure(KEEP_BYTES, recorded=True), _measure(keep_bytes, recorded)
     assert one.shape == other.shape == (1, 8, 8, 8)
     assert one.by_axis.keys() == other.by_axis.keys()
-    for axis, moved in one.by_axis.items():
-        assert moved.shape == (len(CENTRES) + 1, 8, 8)
-        assert torch.allclose(moved, other.by_axis[axis], atol=1e-5)
+    for axis, change in one.by_axis.items():
+        assert change.shape == (len(CENTRES) + 1, 8, 8)
+        assert torch.allclose(change, other.by_axis[axis], atol=1e-5)
 
 
 def test_large_images_go_through_in_parts_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = _measured(HOLD, known=True)
+    whole = _measure(KEEP_BYTES, recorded=True)
     monkeypatch.setattr("camcli.layers.activation_change._MANY_PIXELS", 2 * 32 * 32)
-    parts = _measured(HOLD, known=True)
+    parts = _measure(KEEP_BYTES, recorded=True)
     assert all(torch.allclose(whole.by_axis[axis], parts.by_axis[axis], atol=1e-5) for axis in whole.by_axis)
 
 
@@ -64,21 +64,21 @@ class Overwriting(nn.Module):
         return self.head(maps.mean((2, 3)))
 
 
-def test_activations_overwritten_after_they_were_held_are_measured_again() -> None:
+def test_activations_overwritten_before_they_were_measured_are_computed_again() -> None:
     torch.manual_seed(0)
     [layer] = resolve_layers(standin(Overwriting(), 32), ["stage"])
     assert (layer.layout, layer.proof) == (Layout("nchw", (8, 8)), "proven")
 
 
-def test_a_doubt_is_settled_by_other_blocks_in_the_same_image() -> None:
-    first = perturbation(3, 64, 64)
-    second = more(first)
+def test_other_blocks_in_the_same_image_are_a_second_verification() -> None:
+    first = perturb_image(3, 64, 64)
+    second = perturb_elsewhere(first)
     assert torch.equal(first.images[0], second.images[0])
     assert len(second.images) == len(second.boxes) + 1
     assert not set(first.boxes) & set(second.boxes)
-    with study(standin(_net(), 32), LayoutFlag()) as studied:
-        assert studied.second.verdict("2", LayoutFlag()).proof == "proven"
-        moved, before = studied.second.movement("2"), studied.evidence.movement("2")
-        assert moved is not None
+    with measure_layers(standin(_net(), 32), LayoutFlag()) as measurements:
+        assert measurements.second.verify("2", LayoutFlag()).proof == "proven"
+        change, before = measurements.second.change("2"), measurements.evidence.change("2")
+        assert change is not None
         assert before is not None
-        assert torch.equal(moved.by_axis[1][-1], before.by_axis[1][-1])
+        assert torch.equal(change.by_axis[1][-1], before.by_axis[1][-1])

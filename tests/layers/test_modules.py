@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from camcli.errors import LayerError, ModelError
 from camcli.layers import Layout, resolve_layers
 from camcli.layers.layout import LayoutFlag
-from camcli.layers.measurements import study
+from camcli.layers.measurements import measure_layers
 from tests.layers.standin import StandIn, standin
 
 
@@ -64,7 +64,7 @@ def test_tuples_and_dictionaries_as_module_outputs(wrap: Any, unwrap: Any) -> No
 
 
 class Detached(Net):
-    """The trunk without a graph, as feature extractors are often written."""
+    """The prefix without a graph, as feature extractors are often written."""
 
     def features(self, x: Tensor) -> Tensor:
         with torch.no_grad():
@@ -78,7 +78,7 @@ class Decorated(Net):
 
 
 @pytest.mark.parametrize("kind", [Detached, Decorated])
-def test_a_trunk_without_a_graph(kind: type[Net]) -> None:
+def test_a_prefix_without_a_graph(kind: type[Net]) -> None:
     model = standin(kind(), 32)
     [layer] = resolve_layers(model, ["auto"])
     assert (layer.path, layer.layout) == ("stage", MAPS)
@@ -117,7 +117,7 @@ def test_gradients_that_would_overflow_when_scaled_are_found_in_float16() -> Non
     assert layer.path == "stage"
 
 
-def test_a_compiled_module_is_studied_eagerly() -> None:
+def test_a_compiled_module_is_measured_eagerly() -> None:
     compiled = torch.compile(Net(), backend="eager")
     [layer] = resolve_layers(standin(compiled, 32), ["stage"])
     assert (layer.path, layer.layout) == ("_orig_mod.stage", MAPS)
@@ -186,10 +186,10 @@ def test_trap_activations_overwritten_in_place_after_the_layer() -> None:
     model = standin(module, 128)
     [layer] = resolve_layers(model, ["features[-1]"])  # a ReLU in place follows
     assert (layer.path, layer.layout) == ("features.norm5", Layout("nchw", (4, 4)))
-    with study(model, LayoutFlag()) as studied:
-        [slope] = studied.record.gradients(["features.norm5"])
-        image = studied.evidence.perturbation.images[:1]
-        [by_hand] = _gradient_by_hand(model, image, studied.record.score)
+    with measure_layers(model, LayoutFlag()) as measurements:
+        [slope] = measurements.record.gradients(["features.norm5"])
+        image = measurements.evidence.perturbation.images[:1]
+        [by_hand] = _gradient_by_hand(model, image, measurements.record.score)
     assert slope is not None
     assert torch.allclose(slope, by_hand, rtol=1e-4, atol=1e-7)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from camcli.errors import LayerError
 from camcli.layers import Layout, resolve_layers
 from camcli.layers.layout import parse_layout
-from camcli.layers.measurements import Study, study
+from camcli.layers.measurements import measure_layers
 from tests.layers.standin import StandIn, standin, timm_standin
 
 
@@ -107,10 +107,10 @@ def _layout_without_gradient(model: StandIn, path: str) -> Layout:
 
 def test_trap_k_norm_of_attention_looks_four_dimensional() -> None:
     model = timm_standin("test_vit")
-    with _studied(model) as studied:
-        assert studied.record.visits["blocks.5.attn.k_norm"].shape == (1, 2, 101, 32)
-        assert studied.verdict("blocks.5.attn.k_norm").proof == "refuted"
-    with pytest.raises(LayerError, match=r"moves elsewhere.*--layout.*A layer that works: blocks\.5\.norm1"):
+    with _measure(model) as measurements:
+        assert measurements.record.visits["blocks.5.attn.k_norm"].shape == (1, 2, 101, 32)
+        assert measurements.verify("blocks.5.attn.k_norm").proof == "refuted"
+    with pytest.raises(LayerError, match=r"changes elsewhere.*--layout.*A layer that works: blocks\.5\.norm1"):
         resolve_layers(model, ["blocks.5.attn.k_norm"])
 
 
@@ -183,7 +183,7 @@ def test_trap_tokens_behind_the_grid() -> None:
 
 def test_trap_shuffled_tokens() -> None:
     order = torch.randperm(64, generator=torch.Generator().manual_seed(0))
-    with pytest.raises(LayerError, match="moves elsewhere"):
+    with pytest.raises(LayerError, match="changes elsewhere"):
         resolve_layers(standin(Reordered(lambda maps: _rows_first(maps)[:, order]), 64), ["tokens"])
 
 
@@ -211,8 +211,8 @@ def test_trap_batch_norms_of_a_deep_random_network() -> None:
     assert layer.agreement > 0.8
 
 
-def _studied(model: StandIn) -> Any:
-    return study(model, parse_layout("auto"))
+def _measure(model: StandIn) -> Any:
+    return measure_layers(model, parse_layout("auto"))
 
 
 def test_a_channel_first_sequence_is_not_tokens() -> None:
@@ -226,7 +226,6 @@ def test_a_channel_first_sequence_is_not_tokens() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.head(self.sequence(self.stem(x)).mean(2))
 
-    with _studied(standin(Sequence(), 64)) as studied:
-        found: Study = studied
-        assert found.verdict("sequence").proof == "refuted"
-        assert found.verdict("stem").proof == "proven"
+    with _measure(standin(Sequence(), 64)) as measurements:
+        assert measurements.verify("sequence").proof == "refuted"
+        assert measurements.verify("stem").proof == "proven"

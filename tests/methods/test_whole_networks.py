@@ -58,16 +58,16 @@ def test_fullgrad_is_its_formula():
 
 def complete(net, inputs, targets, layers):
     """Σ x·∂S/∂x + Σ b·∂S/∂b of each image, and S."""
-    from camcli.capture import frozen
+    from camcli.capture import freeze
     from camcli.explainer.access import Chunks, NetworkAccess
     from camcli.explainer.batch import Batch
 
     explainer = Explainer(StandIn(net, size=inputs.shape[2]), layers, ["fullgrad"])
-    with frozen(net):
+    with freeze(net):
         batch = Batch(
             explainer._plan, inputs, [0] * len(inputs), torch.full((len(inputs),), -1), Chunks(1, BatchLimit(1)), None
         )
-        parts = NetworkAccess(batch.runs, targets, "fullgrad").biases()
+        parts = NetworkAccess(batch.shared, targets, "fullgrad").biases()
     total = parts.inputs.flatten(1).sum(1)
     for part in (*parts.maps, *parts.vectors):
         total = total + part.flatten(1).sum(1)

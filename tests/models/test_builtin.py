@@ -17,7 +17,7 @@ from torch import Tensor
 from camcli.errors import ModelError
 from camcli.images import to_input
 from camcli.models import Model, load_model
-from camcli.models.builtin import in_order
+from camcli.models.builtin import reorder_state
 from camcli.models.lite0 import EfficientNetLite0
 
 
@@ -105,4 +105,4 @@ def test_other_weights_are_refused() -> None:
 def test_weights_of_another_network_are_refused() -> None:
     wanted = EfficientNetLite0(10).state_dict()
     with pytest.raises(ModelError, match="Reinstall"):
-        in_order(EfficientNetLite0(11).state_dict(), wanted)
+        reorder_state(EfficientNetLite0(11).state_dict(), wanted)

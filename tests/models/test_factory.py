@@ -204,6 +204,21 @@ def test_a_factory_may_import_while_it_runs_and_extend_the_path_itself(tmp_path:
     assert sys.path == [*before, "libs"]
 
 
+def test_a_model_may_import_more_when_it_runs(tmp_path: Path) -> None:
+    (tmp_path / "late_import.py").write_text("FACTOR = 2")
+    (tmp_path / "lazy_model.py").write_text(
+        "from insects import Net\nclass Lazy(Net):\n    def forward(self, x):\n        import late_import\n"
+        "        return super().forward(x) * late_import.FACTOR\n"
+    )
+    try:
+        model = load_model("factory:lazy_model:Lazy")
+        with model.prepared() as module, torch.no_grad():
+            assert module(torch.ones(1, 3, 64, 64)).shape == (1, 3)
+    finally:
+        for name in ("late_import", "lazy_model"):
+            sys.modules.pop(name, None)
+
+
 @pytest.mark.parametrize("name", ["shared", "parallel", "compiled", "half"])
 def test_the_users_module_is_left_as_it_was(name: str) -> None:
     made(name)

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from camcli.errors import ModelError
 from camcli.models import hub, load_model
-from camcli.models.hub import unreachable
+from camcli.models.hub import unreachable_reason
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: refuses at once
 
@@ -37,8 +37,8 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_a_host_that_refuses_or_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
-    assert unreachable(NOWHERE) is not None
-    assert unreachable("not an address") is not None
+    assert unreachable_reason(NOWHERE) is not None
+    assert unreachable_reason("not an address") is not None
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert "timed out" in str(hub._ask(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.2))
 
@@ -46,7 +46,7 @@ def test_a_host_that_refuses_or_says_nothing(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_look_up_that_takes_for_ever_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
     monkeypatch.setattr(hub, "_ask", lambda url, timeout: over.wait())
-    assert unreachable(NOWHERE, timeout=0) == "no answer within 0 s"
+    assert unreachable_reason(NOWHERE, timeout=0) == "no answer within 0 s"
     over.set()
 
 
@@ -55,7 +55,7 @@ def test_a_host_that_answers_with_an_error_is_reached(monkeypatch: pytest.Monkey
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:  # answers 501 to everything
         thread = threading.Thread(target=server.handle_request)
         thread.start()
-        assert unreachable(f"http://127.0.0.1:{server.server_port}", timeout=120) is None
+        assert unreachable_reason(f"http://127.0.0.1:{server.server_port}", timeout=120) is None
         thread.join()
 
 

@@ -40,11 +40,11 @@ import torchvision
 from timm.models._registry import _model_to_module as timm_modules
 from torch import Tensor, nn
 
+from camcli.capture import freeze
 from camcli.errors import LayerError, ModelError
 from camcli.layers import Layer, resolve_layers
-from camcli.layers.initialise import warmed_up
-from camcli.layers.perturb import noise
-from camcli.layers.probe import undisturbed
+from camcli.layers.initialise import initialise_untrained
+from camcli.layers.perturb import structured_noise
 from tests.sweeps.layers_check import Reported, follows, gradcam
 
 Row = dict[str, Any]
@@ -99,7 +99,7 @@ def examine(name: str, places: int = PLACES) -> Row:
     }
     module.eval()
     with torch.no_grad():
-        image = noise(1, *shape, seed=5)
+        image = structured_noise(1, *shape, seed=5)
         module(image)
         forward = statistics.median(_seconds(module, image) for _ in range(3))
     start = time.process_time()
@@ -134,9 +134,11 @@ def _described(layer: Layer) -> Row:
 def _checked(model: Swept, layer: Layer, image: Tensor, places: int) -> Row:
     reported = Reported(layer.path, layer.layout.kind, layer.layout.grid, layer.layout.prefix_tokens)
     shape = tuple(image.shape[1:])
-    with undisturbed(model.module), warmed_up(model.module):
+    with freeze(model.module), initialise_untrained(model.module):
         with torch.no_grad():
-            model.module(noise(4, *shape, seed=6))  # calibrates batch norms on other images than the proof did
+            model.module(
+                structured_noise(4, *shape, seed=6)
+            )  # calibrates batch norms on other images than the verification
         followed = follows(model.module, reported, shape, places)  # type: ignore[arg-type]
         cam = gradcam(model.module, reported, image)
     largest = float(cam.abs().max())

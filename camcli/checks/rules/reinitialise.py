@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
     from torch import nn
-    from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def reinitialise(module: nn.Module, inputs: torch.Tensor, seed: int, share: float = 1.0) -> nn.Module:
@@ -25,6 +24,8 @@ def reinitialise(module: nn.Module, inputs: torch.Tensor, seed: int, share: floa
     """
     import torch
 
+    from camcli.capture.batch_norm import measure_on_batch
+
     with torch.random.fork_rng([inputs.device] if inputs.device.type == "cuda" else []), torch.no_grad():
         torch.manual_seed(seed)
         drawn = copy.deepcopy(module)
@@ -33,7 +34,7 @@ def reinitialise(module: nn.Module, inputs: torch.Tensor, seed: int, share: floa
         for part in own[: -int(-len(own) * share // 1)]:
             for parameter in part.parameters(recurse=False):
                 _redraw(parameter)
-        _measure_norms(drawn, inputs)
+        measure_on_batch(drawn, inputs)
     return drawn
 
 
@@ -45,18 +46,15 @@ def measure_fresh_norms(module: nn.Module, inputs: torch.Tensor) -> nn.Module:
     """
     import torch
 
-    norms = _norms(module)
-    if not norms or not all(_fresh(norm) for norm in norms):
+    from camcli.capture.batch_norm import batch_norms, has_initial_statistics, measure_on_batch
+
+    norms = batch_norms(module)
+    if not norms or not all(has_initial_statistics(norm) for norm in norms):
         return module
     measured = copy.deepcopy(module)
     with torch.no_grad():
-        _measure_norms(measured, inputs)
+        measure_on_batch(measured, inputs)
     return measured
-
-
-def _fresh(norm: _BatchNorm) -> bool:
-    mean, variance = norm.running_mean, norm.running_var
-    return mean is not None and variance is not None and not bool(mean.any()) and bool((variance == 1).all())
 
 
 def _redraw(parameter: nn.Parameter) -> None:
@@ -64,23 +62,3 @@ def _redraw(parameter: nn.Parameter) -> None:
         return
     values = parameter.float()
     parameter.copy_(values.mean() + values.std() * values.new_empty(values.shape).normal_())
-
-
-def _measure_norms(module: nn.Module, inputs: torch.Tensor) -> None:
-    norms = _norms(module)
-    if not norms or len(inputs) < 2:
-        return
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.train()
-        norm.momentum = 1.0
-    module(inputs)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.eval()
-        norm.momentum = momentum
-
-
-def _norms(module: nn.Module) -> list[_BatchNorm]:
-    from torch.nn.modules.batchnorm import _BatchNorm
-
-    return [m for m in module.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]

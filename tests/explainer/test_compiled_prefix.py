@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from camcli.explainer import Explainer, ExplainOptions
-from camcli.speed import compiled
+from camcli.speed import compilation
 from tests.methods.networks import StandIn, nchw, noise, random_net
 
 LAYERS = [nchw("after", (4, 4)), nchw("body", (4, 4))]  # not in the order of the pass
@@ -15,7 +15,7 @@ LAYERS = [nchw("after", (4, 4)), nchw("body", (4, 4))]  # not in the order of th
 @pytest.fixture
 def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """The graph runs as it is: what compiling does to it is tested elsewhere, and takes seconds."""
-    monkeypatch.setattr(compiled, "_compiled", lambda graph: graph)
+    monkeypatch.setattr(compilation, "_compile", lambda graph: graph)
 
 
 @pytest.mark.usefixtures("uncompiled")
@@ -29,7 +29,7 @@ def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_maps_with_a_split_network_are_those_without(method, options):
     plain = Explainer(StandIn(random_net()), LAYERS, [method], ExplainOptions(**options))
     inputs = noise(3)
-    split, result = plain.compiled(inputs)
+    split, result = plain.compile(inputs)
     assert result.works, result.note
     assert "what comes before body was compiled" in result.note
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from camcli.capture import Forward, frozen
-from camcli.speed import compile_trunk
+from camcli.capture import Forward, freeze
+from camcli.speed import compile_prefix
 from tests.conftest import index_of, photographs
 
 TINY = ("--model", "factory:tests.tiny:build", "--input-size", "64", "--device", "cpu", "--batch-size", "4")
@@ -48,7 +48,7 @@ def test_a_compiled_run(cam: Callable[..., Any], tmp_path: Path, samples: Path) 
 
 
 class Deciding(nn.Module):
-    """Looks at the values of its tensors to decide what to do: no graph can hold that."""
+    """Branches on the values of its tensors: no graph can hold that."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,8 +91,8 @@ def test_what_does_not_compile_runs_without(make: Callable[[], nn.Module], reaso
     torch.manual_seed(0)
     net = make().eval()
     forward = Forward(net, lambda output: output)
-    with frozen(net), torch.no_grad():
-        result = compile_trunk(forward, "layer", torch.randn(2, 3, 8, 8))
+    with freeze(net), torch.no_grad():
+        result = compile_prefix(forward, "layer", torch.randn(2, 3, 8, 8))
     assert result.forward is forward
     assert not result.works
     assert reason in result.note
@@ -105,8 +105,8 @@ def test_wrong_code_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     net = Noting().eval()
     forward = Forward(net, lambda output: output)
     monkeypatch.setattr(torch, "compile", lambda graph, dynamic: lambda x: [v * 1.01 for v in graph(x)])
-    with frozen(net), torch.no_grad():
-        result = compile_trunk(forward, "layer", torch.randn(2, 3, 8, 8))
+    with freeze(net), torch.no_grad():
+        result = compile_prefix(forward, "layer", torch.randn(2, 3, 8, 8))
     assert not result.works
-    assert "compiled, the model does not say the same (at layer it is off by 0.01" in result.note
+    assert "compiled, the model gives other outputs (at layer it is off by 0.01" in result.note
     assert type(net.last) is Tensor  # and not the tensor without values that the graph was found with

@@ -1,4 +1,4 @@
-"""A tuned model says what it said before, and is afterwards what it was before."""
+"""A tuned model gives the outputs it gave before, and is afterwards bit for bit as before."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from camcli.models import load_model
-from camcli.speed import tuned
-from camcli.speed.tuned import SLOWER, TOLERANCE
+from camcli.speed import tune
+from camcli.speed.tuning import SLOWER, TOLERANCE
 
 
 def lived_in(module: nn.Module) -> nn.Module:
@@ -88,9 +88,9 @@ def test_folding_changes_no_output(norm: str, bias: bool) -> None:
     block.conv = nn.Conv2d(4, 4, 3, padding=1, groups=2, bias=bias)
     model, images = as_model(block), torch.randn(3, 3, 16, 16)
     expected = model.module(images)
-    with tuned(model) as tuning:
+    with tune(model) as tuning:
         assert (tuning.folded, tuning.channels_last, tuning.notes) == (1, True, ())
-        found = model.module(tuning.arranged(images))
+        found = model.module(tuning.arrange(images))
     torch.testing.assert_close(found, expected, rtol=0, atol=TOLERANCE * float(expected.abs().max()))
     assert float(expected.std()) > 1e-3  # there was something to compare
 
@@ -98,7 +98,7 @@ def test_folding_changes_no_output(norm: str, bias: bool) -> None:
 @pytest.mark.parametrize("join", [used_beside, run_twice, changed_between, written_between])
 def test_a_convolution_that_feeds_more_than_its_norm_is_left(join: Callable[[Block, Tensor], Tensor]) -> None:
     model = as_model(Block(join))
-    with tuned(model) as tuning:
+    with tune(model) as tuning:
         assert tuning.folded == 0
 
 
@@ -106,16 +106,16 @@ def test_a_convolution_that_feeds_more_than_its_norm_is_left(join: Callable[[Blo
 def test_a_layer_that_is_looked_at_is_left(watched: Sequence[str]) -> None:
     block = Block(lambda own, x: own.norm(own.inner(x)))
     block.inner = nn.Sequential(block.conv)  # hands on what its convolution returns
-    with tuned(as_model(block), watched) as tuning:
+    with tune(as_model(block), watched) as tuning:
         assert tuning.folded == 0
-    with tuned(as_model(block), ["stem"]) as tuning:
+    with tune(as_model(block), ["stem"]) as tuning:
         assert tuning.folded == 1
 
 
 def test_modules_with_hooks_are_left() -> None:
     block = Block(chained)
     block.conv.register_forward_hook(lambda module, args, output: None)
-    with tuned(as_model(block)) as tuning:
+    with tune(as_model(block)) as tuning:
         assert tuning.folded == 0
 
 
@@ -123,12 +123,12 @@ def test_shared_weights_are_left() -> None:
     block = Block(chained)
     block.twin = nn.Conv2d(4, 4, 3, padding=1, bias=False)
     block.twin.weight = block.conv.weight
-    with tuned(as_model(block)) as tuning:
+    with tune(as_model(block)) as tuning:
         assert tuning.folded == 0
 
 
 def test_no_folding_where_parameters_are_read() -> None:
-    with tuned(as_model(Block(chained)), folding=False) as tuning:
+    with tune(as_model(Block(chained)), folding=False) as tuning:
         assert (tuning.folded, tuning.channels_last) == (0, True)
 
 
@@ -144,18 +144,18 @@ def test_what_cannot_be_folded_runs_as_it_was_given() -> None:
     block.conv = Scaled(4, 4, 3, bias=False)
     model, images = as_model(block), torch.randn(2, 3, 16, 16)
     expected = model.module(images)
-    with tuned(model) as tuning:
+    with tune(model) as tuning:
         assert (tuning.folded, tuning.channels_last) == (0, True)
-        torch.testing.assert_close(model.module(tuning.arranged(images)), expected)
+        torch.testing.assert_close(model.module(tuning.arrange(images)), expected)
 
 
 def test_a_model_that_views_its_memory_gets_it_plain() -> None:
     block = Block(lambda own, x: chained(own, x).view(len(x), -1)[:, :, None, None])
     model, images = as_model(block), torch.randn(2, 3, 16, 16)
     expected = model.module(images)
-    with tuned(model) as tuning:
+    with tune(model) as tuning:
         assert tuning.notes == (SLOWER,)
-        found = model.module(tuning.arranged(images.contiguous(memory_format=torch.channels_last)))
+        found = model.module(tuning.arrange(images.contiguous(memory_format=torch.channels_last)))
     torch.testing.assert_close(found, expected)
 
 
@@ -165,7 +165,7 @@ def test_the_module_is_left_bit_for_bit_also_after_an_error() -> None:
     strides = {name: value.stride() for name, value in model.module.state_dict().items()}
     parameters = dict(model.module.named_parameters())
     expected = model.module(images)
-    with pytest.raises(KeyboardInterrupt), tuned(model):
+    with pytest.raises(KeyboardInterrupt), tune(model):
         raise KeyboardInterrupt
     after = model.module.state_dict()
     assert after.keys() == state.keys()
@@ -184,9 +184,9 @@ def test_the_built_in_model_keeps_its_layer_and_its_logits() -> None:
         hook = module.get_submodule("bn2").register_forward_hook(lambda m, a, output: seen.append(output.clone()))
         seen.append(module(images))
         hook.remove()
-        with tuned(model, ["bn2"]) as tuning:
+        with tune(model, ["bn2"]) as tuning:
             hook = module.get_submodule("bn2").register_forward_hook(lambda m, a, output: seen.append(output.clone()))
-            seen.append(module(tuning.arranged(images)))
+            seen.append(module(tuning.arrange(images)))
             hook.remove()
     assert tuning.folded == 48  # all but the layer's own
     for expected, found in zip(seen[:2], seen[2:], strict=True):

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from camcli.capture.noise import noise
-from camcli.speed.tuned import TunedModel, tuned
+from camcli.speed.tuning import TunedModel, tune
 
 
-def forward_rate(
+def measure_forward_rate(
     model: TunedModel, batch_size: int, precision: str = "fp32", *, setting: str = "folded", seconds: float = 2.0
 ) -> float:
     """Images per second of the bare forward pass: the median over at least three passes after one to warm up.
@@ -27,13 +27,13 @@ def forward_rate(
         setting: ``plain``, ``channels-last``, ``folded`` (and channels-last) or ``compiled`` (and both).
         seconds: about how long to measure.
     """
-    with _in_setting(model, setting) as (module, arranged), torch.no_grad(), _autocast(model.device, precision):
-        inputs = arranged(noise(model.preprocessing, batch_size, model.device))
-        _timed(module, inputs)
-        taken: list[float] = []
-        while len(taken) < 3 or sum(taken) < seconds:
-            taken.append(_timed(module, inputs))
-    return batch_size / median(taken)
+    with _in_setting(model, setting) as (module, arrange), torch.no_grad(), _autocast(model.device, precision):
+        inputs = arrange(noise(model.preprocessing, batch_size, model.device))
+        _seconds(module, inputs)
+        durations: list[float] = []
+        while len(durations) < 3 or sum(durations) < seconds:
+            durations.append(_seconds(module, inputs))
+    return batch_size / median(durations)
 
 
 @contextmanager
@@ -41,14 +41,14 @@ def _in_setting(model: TunedModel, setting: str) -> Iterator[tuple[nn.Module, Ca
     if setting == "plain":
         yield model.module, Tensor.contiguous
         return
-    with tuned(model, folding=setting != "channels-last") as tuning:
+    with tune(model, folding=setting != "channels-last") as tuning:
         if setting != "compiled":
-            yield model.module, tuning.arranged
+            yield model.module, tuning.arrange
             return
         import torch._inductor.config as inductor
 
         with inductor.patch(freezing=True):
-            yield torch.compile(model.module), tuning.arranged  # type: ignore[misc]
+            yield torch.compile(model.module), tuning.arrange  # type: ignore[misc]
 
 
 def _autocast(device: torch.device, precision: str) -> Any:
@@ -57,7 +57,7 @@ def _autocast(device: torch.device, precision: str) -> Any:
     return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)
 
 
-def _timed(module: nn.Module, inputs: Tensor) -> float:
+def _seconds(module: nn.Module, inputs: Tensor) -> float:
     start = time.perf_counter()
     module(inputs)
     if inputs.device.type == "cuda":

@@ -1,8 +1,8 @@
-"""The one place where a run speeds its model up, and leaves it as it was found.
+"""The one place where a run speeds its model up, and restores it.
 
 Convolutions get their weights in channels-last memory, and batch norms are folded into the convolutions before them.
-Nothing of this is taken on trust: on noise the model must say the same as before, else it runs as it was given. The
-run sets nothing aside for that but three passes of one image.
+Both are verified: on noise the model must give the same outputs as before, else it runs unchanged. That costs three
+passes of one image.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from camcli.capture.frozen import is_compiled
 from camcli.capture.noise import noise
 from camcli.speed.dataflow import find_pairs, tensors_in
 from camcli.speed.fold import fold
 
 TOLERANCE = 1e-4
-"""By how much folding may move an output, relative to its largest value."""
+"""By how much folding may change an output, relative to its largest value."""
 ROUNDING = {torch.float32: 1e-3, torch.float16: 0.02, torch.bfloat16: 0.1}
 """By how much another memory format may, which does no more than sum in another order."""
 _MAGNIFIED = 4.0
-"""A model may magnify rounding: folding may then move its outputs so many times as far as the memory format does."""
-SLOWER = "the model does not say the same with its images in channels-last memory; it runs in plain memory, slower"
+"""A model may magnify rounding: folding may then change its outputs so many times as much as the memory format does."""
+SLOWER = "the model gives other outputs with its images in channels-last memory; it runs in contiguous memory, slower"
 
 
 class TunedModel(Protocol):
@@ -49,9 +50,9 @@ class Tuning:
 
     Attributes:
         channels_last: its convolutions have their weights in channels-last memory.
-        inputs: the memory format that it takes its inputs in.
+        inputs: the memory format of its inputs.
         folded: batch norms folded into convolutions.
-        compiled: the part before the target layer is compiled.
+        compiled: the prefix of the network is compiled.
         notes: what the user should know.
     """
 
@@ -61,21 +62,21 @@ class Tuning:
     compiled: bool = False
     notes: tuple[str, ...] = ()
 
-    def arranged(self, inputs: Tensor) -> Tensor:
-        """A batch (N, C, H, W) in the memory that suits the model; the values are the same."""
+    def arrange(self, inputs: Tensor) -> Tensor:
+        """A batch (N, C, H, W) in the memory format that suits the model; the values are the same."""
         return inputs.contiguous(memory_format=self.inputs)
 
 
 @contextmanager
-def tuned(model: TunedModel, watched: Collection[str] = (), *, folding: bool = True) -> Iterator[Tuning]:
-    """Inside, the model runs as fast as is known how; afterwards it is bit for bit as before.
+def tune(model: TunedModel, watched: Collection[str] = (), *, folding: bool = True) -> Iterator[Tuning]:
+    """Inside, the model runs faster with the same outputs; afterwards it is bit for bit as before.
 
     Args:
         model: on its device, in eval mode, its parameters without gradients (:meth:`camcli.models.Model.prepared`).
-        watched: paths of the modules whose output somebody reads; they return what they returned before.
+        watched: paths of the modules whose output is read; folding leaves it the same.
         folding: fold batch norms; not for methods that read the parameters of single modules.
     """
-    _ = model.weights_sha256  # remembered from here on: what is recorded is the weights as they were loaded
+    _ = model.weights_sha256  # cached before anything changes: the run records the weights as they were loaded
     module = model.module
     run = partial(_run, module, watched)
     image = noise(model.preprocessing, 1, model.device)
@@ -88,7 +89,8 @@ def tuned(model: TunedModel, watched: Collection[str] = (), *, folding: bool = T
     last = image.contiguous(memory_format=torch.channels_last)
     with ExitStack() as undo:
         if convolutional:
-            _spread(module, undo)
+            _to_channels_last(module, undo)
+        # How far outputs change by rounding alone is the measure for folding, which also rounds differently.
         rounding = _deviation(before, run, last)
         if rounding <= ROUNDING.get(before[-1].dtype, 0.0):
             with ExitStack() as unfold:
@@ -103,17 +105,17 @@ def tuned(model: TunedModel, watched: Collection[str] = (), *, folding: bool = T
 
 def _run(module: nn.Module, watched: Collection[str], inputs: Tensor) -> list[Tensor]:
     """The outputs of the watched modules and of the whole, of one pass in float32."""
-    seen: list[Tensor] = []
+    outputs: list[Tensor] = []
 
     def keep(_module: nn.Module, _args: Any, output: Any) -> None:
-        seen.extend(tensor.detach().clone() for tensor in tensors_in(output))
+        outputs.extend(tensor.detach().clone() for tensor in tensors_in(output))
 
     with ExitStack() as stack:
         for path in dict.fromkeys(watched):
             stack.callback(module.get_submodule(path).register_forward_hook(keep).remove)
         stack.enter_context(torch.no_grad())
-        seen.extend(tensors_in(module(inputs)))
-    return seen
+        outputs.extend(tensors_in(module(inputs)))
+    return outputs
 
 
 def _deviation(before: list[Tensor], run: Callable[[Tensor], list[Tensor]], inputs: Tensor) -> float:
@@ -121,7 +123,7 @@ def _deviation(before: list[Tensor], run: Callable[[Tensor], list[Tensor]], inpu
     try:
         with _exact():
             now = run(inputs)
-    except RuntimeError:  # a view of memory that is not laid out so
+    except RuntimeError:  # the model takes a view that channels-last memory does not allow
         return math.inf
     if len(now) != len(before):
         return math.inf
@@ -132,14 +134,14 @@ def distance(before: Tensor, now: Tensor) -> float:
     """The largest difference, relative to the largest value before; infinite for another shape or other NaN."""
     if before.shape != now.shape or not torch.equal(before.isnan(), now.isnan()):
         return math.inf
-    moved = (before.float() - now.float()).nan_to_num().abs()
+    change = (before.float() - now.float()).nan_to_num().abs()
     largest = before.float().nan_to_num().abs()
-    return float(moved.max() / largest.max().clamp(min=1e-30)) if moved.numel() else 0.0
+    return float(change.max() / largest.max().clamp(min=1e-30)) if change.numel() else 0.0
 
 
 @contextmanager
 def _exact() -> Iterator[None]:
-    """Convolutions in true float32: TensorFloat-32 rounds more than is compared here."""
+    """Convolutions in float32 inside: TensorFloat-32 rounds more than the tolerances here."""
     cudnn = torch.backends.cudnn
     before = cudnn.allow_tf32
     cudnn.allow_tf32 = False
@@ -151,16 +153,13 @@ def _exact() -> Iterator[None]:
 
 def is_plain(module: nn.Module) -> bool:
     """Whether all of it runs as written: nothing scripted, compiled or copied to several devices."""
-    return not any(
-        isinstance(part, (torch.jit.ScriptModule, nn.DataParallel))
-        or hasattr(part, "_orig_mod")
-        or getattr(part, "_compiled_call_impl", None) is not None
-        for part in module.modules()
+    return not is_compiled(module) and not any(
+        isinstance(part, (torch.jit.ScriptModule, nn.DataParallel)) for part in module.modules()
     )
 
 
-def _spread(module: nn.Module, undo: ExitStack) -> None:
-    """Weights of convolutions in channels-last memory; the values stay."""
+def _to_channels_last(module: nn.Module, undo: ExitStack) -> None:
+    """Put the weights of convolutions into channels-last memory; the values stay."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d) and isinstance(part._parameters.get("weight"), nn.Parameter):
             weight = part.weight

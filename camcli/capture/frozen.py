@@ -1,0 +1,73 @@
+"""A model changed for a while, and left as it was, also when what runs inside fails."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Inside, evaluation mode and parameters that require no gradient; afterwards all flags as before. May be nested.
+
+    Args:
+        module: the model, in any mode.
+    """
+    modes = [(part, part.training) for part in module.modules()]
+    # Not `parameters()`: it looks for duplicates by name, which takes longer than all the rest here.
+    own = (parameter for part, _ in modes for parameter in part._parameters.values())
+    trainable = [parameter for parameter in own if parameter is not None and parameter.requires_grad]
+    try:
+        if any(training for _, training in modes):
+            module.eval()  # the method, not the flags alone: LeViT and others fill a cache in theirs
+            for part, _ in modes:
+                if part.training:  # assigning to a module is slow, and there are hundreds
+                    part.training = False
+        for parameter in trainable:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+        for part, training in modes:
+            if part.training != training:
+                part.training = training
+
+
+@contextmanager
+def freeze(module: nn.Module) -> Iterator[None]:
+    """:func:`evaluation_mode`, and a compiled model runs as it is written inside: compiled code calls no hooks."""
+    stance = torch.compiler.set_stance("force_eager") if is_compiled(module) else nullcontext()
+    with evaluation_mode(module), stance:
+        yield
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether ``torch.compile`` was applied to the module, to a part of it, or to a ``forward`` in it."""
+    if "torch._dynamo" not in sys.modules:  # where the compiler is not loaded, nothing is compiled
+        return False
+    return any(
+        hasattr(part, "_orig_mod")
+        or getattr(part, "_compiled_call_impl", None) is not None
+        or hasattr(part.forward, "_torchdynamo_orig_callable")
+        for part in module.modules()
+    )
+
+
+@contextmanager
+def replace_forward(part: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Inside, calling the module runs another function; its hooks are called as always."""
+    own = part.__dict__.get("forward")
+    part.__dict__["forward"] = forward
+    try:
+        yield
+    finally:
+        if own is None:
+            part.__dict__.pop("forward", None)
+        else:
+            part.__dict__["forward"] = own
