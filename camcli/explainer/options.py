@@ -13,7 +13,7 @@ from camcli.errors import ConfigError
 from camcli.layers.layout import Layout
 from camcli.methods.score import Score
 
-ChooseTargets = Callable[[Tensor], Tensor]
+TargetChoice = Callable[[Tensor], Tensor]
 """From logits (N, classes) float32 on the CPU to targets (N, T) int64; -1: this image has no such target."""
 
 Progress = Callable[[str, int, int], None]
