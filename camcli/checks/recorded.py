@@ -194,6 +194,7 @@ def _add_image(run: RecordedRun, item: ImageRow) -> bool:
 
 def _saliency_map(row: MapRow) -> SaliencyMap:
     native, target = row["native"], row["target"]
+    # Checks compare shapes, ranks and shares of maps, none of which depends on the scale; float16 halves the memory.
     copy = None if native is None else read_native({**native, "scale": 1.0}).astype(np.float16)
     return SaliencyMap(
         row["status"], copy, target and target["index"], target and target["name"], row["files"]["overlay"]
