@@ -16,7 +16,6 @@ from camcli._version import __version__
 
 if TYPE_CHECKING:
     from camcli.api import MapResult, Result, Target, explain
-    from camcli.concurrency import keep_freed_memory
     from camcli.config.settings import RunConfig
     from camcli.models import Model, load_model
     from camcli.pipeline.stream import Summary, run
@@ -30,7 +29,6 @@ __all__ = [
     "Target",
     "__version__",
     "explain",
-    "keep_freed_memory",
     "load_model",
     "run",
 ]
@@ -44,7 +42,6 @@ _HOMES = {
     "Summary": "camcli.pipeline.stream",
     "Target": "camcli.api",
     "explain": "camcli.api",
-    "keep_freed_memory": "camcli.concurrency",
     "load_model": "camcli.models",
     "run": "camcli.pipeline.stream",
 }

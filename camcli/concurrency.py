@@ -88,11 +88,13 @@ def lower_priority() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Have this process keep the memory it frees; for programs that do nothing but a run.
+    """Have this process keep the memory it frees, as the commands of ``cam`` do.
 
     The C library of Linux returns large blocks to the system at once. The activations of every batch then come as new
     pages, one page fault for each 4 KiB, which can take as long as the model itself; kept, they serve the next batch,
     and a run holds no more memory than before, since its blocks are of the same sizes again and again.
+
+    Not part of the public interface, because it changes the allocator of the whole process.
     """
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # another C library

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 
 from camcli.checks.baseline import Baseline, baseline_of, read_baseline, write_baseline
 from camcli.checks.context import Context
+from camcli.checks.manifest_regions import ManifestRegions
 from camcli.checks.recorded import MethodLayer, RecordedRun, is_run_folder, read_run
-from camcli.checks.regions import Regions
 from camcli.checks.registry import CHECKS
 from camcli.checks.reopened import ReopenedModel
 from camcli.checks.result import Condition, Result, Status, WorstImage, overall
@@ -82,7 +82,7 @@ def run_checks(
     with ReopenedModel(run, key, device) as reopened:
         for check in suite.checks:
             settings = suite.settings[check.key]
-            regions = Regions(run, suite.common["manifest"])
+            regions = ManifestRegions(run, suite.common["manifest"])
             context = Context(run, key, settings, suite.common, regions, reopened, baseline)
             result = check.run(context)
             results.append(result.as_warning() if settings["warn"] else result)

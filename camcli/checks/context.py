@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from camcli.checks.judge import Judge
+from camcli.checks.manifest_regions import ManifestRegions
 from camcli.checks.recorded import ImageRecord, MethodLayer, RecordedRun, SaliencyMap
-from camcli.checks.regions import Regions
 from camcli.stats import Bootstrap
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Context:
     key: MethodLayer
     settings: Mapping[str, Any]
     suite: Mapping[str, Any]
-    regions: Regions
+    regions: ManifestRegions
     reopened: ReopenedModel
     baseline: Baseline | None = None
 

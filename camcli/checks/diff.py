@@ -10,8 +10,8 @@ import numpy as np
 
 from camcli.checks.baseline import Baseline
 from camcli.checks.context import Context
+from camcli.checks.manifest_regions import ManifestRegions
 from camcli.checks.recorded import MethodLayer, RecordedRun
-from camcli.checks.regions import Regions
 from camcli.checks.reopened import ReopenedModel
 from camcli.checks.result import Result
 from camcli.checks.rules.drift import METRICS, MapChange, compare, distances_by_metric, judge_changes
@@ -65,7 +65,7 @@ def judge_difference(run: RecordedRun, key: MethodLayer, suite: Suite, changes: 
     """The outcome of the check ``drift`` for images that were compared already, with the thresholds of a suite."""
     with ReopenedModel(run, key) as reopened:
         return judge_changes(
-            Context(run, key, suite.settings["drift"], suite.common, Regions(run), reopened), changes, ""
+            Context(run, key, suite.settings["drift"], suite.common, ManifestRegions(run), reopened), changes, ""
         )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -81,16 +80,20 @@ class ReopenedModel:
         Raises:
             UnavailableError: they cannot be opened any more, or the weights are others.
         """
+        from camcli.models.factory import importable_from
         from camcli.pipeline.setup import prepare
 
-        config = self._config()
+        config, start = self._config(), started_in(self.run)
         try:
-            try:
-                setup = prepare(config, self.run.header)
-            except DeviceError:
-                if self._device is not None:
-                    raise
-                setup = prepare(dataclasses.replace(config, device="cpu"), self.run.header)
+            with ExitStack() as own_code:
+                if start is not None and config.model.startswith("factory:"):
+                    own_code.enter_context(importable_from(start, first=False))
+                try:
+                    setup = prepare(config, self.run.header)
+                except DeviceError:
+                    if self._device is not None:
+                        raise
+                    setup = prepare(dataclasses.replace(config, device="cpu"), self.run.header)
         except CamError as error:
             message = f"the run's model or images cannot be opened here: {error}"
             raise UnavailableError(message + self._way_out()) from error
@@ -102,9 +105,6 @@ class ReopenedModel:
     def _config(self) -> RunConfig:
         """The run's settings, with its files where they are now."""
         config = recorded_config(self.run.header["config"], self._device)
-        start = started_in(self.run)
-        if config.model.startswith("factory:") and start is not None and start not in sys.path:
-            sys.path.append(start)  # and it stays, as the working directory does: a user's model may import more later
         found: dict[str, Any] = {
             name: located(self.run, value) for name in INPUT_FILES if (value := getattr(config, name)) is not None
         }

@@ -13,7 +13,7 @@ import typer
 from camcli.cli.options import OutputMode, takes_settings
 from camcli.cli.run import with_positional
 from camcli.config.settings import RunConfig
-from camcli.errors import OutputError, printable
+from camcli.errors import printable
 
 if TYPE_CHECKING:
     from camcli.evaluation import Evaluation
@@ -51,16 +51,26 @@ def command(
     grid_probability: float = typer.Option(0.9, metavar="P", help="Least top probability of an image in a mosaic."),
     recommend: bool = typer.Option(False, "--recommend", help="Name the method and layer with the best figures."),
     csv: str | None = typer.Option(None, metavar="FILE", help="Write the figures as a flat table."),
-    plot: str | None = typer.Option(None, metavar="FILE", help="Write the figures as a bar plot (.png, .jpg, .pdf)."),
+    plot: str | None = typer.Option(
+        None, metavar="FILE", help="Draw the figures as a bar plot: .png, .jpg, .webp, .pdf or .svg (needs matplotlib)."
+    ),
     output_dir: str | None = typer.Option(
-        None, "--output-dir", "-o", metavar="DIR", help="Write eval.json, eval.csv and eval.png into this folder."
+        None,
+        "--output-dir",
+        "-o",
+        metavar="DIR",
+        help="Write eval.json, eval.csv and, where matplotlib is installed, eval.png into this folder.",
     ),
 ) -> None:
     settings = {**settings, "output_dir": output_dir or RunConfig().output_dir, "save": "none", "csv": None}
     config = RunConfig(**with_positional(settings, images))
     from camcli.cli.evaluation_table import print_evaluation
     from camcli.evaluation import EvalOptions, evaluate
+    from camcli.evaluation.plot import can_plot, check_plot, write_plot
+    from camcli.output import write_with_folders
 
+    if plot is not None:
+        check_plot(plot)
     keys = [key.strip() for text in metrics or () for key in text.split(",") if key.strip()]
     options = EvalOptions(tuple(keys), steps, baselines, grid, grid_probability, recommend)
     evaluation = evaluate(config, options, _Progress(mode))
@@ -70,33 +80,26 @@ def command(
     else:
         print_evaluation(evaluation, quiet=mode.quiet)
     # Printed first: a full disk must not lose the figures.
-    folder = None if output_dir is None else Path(output_dir)
-    _save(evaluation, [csv, folder and folder / "eval.csv"], [plot, folder and folder / "eval.png"])
-    if folder is not None:
-        _write("--output-dir", folder / "eval.json", document + "\n")
+    if csv is not None:
+        write_with_folders(csv, [_table(evaluation)])
+    if plot is not None:
+        write_plot(evaluation, Path(plot))
+    if output_dir is not None:
+        folder = Path(output_dir)
+        write_with_folders(folder / "eval.json", [document.encode() + b"\n"])
+        write_with_folders(folder / "eval.csv", [_table(evaluation)])
+        if can_plot():
+            write_plot(evaluation, folder / "eval.png")
+        elif not mode.quiet:
+            print("eval.png is left out: it needs matplotlib (pip install matplotlib)", file=sys.stderr)
         if evaluation.recommended is not None and not mode.quiet:
             flags = f"--method best --layer best --output-dir {printable(str(folder))}"
             print(f"`cam run` uses the recommendation with {flags}", file=sys.stderr)
     raise typer.Exit(evaluation.exit_code)
 
 
-def _save(evaluation: Evaluation, tables: list[str | Path | None], plots: list[str | Path | None]) -> None:
-    from camcli.evaluation.plot import write_plot
-
-    for table in tables:
-        if table is not None:
-            _write("--csv", Path(table), evaluation.as_csv())
-    for plot in plots:
-        if plot is not None:
-            write_plot(evaluation, Path(plot))
-
-
-def _write(flag: str, path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise OutputError(f"{flag} {path}: cannot be written ({error.strerror}).") from error
+def _table(evaluation: Evaluation) -> bytes:
+    return evaluation.as_csv().encode("utf-8", "replace")
 
 
 class _Progress:

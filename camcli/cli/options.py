@@ -140,7 +140,7 @@ def _common() -> list[inspect.Parameter]:
         inspect.Parameter(
             name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=typer.Option(*flags, help=help_text, rich_help_panel=GENERAL, **more),
+            default=typer.Option(*flags, help=help_text, rich_help_panel=GENERAL, show_default=False, **more),
             annotation=annotation,
         )
         for name, annotation, flags, help_text, more in specs

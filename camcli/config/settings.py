@@ -31,8 +31,8 @@ class RunConfig:
     # Of image_path no fingerprint holds anything: it is compared as it is.
     image_path: tuple[str, ...] = setting(
         (),
-        "Images to explain: a file, a folder (searched recursively), a glob, - or @list.txt (one path a line), a .csv "
-        "or .jsonl manifest, a .tar; repeatable.",
+        "Images to explain: a file, a folder (searched recursively), a glob, @list.txt or '-' (a path a line, from a "
+        "file or from stdin), a .csv or .jsonl manifest, a .tar; repeatable.",
         affects="maps", resolved=True, group="images", metavar="PATH", path="input",
         synonyms=("source", "data-dir", "data", "input", "input-dir", "images"),
     )  # fmt: skip

@@ -5,9 +5,8 @@ The maps come from the same loader, batches and explainer as those of a run; the
 ``options``    the flags
 ``evaluate``   the stream: batches of explanations to values per image
 ``rows``       methods and baselines, and how each makes its map
-``measure``    all metrics of one row on one batch
+``measure``    all metrics of one row on one batch, and the objects in the geometry of the inputs
 ``scorer``     class probabilities of altered inputs
-``regions``    boxes and masks in the geometry of the input
 ``mosaics``    GridPG
 ``result``     figures with intervals, comparisons, JSON, CSV
 ``recommend``  the best method and layer

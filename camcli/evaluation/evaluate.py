@@ -15,11 +15,10 @@ from camcli._version import __version__
 from camcli.concurrency import Clock, in_order
 from camcli.config.settings import RunConfig
 from camcli.errors import ConfigError, ErrorKind, ImageError, SourceError
-from camcli.evaluation.measure import exclusions, measure, parameters
+from camcli.evaluation.measure import exclusions, measure, parameters, regions_of
 from camcli.evaluation.mosaics import Candidates, Grids, measure_mosaics
 from camcli.evaluation.options import CANDIDATES, EvalOptions
 from camcli.evaluation.recommend import finer_layer, recommend
-from camcli.evaluation.regions import regions_of
 from camcli.evaluation.result import Evaluation, among_rows, compare, figure
 from camcli.evaluation.rows import Maker, Row, on_grid, rows_of
 from camcli.evaluation.scorer import ClassScorer

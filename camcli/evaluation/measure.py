@@ -6,9 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from camcli.images import Size
+from camcli.images.regions import pixels_of_region
 from camcli.metrics import METRICS, Metric, Sample
 from camcli.metrics.base import Exclusion
+from camcli.pipeline.items import Loaded
 
 Values = dict[str, np.ndarray]
 """By key of the metric: (N, K) per image, NaN where it is not defined."""
@@ -37,3 +42,21 @@ def parameters(height: int, width: int) -> Mapping[str, Any]:
         if metric.settings is not None:
             settings.update(metric.settings(height, width))
     return settings
+
+
+def regions_of(images: Sequence[Loaded], size: Size) -> Tensor | None:
+    """The objects in the geometry of the inputs: (N, height, width) bool; None where no image has a box or mask.
+
+    A mask beats a box. Empty where the model sees nothing of the object, or the image has no box and no mask.
+
+    Raises:
+        SourceError: a mask that cannot be read, or that has another shape than its image.
+    """
+    objects = [image.entry.mask or image.entry.box for image in images]
+    if not any(objects):
+        return None
+    regions = np.zeros((len(images), *size), bool)
+    for i, (image, region) in enumerate(zip(images, objects, strict=True)):
+        if region is not None:
+            regions[i] = pixels_of_region(region, (image.metadata.height, image.metadata.width), image.view, size)
+    return torch.from_numpy(regions)

@@ -1,135 +1,141 @@
-"""The bar plot: one panel a metric, one bar a row, whiskers for the intervals. Drawn with Pillow alone."""
+"""The bar plot of an evaluation: one panel a metric, one bar a row, whiskers for the intervals."""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageDraw, ImageFont
-
-from camcli.errors import OutputError
+from camcli.errors import ConfigError
 from camcli.evaluation.result import Evaluation
 from camcli.evaluation.rows import Row
 from camcli.metrics import Metric
-from camcli.stats import Estimate
+from camcli.output import write_with_folders
+from camcli.stats import LEVEL
 
-_SCALE = 2  # drawn in pixels of half this size, so that it is sharp on today's screens
-_WIDTH, _COLUMNS = 1200, 3
-_MARGIN, _GAP = 28, 26
-_BAR, _TITLE = 20, 40
-_NAMES, _NUMBERS = 128, 48
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
+
+_COLUMNS = 3
+_WIDTH, _DOTS_PER_INCH = 12.0, 200
+_LONGEST_NAME = 30
 _COLOURS = ("#2f6fab", "#e08a1e", "#3a9a5b", "#b5485d", "#7b61a8", "#2b9aa0", "#8c6d31", "#c05a9b")
-_BASELINE, _INK, _FAINT, _PAPER = "#b4b8bd", "#23272e", "#6b7280", "#ffffff"
-_ARROWS = {"higher": "higher is better", "lower": "lower is better", "neither": "neither way is better"}
+_BASELINE, _INK, _FAINT, _GRID = "#b4b8bd", "#23272e", "#6b7280", "#e6e8eb"
+_BETTER = {"higher": "higher is better →", "lower": "← lower is better", "neither": "neither is better"}
+_SETTINGS: dict[Any, Any] = {
+    "font.size": 9, "axes.edgecolor": _FAINT, "text.color": _INK, "xtick.color": _FAINT, "pdf.fonttype": 42,
+    "svg.hashsalt": "cam eval",  # the same figures give the same file
+}  # fmt: skip
+_METADATA: dict[str, dict[str, None]] = {
+    ".png": {"Software": None}, ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    ".svg": {"Date": None, "Creator": None},
+}  # fmt: skip
 
 
-def plot(evaluation: Evaluation) -> Image.Image:
-    """The figures of an evaluation as one RGB picture."""
-    panels = list(evaluation.metrics)
-    rows_of_panels = -(-len(panels) // _COLUMNS)
-    high = _TITLE + _BAR * len(evaluation.rows)
-    height = 2 * _MARGIN + 58 + rows_of_panels * (high + _GAP) + 6
-    picture = Image.new("RGB", (_WIDTH * _SCALE, height * _SCALE), _PAPER)
-    pen = _Pen(ImageDraw.Draw(picture))
-    model = evaluation.settings["model"]["name"]
-    pen.text(_MARGIN, _MARGIN - 6, f"How well explanations explain {model}", 19, _INK)
-    under = (
-        f"{len(evaluation.images)} images, bootstrap 95 % intervals over images; "
-        "grey: baselines that do not know the model"
-    )
-    pen.text(_MARGIN, _MARGIN + 20, under, 12, _FAINT)
-    wide = (_WIDTH - 2 * _MARGIN - (_COLUMNS - 1) * _GAP) / _COLUMNS
-    for i, metric in enumerate(panels):
-        x = _MARGIN + (i % _COLUMNS) * (wide + _GAP)
-        y = _MARGIN + 58 + (i // _COLUMNS) * (high + _GAP)
-        _panel(pen, evaluation, metric, (x, y, wide))
-    return picture
+def check_plot(path: str | Path) -> None:
+    """Refuse a plot that could not be written in the end.
+
+    Raises:
+        ConfigError: the extension is of no known format, or matplotlib is not installed.
+    """
+    if Path(path).suffix.lower() not in FORMATS:
+        raise ConfigError(f"--plot {path}: the extension decides the format; give one of {', '.join(FORMATS)}.")
+    if not can_plot():
+        raise ConfigError(
+            f"--plot {path}: matplotlib is not installed. Install the extra 'plot': pip install matplotlib."
+        )
+
+
+def can_plot() -> bool:
+    """Whether matplotlib, the extra ``plot``, is installed."""
+    try:
+        import matplotlib as _  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def write_plot(evaluation: Evaluation, path: Path) -> None:
-    """Save the plot; the extension of the path decides the format.
+    """Draw the plot and write it; the extension of the path decides the format.
 
     Raises:
-        OutputError: it cannot be written there.
+        ConfigError: as :func:`check_plot`.
+        OutputError: the file cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        plot(evaluation).save(path)
-    except (OSError, ValueError) as error:
-        raise OutputError(f"--plot {path}: cannot be written ({error}). Give a .png, .jpg, .webp or .pdf.") from error
+    check_plot(path)
+    import matplotlib
+
+    kind = path.suffix.lower()
+    data = io.BytesIO()
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # whatever the user's own style file says
+        matplotlib.rcParams.update(_SETTINGS)
+        draw(evaluation).savefig(data, format=kind[1:], dpi=_DOTS_PER_INCH, metadata=_METADATA.get(kind))
+    write_with_folders(path, [data.getvalue()])
 
 
-class _Pen:
-    """Draws in units that do not depend on the sharpness of the picture."""
+def draw(evaluation: Evaluation) -> Figure:
+    """The figures of an evaluation; without pyplot, which keeps every figure in a global list."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    def __init__(self, draw: ImageDraw.ImageDraw) -> None:
-        self.draw = draw
-
-    def text(self, x: float, y: float, text: str, size: int, colour: str, anchor: str = "la") -> None:
-        font = ImageFont.load_default(size * _SCALE)
-        text = text.replace("−", "-")  # the one sign of ours that Pillow's own font does not have
-        self.draw.text((x * _SCALE, y * _SCALE), text, fill=colour, font=font, anchor=anchor)
-
-    def shortened(self, text: str, size: int, wide: float) -> str:
-        """The text, its middle left out where it is wider than there is room."""
-        font = ImageFont.load_default(size * _SCALE)
-        kept = len(text)
-        shown = text
-        while font.getlength(shown) > wide * _SCALE and kept > 4:
-            kept -= 1
-            shown = text[: kept // 2] + "…" + text[-(kept - kept // 2) :]
-        return shown
-
-    def box(self, x0: float, y0: float, x1: float, y1: float, colour: str) -> None:
-        x0, x1 = min(x0, x1), max(x0, x1)
-        self.draw.rectangle([x0 * _SCALE, y0 * _SCALE, x1 * _SCALE, y1 * _SCALE], fill=colour)
-
-    def line(self, x0: float, y0: float, x1: float, y1: float, colour: str, width: float = 1) -> None:
-        ends = [x0 * _SCALE, y0 * _SCALE, x1 * _SCALE, y1 * _SCALE]
-        self.draw.line(ends, fill=colour, width=max(1, round(width * _SCALE)))
+    columns = max(1, min(_COLUMNS, len(evaluation.metrics)))
+    rows_of_panels = max(1, -(-len(evaluation.metrics) // columns))
+    height = 0.9 + rows_of_panels * (0.85 + 0.24 * len(evaluation.rows))
+    figure = Figure(figsize=(_WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.1))
+    panels = figure.subplots(rows_of_panels, columns, squeeze=False, sharey=True).ravel()
+    for panel, metric in zip(panels, evaluation.metrics, strict=False):
+        _panel(panel, evaluation, metric)
+    for panel in panels[len(evaluation.metrics) :]:
+        panel.set_axis_off()
+    for panel in panels[::columns]:
+        _name_rows(panel, evaluation.rows)
+    about = f"{len(evaluation.images)} images; whiskers: bootstrap {100 * LEVEL:g} % intervals over images"
+    if len(evaluation.methods) < len(evaluation.rows):
+        about += "; grey: model-independent baselines"
+    figure.suptitle(f"Evaluation of explanations: {evaluation.settings['model']['name']}\n", x=0.01, ha="left", size=14)
+    figure.text(0.01, 1 - 0.42 / height, about, color=_FAINT, va="top")
+    return figure
 
 
-def _panel(pen: _Pen, evaluation: Evaluation, metric: Metric, place: tuple[float, float, float]) -> None:
-    x, y, wide = place
-    figures = {row.name: evaluation.figures[row.name][metric.key] for row in evaluation.rows}
-    low, high = _span(list(figures.values()))
-    left, right = x + _NAMES, x + wide - _NUMBERS
-
-    def at(value: float) -> float:
-        return left + (value - low) / (high - low) * (right - left)
-
-    pen.text(x, y, metric.name, 14, _INK)
-    pen.text(x + wide, y + 2, _ARROWS[metric.better], 11, _FAINT, "ra")
-    top = y + _TITLE - 14
-    for number, row in enumerate(evaluation.rows):
-        middle = top + _BAR * (number + 0.5)
-        found = figures[row.name]
-        pen.text(left - 6, middle, pen.shortened(row.name, 11, _NAMES - 8), 11, _colour_of_name(row), "rm")
-        if found.value is None:
-            pen.text(left + 4, middle, "no value", 11, _FAINT, "lm")
-            continue
-        pen.box(at(0.0), middle - 6, at(found.value), middle + 6, _colour(row, evaluation))
-        if found.interval is not None:
-            a, b = at(found.interval[0]), at(found.interval[1])
-            pen.line(a, middle, b, middle, _INK)
-            for end in (a, b):
-                pen.line(end, middle - 3, end, middle + 3, _INK)
-        pen.text(x + wide, middle, f"{found.value:.{metric.decimals}f}", 11, _colour_of_name(row), "rm")
-    pen.line(at(0.0), top, at(0.0), top + _BAR * len(evaluation.rows), _FAINT, 0.5)
+def _panel(panel: Axes, evaluation: Evaluation, metric: Metric) -> None:
+    panel.set_title(metric.name, loc="left", size=10.5, weight="bold")
+    panel.set_xlabel(_BETTER[metric.better], loc="right", size=8, color=_FAINT)
+    panel.grid(axis="x", color=_GRID)
+    panel.set_axisbelow(True)
+    panel.spines[["top", "right", "left"]].set_visible(False)
+    panel.tick_params(axis="y", length=0)
+    panel.axvline(0, color=_FAINT, linewidth=0.8)
+    for place, row in enumerate(evaluation.rows):
+        estimate = evaluation.figures[row.name][metric.key]
+        if estimate.value is None:
+            text = "no value"
+        else:
+            text = f"{estimate.value:.{metric.decimals}f}"
+            panel.barh(place, estimate.value, height=0.68, color=_colour(row, evaluation))
+        if estimate.interval is not None:
+            panel.plot(estimate.interval, [place, place], color=_INK, linewidth=1, marker="|", markersize=5)
+        panel.annotate(
+            text, (1, place), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
+            va="center", size=8, color=_FAINT if row.baseline else _INK, annotation_clip=False,
+        )  # fmt: skip
 
 
-def _span(figures: list[Estimate]) -> tuple[float, float]:
-    """What the panel reaches over: all bars and whiskers, and 0."""
-    values = [0.0]
-    for found in figures:
-        values += [found.value] if found.value is not None else []
-        values += found.interval or ()
-    low, high = min(values), max(values)
-    return (low, high) if high > low else (0.0, 1.0)
+def _name_rows(panel: Axes, rows: Sequence[Row]) -> None:
+    panel.set_yticks(range(len(rows)), [_shortened(row.name) for row in rows])
+    panel.set_ylim(len(rows) - 0.5, -0.5)
+    for label, row in zip(panel.get_yticklabels(), rows, strict=True):
+        label.set_color(_FAINT if row.baseline else _INK)
+
+
+def _shortened(name: str) -> str:
+    half = _LONGEST_NAME // 2
+    return name if len(name) <= _LONGEST_NAME else f"{name[:half]}…{name[-half:]}"
 
 
 def _colour(row: Row, evaluation: Evaluation) -> str:
     return _BASELINE if row.baseline else _COLOURS[evaluation.methods.index(row) % len(_COLOURS)]
-
-
-def _colour_of_name(row: Row) -> str:
-    return _FAINT if row.baseline else _INK

@@ -1,6 +1,6 @@
 """A user's own preprocessing: any callable from an image to a tensor, and what its output shows of the image.
 
-What a callable does inside is not known, so it is asked: it is run on a horizontal and a vertical ramp of the image's
+What a callable does inside is unknown, so it is measured: it is run on a horizontal and a vertical ramp of the image's
 size, and on a black and a white image, which cancel its normalisation. Where the output of a ramp lies between black
 and white says which column or row of the original a pixel came from; a line through those gives the view's edges.
 """
@@ -116,18 +116,18 @@ def _fit(ramp: np.ndarray, black: np.ndarray, white: np.ndarray, side: int, axis
     if not (np.isfinite(ramp).all() and np.isfinite(black).all() and np.isfinite(white).all()):
         raise ValueError("it gives no finite numbers for plain images")
     span = white - black
-    seen = np.abs(span) > 0.5 * np.abs(span).max(initial=0.0)  # padding is the same in black and in white
-    if side < 2 or not seen.any():
+    varies = np.abs(span) > 0.5 * np.abs(span).max(initial=0.0)  # padding is the same in black and in white
+    if side < 2 or not varies.any():
         raise ValueError("it gives the same for black and white" if side > 1 else "the image is one pixel wide")
-    position = np.where(seen, (ramp - black) / np.where(seen, span, 1), np.nan) * (side - 1) + 0.5
+    position = np.where(varies, (ramp - black) / np.where(varies, span, 1), np.nan) * (side - 1) + 0.5
     lines = np.moveaxis(position, 1 + axis, 0).reshape(position.shape[1 + axis], -1)
     places = np.flatnonzero(np.isfinite(lines).any(axis=1))
-    found = np.array([np.nanmedian(lines[i]) for i in places])
+    medians = np.array([np.nanmedian(lines[i]) for i in places])
     # A resampling filter is cut off at the image's edges and bends the ramp there.
     inner = slice(2, -2) if len(places) >= 12 else slice(None)
     if len(places) < 2:
         raise ValueError("too little of the image is seen")
-    slope, start = np.polyfit(places[inner] + 0.5, found[inner], 1)
+    slope, start = np.polyfit(places[inner] + 0.5, medians[inner], 1)
     tolerance = max(1.5, _TOLERANCE * side, abs(slope))
     off = np.nanmax(np.abs(lines[places][inner] - (start + slope * (places[inner, None] + 0.5))))
     if slope <= 0 or off > tolerance:

@@ -19,7 +19,6 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from camcli.errors import ImageError
 from camcli.images.damage import has_known_start, is_cut_short, what_it_is
-from camcli.images.libtiff import quiet_libtiff
 from camcli.images.rgb import to_rgb
 from camcli.images.tiff import count_pages
 
@@ -27,7 +26,7 @@ MAX_PIXELS = 89_478_485
 """Default of ``--max-pixels``: a quarter of a gigabyte in RGB."""
 
 # All that Pillow decodes by itself: what draws, runs programs (EPS, WMF) or needs handlers of its own is left out. The
-# last line has no signature, and would take other formats for its own.
+# formats of the last line have no signature, and would accept files of other formats.
 FORMATS = (
     *("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "ICNS", "CUR", "PSD"),
     *("PCX", "DCX", "SGI", "DDS", "QOI", "XBM", "XPM", "SUN", "MSP", "BLP", "FITS", "FLI", "FTEX", "GBR", "MCIDAS"),
@@ -94,25 +93,29 @@ class Decoded:
 def pillow_limits(*, max_pixels: int | None = None) -> Iterator[None]:
     """Around a run: our own limit in place of Pillow's global one, none of its warnings, and both as before afterwards.
 
+    One kind of message is let through: libtiff, which Pillow contains, writes a line to the standard error stream for
+    damage in a TIFF file (``ZIPDecode: Decoding error at scanline 0, incorrect data check.``). It can only be switched
+    off inside the library, for all threads at once. Our own message of the file follows in any case.
+
     Args:
         max_pixels: as in :class:`DecodeSettings`, which :func:`decode` checks by itself; given here, it also holds for
             images inside images (icons), which only Pillow sees.
     """
     limits = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
-    logger, silent = logging.getLogger("PIL"), logging.NullHandler()  # where nobody listens, logging prints
-    with warnings.catch_warnings(), quiet_libtiff():
+    logger, handler = logging.getLogger("PIL"), logging.NullHandler()  # without a handler, logging prints
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         # Pillow warns above its limit and refuses above twice as much.
         Image.MAX_IMAGE_PIXELS = None if max_pixels is None else max(1, -(-max_pixels // 2))
-        # Imported packages like to set it. `decode` mends a truncated image by itself, because this switch would also
-        # let damaged images of other threads pass without a word.
+        # Imported packages set it. `decode` repairs a truncated image by itself, because this switch would also let
+        # damaged images of other threads pass without an error.
         ImageFile.LOAD_TRUNCATED_IMAGES = False
-        logger.addHandler(silent)
+        logger.addHandler(handler)
         try:
             yield
         finally:
-            logger.removeHandler(silent)
+            logger.removeHandler(handler)
             Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = limits
 
 
@@ -134,7 +137,7 @@ def decode(data: bytes, settings: DecodeSettings | None = None) -> Decoded:
     except Image.DecompressionBombError as error:
         allowed = (settings or DecodeSettings()).max_pixels
         raise ImageError("too-large", f"it has more than the {allowed:,} pixels that --max-pixels allows") from error
-    except Exception as error:  # the one catch-all: decoders raise nearly anything; it is this image's failure alone
+    except Exception as error:  # the one catch-all: decoders raise nearly anything, and only this image has failed
         raise _reason(data, error) from error
 
 
@@ -173,13 +176,13 @@ def _decode(data: bytes, settings: DecodeSettings) -> Decoded:
 
 
 @cache
-def _formats() -> tuple[str, ...]:
+def image_formats() -> tuple[str, ...]:
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
-    opened = Image.open(io.BytesIO(data), formats=_formats())
+    opened = Image.open(io.BytesIO(data), formats=image_formats())
     width, height = opened.size
     pixels, allowed = width * height, f"--max-pixels allows {max_pixels:,}; raise it if the file can be trusted"
     if pixels > max_pixels:
@@ -205,12 +208,15 @@ def _salvaged(
     opened: ImageFile.ImageFile, data: bytes, settings: DecodeSettings, reason: ImageError
 ) -> ImageFile.ImageFile:
     """The truncated image with what could be decoded of it; ``reason`` where that is nothing."""
-    if opened.format in ("JPEG", "MPO"):  # given an end, the decoder hands out what it has, also of progressive files
+    if opened.format in (
+        "JPEG",
+        "MPO",
+    ):  # with an end marker, the decoder returns what it has, progressive or not
         draft = opened.size
         opened = _open(data + b"\xff\xd9", settings.max_pixels)
         opened.draft(None, draft)
     else:
-        opened.tile = []  # what the decoder wrote before it stopped is the image
+        opened.tile = []  # the image is what the decoder wrote before it stopped
     try:
         opened.load()
     except OSError as error:
@@ -229,7 +235,7 @@ def _orientation(opened: Image.Image) -> tuple[int, tuple[str, ...]]:
     except Exception:  # damaged metadata raise nearly anything
         return 1, ("its EXIF data are damaged: taken as upright",)
     # Writers that store it as a fraction mean the same whole number.
-    return next((known for known in _UPRIGHT if known == value), 1), ()
+    return next((number for number in _UPRIGHT if number == value), 1), ()
 
 
 def _frames(data: bytes, kind: str, max_pixels: int) -> tuple[int, tuple[str, ...]]:
@@ -237,22 +243,22 @@ def _frames(data: bytes, kind: str, max_pixels: int) -> tuple[int, tuple[str, ..
     if kind in ("JPEG", "BMP", "PPM", "JPEG2000"):
         return 1, ()
     try:
-        found = count_pages(data) if kind == "TIFF" else getattr(_open(data, max_pixels), "n_frames", 1)
-        # Pillow counts the layers of a PSD, and a flat one has none; other formats may say what they like.
-        return min(max(1, int(found)), len(data)), ()
-    except Exception:  # later frames may be damaged in any way; the first is what counts
+        frames = count_pages(data) if kind == "TIFF" else getattr(_open(data, max_pixels), "n_frames", 1)
+        # Pillow counts the layers of a PSD, and a flat one has none; other formats may give any number.
+        return min(max(1, int(frames)), len(data)), ()
+    except Exception:  # later frames may be damaged in any way; only the first is used
         return 1, ("its frames could not be counted",)
 
 
 def _reason(data: bytes, error: Exception) -> ImageError:
     """What is wrong with a file that a decoder failed on."""
-    unknown, known = isinstance(error, UnidentifiedImageError), has_known_start(data)
-    if unknown and not known:
+    is_unidentified = isinstance(error, UnidentifiedImageError)
+    if is_unidentified and not has_known_start(data):
         return ImageError("not-an-image", f"this is {what_it_is(data)}")
-    text = "its header cannot be read" if unknown else " ".join(f"{type(error).__name__}: {error}".split())
+    text = "its header cannot be read" if is_unidentified else " ".join(f"{type(error).__name__}: {error}".split())
     if is_cut_short(data) or "truncated" in text.lower():
         return ImageError("truncated", f"the file ends too early, after {len(data)} bytes; --allow-truncated may help")
-    if unknown and data[4:8] == b"ftyp":
+    if is_unidentified and data[4:8] == b"ftyp":
         brand = data[8:12].decode("latin-1").strip()
         return ImageError("unsupported", f"there is no decoder for {brand!r} (HEIF?); convert it to JPEG or PNG")
     if isinstance(error, NotImplementedError):

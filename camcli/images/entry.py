@@ -38,7 +38,7 @@ class TarMember:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why an input that was found cannot be read: reading it raises an ImageError of this."""
+    """Why an input cannot be read: reading it raises an ImageError of this kind and message."""
 
     kind: ErrorKind
     message: str
@@ -56,7 +56,7 @@ class Entry:
             name comes again. Bytes that are not UTF-8 are surrogates, as in all paths of Python.
         path: the file on disk; of a tar, the archive.
         member: where it lies in the archive, else None.
-        folder: name of the folder it lies in, which may be its class; None where that is not known.
+        folder: name of the folder it lies in, which may be its class; None where that is unknown.
         label, target: as the manifest has them.
         mask: path of the manifest's mask, resolved.
         box: the manifest's box.
@@ -80,7 +80,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SourceItem:
     """What a source yields: an :class:`Entry` without its place in the run."""
 
     image: str

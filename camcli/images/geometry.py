@@ -1,4 +1,4 @@
-"""Where the model looked: resize, then crop or pad, and the way back to pixels of the original.
+"""What the model saw: resize, then crop or pad, and the way back to pixels of the original.
 
 All preprocessing of classifiers has one form: the image is resized to whole pixels, and a window of the model's size is
 laid over the result at a whole-pixel offset. A window that is smaller than the resized image crops, a larger one pads.
@@ -75,7 +75,7 @@ class Placement:
 
 
 def place_centred(original: Size, resized: Size, window: Size) -> Placement:
-    """Lay the window over the middle of the resized image."""
+    """The placement with the window over the middle of the resized image."""
     top, left = _centre_offset(resized[0], window[0]), _centre_offset(resized[1], window[1])
     return Placement(original, resized, window, top, left)
 

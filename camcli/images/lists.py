@@ -1,4 +1,4 @@
-"""Inputs that are written down: a list of paths, standard input, a CSV or JSON-lines manifest."""
+"""Inputs named in text: a list of paths, standard input, a CSV or JSON-lines manifest."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from collections.abc import Iterator, Mapping
 from typing import IO, Any, TextIO
 
 from camcli.errors import SourceError
-from camcli.images.entry import Box, Found, parent_name
+from camcli.images.entry import Box, SourceItem, parent_name
 
 _BOM = b"\xef\xbb\xbf"
 _IN_MEMORY = 1 << 22  # bytes of standard input that are kept without a file
 
 
 class Replay:
-    """The lines of a stream that can be read only once, as often as wanted, and as early as they come."""
+    """The lines of a stream that can be read only once, for any number of iterations, each line as soon as it comes."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
@@ -52,16 +52,16 @@ class Replay:
         return line
 
 
-def from_stdin(lines: Replay) -> Iterator[Found]:
+def from_stdin(lines: Replay) -> Iterator[SourceItem]:
     """One path a line, relative to the working directory; ``image`` is relative to it where it lies below."""
     here = os.getcwd()
     for path in _paths(lines):
         inside = os.path.isabs(path) and os.path.normpath(path).startswith(os.path.join(here, ""))
         image = os.path.relpath(path, here) if inside else path
-        yield _found(image, os.path.join(here, path))
+        yield _item(image, os.path.join(here, path))
 
 
-def from_list(path: str) -> Iterator[Found]:
+def from_list(path: str) -> Iterator[SourceItem]:
     """``@list.txt``: one path a line, relative to the folder that holds the list; ``image`` is as written.
 
     Raises:
@@ -71,7 +71,7 @@ def from_list(path: str) -> Iterator[Found]:
     try:
         with open(path, "rb") as lines:
             for written in _paths(lines):
-                yield _found(written, os.path.join(folder, written))
+                yield _item(written, os.path.join(folder, written))
     except OSError as error:
         raise SourceError(f"--image-path @{path}: the list cannot be read ({error.strerror}).") from error
 
@@ -84,9 +84,9 @@ def _paths(lines: Iterator[bytes] | Replay | IO[bytes]) -> Iterator[str]:
             yield os.fsdecode(line)
 
 
-def _found(image: str, path: str) -> Found:
+def _item(image: str, path: str) -> SourceItem:
     image = image.replace(os.sep, "/")
-    return Found(image, path, folder=parent_name(image))
+    return SourceItem(image, path, folder=parent_name(image))
 
 
 def is_manifest(path: str) -> bool:
@@ -94,7 +94,7 @@ def is_manifest(path: str) -> bool:
     return path.lower().endswith((".csv", ".jsonl"))
 
 
-def from_manifest(path: str) -> Iterator[Found]:
+def from_manifest(path: str) -> Iterator[SourceItem]:
     """The rows of a manifest: ``image``, and where given ``label``, ``target``, ``mask``, ``box``, ``avoid``.
 
     Paths are relative to the folder that holds the manifest; ``image`` is as written.
@@ -112,7 +112,7 @@ def from_manifest(path: str) -> Iterator[Found]:
                 if image is None:
                     raise SourceError(f"{where}: `image` is empty. Every row needs the path of its image.")
                 mask = _text(row, "mask")
-                yield Found(
+                yield SourceItem(
                     image=image.replace(os.sep, "/"),
                     path=os.path.join(folder, image),
                     folder=parent_name(image.replace(os.sep, "/")),

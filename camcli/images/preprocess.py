@@ -51,7 +51,7 @@ class Preprocessing:
         mean, std: per channel, of pixels in [0, 1]. A single value is repeated; three are averaged for one channel and
             cycled for more.
         resize: ``crop`` keeps the shape and covers ``resize_to``, ``pad`` keeps the shape and fits into it, ``squash``
-            gives up the shape; in each case the central (height, width) is then cut out or padded to.
+            does not keep it; in each case the central (height, width) is then cut out or padded to.
         resize_to: length of the shorter side, or (height, width); None is (height, width) of the input.
         interpolation: one of :data:`INTERPOLATIONS`, antialiased.
         fill: colour 0–255 of padding with ``pad``, one value or one per channel of the image; None is the mean colour.
@@ -114,11 +114,6 @@ class Preprocessing:
             to = f"{verb} {self._box[0]}×{self._box[1]}"
         return f"{self.resize}: {to}, {self.interpolation}, central {self.height}×{self.width}"
 
-    @property
-    def smallest_source(self) -> Size:
-        """(height, width) below which a decoder must not shrink an image on its way here (``--fast-decode``)."""
-        return max(self._box[0], self.height), max(self._box[1], self.width)
-
     def __call__(self, image: Image.Image, original: Size | None = None) -> Prepared:
         """Prepare one image.
 
@@ -141,7 +136,7 @@ class Preprocessing:
         return Prepared(pixels, view, notes)
 
     def place(self, image: Size) -> Placement:
-        """Where an image of (height, width) comes to lie."""
+        """The placement of an image of (height, width)."""
         return place_centred(image, self._resized(image), (self.height, self.width))
 
     def changed(
@@ -164,7 +159,7 @@ class Preprocessing:
             return self
         if self.custom is not None:
             raise ConfigError(
-                "--input-size, --mean, --std and --resize do not reach into the model's own preprocessing callable; "
+                "--input-size, --mean, --std and --resize do not apply to the model's own preprocessing callable; "
                 "set them there."
             )
         new = replace(self, mean=tuple(mean or self.mean), std=tuple(std or self.std))

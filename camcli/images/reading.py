@@ -1,4 +1,4 @@
-"""The bytes of one input, without ever waiting for a pipe, and with a reason where there are none."""
+"""The bytes of one input, or the reason why they cannot be read; a pipe is refused instead of waited for."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read(entry: Entry) -> bytes:
     if entry.problem is not None:
         raise ImageError(entry.problem.kind, entry.problem.message)
     try:
-        # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
+        # O_NONBLOCK: opening a pipe that nobody writes to would block for ever.
         handle = os.open(entry.path, _FLAGS)
     except (OSError, ValueError) as error:
         raise _refused(error) from error
@@ -83,13 +83,13 @@ def _content(handle: int, member: TarMember | None) -> bytes:
 
 def _exactly(handle: int, offset: int, size: int) -> bytes:
     os.lseek(handle, offset, os.SEEK_SET)
-    blocks, left = [], size
-    while left > 0:
-        block = os.read(handle, left)
+    blocks, remaining = [], size
+    while remaining > 0:
+        block = os.read(handle, remaining)
         if not block:
             break
         blocks.append(block)
-        left -= len(block)
+        remaining -= len(block)
     return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
 

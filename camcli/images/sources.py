@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 from camcli.errors import SourceError, did_you_mean
-from camcli.images.entry import PASSED_OVER, Entry, Found
+from camcli.images.entry import PASSED_OVER, Entry, SourceItem
 from camcli.images.lists import Replay, from_list, from_manifest, from_stdin, is_manifest
 from camcli.images.reading import read
 from camcli.images.tar import check_tar, from_tar, is_tar
@@ -36,7 +36,7 @@ class _Source:
 
     @property
     def folder(self) -> str | None:
-        """Name of the folder in which the images lie that lie in none below the source."""
+        """Name of the folder of the images that lie in no folder below the source."""
         if self.kind == "file":
             return os.path.basename(os.path.dirname(os.path.abspath(self.path))) or None
         return os.path.basename(os.path.abspath(self.path)) or None if self.kind == "folder" else None
@@ -73,30 +73,30 @@ class Sources:
         self._limit = limit
         self._stdin = Replay(stdin)
         self._checked = False
-        self._sources = self._slugged([self._source(os.fspath(path)) for path in image_paths])
+        self._sources = self._with_slugs([self._source(os.fspath(path)) for path in image_paths])
 
     def __iter__(self) -> Iterator[Entry]:
         names = {source.slug: UniqueNames() for source in self._sources if source.repeats}
-        for ordinal, (source, found) in enumerate(self._listed()):
-            image = names[source.slug](found.image) if source.repeats else found.image
-            yield _entry(ordinal, source, image, found)
+        for ordinal, (source, item) in enumerate(self._limited()):
+            image = names[source.slug](item.image) if source.repeats else item.image
+            yield _entry(ordinal, source, image, item)
 
     def count(self) -> int:
         """How many entries an iteration gives."""
-        return sum(1 for _ in self._listed())
+        return sum(1 for _ in self._limited())
 
-    def _listed(self) -> Iterator[tuple[_Source, Found]]:
+    def _limited(self) -> Iterator[tuple[_Source, SourceItem]]:
         self.check()
         self.passed_over = listed = 0
         for source in self._sources:
-            for found in self._found(source):
+            for item in self._items_of(source):
                 if self._limit is not None and listed >= self._limit:
                     return
-                if found is PASSED_OVER:
+                if item is PASSED_OVER:
                     self.passed_over += 1
                 else:
                     listed += 1
-                    yield source, found
+                    yield source, item
 
     def check(self) -> None:
         """Read lists, manifests and the heads of archives once, so that their errors come before any result.
@@ -122,7 +122,7 @@ class Sources:
             if candidate.typed == source and candidate.kind == "folder":
                 return class_folders(candidate.path, self._exclude)
             if candidate.typed == source and candidate.kind in ("glob", "tar"):
-                return tuple(sorted({f.folder for f in self._found(candidate) if f is not None and f.folder}))
+                return tuple(sorted({f.folder for f in self._items_of(candidate) if f is not None and f.folder}))
         return ()
 
     def _source(self, typed: str) -> _Source:
@@ -133,7 +133,7 @@ class Sources:
             return of("stdin", typed)
         if typed.startswith("@"):
             if not os.path.exists(typed[1:]):
-                raise SourceError(f"--image-path {typed}: no list {typed[1:]!r} is there.{_alike(typed[1:])}")
+                raise SourceError(f"--image-path {typed}: no list {typed[1:]!r} is there.{_suggestion(typed[1:])}")
             if not os.path.isfile(typed[1:]):  # it is read more than once, which a pipe cannot be
                 raise SourceError(
                     f"--image-path {typed}: not a regular file. Pipe the list to `--image-path -` instead."
@@ -149,10 +149,10 @@ class Sources:
         if is_pattern(typed):
             root = split_pattern(typed)[0]
             if not os.path.isdir(root):
-                raise SourceError(f"--image-path {typed}: the folder {root!r} is not there.{_alike(root)}")
+                raise SourceError(f"--image-path {typed}: the folder {root!r} is not there.{_suggestion(root)}")
             self._refuse_run_folder(typed, root)
             return of("glob", typed)
-        raise SourceError(f"--image-path {typed}: no such file or folder.{_alike(typed)}")
+        raise SourceError(f"--image-path {typed}: no such file or folder.{_suggestion(typed)}")
 
     def _refuse_run_folder(self, typed: str, path: str) -> None:
         real = os.path.realpath(path)
@@ -162,21 +162,21 @@ class Sources:
                 "Choose another --output-dir."
             )
 
-    def _slugged(self, sources: list[_Source]) -> list[_Source]:
-        """Give sources that begin in the same place one slug, and different places different ones."""
+    def _with_slugs(self, sources: list[_Source]) -> list[_Source]:
+        """The sources with slugs: one for all sources that begin in the same place."""
         places = [_place(source) for source in sources]
         slugs: dict[tuple[str, str], str] = {}
-        taken: set[str] = set()
+        used: set[str] = set()
         for place in places:
             if place not in slugs:
-                slugs[place] = slug = _unused(_slug(place), taken)
-                taken.add(slug.casefold())
+                slugs[place] = slug = _unused_slug(_slug(place), used)
+                used.add(slug.casefold())
         return [
             _Source(s.kind, s.typed, s.path, slugs[place], s.repeats or places.count(place) > 1)
             for s, place in zip(sources, places, strict=True)
         ]
 
-    def _found(self, source: _Source) -> Iterator[Found | None]:
+    def _items_of(self, source: _Source) -> Iterator[SourceItem | None]:
         if source.kind == "folder":
             return Walk(self._exclude)(source.path)
         if source.kind == "glob":
@@ -189,24 +189,24 @@ class Sources:
             return from_list(source.path)
         if source.kind == "stdin":
             return from_stdin(self._stdin)
-        return iter((Found(os.path.basename(source.path), source.path),))
+        return iter((SourceItem(os.path.basename(source.path), source.path),))
 
 
-def _entry(ordinal: int, source: _Source, image: str, found: Found) -> Entry:
+def _entry(ordinal: int, source: _Source, image: str, item: SourceItem) -> Entry:
     return Entry(
         ordinal=ordinal,
         source=source.typed,
         source_slug=source.slug,
         image=image,
-        path=found.path,
-        member=found.member,
-        folder=found.folder or source.folder,
-        label=found.label,
-        target=found.target,
-        mask=found.mask,
-        box=found.box,
-        avoid=found.avoid,
-        problem=found.problem,
+        path=item.path,
+        member=item.member,
+        folder=item.folder or source.folder,
+        label=item.label,
+        target=item.target,
+        mask=item.mask,
+        box=item.box,
+        avoid=item.avoid,
+        problem=item.problem,
     )
 
 
@@ -228,15 +228,15 @@ def _slug(place: tuple[str, str]) -> str:
     return re.sub(r"[^0-9A-Za-z._-]+", "_", name)[:64].strip(".") or "root"
 
 
-def _unused(slug: str, taken: set[str]) -> str:
+def _unused_slug(slug: str, used: set[str]) -> str:
     number, unique = 1, slug
-    while unique.casefold() in taken:
+    while unique.casefold() in used:
         number += 1
         unique = f"{slug}-{number}"
     return unique
 
 
-def _alike(path: str) -> str:
+def _suggestion(path: str) -> str:
     folder, name = os.path.split(path)
     try:
         return did_you_mean(name, os.listdir(folder or "."))

@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Iterator
 
 from camcli.errors import SourceError
-from camcli.images.entry import PASSED_OVER, Found, Problem, TarMember, has_image_extension, parent_name
+from camcli.images.entry import PASSED_OVER, Problem, SourceItem, TarMember, has_image_extension, parent_name
 
 
 def is_tar(path: str) -> bool:
@@ -32,7 +32,7 @@ def check_tar(path: str) -> None:
         raise SourceError(f"--image-path {path}: cannot be read ({error.strerror}).") from error
 
 
-def from_tar(path: str) -> Iterator[Found | None]:
+def from_tar(path: str) -> Iterator[SourceItem | None]:
     """Every image of an archive in its order; PASSED_OVER for other members.
 
     An archive that ends too early or is damaged half-way yields what is before that, then an image that cannot be read.
@@ -48,7 +48,7 @@ def from_tar(path: str) -> Iterator[Found | None]:
                 member = archive.next()
             except tarfile.TarError as error:
                 message = f"the tar is damaged after {name} ({error}); what follows was not found"
-                yield Found(os.path.basename(path), path, problem=Problem("corrupt", message))
+                yield SourceItem(os.path.basename(path), path, problem=Problem("corrupt", message))
                 return
             if member is None:
                 return
@@ -58,4 +58,4 @@ def from_tar(path: str) -> Iterator[Found | None]:
                 image = member.name.removeprefix("./")
                 is_image = member.isreg() and not member.issparse() and has_image_extension(image)
                 place = TarMember(member.offset_data, member.size)
-                yield Found(image, path, place, parent_name(image)) if is_image else PASSED_OVER
+                yield SourceItem(image, path, place, parent_name(image)) if is_image else PASSED_OVER

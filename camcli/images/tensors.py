@@ -1,4 +1,4 @@
-"""The last step of preprocessing, done for a batch on the model's device: uint8 pixels travel, not floats."""
+"""The last step of preprocessing, for a batch on the model's device: uint8 pixels are copied to it, not floats."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def to_input(
     device = torch.device(device)
     if isinstance(batch, np.ndarray):
         if batch.dtype == np.uint8 and device.type == "cpu" and batch.shape[-1] <= _MOST_CHANNELS:
-            looked_up = _looked_up(batch, _table(preprocessing.mean, preprocessing.std))
-            return torch.from_numpy(looked_up).permute(0, 3, 1, 2)
+            inputs = _look_up(batch, _table(preprocessing.mean, preprocessing.std))
+            return torch.from_numpy(inputs).permute(0, 3, 1, 2)
         batch = torch.from_numpy(np.require(batch, requirements=["C", "W"]))
     batch = batch.to(device)
     if batch.dtype != torch.uint8:
@@ -56,7 +56,7 @@ class Sender:
         self._device, self._stream = device, torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def __call__(self, pixels: Sequence[np.ndarray]) -> Sent:
-        """Begin to copy a batch; ``pixels`` are those of single images, as :func:`to_input` takes them stacked."""
+        """Start the copy of a batch; ``pixels`` are those of single images, as :func:`to_input` takes them stacked."""
         import torch
 
         dtype = torch.uint8 if pixels[0].dtype == np.uint8 else torch.float32
@@ -80,7 +80,7 @@ class Sent:
 
         stream = torch.cuda.current_stream(self.copy.device)
         stream.wait_event(self.done)
-        self.copy.record_stream(stream)  # its memory is not given to the next batch before this stream is done with it
+        self.copy.record_stream(stream)  # its memory is not reused before this stream has finished with it
         return self.copy
 
 
@@ -93,7 +93,7 @@ def _normalised(pixels: torch.Tensor, mean: Sequence[float], std: Sequence[float
     return pixels.to(torch.float32).div_(255).sub_(means).div_(deviations)
 
 
-def _looked_up(batch: np.ndarray, table: np.ndarray) -> np.ndarray:
+def _look_up(batch: np.ndarray, table: np.ndarray) -> np.ndarray:
     """The same in one pass over the memory instead of four: (N, height, width, channels) float32."""
     count, height, width, channels = batch.shape
     looked_up: np.ndarray = cv2.LUT(batch.reshape(count * height, width, channels), table)

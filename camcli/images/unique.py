@@ -1,4 +1,4 @@
-"""Names that come again are told apart: ``x``, ``x#2``, ``x#3``."""
+"""Repeated names are numbered: ``x``, ``x#2``, ``x#3``."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _MOST_NUMBERS = 1 << 16
 
 
 class UniqueNames:
-    """Gives every name once; held are eight bytes of a name, since a list may have millions.
+    """Make every name unique. Eight bytes are stored of a name, since a list may have millions.
 
-    A name is known by a 64-bit hash of it. Two names of equal hash (in a million, a chance of 3 in 10⁸) cost the second
-    one a number it did not need; they are never taken for one image.
+    A name is identified by its 64-bit hash. Of two names with equal hashes (in a million names, a chance of 3 in 10⁸)
+    the second gets a number that it does not need; they are never taken for one image.
     """
 
     def __init__(self) -> None:
         self._seen = _Hashes()
-        # The number that a repeated name got last. Where it is forgotten, the numbers are tried from the first again.
+        # The last number of a repeated name. Where it was removed, the numbers are tried from the first again.
         self._numbers: dict[str, int] = {}
 
     def __call__(self, name: str) -> str:

@@ -1,6 +1,6 @@
 """Folders and globs: a walk in sorted order that ends, whatever the links, and never enters the run folder.
 
-Memory holds the names of the folders on the way down, not those of the files already seen.
+Memory holds the names in the folders on the way down, and no others.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from camcli.errors import SourceError
-from camcli.images.entry import PASSED_OVER, Found, Problem, has_image_extension, parent_name
+from camcli.images.entry import PASSED_OVER, Problem, SourceItem, has_image_extension, parent_name
 
 _MAGIC = re.compile(r"[*?\[]")
 _RUN_MARK = b'"camcli.index/'
@@ -34,7 +34,7 @@ class Walk:
     take: Callable[[str], bool] = lambda _: True
     named: bool = False
 
-    def __call__(self, root: str) -> Iterator[Found | None]:
+    def __call__(self, root: str) -> Iterator[SourceItem | None]:
         """Every image below ``root``, folders and files together in sorted order; PASSED_OVER for other files.
 
         A folder that cannot be listed is an image that cannot be read, so that it is named and not silently missing.
@@ -61,17 +61,16 @@ class Walk:
                 continue
             below = _Level.open(os.path.join(level.path, name), relative, level.real_below(name))
             if below.problem is not None:
-                yield Found(relative, below.path, folder=parent_name(relative), problem=below.problem)
-            elif not self._seen(below, name in level.links, levels, linked) and not below.is_run:
+                yield SourceItem(relative, below.path, folder=parent_name(relative), problem=below.problem)
+            elif not self._is_repeated(below, name in level.links, levels, linked) and not below.is_run:
                 levels.append(below)
 
-    def _file(self, level: _Level, name: str, relative: str) -> Found | None:
-        wanted = self.named or has_image_extension(name)
-        if not wanted or name in level.others:
+    def _file(self, level: _Level, name: str, relative: str) -> SourceItem | None:
+        if name in level.others or not (self.named or has_image_extension(name)):
             return PASSED_OVER
-        return Found(relative, os.path.join(level.path, name), folder=parent_name(relative))
+        return SourceItem(relative, os.path.join(level.path, name), folder=parent_name(relative))
 
-    def _seen(self, below: _Level, is_link: bool, levels: list[_Level], linked: set[tuple[int, int]]) -> bool:
+    def _is_repeated(self, below: _Level, is_link: bool, levels: list[_Level], linked: set[tuple[int, int]]) -> bool:
         if below.real == self.exclude:
             return True
         if not is_link:
@@ -130,7 +129,7 @@ class _Level:
 
 
 def _is_run(path: str) -> bool:
-    """Whether a folder is the result of an earlier run: explaining its overlays would be of use to nobody."""
+    """Whether a folder is the result of an earlier run: its overlays are results, not inputs."""
     try:
         with open(os.path.join(path, "index.jsonl"), "rb") as journal:
             return _RUN_MARK in journal.read(4096)
@@ -170,7 +169,7 @@ def split_pattern(pattern: str) -> tuple[str, list[str]]:
     return fixed or ("/" if pattern.startswith("/") else "."), [part for part in parts[first:] if part not in ("", ".")]
 
 
-def glob(pattern: str, exclude: str | None) -> Iterator[Found | None]:
+def glob(pattern: str, exclude: str | None) -> Iterator[SourceItem | None]:
     """What a glob matches: files, and the images of folders; ``**`` stands for any number of folders.
 
     Files are taken whatever their extension where the pattern ends in one (``*.dat``). Wildcards do not stand for a

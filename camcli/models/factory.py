@@ -1,4 +1,9 @@
-"""Models from the user's own code: ``factory:package.module:function``."""
+"""Models from the user's own code: ``factory:package.module:function``.
+
+The working directory is searched for modules while the user's module is imported and its function runs, and not after
+that: what the model imports only later, in its forward pass, must have been imported by then, be installed, or lie in a
+folder of ``PYTHONPATH``.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +56,7 @@ def open_factory(name: str, request: ModelRequest) -> Opened:
 
 
 def _made(name: str) -> tuple[nn.Module, Any]:
-    with _importable_from_here():
+    with importable_from(str(Path.cwd()), first=True):  # first, as with `python -m`
         made = _call(_function(name), name)
     if isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module):
         return made
@@ -94,21 +99,20 @@ def _call(function: Callable[[], Any], name: str) -> Any:
 
 
 @contextmanager
-def _importable_from_here() -> Iterator[None]:
-    """The working directory first among the places modules come from, as with ``python -m``; afterwards last.
+def importable_from(folder: str, *, first: bool) -> Iterator[None]:
+    """Search a folder for modules inside the block, before all others or after them.
 
-    It stays, since a user's model may import more when it runs, but no file there can shadow an installed package.
+    Only the folder is taken off ``sys.path`` afterwards: what the user's code adds to it stays.
     """
-    here = str(Path.cwd())
-    before = list(sys.path)
-    sys.path.insert(0, here)
-    importlib.invalidate_caches()
+    added = first or folder not in sys.path
+    if added:
+        sys.path.insert(0 if first else len(sys.path), folder)
+        importlib.invalidate_caches()
     try:
         yield
     finally:
-        sys.path.remove(here)
-        if here not in before:
-            sys.path.append(here)
+        if added and folder in sys.path:
+            sys.path.remove(folder)
 
 
 def _names(module: nn.Module, saved: Any) -> ClassNames | None:

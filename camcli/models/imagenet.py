@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-NUM_CLASSES = 1000
 _TABLE = Path(__file__).with_name("imagenet1k.tsv")
 
 

@@ -5,7 +5,7 @@ says where an artefact lies; :func:`write_index` and :func:`write_csv` write the
 """
 
 from camcli.output.artefacts import ArtefactWriter, artefacts_intact
-from camcli.output.atomic import naming_os_errors, write_atomically
+from camcli.output.atomic import naming_os_errors, write_atomically, write_with_folders
 from camcli.output.csv_table import COLUMNS, write_csv
 from camcli.output.header import INDEX_NAME, JOURNAL_NAME, SCHEMA, read_header
 from camcli.output.index import Counts, Ending, FinalStatus, write_index
@@ -42,4 +42,5 @@ __all__ = [
     "write_atomically",
     "write_csv",
     "write_index",
+    "write_with_folders",
 ]

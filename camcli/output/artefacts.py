@@ -1,4 +1,4 @@
-"""Artefacts of a run folder: written atomically, and known by their sizes afterwards."""
+"""Artefacts of a run folder: written atomically, and verified by their sizes afterwards."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class ArtefactWriter:
     def __init__(self, run_dir: str | Path, durable: bool = False) -> None:
         self._run_dir = os.fspath(run_dir)
         self._durable = durable
-        self._made: set[str] = set()  # folders that are there; bounded, since a tree may have a folder per image
+        self._folders: set[str] = set()  # that exist; bounded, since a tree may have a folder per image
 
     def write(self, relative: str, data: bytes) -> int:
-        """Put one file in its place, complete or not at all; an existing one is replaced.
+        """Write one file, completely or not at all; an existing one is replaced.
 
         Args:
             relative: its path below the run folder, as :func:`camcli.output.names.artefact_path` gives it.
@@ -47,26 +47,26 @@ class ArtefactWriter:
         if not data:
             raise OutputError(f"cannot write {path}: its encoder gave no bytes. Try another --image-format.")
         folder = os.path.dirname(path)
-        if folder not in self._made:
-            self._make(folder)
+        if folder not in self._folders:
+            self._make_folder(folder)
         try:
             return write_atomically(path, [data], durable=self._durable)
         except OutputError as error:
             if not isinstance(error.__cause__, FileNotFoundError):
                 raise
-            self._make(folder)  # somebody removed the folder since it was made
+            self._make_folder(folder)  # the folder was removed in the meantime
             return write_atomically(path, [data], durable=self._durable)
 
-    def _make(self, folder: str) -> None:
+    def _make_folder(self, folder: str) -> None:
         with naming_os_errors(folder):
             os.makedirs(folder, exist_ok=True)
             if self._durable:
                 while len(folder) > len(self._run_dir):
                     folder = os.path.dirname(folder)
                     sync_folder(folder)
-        if len(self._made) >= _FOLDERS_REMEMBERED:
-            self._made.clear()
-        self._made.add(folder)
+        if len(self._folders) >= _FOLDERS_REMEMBERED:
+            self._folders.clear()
+        self._folders.add(folder)
 
 
 def artefacts_intact(run_dir: str | Path, item: ImageRow) -> bool:
@@ -79,7 +79,7 @@ def artefacts_intact(run_dir: str | Path, item: ImageRow) -> bool:
 def _size(run_dir: str | Path, relative: str) -> int | None:
     try:
         status = os.stat(_absolute(run_dir, relative))
-    except (OSError, ValueError):  # gone, or out of reach: in either case it has to be made again
+    except (OSError, ValueError):  # missing or inaccessible: in both cases it has to be written again
         return None
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 

@@ -76,6 +76,14 @@ def write_atomically(path: str | Path, chunks: Iterable[bytes], *, durable: bool
     return written
 
 
+def write_with_folders(path: str | Path, chunks: Iterable[bytes], *, durable: bool = False) -> int:
+    """:func:`write_atomically`, after the folders above the file are created."""
+    if folder := os.path.dirname(path):
+        with naming_os_errors(folder):
+            os.makedirs(folder, exist_ok=True)
+    return write_atomically(path, chunks, durable=durable)
+
+
 def write_fully(descriptor: int, data: bytes) -> int:
     """Write all of the data (one ``os.write`` may take less); returns its length in bytes. Raises OSError."""
     rest = memoryview(data)

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from camcli.output.atomic import naming_os_errors, write_atomically
+from camcli.output.atomic import write_with_folders
 from camcli.output.index import damaged
 from camcli.output.journal import Journal
 from camcli.output.names import FOLDERS
@@ -83,11 +82,7 @@ def write_csv(path: str | Path, journal: Journal, order: Iterable[int] | None) -
     Raises:
         OutputError: the system refused, or a row is damaged; a file that was there is as it was before.
     """
-    folder = os.path.dirname(path)
-    if folder:
-        with naming_os_errors(folder):
-            os.makedirs(folder, exist_ok=True)
-    write_atomically(path, _lines(journal, order), durable=journal.durable)
+    write_with_folders(path, _lines(journal, order), durable=journal.durable)
 
 
 def _lines(journal: Journal, order: Iterable[int] | None) -> Iterator[bytes]:

@@ -1,8 +1,8 @@
 """One process at a time writes a run folder.
 
-The lock is the system's (``flock``) on a file of the folder, so that it ends with the process that holds it, however
-that dies. The file says who holds it, for the message to the second one, and is removed at the end, so that the
-folder of a finished run holds nothing but the run.
+The lock is the operating system's, on a file of the folder, so that it ends with the process that holds it, however
+that process ends. The file names the holder, for the message to a second process, and is removed at the end, so that
+the folder of a finished run holds nothing but the run.
 """
 
 from __future__ import annotations
@@ -11,16 +11,14 @@ import contextlib
 import errno
 import os
 import socket
-import sys
 from pathlib import Path
 from typing import Self
+
+from filelock import lock_descriptor
 
 from camcli.errors import LockedError
 from camcli.output.atomic import PORTABLE_FLAGS, naming_os_errors, write_fully
 from camcli.output.jsontext import replace_surrogates
-
-if sys.platform != "win32":
-    import fcntl
 
 LOCK_NAME = ".cam.lock"
 
@@ -29,16 +27,17 @@ _UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 class RunLock:
-    """The lock of a run folder, held from its making until :meth:`release` or the end of the process.
+    """The lock of a run folder, held from construction until :meth:`release` or the end of the process.
 
     Attributes:
         exclusive: False where the file system has no locks (some network file systems): then nothing keeps a second
             process out, and the caller should say so.
-        abandoned: whether the last process that held it died with it instead of releasing it.
+        abandoned: whether the last process that held the lock ended without releasing it.
 
     Raises:
-        LockedError: another process (or this one, a second time) holds it; the message names the folder and its pid.
-        OutputError: the lock file cannot be made.
+        LockedError: another process (or this one, a second time) holds the lock; the message names the folder and the
+            process.
+        OutputError: the lock file cannot be created.
     """
 
     def __init__(self, run_dir: str | Path) -> None:
@@ -53,13 +52,16 @@ class RunLock:
         raise self._locked()
 
     def release(self) -> None:
-        """Give the folder free; a second call does nothing."""
+        """Release the folder; a second call does nothing."""
         if self._descriptor < 0:
             return
-        # Removed while it is held, so that nobody can lock a file that is about to go. Where it cannot be removed it
-        # stays, and means nothing: only the system's lock counts.
-        with contextlib.suppress(OSError):
+        # Removed while the lock is held, so that no process can lock a file that is about to be removed. Where that is
+        # refused (Windows) an empty file stays, which means nothing: only the system's lock counts.
+        try:
             self._path.unlink()
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
         self._descriptor = -1
 
@@ -70,10 +72,10 @@ class RunLock:
         self.release()
 
     def _try(self) -> bool:
-        """One attempt; False where the file was removed by its last holder between our opening and locking it."""
+        """One attempt; False where the last holder removed the file between its opening and its locking here."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | PORTABLE_FLAGS, 0o666)
         try:
-            self.exclusive = self._flock(descriptor)
+            self.exclusive = self._lock(descriptor)
             if not self._is_in_place(descriptor):
                 os.close(descriptor)
                 return False
@@ -86,18 +88,16 @@ class RunLock:
         self._descriptor = descriptor
         return True
 
-    def _flock(self, descriptor: int) -> bool:
-        if sys.platform == "win32":
-            return False
+    def _lock(self, descriptor: int) -> bool:
+        """Whether the file system could lock the file."""
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise self._locked() from None
+            if lock_descriptor(descriptor, blocking=False):
+                return True
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise
             return False
-        return True
+        raise self._locked()
 
     def _is_in_place(self, descriptor: int) -> bool:
         try:
@@ -108,7 +108,7 @@ class RunLock:
     def _locked(self) -> LockedError:
         try:
             pid, _, host = self._path.read_text("utf-8", "replace").strip().partition(" ")
-        except OSError:  # it was removed this moment: the holder ends
+        except OSError:  # just removed, because the holder ends; or Windows, where a locked file cannot be read
             pid = host = ""
         holder = f"process {pid} on {host}" if pid else "another process"
         message = f"{self._path.parent} is being written by {holder}. Wait until that ends, or choose another"

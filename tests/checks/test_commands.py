@@ -77,6 +77,20 @@ def test_a_run_that_is_made_for_the_check_and_its_exit_codes(cam: Cam, tmp_path:
     assert cam("check").code == 2
 
 
+def test_a_mask_that_cannot_be_used_is_an_error_that_names_the_file(cam: Cam, good: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "objects.csv"
+    manifest.write_text("image,mask\n" + "".join(f"{i:03d}.jpg,object.png\n" for i in range(40)), encoding="utf-8")
+    asked = ("check", good, "--set", f'suite.manifest="{manifest}"')
+    Image.new("L", (10, 20), 255).save(tmp_path / "object.png")
+    shape = cam(*asked)
+    assert shape.code == 2
+    assert "object.png has 10×20 pixels and its image 70×70: the shapes differ" in shape.err
+    (tmp_path / "object.png").write_bytes(b"nothing")
+    damaged = cam(*asked)
+    assert damaged.code == 2
+    assert "object.png: cannot be read" in damaged.err
+
+
 def test_json_is_one_document_on_stdout(cam: Cam, bad: Path) -> None:
     found = cam("check", bad, "--json")
     document = found.document

@@ -105,6 +105,27 @@ def test_foreground_by_boxes_and_by_masks(tmp_path: Path) -> None:
     assert by_mask.deciding.value == pytest.approx(by_box.deciding.value, rel=1e-9)
 
 
+@pytest.mark.parametrize(("name", "column"), [("foreground", "mask"), ("avoid", "avoid")])
+def test_a_mask_is_turned_upright_and_refused_in_another_shape(tmp_path: Path, name: str, column: str) -> None:
+    run = of_maps(tmp_path / "run", [blob(0.3, 0.3) for _ in range(40)])
+    upright = np.zeros((140, 140), np.uint8)
+    upright[14:70, 14:42] = 1
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(upright).save(tmp_path / "upright.png")
+    Image.fromarray(upright).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    values = []
+    for mask in ("upright.png", "turned.png"):
+        found = check(run, name, manifest(tmp_path, [f"{i:03d}.jpg,{mask}" for i in range(40)], f"image,{column}"))
+        assert found.deciding is not None
+        values.append(found.deciding.value)
+    assert values[0] == values[1]
+    Image.fromarray(upright[:70]).save(tmp_path / "half.png")
+    halves = manifest(tmp_path, [f"{i:03d}.jpg,half.png" for i in range(40)], f"image,{column}")
+    with pytest.raises(SourceError, match=r"mask .*half\.png has 140×70 pixels and its image 70×70"):
+        check(run, name, halves)
+
+
 def test_foreground_judges_classes_by_themselves(tmp_path: Path) -> None:
     items = [item(i, {"gradcam": blob(0.3, 0.3)}, predicted=0, label=0) for i in range(60)]
     items += [item(i, {"gradcam": blob(0.8, 0.8)}, predicted=1, label=1) for i in range(60, 80)]

@@ -11,8 +11,8 @@ from scipy.spatial.distance import jensenshannon
 
 from camcli.checks.distances import centroid, centroid_shift, divergence, mass, spearman, top_overlap
 from camcli.checks.judge import Judge
-from camcli.checks.regions import cells_of_box, cells_of_mask
 from camcli.images import View
+from camcli.images.regions import cells_of_box, cells_of_mask
 from camcli.stats import Bootstrap
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,7 +63,10 @@ def test_from_another_folder_everything_is_found(
     assert not here["stable"].startswith("skipped")
     assert here["foreground"].startswith("skipped") == (given != "photos/m.csv")
     monkeypatch.chdir(tmp_path)
+    del sys.modules[read_run(root / "out" / "a").header["config"]["model"].split(":")[1]]
+    before = list(sys.path)
     assert statuses(Path("project/out/a")) == here
+    assert sys.path == before
     sheet = tmp_path / "sheet.png"
     assert cam("check", "project/out/a", "--sheet", sheet, "--fail-on", "never").code == 0
     with Image.open(sheet) as picture:  # the run saved no overlays: they are drawn from the images that were found

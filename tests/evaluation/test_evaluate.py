@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,6 @@ import camcli.metrics
 from camcli.config.settings import RunConfig
 from camcli.errors import ConfigError, SourceError
 from camcli.evaluation import EvalOptions, Evaluation, evaluate
-from camcli.evaluation.regions import read_mask
 from camcli.evaluation.rows import upsampled
 from camcli.images import to_input
 from camcli.metrics.deletion import deletion
@@ -205,18 +207,24 @@ def test_a_recommendation_names_a_method_and_layer_that_are_there(photos: Path) 
     assert errors(done.as_json()) == []
 
 
-def test_masks_are_read_as_foreground_and_refused_in_another_shape(tmp_path: Path) -> None:
-    for mode, value in (("L", 7), ("1", 1), ("RGB", (0, 0, 9)), ("I;16", 300), ("P", 3)):
-        picture = Image.new(mode, (12, 8))
-        picture.putpixel((2, 5), value)
-        picture.save(tmp_path / "m.png")
-        mask = read_mask(str(tmp_path / "m.png"), (16, 24))
-        assert mask.sum() == 1, mode
-        assert mask[5, 2], mode
-    with pytest.raises(SourceError, match="12×8 pixels and its image 10×30"):
-        read_mask(str(tmp_path / "m.png"), (30, 10))
-    with pytest.raises(SourceError, match=r"missing\.png: cannot be read"):
-        read_mask(str(tmp_path / "missing.png"), (8, 12))
+def test_masks_are_turned_upright_and_refused_in_another_shape(photos: Path, tmp_path: Path) -> None:
+    for name in ("0.png", "1.png"):
+        (tmp_path / name).write_bytes((photos / name).read_bytes())
+    mask = Image.new("L", (96, 80))
+    mask.paste(255, (20, 10, 70, 60))
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    mask.transpose(Image.Transpose.ROTATE_270).save(tmp_path / "turned.png", exif=exif)
+    (tmp_path / "boxes.csv").write_text('image,box\n0.png,"20,10,70,60"\n1.png,"20,10,70,60"\n', encoding="utf-8")
+    (tmp_path / "masks.csv").write_text("image,mask\n0.png,turned.png\n1.png,turned.png\n", encoding="utf-8")
+    by_box, by_mask = (
+        evaluate(config(tmp_path / name), EvalOptions(metrics=("energy",))) for name in ("boxes.csv", "masks.csv")
+    )
+    for row in by_box.rows:
+        assert np.array_equal(by_mask.values[row.name]["energy"], by_box.values[row.name]["energy"])
+    mask.resize((96, 96)).save(tmp_path / "turned.png")
+    with pytest.raises(SourceError, match=r"turned\.png has 96×96 pixels and its image 96×80"):
+        evaluate(config(tmp_path / "masks.csv"), EvalOptions(metrics=("energy",)))
 
 
 def test_what_cannot_be_asked_is_refused_before_anything_is_explained(photos: Path) -> None:
@@ -253,6 +261,52 @@ def test_the_command_writes_table_json_csv_and_plot(cam: Cam, photos: Path, tmp_
         with Image.open(path) as picture:
             assert picture.width == 2400
             assert len(picture.convert("RGB").getcolors(1 << 24) or ()) > 5
+
+
+def test_a_plot_that_cannot_be_written_is_refused_before_images_are_explained(
+    cam: Cam, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("eval", photos, "--metrics", "sparsity", *MODEL)
+    monkeypatch.setattr("camcli.evaluation.evaluate", lambda *_: pytest.fail("images were explained"))
+    unknown = cam(*command, "--plot", tmp_path / "plot.bmp")
+    assert unknown.code == 2
+    assert "give one of .png, .jpg, .jpeg, .webp, .pdf, .svg" in unknown.err
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    missing = cam(*command, "--plot", tmp_path / "plot.png")
+    assert missing.code == 2
+    assert "Install the extra 'plot': pip install matplotlib." in missing.err
+
+
+def test_without_matplotlib_the_folder_lacks_only_the_plot(
+    cam: Cam, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    done = cam("eval", photos, "--metrics", "sparsity", "--output-dir", tmp_path, *MODEL)
+    assert done.code == 0, done.err
+    assert {path.name for path in tmp_path.iterdir()} == {"eval.json", "eval.csv"}
+    assert "eval.png is left out" in done.err
+
+
+@pytest.mark.parametrize("name", ["eval.json", "eval.csv", "eval.png", "table.csv", "plot.svg"])
+def test_a_file_is_written_completely_or_stays_as_it_was(
+    cam: Cam, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).write_text("before")
+    replace = os.replace
+
+    def refuse(source: str, target: str) -> None:
+        if Path(target).name == name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    files = ("--csv", tmp_path / "table.csv", "--plot", tmp_path / "plot.svg", "--output-dir", tmp_path)
+    done = cam("eval", photos, "--metrics", "sparsity", "--no-baselines", *files, *MODEL)
+    assert done.code == 1
+    assert f"cannot write {tmp_path / name}: No space left on device" in done.err
+    assert "Sparsity" in done.out, "the figures are printed before anything is written"
+    assert (tmp_path / name).read_text() == "before"
+    assert not list(tmp_path.glob(".cam-*"))
 
 
 def test_json_is_one_document_and_a_bad_image_is_told(cam: Cam, photos: Path, tmp_path: Path) -> None:

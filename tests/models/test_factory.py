@@ -27,7 +27,7 @@ def own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield
-    for name in ("insects", "broken", "package", "package.inner"):
+    for name in ("insects", "broken", "package", "package.inner", "lazy", "late"):
         sys.modules.pop(name, None)
 
 
@@ -172,14 +172,36 @@ def test_a_checkpoint_for_it(tmp_path: Path) -> None:
         made("two", checkpoint=str(tmp_path / "c.ckpt"))
 
 
-def test_files_in_the_working_directory_do_not_shadow_packages_later(tmp_path: Path) -> None:
+def test_the_working_directory_is_searched_for_the_factory_alone(tmp_path: Path) -> None:
+    before = list(sys.path)
     made("plain")
+    assert sys.path == before
+    for name in ("insects:missing", "broken:net", "absent:net"):
+        with pytest.raises(ModelError):
+            load_model(f"factory:{name}")
+        assert sys.path == before
     (tmp_path / "colorsys.py").write_text("raise RuntimeError('shadowed')")
     sys.modules.pop("colorsys", None)
     import colorsys
 
     assert str(tmp_path) not in str(colorsys.__file__)
-    assert sys.path[-1] == str(tmp_path)
+
+
+def test_a_factory_may_import_while_it_runs_and_extend_the_path_itself(tmp_path: Path) -> None:
+    (tmp_path / "libs").mkdir()
+    (tmp_path / "libs" / "late.py").write_text("from insects import Net")
+    (tmp_path / "lazy.py").write_text(
+        "import sys\n"
+        "def build():\n"
+        "    sys.path.append('libs')\n"
+        "    from package.inner import Makers\n"
+        "    from late import Net\n"
+        "    assert Makers.net is Net\n"
+        "    return Net()\n"
+    )
+    before = list(sys.path)
+    assert load_model("factory:lazy:build").num_classes == 3
+    assert sys.path == [*before, "libs"]
 
 
 @pytest.mark.parametrize("name", ["shared", "parallel", "compiled", "half"])

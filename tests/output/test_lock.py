@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from camcli.errors import LockedError
+from camcli.errors import LockedError, OutputError
 from camcli.output.lock import LOCK_NAME, RunLock
 
 _HOLD = (
@@ -74,6 +75,37 @@ def test_release_removes_the_file_and_may_be_repeated(tmp_path: Path) -> None:
         lock.release()
         assert (tmp_path / LOCK_NAME).exists()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("reason", [errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP])
+def test_a_file_system_without_locks_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: int) -> None:
+    def refuse(descriptor: int, *, blocking: bool) -> bool:
+        raise OSError(reason, os.strerror(reason))
+
+    monkeypatch.setattr("camcli.output.lock.lock_descriptor", refuse)
+    with RunLock(tmp_path) as lock:
+        assert not lock.exclusive
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_any_other_failure_of_the_system_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int, *, blocking: bool) -> bool:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("camcli.output.lock.lock_descriptor", fail)
+    with pytest.raises(OutputError, match=rf"cannot write .*{LOCK_NAME}: Input/output error"):
+        RunLock(tmp_path)
+
+
+def test_a_lock_file_that_cannot_be_removed_is_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "in use", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)  # as Windows does with a file that is open
+    RunLock(tmp_path).release()
+    assert (tmp_path / LOCK_NAME).read_bytes() == b""
+    with RunLock(tmp_path) as lock:
+        assert not lock.abandoned
 
 
 def test_never_two_holders_while_the_file_comes_and_goes(tmp_path: Path) -> None:

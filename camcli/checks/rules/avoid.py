@@ -14,10 +14,10 @@ from camcli.checks.context import Context, image_names
 from camcli.checks.distances import mass
 from camcli.checks.judge import Words, conclude, rank_images
 from camcli.checks.recorded import ImageRecord
-from camcli.checks.regions import Region
 from camcli.checks.result import Result, skip
 from camcli.checks.settings import Check, Setting
 from camcli.errors import ConfigError
+from camcli.images.regions import Region
 
 WORDS = Words(
     "heat in the region to avoid (1: spread evenly)",
