@@ -28,7 +28,7 @@ class SaliencyMap:
     """One map of an image.
 
     Attributes:
-        status: as in the index; only an ``ok`` map has a shape to speak of.
+        status: as in the index; other maps than ``ok`` ones are degenerate.
         native: (h, w) float16, raw and signed, its largest absolute value 1; None where the index has none.
         target, target_name: the class it explains.
         overlay: its picture, relative to the run folder, where there is one.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def pixel_ranks(maps: Tensor, seeds: Sequence[int]) -> Tensor:
-    """The place of every pixel, 0 for the highest value.
+    """The rank of every pixel, 0 for the highest value.
 
     Equal values are ordered by a permutation drawn from the image's seed, never by position: a map that is the same
     everywhere then orders its pixels at random instead of from the top left.
