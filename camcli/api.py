@@ -1,7 +1,5 @@
 """Explaining a few images from Python, without a run folder."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +25,7 @@ from camcli.pipeline.setup import Setup, setup_for
 from camcli.pipeline.targets import NO_TARGET, highest
 from camcli.render import Drawing, Style, make_canvas, normalise
 
-ImageLike: TypeAlias = "str | os.PathLike[str] | np.ndarray | Image.Image"
+ImageLike: TypeAlias = str | os.PathLike[str] | np.ndarray | Image.Image
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """Where the time of a run goes on this machine, against the bare forward pass of the same model: ``cam bench``."""
 
-from __future__ import annotations
-
 import math
 import os
 import tempfile

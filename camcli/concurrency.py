@@ -1,7 +1,5 @@
 """Threads of the stream: ordered work with back-pressure, busy times, a way to stop."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import sys

@@ -1,7 +1,5 @@
 """Which device a run uses, in which precision, and how many images fit into its memory; never silently another."""
 
-from __future__ import annotations
-
 import os
 import platform
 from collections.abc import Callable, Iterator, Sequence

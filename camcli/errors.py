@@ -19,8 +19,6 @@ A message names the file, layer, flag or key, and says what to do next. The comm
 without a traceback.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 from typing import Literal, get_args

@@ -3,8 +3,6 @@
 Maps here are single, native and raw: (h, w) float32, signed where the method is signed.
 """
 
-from __future__ import annotations
-
 import base64
 import math
 from functools import lru_cache

@@ -4,8 +4,6 @@ The one place where a raw map is rectified, normalised, upsampled, put back wher
 Pictures are (height, width, 3) uint8 in BGR order, as OpenCV encodes them.
 """
 
-from __future__ import annotations
-
 import io
 from dataclasses import dataclass
 from functools import cached_property, lru_cache

@@ -6,8 +6,6 @@ statistics of n uniform draws have a beta distribution, so the quantile of a res
 more for a million images than for thirty.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache

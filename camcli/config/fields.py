@@ -1,7 +1,5 @@
 """What is declared with each field of the settings; flags, files, checks and fingerprints are derived from it."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from types import NoneType

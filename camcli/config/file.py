@@ -1,7 +1,5 @@
 """``--config``: a TOML file whose keys are the long flags of ``cam run``."""
 
-from __future__ import annotations
-
 import os
 import tomllib
 from pathlib import Path

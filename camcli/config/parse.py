@@ -3,8 +3,6 @@
 Text that cannot be parsed raises a :class:`.ConfigError` that names the flag and shows the right form.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@
 --output-dir out`` reads it. It is valid for the weights that were evaluated only.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -4,8 +4,6 @@ The fields are the flags of ``cam run``: the command line, ``--config`` files an
 :class:`RunConfig`. What a flag does, which values it takes and what it affects is declared once, beside its default.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 

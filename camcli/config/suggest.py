@@ -1,7 +1,5 @@
 """Suggestions for names that no flag has: what other tools call a setting, or a similar name."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from camcli.config.settings import SETTINGS

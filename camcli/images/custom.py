@@ -5,8 +5,6 @@ size, and on a black and a white image, which cancel its normalisation. Where th
 and white says which column or row of the original a pixel came from; a line through those gives the view's edges.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any

@@ -4,8 +4,6 @@ Decoders report a cut file in many ways, so the containers are walked here: a fi
 bytes than there are was cut short.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Callable
 

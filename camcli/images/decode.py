@@ -4,8 +4,6 @@ Pillow decodes; how its modes become RGB is written in :mod:`camcli.images.rgb`.
 the first is taken. Nothing here changes Pillow's global settings but :func:`pillow_limits`, around a whole run.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import logging

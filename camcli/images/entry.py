@@ -1,7 +1,5 @@
 """One input of a run, before anything of it is read."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from camcli.errors import ErrorKind

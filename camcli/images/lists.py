@@ -1,7 +1,5 @@
 """Inputs named in text: a list of paths, standard input, a CSV or JSON-lines manifest."""
 
-from __future__ import annotations
-
 import csv
 import json
 import math

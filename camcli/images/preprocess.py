@@ -5,12 +5,10 @@ Pillow (resize, crop or pad, to [0, 1], normalise) and does it with the same Pil
 that the tensor is the same bit for bit.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 from PIL import Image
@@ -92,7 +90,7 @@ class Preprocessing:
             object.__setattr__(self, "custom", CustomTransform(self.custom))
 
     @classmethod
-    def from_callable(cls, transform: Callable[[Image.Image], Any]) -> Preprocessing:
+    def from_callable(cls, transform: Callable[[Image.Image], Any]) -> Self:
         """A user's own callable, whose output for a plain image tells the input's shape.
 
         Raises:
@@ -146,7 +144,7 @@ class Preprocessing:
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         resize: str = "own",
-    ) -> Preprocessing:
+    ) -> Self:
         """The same with some of it set by hand (``--input-size``, ``--mean``, ``--std``, ``--resize``).
 
         Another input size keeps the share of the image that is shown. ``squash`` and ``pad``, where the model's own is
@@ -167,7 +165,7 @@ class Preprocessing:
             new = new._sized(*input_size)
         return new if resize in ("own", self.resize) else new._fitted(cast(Resize, resize))
 
-    def _sized(self, height: int, width: int) -> Preprocessing:
+    def _sized(self, height: int, width: int) -> Self:
         if min(height, width) < 1:
             raise ConfigError(f"--input-size {height}x{width}: both sides need at least one pixel.")
         if self.resize_to is None:
@@ -178,7 +176,7 @@ class Preprocessing:
             box = height * self._box[0] // self.height, width * self._box[1] // self.width
         return replace(self, height=height, width=width, resize_to=self._as_side(box))
 
-    def _fitted(self, resize: Resize) -> Preprocessing:
+    def _fitted(self, resize: Resize) -> Self:
         if resize == "crop":
             square = self._box[0] == self._box[1]
             return replace(self, resize="crop", resize_to=self._box[0] if square else self._box)

@@ -1,7 +1,5 @@
 """The bytes of one input, or the reason why they cannot be read; a pipe is refused instead of waited for."""
 
-from __future__ import annotations
-
 import errno
 import os
 import stat

@@ -17,8 +17,6 @@ CMYK, YCbCr, HSV        a colour other than black, once converted to RGB: CMYK v
 Of a file with several frames or pages, the first is the mask.
 """
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The pixels of a :class:`Placement`: Pillow's resize, then a window cut out of the result or padded around it."""
 
-from __future__ import annotations
-
 import numpy as np
 from PIL import Image
 

@@ -17,8 +17,6 @@ alpha of any kind       laid over white (RGBA, LA, PA, a palette entry or a colo
 The smallest of the ranges that holds all values is the one that counts; nothing is ever clipped.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from PIL import Image
 

@@ -4,8 +4,6 @@ What a path means, in this order: ``-`` is standard input; ``@x`` a list; a path
 (.csv, .jsonl), an archive (.tar) or a file; what contains ``*``, ``?`` or ``[`` is a glob.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator, Sequence

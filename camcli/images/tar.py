@@ -1,7 +1,5 @@
 """Images in an uncompressed tar: its headers are read one by one, and a member's content only when it is needed."""
 
-from __future__ import annotations
-
 import os
 import tarfile
 from collections.abc import Iterator

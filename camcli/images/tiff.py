@@ -1,7 +1,5 @@
 """How many pages a TIFF file has."""
 
-from __future__ import annotations
-
 import struct
 from contextlib import suppress
 

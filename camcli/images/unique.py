@@ -1,7 +1,5 @@
 """Repeated names are numbered: ``x``, ``x#2``, ``x#3``."""
 
-from __future__ import annotations
-
 import hashlib
 from array import array
 from bisect import bisect_left

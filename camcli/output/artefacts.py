@@ -1,7 +1,5 @@
 """Artefacts of a run folder: written atomically, and verified by their sizes afterwards."""
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Mapping

@@ -5,8 +5,6 @@ process that dies on the way leaves at most a temporary file, which has a name t
 when the run folder is opened the next time.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

@@ -1,7 +1,5 @@
 """What differs between the run that a folder holds and the run that is asked for."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from itertools import takewhile

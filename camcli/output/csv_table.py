@@ -5,8 +5,6 @@ empty; empty is also what is null in the index. Numbers are written as in the in
 end.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterable, Iterator

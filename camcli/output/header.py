@@ -1,7 +1,5 @@
 """The top-level fields of the index: the journal's first line, and all of ``index.json`` but its items."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any, cast

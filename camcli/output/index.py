@@ -1,7 +1,5 @@
 """``index.json``: the whole run as one document, copied line by line from the journal and put in place at once."""
 
-from __future__ import annotations
-
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass

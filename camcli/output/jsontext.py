@@ -6,8 +6,6 @@ Python makes of file names that are not UTF-8) becomes U+FFFD; a *name* keeps it
 :func:`name_fields`.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import math

@@ -5,8 +5,6 @@ that process ends. The file names the holder, for the message to a second proces
 the folder of a finished run holds nothing but the run.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

@@ -12,8 +12,6 @@ The rules, which together make the mapping from (levels, image) to path injectiv
   as a whole keeps only its last component, below a folder that is such a hash.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from types import MappingProxyType

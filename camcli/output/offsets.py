@@ -4,8 +4,6 @@ Keys are known by 64-bit hashes only; whoever looks one up reads the line and se
 keys of equal hash (in a million, a chance of 3 in 10⁸) cost the work of making one of them again, never a wrong row.
 """
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The rows of the journal: an item of the index each, beginning with the names that say whose row it is."""
 
-from __future__ import annotations
-
 import base64
 import json
 import re

@@ -1,7 +1,5 @@
 """A run folder, opened for writing: begun, continued, or overwritten."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Iterator

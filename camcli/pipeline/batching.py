@@ -3,8 +3,6 @@
 One fixed batch shape per run, as far as memory allows: a short batch is padded (:class:`camcli.device.BatchLimit`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing

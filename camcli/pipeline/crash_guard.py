@@ -6,8 +6,6 @@ been in flight then are quarantined: one on which the child dies, and a second c
 explained. The child's other answers do not count, what is wrong with an image the run finds out by itself.
 """
 
-from __future__ import annotations
-
 import os
 import pickle
 import signal

@@ -5,8 +5,6 @@ journalled stays, and the same command names the image (:mod:`camcli.pipeline.cr
 machine code, of the model or of the user's own preprocessing, is met again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TypeVar
 

@@ -1,7 +1,5 @@
 """What flows through the stream for one image, and its row in the index, whether it was explained or not."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field

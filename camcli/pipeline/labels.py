@@ -1,7 +1,5 @@
 """What an image truly shows, where the manifest or the folder says so."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache

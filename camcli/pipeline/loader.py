@@ -1,7 +1,5 @@
 """The part of the stream that reads, decodes and preprocesses one image."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

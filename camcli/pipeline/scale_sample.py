@@ -1,7 +1,5 @@
 """``--scale sample:N``: fixed normalisation limits from the first images of a run."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice

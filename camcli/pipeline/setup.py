@@ -1,7 +1,5 @@
 """Everything that is decided before the stream starts: model, layers, methods, targets, batch shape."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -10,8 +10,6 @@ accelerator the model has a thread of its own, so that the device computes the n
 the last one; and a CUDA device draws as well, a batch at once, before the threads encode and write.
 """
 
-from __future__ import annotations
-
 import time
 from array import array
 from collections.abc import Generator, Iterator, Sequence

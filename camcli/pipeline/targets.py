@@ -1,7 +1,5 @@
 """Which classes of an image are explained: the values of ``--target``, and the classes they choose for an image."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The last part of the stream: an explanation becomes pictures on disk and a row of the index."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from camcli.concurrency import Clock

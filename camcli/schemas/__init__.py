@@ -1,7 +1,5 @@
 """The JSON Schemas of what cam writes, as a program that reads it may check it. All are JSON Schema 2020-12."""
 
-from __future__ import annotations
-
 import json
 from importlib import resources
 from typing import Any, Literal
