@@ -206,10 +206,7 @@ def _salvaged(
     opened: ImageFile.ImageFile, data: bytes, settings: DecodeSettings, reason: ImageError
 ) -> ImageFile.ImageFile:
     """The truncated image with what could be decoded of it; ``reason`` where that is nothing."""
-    if opened.format in (
-        "JPEG",
-        "MPO",
-    ):  # with an end marker, the decoder returns what it has, progressive or not
+    if opened.format in ("JPEG", "MPO"):  # with an end marker, the decoder returns what it has, progressive or not
         draft = opened.size
         opened = _open(data + b"\xff\xd9", settings.max_pixels)
         opened.draft(None, draft)

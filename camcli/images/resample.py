@@ -31,12 +31,7 @@ def window_pixels(
     mode = "L" if channels == 1 else "RGB"
     if image.mode != mode:  # converting to the same mode would copy it
         image = image.convert(mode)
-    inside = (
-        max(0, at.left),
-        max(0, at.top),
-        min(at.resized[1], at.left + width),
-        min(at.resized[0], at.top + height),
-    )
+    inside = (max(0, at.left), max(0, at.top), min(at.resized[1], at.left + width), min(at.resized[0], at.top + height))
     image = _resized_part(image, at, inside, Image.Resampling[interpolation.upper()])
     if image.size != (width, height):
         canvas = Image.new(image.mode, (width, height), fill[0] if channels == 1 else fill)

@@ -1,46 +1,21 @@
-"""The run folder: artefacts that appear whole or not at all, the journal, the index, and the lock. Knows no model.
+"""The run folder: artefacts that appear whole or not at all, the journal, the index, and the lock. It has no model.
 
 :func:`open_run` opens a folder and gives a :class:`Journal` and an :class:`ArtefactWriter`; :func:`artefact_path`
-says where an artefact lies; :func:`write_index` and :func:`write_csv` write the results from the journal at the end.
+gives the path of an artefact; :func:`write_index` and :func:`write_csv` write the results from the journal at the end.
 """
 
 from camcli.output.artefacts import ArtefactWriter, artefacts_intact
 from camcli.output.atomic import naming_os_errors, write_atomically, write_with_folders
-from camcli.output.csv_table import COLUMNS, write_csv
+from camcli.output.csv_table import write_csv
 from camcli.output.header import INDEX_NAME, JOURNAL_NAME, SCHEMA, read_header
 from camcli.output.index import Counts, Ending, FinalStatus, write_index
 from camcli.output.journal import Journal
-from camcli.output.jsontext import name_fields, strict_json, true_name
-from camcli.output.lock import RunLock
-from camcli.output.names import EXTENSIONS, FOLDERS, artefact_path
-from camcli.output.row_keys import JournalRow
+from camcli.output.jsontext import strict_json, true_name
+from camcli.output.names import artefact_path
 from camcli.output.run_folder import RunFolder, open_run
 
 __all__ = [
-    "COLUMNS",
-    "EXTENSIONS",
-    "FOLDERS",
-    "INDEX_NAME",
-    "JOURNAL_NAME",
-    "SCHEMA",
-    "ArtefactWriter",
-    "Counts",
-    "Ending",
-    "FinalStatus",
-    "Journal",
-    "JournalRow",
-    "RunFolder",
-    "RunLock",
-    "artefact_path",
-    "artefacts_intact",
-    "name_fields",
-    "naming_os_errors",
-    "open_run",
-    "read_header",
-    "strict_json",
-    "true_name",
-    "write_atomically",
-    "write_csv",
-    "write_index",
-    "write_with_folders",
-]
+    "INDEX_NAME", "JOURNAL_NAME", "SCHEMA", "ArtefactWriter", "Counts", "Ending", "FinalStatus", "Journal", "RunFolder",
+    "artefact_path", "artefacts_intact", "naming_os_errors", "open_run", "read_header", "strict_json", "true_name",
+    "write_atomically", "write_csv", "write_index", "write_with_folders",
+]  # fmt: skip

@@ -1,7 +1,7 @@
 """Files that appear complete or not at all.
 
 A file is written under a temporary name in the folder where it belongs, its size is checked, and it is renamed. A
-process that dies on the way leaves at most a temporary file, which has a name that nothing else has and is swept away
+process that is killed on the way leaves at most a temporary file, which has a name that nothing else has and is removed
 when the run folder is opened the next time.
 """
 
@@ -102,7 +102,7 @@ def sync_folder(folder: str | Path) -> None:
 
 
 def sweep_temporaries(folder: str | Path, below: Iterable[str]) -> int:
-    """Remove what dead processes left: in a folder, and in the named folders below it with all of theirs.
+    """Remove what killed processes left: in a folder, and in the named folders below it with all of theirs.
 
     Folders are streamed, not listed: a run folder may hold millions of files.
 
@@ -140,7 +140,7 @@ def is_temporary(name: str) -> bool:
 
 @contextlib.contextmanager
 def naming_os_errors(path: str | Path, action: str = "write") -> Iterator[None]:
-    """Turn an OSError inside into an :class:`OutputError` that names the path and says what to do."""
+    """Turn an OSError inside into an :class:`OutputError` that names the path and the remedy."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What differs between the run that a folder holds and the run that is asked for."""
+"""What differs between the run that a folder holds and the run that is requested."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -17,27 +17,26 @@ _LONGEST_VALUE = 88
 _CONTEXT = 12
 
 
-def is_same_run(recorded: Header, asked: Header) -> bool:
+def is_same_run(recorded: Header, header: Header) -> bool:
     """Whether a run folder can be continued: the same fingerprints, and the same list of sources."""
-    before, now = _plain(recorded), _plain(asked)
-    return _identity(before) == _identity(now)
+    return _identity(_plain(recorded)) == _identity(_plain(header))
 
 
-def differences(recorded: Header, asked: Header) -> list[str]:
+def differences(recorded: Header, header: Header) -> list[str]:
     """One line for each setting that differs, ``config.method: "gradcam" → "layercam"``; at least one.
 
     Meant for headers for which :func:`is_same_run` is False.
     """
-    changed = _changed(recorded, asked, _SECTIONS)
-    if not changed:  # equal settings, but not what was made of them: the code of a factory, the version of a library
-        changed = _changed(recorded, asked, ("fingerprint", "render_fingerprint", "environment"))
+    changed = _changed(recorded, header, _SECTIONS)
+    if not changed:  # equal settings, but not what they led to: the code of a factory, the version of a library
+        changed = _changed(recorded, header, ("fingerprint", "render_fingerprint", "environment"))
     return [f"{key}: {_shown(*values)}" for key, values in changed.items()]
 
 
 def _changed(
-    recorded: Mapping[str, Any], asked: Mapping[str, Any], sections: tuple[str, ...]
+    recorded: Mapping[str, Any], header: Mapping[str, Any], sections: tuple[str, ...]
 ) -> dict[str, tuple[Any, Any]]:
-    before, now = dict(_flat(_plain(recorded), sections)), dict(_flat(_plain(asked), sections))
+    before, now = dict(_flat(_plain(recorded), sections)), dict(_flat(_plain(header), sections))
     keys = [key for key in before | now if key not in _WITHOUT_EFFECT]
     return {key: (before.get(key), now.get(key)) for key in keys if before.get(key) != now.get(key)}
 

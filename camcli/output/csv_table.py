@@ -13,10 +13,9 @@ from types import MappingProxyType
 from typing import Any
 
 from camcli.output.atomic import write_with_folders
-from camcli.output.index import damaged
+from camcli.output.index import read_items
 from camcli.output.journal import Journal
 from camcli.output.names import FOLDERS
-from camcli.output.row_keys import parse_row
 from camcli.schemas.index import ImageRow, MapRow
 
 _IMAGE_COLUMNS = {
@@ -73,7 +72,7 @@ def write_csv(path: str | Path, journal: Journal, order: Iterable[int] | None) -
     """Write the table: as a stream, and atomically.
 
     Args:
-        path: the file; folders above it are made.
+        path: the file; folders above it are created.
         journal: where the rows are.
         order: the offsets of the items' rows, in input order; None: the journal's rows as they stand.
 
@@ -87,19 +86,17 @@ def _lines(journal: Journal, order: Iterable[int] | None) -> Iterator[bytes]:
     buffer = io.StringIO()
     table = csv.writer(buffer, lineterminator="\n")
     table.writerow(COLUMNS)
-    yield _taken(buffer)
-    for offset, line in journal.lines(order):
-        item = parse_row(line)
-        if item is None:
-            raise damaged(offset)
+    yield _empty(buffer)
+    for item in read_items(journal, order):
         of_image = [_cell(item, place) for place in _IMAGE_COLUMNS.values()]
         maps: list[MapRow] | list[None] = item["maps"] or [None]
         for one in maps:
             table.writerow(of_image + [_cell(one, place) for place in _MAP_COLUMNS.values()])
-        yield _taken(buffer)
+        yield _empty(buffer)
 
 
-def _taken(buffer: io.StringIO) -> bytes:
+def _empty(buffer: io.StringIO) -> bytes:
+    """Empty the buffer; what it held, in UTF-8."""
     text = buffer.getvalue()
     buffer.seek(0)
     buffer.truncate()

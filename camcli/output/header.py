@@ -38,7 +38,7 @@ def journal_header(header: Header) -> Header:
 
 
 def read_header(run_dir: str | Path) -> Header | None:
-    """The recorded header of a run folder, or None where no run has begun in it.
+    """The recorded header of a run folder, or None where no run was started in it.
 
     It is the journal's; where that is lost, the one of ``index.json``.
 
@@ -58,7 +58,7 @@ def read_journal_header(run_dir: str | Path) -> Header | None:
                 line = file.readline(_LONGEST_LINE)
         except FileNotFoundError:
             return None
-    if not line.strip(b"\0"):  # made, but not written to the disk before a power failure
+    if not line.strip(b"\0"):  # created, but not written to the disk before a power failure
         return None
     if not line.endswith(b"\n") and (line.startswith(_OURS) or _OURS.startswith(line)):
         return None  # torn

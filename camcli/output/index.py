@@ -48,7 +48,7 @@ class Ending:
     Attributes:
         status: whether all inputs are in the index, or what kept them out.
         finished: the time of the end, ISO 8601 in UTC.
-        passed_over: files in folders without the extension of an image; no item knows of them.
+        passed_over: files in folders without the extension of an image; no item lists them.
         timing: ``seconds``, ``images_per_second`` and ``stages`` (busy seconds of each stage).
     """
 
@@ -59,11 +59,7 @@ class Ending:
 
 
 def write_index(
-    run_dir: str | Path,
-    header: Header,
-    journal: Journal,
-    order: Iterable[int] | None,
-    ending: Ending,
+    run_dir: str | Path, header: Header, journal: Journal, order: Iterable[int] | None, ending: Ending
 ) -> Counts:
     """Write ``index.json``: as a stream, so that its size does not matter, and atomically.
 
@@ -101,7 +97,7 @@ def _document(top: Mapping[str, object], journal: Journal, offsets: Iterable[int
     before = b"\n"
     for offset, line in journal.lines(offsets):
         if not (line.startswith(b"{") and line.endswith(b"}")):
-            raise damaged(offset)
+            raise _damage_error(offset)
         yield before + line
         before = b",\n"
     yield b"\n]}\n"
@@ -109,15 +105,21 @@ def _document(top: Mapping[str, object], journal: Journal, offsets: Iterable[int
 
 def _counted(journal: Journal, offsets: Iterable[int] | None, passed_over: int) -> Counts:
     counts = Counts(passed_over=passed_over)
-    for offset, line in journal.lines(offsets):
-        item = parse_row(line)
-        if item is None:
-            raise damaged(offset)
+    for item in read_items(journal, offsets):
         counts.add(item)
     return counts
 
 
-def damaged(offset: int) -> OutputError:
+def read_items(journal: Journal, order: Iterable[int] | None) -> Iterator[ImageRow]:
+    """The items of the index, in the order of :func:`write_index`; raises OutputError where a row is damaged."""
+    for offset, line in journal.lines(order):
+        item = parse_row(line)
+        if item is None:
+            raise _damage_error(offset)
+        yield item
+
+
+def _damage_error(offset: int) -> OutputError:
     """The error of a row that is not there as it was appended."""
     return OutputError(
         f"the journal has no whole line at byte {offset}; something else wrote to it. Repeat the same command: "

@@ -1,13 +1,13 @@
 """The journal of a run, ``index.jsonl``: a header line, then one line per finished image, appended as the run goes.
 
-What is promised: when :meth:`Journal.append` has returned, the line is with the operating system, and the death of the
-process, however it dies, loses nothing. A power failure or a crash of the system may lose what the system had not yet
+The guarantee: when :meth:`Journal.append` has returned, the line is with the operating system, and the end of the
+process, however it ends, loses nothing. A power failure or a crash of the system may lose what the system had not yet
 written, normally the last seconds, because nothing waits for the disk per image; a durable journal (``--durable``)
 waits, and loses nothing that was appended. In both cases a line that is only partly there is cut off before anything
-is appended, and the image it stood for is made again. For one image the last line wins.
+is appended, and its image is explained again. For one image the last line wins.
 
-Of a journal that is continued, only a hash and an offset are held per image, and of a new one nothing: a row is read
-from the file when it is asked for.
+Of a journal that is continued, memory holds only a hash and an offset per image, and of a new one nothing: a row is
+read from the file when it is needed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Journal:
     """An open journal. :meth:`append`, :meth:`find` and :meth:`read_at` may be called from several threads.
 
     Attributes:
-        header: the header line, parse_row.
+        header: the header line, parsed.
         durable: whether every append waits for the disk.
     """
 
@@ -46,7 +46,7 @@ class Journal:
         self.durable = durable
         self._path = path
         self._lock = threading.Lock()
-        # Where the row of each image stands; None until somebody asks: whoever begins a journal seldom does.
+        # Where the row of each image is; None until it is needed, which is seldom in a new journal.
         self._table: OffsetTable | None = None
         self._lines = 0  # rows in the file, those that are superseded or damaged among them
         self._end = 0  # bytes in the file
@@ -67,12 +67,12 @@ class Journal:
             OutputError: the system refused; the message names the file.
         """
         path = Path(run_dir) / JOURNAL_NAME
-        found = read_journal_header(run_dir)
-        if found is None:
+        recorded = read_journal_header(run_dir)
+        if recorded is None:
             line = strict_json(journal_header(header)) + b"\n"
             write_atomically(path, [line], durable=durable)
-            found = json.loads(line)
-        return cls(path, found, durable)
+            recorded = json.loads(line)
+        return cls(path, recorded, durable)
 
     def append(self, item: ImageRow) -> int:
         """Add the row of one image, after all its artefacts are in place.
@@ -114,7 +114,7 @@ class Journal:
         """
         names = names_of({"image": image, "source": source})
         with self._lock:
-            offset = self._known().get(key_of(names))
+            offset = self._offset_table().get(key_of(names))
         if offset is None:
             return None
         item = parse_row(self.read_at(offset))
@@ -164,7 +164,7 @@ class Journal:
         rows = np.fromiter(order, np.int64)
         count = len(rows)
         with self._lock:
-            rows = np.concatenate([rows, np.setdiff1d(self._known().offsets(), rows)])
+            rows = np.concatenate([rows, np.setdiff1d(self._offset_table().offsets(), rows)])
         if len(rows) == self._lines and bool(np.all(rows[1:] > rows[:-1])):
             return array("q", rows[:count].tobytes())
         offsets = array("q")
@@ -188,7 +188,7 @@ class Journal:
         self.close()
 
     def _open(self) -> None:
-        """Open the file, learn where its rows stand, and cut off what does not end in a whole row."""
+        """Open the file, read where its rows are, and cut off what does not end in a whole row."""
         with naming_os_errors(self._path):
             self._descriptor = os.open(self._path, os.O_RDWR | PORTABLE_FLAGS)
             try:
@@ -200,14 +200,14 @@ class Journal:
                 self.close()
                 raise
 
-    def _known(self) -> OffsetTable:
+    def _offset_table(self) -> OffsetTable:
         if self._table is None:
             with naming_os_errors(self._path, "read"):
                 self._table = self._scan()
         return self._table
 
     def _scan(self) -> OffsetTable:
-        """Read the whole file: where each image's row stands, and where the last whole one ends."""
+        """Read the whole file: where each image's row is, and where the last whole one ends."""
         table, self._lines = OffsetTable(), 0
         with self._path.open("rb") as file:
             offset = self._end = len(file.readline())
@@ -216,7 +216,7 @@ class Journal:
                 if key is not None:
                     table[key] = offset
                     self._end, self._lines = offset + len(line), number
-                # A damaged line between whole ones stays, and stands for nothing: its image is made again.
+                # A damaged line between whole ones stays, and is not counted: its image is explained again.
                 offset += len(line)
         return table
 

@@ -1,7 +1,7 @@
 """The one place where the run folder's JSON is made: strict, UTF-8, one line, the same bytes for the same value.
 
 Two things that Python would let through are dealt with here. A number that is not finite is refused (``ValueError``
-naming its place), because a silent null would hide the fault that made it. A character that UTF-8 cannot hold (what
+naming its place), because a silent null would hide the fault behind it. A character that UTF-8 cannot hold (what
 Python makes of file names that are not UTF-8) becomes U+FFFD; a *name* keeps its true bytes beside it in base64, see
 :func:`name_fields`.
 """
@@ -48,7 +48,7 @@ def name_bytes(name: str) -> bytes:
     """The bytes of a file name as the system holds it (``surrogateescape`` undone)."""
     try:
         return name.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # a lone surrogate that stands for no byte: a list can hold it, a disk cannot
+    except UnicodeEncodeError:  # a lone surrogate that encodes no byte: a list can hold it, a disk cannot
         return name.encode("utf-8", "surrogatepass")
 
 
@@ -94,4 +94,4 @@ def _not_finite(value: object, where: str) -> str | None:
         parts = [(f"{where}.{key}" if where else str(key), part) for key, part in value.items()]
     elif isinstance(value, list | tuple):
         parts = [(f"{where}[{index}]", part) for index, part in enumerate(value)]
-    return next((found for name, part in parts if (found := _not_finite(part, name))), None)
+    return next((place for name, part in parts if (place := _not_finite(part, name))), None)

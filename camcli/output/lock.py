@@ -25,7 +25,7 @@ _UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 class RunLock:
-    """The lock of a run folder, held from construction until :meth:`release` or the end of the process.
+    """The lock of a run folder, kept from construction until :meth:`release` or the end of the process.
 
     Attributes:
         exclusive: False where the file system has no locks (some network file systems): then nothing keeps a second

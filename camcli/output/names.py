@@ -1,8 +1,8 @@
-"""Where an artefact lies: a path that mirrors the input tree, never collides and never leaves the run folder.
+"""Where an artefact is: a path that mirrors the input tree, never collides and never leaves the run folder.
 
 The rules, which together make the mapping from (levels, image) to path injective:
 
-* What a file system or a terminal cannot bear (control characters, backslashes, bytes that are not UTF-8, the
+* What a file system or a terminal does not allow (control characters, backslashes, bytes that are not UTF-8, the
   components ``.`` and ``..``, empty components) is written as ``%XX``; a ``%`` or ``~`` of the name that could be
   mistaken for something written here is written so too. Everything else stays as it is.
 * The artefact's extension is appended to the whole name (``a/x.jpg`` → ``a/x.jpg.png``), so that ``x.jpg`` and
@@ -34,8 +34,8 @@ MAX_IMAGE = 800
 _HASH_DIGITS = 32
 _UNSAFE = re.compile(
     r"[\x00-\x1f\x7f\\\ud800-\udfff]"  # control characters, the other path separator, bytes that are not UTF-8
-    r"|%(?=[0-9A-F]{2}|u[0-9A-F]{4})"  # reads like an escape
-    rf"|~(?=[0-9a-f]{{{_HASH_DIGITS}}}\Z)"  # reads like the hash of a name that was cut
+    r"|%(?=[0-9A-F]{2}|u[0-9A-F]{4})"  # looks like an escape
+    rf"|~(?=[0-9a-f]{{{_HASH_DIGITS}}}\Z)"  # looks like the hash of a name that was cut
 )
 _LIKE_AN_ARTEFACT = re.compile(rf"\.(?=(?:{'|'.join(EXTENSIONS)})\Z)")
 
@@ -58,7 +58,7 @@ def artefact_path(
         image: the image's name in the index (``/`` between components, anything else allowed).
         extension: one of :data:`EXTENSIONS`.
         layer: the layer, where the run has more than one.
-        target: the name of the target's slot (``predicted``, ``top2``, …), where the run has more than one.
+        target: the key of the target specification (``predicted``, ``top2``, …), where the run has more than one.
         source: the folder name of the image's source, where the run has more than one.
 
     Raises:
@@ -87,14 +87,14 @@ def _image_path(image: str, extension: str) -> str:
 def _escape(component: str) -> str:
     if component in ("", ".", ".."):
         return component.replace(".", "%2E") or "%00"
-    return _UNSAFE.sub(lambda found: _escaped(found[0]), component)
+    return _UNSAFE.sub(lambda match: _escape_character(match[0]), component)
 
 
-def _escaped(character: str) -> str:
+def _escape_character(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # surrogateescape: one byte of a name that is not UTF-8
         return f"%{code - 0xDC00:02X}"
-    # NUL is %u0000 because %00 stands for an empty component; the other surrogates stand for no byte.
+    # NUL is %u0000 because %00 encodes an empty component; the other surrogates encode no byte.
     return f"%u{code:04X}" if code == 0 or code > 0xFF else f"%{code:02X}"
 
 
@@ -106,8 +106,8 @@ def _fit(escaped: str, suffix: str) -> str:
     data = escaped.encode()
     if len(data) + len(suffix) <= MAX_COMPONENT:
         return escaped + suffix
-    kept = data[: MAX_COMPONENT - len(suffix) - 1 - _HASH_DIGITS].decode("utf-8", "ignore")
-    return f"{kept}~{_hash(escaped)}{suffix}"
+    start = data[: MAX_COMPONENT - len(suffix) - 1 - _HASH_DIGITS].decode("utf-8", "ignore")
+    return f"{start}~{_hash(escaped)}{suffix}"
 
 
 def _hash(text: str) -> str:

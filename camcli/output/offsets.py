@@ -1,7 +1,7 @@
-"""Where each key's line stands in the journal: 16 bytes a key, so that a million images cost 16 MB.
+"""Where each key's line is in the journal: 16 bytes a key, so that a million images cost 16 MB.
 
-Keys are known by 64-bit hashes only; whoever looks one up reads the line and sees whether it is the right one. Two
-keys of equal hash (in a million, a chance of 3 in 10⁸) cost the work of making one of them again, never a wrong row.
+Keys are stored as 64-bit hashes only; a look-up reads the line and checks whether it is the right one. Two
+keys of equal hash (in a million, a chance of 3 in 10⁸) cost explaining one of their images again, never a wrong row.
 """
 
 import hashlib
@@ -60,10 +60,10 @@ class OffsetTable:
         by_hash = np.argsort(hashes)
         hashes, offsets = hashes[by_hash], offsets[by_hash]
         places = np.searchsorted(self._hashes, hashes)
-        known = np.zeros(len(hashes), bool)
+        is_stored = np.zeros(len(hashes), bool)
         inside = places < len(self._hashes)
-        known[inside] = self._hashes[places[inside]] == hashes[inside]
-        self._offsets[places[known]] = offsets[known]
-        self._hashes = np.insert(self._hashes, places[~known], hashes[~known])
-        self._offsets = np.insert(self._offsets, places[~known], offsets[~known])
+        is_stored[inside] = self._hashes[places[inside]] == hashes[inside]
+        self._offsets[places[is_stored]] = offsets[is_stored]
+        self._hashes = np.insert(self._hashes, places[~is_stored], hashes[~is_stored])
+        self._offsets = np.insert(self._offsets, places[~is_stored], offsets[~is_stored])
         self._recent = {}

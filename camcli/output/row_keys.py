@@ -1,4 +1,4 @@
-"""The rows of the journal: an item of the index each, beginning with the names that say whose row it is."""
+"""The rows of the journal: an item of the index each, beginning with the names of its image."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ from camcli.schemas.index import ImageNames, ImageRow
 
 _NAME_KEYS = ("image", "image_b64", "source", "source_b64")
 
-# The names stand first in a line, so that a journal can be opened without parsing all of it.
+# The names come first in a line, so that a journal can be opened without parsing all of it.
 _STRING = rb'("(?:[^"\\]|\\.)*")'
 _NAMES_FIRST = re.compile(
     rb'\{"image": %b(?:, "image_b64": %b)?, "source": %b(?:, "source_b64": %b)?[,}]' % ((_STRING,) * 4)
@@ -22,7 +22,7 @@ _NAMES_FIRST = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class JournalRow:
-    """One finished image: its row, and where its line stands in the journal."""
+    """One finished image: its row, and where its line is in the journal."""
 
     offset: int
     item: ImageRow
@@ -52,10 +52,10 @@ def key_of_line(line: bytes) -> int | None:
     """The key of the image whose row a line of the journal is, or None where it is no whole row."""
     if not line.endswith(b"}\n"):
         return None
-    found = _NAMES_FIRST.match(line)
+    match = _NAMES_FIRST.match(line)
     try:
-        if found is not None:
-            names = {key: json.loads(text) for key, text in zip(_NAME_KEYS, found.groups(), strict=True) if text}
+        if match is not None:
+            names = {key: json.loads(text) for key, text in zip(_NAME_KEYS, match.groups(), strict=True) if text}
         else:  # not in the form that we write, but perhaps a row
             names = json.loads(line)
         return key_of(names)

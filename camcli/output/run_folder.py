@@ -1,4 +1,4 @@
-"""A run folder, opened for writing: begun, continued, or overwritten."""
+"""A run folder, opened for writing: new, continued, or overwritten."""
 
 import contextlib
 import os
@@ -22,15 +22,15 @@ _MOST_DIFFERENCES = 12
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run folder that this process may write; a context manager that gives it free.
+    """A run folder that this process may write; a context manager that releases it.
 
     Attributes:
         path: the folder.
         journal: its rows, by source and image.
         writer: writes artefacts into it.
-        resumed: whether a run that was begun before is continued.
+        resumed: whether an earlier run is continued.
         abandoned: whether it is continued after a process that did not end by itself: killed, crashed.
-        notes: what a person should know (no lock on this file system).
+        notes: what the user should know (no lock on this file system).
     """
 
     path: Path
@@ -42,7 +42,7 @@ class RunFolder:
     lock: RunLock
 
     def close(self) -> None:
-        """Close the journal and give the folder free; a second call does nothing."""
+        """Close the journal and release the folder; a second call does nothing."""
         self.journal.close()
         self.lock.release()
 
@@ -54,23 +54,18 @@ class RunFolder:
 
 
 def open_run(
-    run_dir: str | Path,
-    header: Header,
-    *,
-    resume: bool = True,
-    overwrite: bool = False,
-    durable: bool = False,
+    run_dir: str | Path, header: Header, *, resume: bool = True, overwrite: bool = False, durable: bool = False
 ) -> RunFolder:
     """Open a run folder for writing, and keep other processes out until it is closed.
 
     A folder without a run (new, empty, or with files of other origin, which stay) begins one. A folder with a run of
-    the same fingerprints and sources is continued; what a process that died left half-written is removed.
+    the same fingerprints and sources is continued; what a killed process left half-written is removed.
 
     Args:
-        run_dir: the folder; made where it is not there.
-        header: the top-level fields of the index of the run that is asked for.
+        run_dir: the folder; created where it is not there.
+        header: the top-level fields of the index of the requested run.
         resume: continue what is there; without it a folder that holds a run is refused.
-        overwrite: remove what a run wrote (index, journal, artefacts; no other files) and begin anew.
+        overwrite: remove what a run wrote (index, journal, artefacts; no other files) and start from the beginning.
         durable: wait for the disk with every file and line.
 
     Raises:
@@ -103,13 +98,13 @@ def open_run(
     return RunFolder(path, journal, ArtefactWriter(path, durable), resumed, abandoned, tuple(notes), lock)
 
 
-def _check_resumable(path: Path, recorded: Header, asked: Header, resume: bool) -> None:
+def _check_resumable(path: Path, recorded: Header, header: Header, resume: bool) -> None:
     way_out = "Choose another --output-dir, or replace what is there with --overwrite."
     if not resume:
         raise ResumeError(f"{path} holds a run already, and --no-resume forbids to continue it. {way_out}")
-    if is_same_run(recorded, asked):
+    if is_same_run(recorded, header):
         return
-    lines = differences(recorded, asked)
+    lines = differences(recorded, header)
     if len(lines) > _MOST_DIFFERENCES:
         lines[_MOST_DIFFERENCES:] = [f"and {len(lines) - _MOST_DIFFERENCES} more"]
     listed = "".join(f"\n  {line}" for line in lines)
@@ -117,7 +112,7 @@ def _check_resumable(path: Path, recorded: Header, asked: Header, resume: bool) 
 
 
 def _remove_run(path: Path) -> None:
-    """Remove what a run wrote. The journal goes last: as long as it is there, the folder is known as a run's."""
+    """Remove what a run wrote. The journal goes last: as long as it is there, the folder counts as a run's."""
     with naming_os_errors(path):
         (path / INDEX_NAME).unlink(missing_ok=True)
     sweep_temporaries(path, ())
@@ -141,8 +136,5 @@ def _remove_artefacts(folder: str | Path) -> None:
 
 
 def _entries(folder: str | Path) -> Iterator[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            yield from entries
-    except (FileNotFoundError, NotADirectoryError):
-        return
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        yield from entries

@@ -7,7 +7,7 @@
 ``cuda_render``   pictures of a batch at once, on a CUDA device
 ``writer``        an explanation to files and a row
 ``items``         what flows between them, and the row of an image
-``header``        what a run says about itself, and its fingerprints
+``header``        what a run records of itself, and its fingerprints
 ``targets``       the ``--target`` language
 ``labels``        the true class of an image
 ``scale_sample``  ``--scale sample:N``

@@ -6,7 +6,7 @@ One fixed batch shape per run, as far as memory allows: a short batch is padded 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -42,7 +42,6 @@ class Group:
     sent: Sent | None = None
 
 
-@dataclass
 class BatchExplainer:
     """Explains a stream of images in order.
 
@@ -52,13 +51,10 @@ class BatchExplainer:
         limit: images that go through the model at once.
     """
 
-    setup: Setup
-    clock: Clock
-    limit: BatchLimit = field(init=False)
-    _sender: Sender | None = field(init=False, default=None)
-
-    def __post_init__(self) -> None:
-        self.limit = BatchLimit(self.setup.batch_size)
+    def __init__(self, setup: Setup, clock: Clock) -> None:
+        self.setup, self.clock = setup, clock
+        self.limit = BatchLimit(setup.batch_size)
+        self._sender: Sender | None = None
 
     def stream(
         self, images: Iterable[Loaded | Failed], is_ending: Callable[[], bool] = lambda: False

@@ -1,9 +1,9 @@
 """Images that may have ended the last process, first read and decoded in a child process.
 
-A crash in a decoder's machine code ends the process, and nothing around it helps: the same command would meet the same
-image and die again, for ever. So when a run is continued whose process did not end by itself, the images that may have
-been in flight then are quarantined: one on which the child dies, and a second child as well, is named; the others are
-explained. The child's other answers do not count, what is wrong with an image the run finds out by itself.
+A crash in a decoder's machine code ends the process, and nothing around it helps: the same command would read the same
+image and crash again, every time. So when a run is continued whose process did not end by itself, the images that may
+have been in flight then are quarantined: one that ends the child, and a second child as well, is named; the others are
+explained. The child's other results do not count: the run itself decodes each image and reports its errors.
 """
 
 import os
@@ -21,7 +21,7 @@ from camcli.pipeline.items import Failed, Loaded
 # Not `-m camcli.pipeline.crash_guard`: that would import from the working directory, and not from where a script has
 # extended sys.path to. multiprocessing would run a caller's script again where that has no main guard.
 _CHILD = "import sys; sys.path[:] = sys.argv[1:]; from camcli.pipeline.crash_guard import serve; serve()"
-_ALIVE = b"+"
+_READY = b"+"
 
 
 class CrashQuarantine:
@@ -49,7 +49,8 @@ class CrashQuarantine:
                 cause = child(entry)
                 if self._is_ending():  # what stops the run may have ended the child: no result, and no risk either
                     return
-                yield entry if cause is None else Failed(entry, _fatal_error(cause))
+                message = f"reading this image ends the whole process ({cause}): it crashes its decoder"
+                yield entry if cause is None else Failed(entry, ImageError("worker-died", message))
 
     def wrap_loader(self, load: Callable[[Entry], Loaded | Failed]) -> Callable[[Entry | Failed], Loaded | Failed]:
         """``load``, for what comes out of :meth:`test_entries`; called from many threads."""
@@ -66,7 +67,7 @@ class CrashQuarantine:
 
 
 class _Child:
-    """A process that reads and decodes; started when it is needed, and again after it died."""
+    """A process that reads and decodes; started when it is needed, and again after it has ended."""
 
     def __init__(self, settings: DecodeSettings) -> None:
         self._settings = settings
@@ -111,10 +112,10 @@ class _Child:
 def _ask(process: subprocess.Popen[bytes], request: Entry | DecodeSettings) -> bool:
     assert process.stdin is not None
     assert process.stdout is not None
-    with suppress(OSError):  # a broken pipe: the process died meanwhile
+    with suppress(OSError):  # a broken pipe: the process has ended meanwhile
         pickle.dump(request, process.stdin)
         process.stdin.flush()
-        return process.stdout.read(1) == _ALIVE
+        return process.stdout.read(1) == _READY
     return False
 
 
@@ -126,12 +127,8 @@ def _describe_exit(code: int) -> str:
     return f"signal {-code}"
 
 
-def _fatal_error(cause: str) -> ImageError:
-    return ImageError("worker-died", f"reading this image ends the whole process ({cause}): it crashes its decoder")
-
-
 def serve() -> None:
-    """Run as the child: decode one image after the other, and report after each that this process is still alive."""
+    """Run as the child: decode one image after the other, and report after each that this process still runs."""
     for number in (signal.SIGINT, signal.SIGTERM):  # may be sent to all processes of a run; this one ends with its pipe
         signal.signal(number, signal.SIG_IGN)
     requests, answers = sys.stdin.buffer, os.dup(1)
@@ -140,7 +137,7 @@ def serve() -> None:
         settings = pickle.load(requests)
         with pillow_limits(max_pixels=settings.max_pixels):
             while True:
-                os.write(answers, _ALIVE)
+                os.write(answers, _READY)
                 entry = pickle.load(requests)
                 with suppress(BaseException):
                     decode(read(entry), settings)

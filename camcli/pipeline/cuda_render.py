@@ -157,12 +157,12 @@ class Painter:
         """
         coloured, values = colours(self.style.colormap), np.arange(256, dtype=np.uint8)
         over = np.repeat(coloured.reshape(768, 1), 256, axis=1)  # a row for each level and channel
-        seen = blend(over, np.tile(values, (768, 1)), self.style.alpha)
-        unseen = np.tile(dim(values).reshape(1, 256), (3, 1))
+        inside = blend(over, np.tile(values, (768, 1)), self.style.alpha)
+        outside = np.tile(dim(values).reshape(1, 256), (3, 1))
         tables = {
             "gray": np.append(values, np.uint8(0)),
             "heatmap": np.vstack([coloured, np.zeros((1, 3), np.uint8)]),
-            "overlay": np.vstack([seen, unseen]).ravel(),
+            "overlay": np.vstack([inside, outside]).ravel(),
         }
         return {kind: torch.from_numpy(table).to(self.device) for kind, table in tables.items()}
 

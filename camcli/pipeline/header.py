@@ -1,4 +1,4 @@
-"""What a run says of itself: the header of the journal and of the index, and its two fingerprints."""
+"""What a run records of itself: the header of the journal and of the index, and its two fingerprints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from camcli.schemas.index import Environment, Header, LayerFields, ModelFields
 if TYPE_CHECKING:
     from camcli.pipeline.setup import Setup
 
-_READING = ("path", "layout", "grid", "prefix_tokens")
+_LAYER_KEYS = ("path", "layout", "grid", "prefix_tokens")
 
 
 def make_header(setup: Setup, command: Sequence[str]) -> Header:
@@ -56,13 +56,10 @@ def fingerprint(fields: Mapping[str, Any]) -> str:
 
 def resolved_config(setup: Setup) -> dict[str, Any]:
     """Every setting after resolution: ``auto`` has become what was chosen."""
-    settings = dataclasses.asdict(setup.config)
-    settings["target"] = setup.config.target or "predicted"
-    settings["device"] = str(setup.device)
-    settings["precision"] = setup.precision
-    settings["batch_size"] = setup.batch_size
-    settings["workers"] = setup.workers
-    settings["scale_limits"] = _limits(setup)
+    settings = dataclasses.asdict(setup.config) | {
+        "target": setup.config.target or "predicted", "device": str(setup.device), "precision": setup.precision,
+        "batch_size": setup.batch_size, "workers": setup.workers, "scale_limits": _limits(setup),
+    }  # fmt: skip
     return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
 
 
@@ -74,7 +71,7 @@ def _decides_maps(setup: Setup) -> dict[str, Any]:
         "preprocessing": setup.model.preprocessing.description,
         "mean": list(setup.model.preprocessing.mean),
         "std": list(setup.model.preprocessing.std),
-        "layers": [[dict(layer)[key] for key in _READING] for layer in layer_fields(setup)],
+        "layers": [[dict(layer)[key] for key in _LAYER_KEYS] for layer in layer_fields(setup)],
         "methods": list(config.method),
         "options": sorted(config.option),
         "target": config.target or "predicted",

@@ -1,4 +1,4 @@
-"""What an image truly shows, where the manifest or the folder says so."""
+"""The true class of an image, where the manifest or the folder names it."""
 
 import re
 from collections.abc import Callable, Sequence

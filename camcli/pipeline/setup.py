@@ -138,13 +138,9 @@ def prepare(config: RunConfig, recorded: Header | None = None, progress: Progres
 
 
 def setup_for(
-    config: RunConfig,
-    model: Model,
-    sources: Sources,
-    recorded: Header | None = None,
-    progress: Progress | None = None,
+    config: RunConfig, model: Model, sources: Sources, recorded: Header | None = None, progress: Progress | None = None
 ) -> Setup:
-    """Decide everything that is left when model and inputs are there; see :func:`prepare`."""
+    """Decide everything else once model and inputs are there; see :func:`prepare`."""
     device = model.device
     precision = choose_precision(config.precision, device)
     earlier = recorded["config"] if recorded else {}
@@ -192,9 +188,8 @@ def _compiled(setup: Setup) -> Setup:
 
 
 def _batch_size(config: RunConfig, explainer: Explainer, model: Model, earlier: int | None) -> int:
-    asked = config.parsed.batch_size or earlier
-    if asked:
-        return asked
+    if size := config.parsed.batch_size or earlier:
+        return size
     if model.device.type != "cuda":
         return _BATCH[model.device.type]
     try:

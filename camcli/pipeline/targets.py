@@ -87,7 +87,7 @@ def choose_targets(
     Args:
         logits: (N, C) float32. Ties go to the lower index.
         specs: the T specifications of the run.
-        labels: the true class of each image, where known.
+        labels: the true class of each image; None where it is unknown.
         own: an image's own target (a manifest's row), which takes the place of the first specification.
 
     Returns:
@@ -113,14 +113,12 @@ def highest(logits: np.ndarray, count: int) -> np.ndarray:
     logits = np.where(np.isnan(logits), -np.inf, logits)
     if count == 1 and len(logits):
         return np.array([logits.argmax()])
+    candidates = np.arange(len(logits))
     if count < len(logits):  # sorting a thousand logits takes longer than all else that is done with them
         least = np.partition(logits, -count)[-count]
         candidates = np.flatnonzero(logits >= least)
-    else:
-        candidates = np.arange(len(logits))
-    order = np.argsort(-logits[candidates], kind="stable")[:count]
-    found: np.ndarray = candidates[order]
-    return found
+    classes: np.ndarray = candidates[np.argsort(-logits[candidates], kind="stable")[:count]]
+    return classes
 
 
 def specs_of(specs: Sequence[TargetSpec], own: TargetSpec | None) -> Sequence[TargetSpec]:
