@@ -21,36 +21,22 @@ if TYPE_CHECKING:
     from camcli.pipeline.stream import Summary, run
 
 __all__ = [
-    "MapResult",
-    "Model",
-    "Result",
-    "RunConfig",
-    "Summary",
-    "Target",
-    "__version__",
-    "explain",
-    "load_model",
-    "run",
-]
+    "MapResult", "Model", "Result", "RunConfig", "Summary", "Target", "__version__", "explain", "load_model", "run",
+]  # fmt: skip
 
-# Where each public name lives. Loaded on first use: `cam --help` must not wait for torch.
-_HOMES = {
-    "MapResult": "camcli.api",
-    "Model": "camcli.models",
-    "Result": "camcli.api",
+# The module of each public name. Loaded on first use: `cam --help` must not wait for torch.
+_MODULES = {
+    **dict.fromkeys(("MapResult", "Result", "Target", "explain"), "camcli.api"),
+    **dict.fromkeys(("Model", "load_model"), "camcli.models"),
+    **dict.fromkeys(("Summary", "run"), "camcli.pipeline.stream"),
     "RunConfig": "camcli.config.settings",
-    "Summary": "camcli.pipeline.stream",
-    "Target": "camcli.api",
-    "explain": "camcli.api",
-    "load_model": "camcli.models",
-    "run": "camcli.pipeline.stream",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'camcli' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -16,11 +16,10 @@ from camcli.config.settings import RunConfig
 from camcli.device import BatchLimit
 from camcli.errors import ImageError, SourceError
 from camcli.explainer import ExplainedBatch
-from camcli.images import Decoded, DecodeSettings, Entry, Sources, View, decode
+from camcli.images import Decoded, DecodeSettings, Entry, ImageMetadata, Sources, View, decode
 from camcli.models import Model
 from camcli.pipeline.batching import explain_batch, in_batches
 from camcli.pipeline.items import Loaded, class_name
-from camcli.pipeline.loader import metadata_of
 from camcli.pipeline.setup import Setup, setup_for
 from camcli.pipeline.targets import NO_TARGET, highest
 from camcli.render import Drawing, Style, make_canvas, normalise
@@ -87,7 +86,7 @@ class MapResult:
 
 @dataclass(frozen=True)
 class Result:
-    """What the model says of one image, and where it looked.
+    """The outputs of the model for one image, and its maps.
 
     Attributes:
         predictions: the five most probable classes, best first.
@@ -133,14 +132,14 @@ def explain(
     if any(spec.kind == "label" for spec in setup.targets):
         raise SourceError("target='label' needs a run over folders or a manifest: use camcli.run.")
 
-    def explained(batch: list[_Image], count: int) -> list[Result]:
-        found = explain_batch(setup, batch, count)
-        return [_result(setup, found, i, image) for i, image in enumerate(batch[:count])]
+    def explain_part(batch: list[_Image], count: int) -> list[Result]:
+        result = explain_batch(setup, batch, count)
+        return [_result(setup, result, i, image) for i, image in enumerate(batch[:count])]
 
     limit = BatchLimit(setup.batch_size)
     with model.prepared():
-        batches = in_batches((_loaded(image, model) for image in images), setup.batch_size)
-        return [result for batch in batches for part in limit.run_padded(batch, explained) for result in part]
+        batches = in_batches((_load(image, model) for image in images), setup.batch_size)
+        return [result for batch in batches for part in limit.run_padded(batch, explain_part) for result in part]
 
 
 @dataclass(frozen=True)
@@ -173,29 +172,29 @@ def _result(setup: Setup, explained: ExplainedBatch, i: int, image: _Image) -> R
     return Result(tuple(target(int(index), "predicted") for index in top), maps)
 
 
-def _loaded(image: ImageLike, model: Model) -> _Image:
+def _load(image: ImageLike, model: Model) -> _Image:
     path, original = "", None
     if isinstance(image, str | os.PathLike):
         path = os.fspath(image)
-        decoded = _decoded_file(path)
-        original = partial(_read_again, os.path.abspath(path), decoded.sha256)
+        decoded = _decode_file(path)
+        original = partial(_read_again, os.path.abspath(path), decoded.metadata.sha256)
     else:
-        decoded = _decoded_pixels(image)
+        decoded = _decode_pixels(image)
     prepared = model.preprocessing(decoded.image)
     return _Image(
-        Entry(0, "", "", path, path), metadata_of(decoded), prepared.pixels, prepared.view, canvas=None, label=None,
-        own_target=None, original=original or decoded.image.copy,
+        Entry(path, path, ordinal=0, source="", source_slug=""), decoded.metadata, prepared.pixels, prepared.view,
+        canvas=None, label=None, own_target=None, original=original or decoded.image.copy,
     )  # fmt: skip
 
 
 def _read_again(path: str, sha256: str) -> Image.Image:
-    decoded = _decoded_file(path)
-    if decoded.sha256 != sha256:
+    decoded = _decode_file(path)
+    if decoded.metadata.sha256 != sha256:
         raise ImageError("changed", f"{path}: its content is another one than when it was explained")
     return decoded.image
 
 
-def _decoded_file(path: str) -> Decoded:
+def _decode_file(path: str) -> Decoded:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
@@ -206,7 +205,7 @@ def _decoded_file(path: str) -> Decoded:
         raise ImageError(error.kind, f"{path}: {error.message}") from error
 
 
-def _decoded_pixels(image: object) -> Decoded:
+def _decode_pixels(image: object) -> Decoded:
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim not in (2, 3) or not image.size:
             raise SourceError(
@@ -218,4 +217,4 @@ def _decoded_pixels(image: object) -> Decoded:
         raise SourceError(f"{what}: give a file name, an array or a Pillow image.")
     rgb = image.convert("RGB")
     digest = hashlib.sha256(rgb.tobytes()).hexdigest()
-    return Decoded(rgb, 0, digest, rgb.width, rgb.height, "array", 1, ())
+    return Decoded(rgb, ImageMetadata(0, digest, rgb.width, rgb.height, "array", 1))

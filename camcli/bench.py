@@ -19,11 +19,10 @@ from camcli.methods import find_method
 from camcli.models import Model
 from camcli.pipeline.setup import Setup, open_model
 from camcli.pipeline.stream import Watcher, run
-from camcli.schemas.index import ImageRow
 from camcli.speed import measure_forward_rate
 
 PHOTOGRAPH = (375, 500)
-"""Height and width of the images that are made where none are given: those of a usual photograph of ImageNet."""
+"""Height and width of the images that are generated where none are given: those of a usual photograph of ImageNet."""
 _ENOUGH = 0.97  # of the best rate: a smaller batch that reaches it is the better one
 _WORTH = 1.15  # times as fast: below, a lower precision is not worth its rounding
 _LOADING, _DRAWING = ("decode", "preprocess"), ("render", "encode", "write")
@@ -57,7 +56,7 @@ class EndToEnd:
     Attributes:
         images: explained.
         seconds: from the first image on; what comes before is ``preparing``.
-        preparing: seconds before the first image: loading the model, proving the layer, tuning.
+        preparing: seconds before the first image: loading the model, verifying the layout, tuning.
         images_per_second: over ``seconds``.
         share: of the ceiling.
         stages: busy seconds of each stage, summed over its threads.
@@ -99,7 +98,7 @@ def bench(config: RunConfig, *, seconds: float = 10.0, say: Say = lambda line: N
     """Measure the settings of a run.
 
     Args:
-        config: the model, method, device and outputs; without images some are made. With ``compile`` the compiled
+        config: the model, method, device and outputs; without images some are generated. With ``compile`` the compiled
             forward pass is the ceiling.
         seconds: about how long the run end to end takes; each forward pass a fifth of it.
         say: told what is measured.
@@ -109,8 +108,8 @@ def bench(config: RunConfig, *, seconds: float = 10.0, say: Say = lambda line: N
     for key in config.method:
         find_method(key)  # mistyped: say so before anything is measured
     model = open_model(config, device)
-    asked = config.parsed.batch_size
-    sizes = (asked,) if asked else (1, 4, 16, 32) if device.type == "cpu" else (16, 64, 128, 256)
+    size = config.parsed.batch_size
+    sizes = (size,) if size else (1, 4, 16, 32) if device.type == "cpu" else (16, 64, 128, 256)
     with model.prepared():
         measure = partial(_measured, model, say, seconds / 5)
         forward = list(_forward_passes(precision, sizes, measure))
@@ -145,10 +144,10 @@ def make_images(folder: Path, count: int) -> Path:
         for cells in (4, 16, 64, 200):
             noise = chance.normal(0, 40 * 4 / (3 + cells**0.5), (cells, cells, 3)).astype(np.float32)
             picture += cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
-        done, data = cv2.imencode(
+        is_encoded, data = cv2.imencode(
             ".jpg", np.clip(picture + 128, 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 90]
         )
-        assert done
+        assert is_encoded
         (folder / f"{i:05}.jpg").write_bytes(bytes(data))
     return folder
 
@@ -180,18 +179,16 @@ def _measured(model: Model, say: Say, seconds: float, setting: str, precision: s
 class _Stopwatch(Watcher):
     """When the first image was taken, and by how many threads."""
 
-    began, workers = 0.0, 0
+    start, workers = 0.0, 0
 
     def ready(self, setup: Setup, notes: Sequence[str]) -> None:
-        self.began, self.workers = time.perf_counter(), setup.workers
-
-    def row(self, row: ImageRow) -> None: ...
+        self.start, self.workers = time.perf_counter(), setup.workers
 
 
 def _end_to_end(config: RunConfig, watch: _Stopwatch, ceiling: float) -> EndToEnd:
     start = time.perf_counter()
     summary = run(config, command=("cam", "bench"), watch=watch)
-    seconds = time.perf_counter() - watch.began
+    seconds = time.perf_counter() - watch.start
     stages: dict[str, float] = summary.timing["stages"]
     busy = {
         "model": stages["model"] / seconds,
@@ -200,7 +197,7 @@ def _end_to_end(config: RunConfig, watch: _Stopwatch, ceiling: float) -> EndToEn
     }
     rate = summary.explained / seconds
     return EndToEnd(
-        images=summary.explained, seconds=seconds, preparing=watch.began - start, images_per_second=rate,
+        images=summary.explained, seconds=seconds, preparing=watch.start - start, images_per_second=rate,
         share=rate / ceiling, stages=stages, busy=busy, bottleneck=max(busy, key=lambda name: busy[name]),
     )  # fmt: skip
 

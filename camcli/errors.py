@@ -1,10 +1,10 @@
 """Every error `cam` raises on purpose, and the exit code it ends with.
 
     CamError                         exit 1
-    ├── UsageError                   exit 2   wrong flag, file or name; found before any image is explained
+    ├── UsageError                   exit 2   wrong flag, file or name; raised before any image is explained
     │   ├── ConfigError              a flag, a value, a TOML key
     │   ├── SourceError              an --image-path that cannot be read, no input at all
-    │   ├── ModelError               unknown model, weights not at hand, unusable output
+    │   ├── ModelError               unknown model, weights not available, unusable output
     │   │   └── CheckpointError      a checkpoint that is damaged, unsafe or does not fit
     │   ├── LayerError               unknown or unsuitable target layer
     │   ├── MethodError              unknown method or option, or one that the model does not allow
@@ -50,51 +50,53 @@ class CamError(Exception):
 
 
 class UsageError(CamError):
+    """Wrong use: raised before any image is explained."""
+
     exit_code = 2
 
 
 class ConfigError(UsageError):
-    pass
+    """A wrong flag, value or TOML key."""
 
 
 class SourceError(UsageError):
-    pass
+    """An ``--image-path`` that cannot be read, or no input at all."""
 
 
 class ModelError(UsageError):
-    pass
+    """An unknown model, weights that are not available, or an unusable output."""
 
 
 class CheckpointError(ModelError):
-    pass
+    """A checkpoint that is damaged, unsafe or does not fit."""
 
 
 class LayerError(UsageError):
-    pass
+    """An unknown or unsuitable target layer."""
 
 
 class MethodError(UsageError):
-    pass
+    """An unknown method or option, or one that the model does not allow."""
 
 
 class TargetError(UsageError):
-    pass
+    """An unknown class, or an ambiguous class name."""
 
 
 class DeviceError(UsageError):
-    pass
+    """A requested device that is not available."""
 
 
 class ResumeError(UsageError):
-    pass
+    """The run folder belongs to another configuration."""
 
 
 class OutputError(CamError):
-    exit_code = 1
+    """The run folder cannot be written: the disk is full, permissions are missing."""
 
 
 class LockedError(OutputError):
-    pass
+    """Another process is writing the run folder."""
 
 
 class ImageError(CamError):
@@ -133,14 +135,14 @@ def printable(text: str, *, lines: bool = False) -> str:
     return "".join(c if c.isprintable() or (lines and c == "\n") else "?" for c in text)
 
 
-def near_misses(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+def near_misses(name: str, names: Iterable[str], count: int = 3) -> list[str]:
     """The names most like a mistyped one, best first, ignoring case."""
-    by_folded = {k.casefold(): k for k in known}
-    found = difflib.get_close_matches(name.casefold(), by_folded, n=count, cutoff=0.55)
-    return [by_folded[f] for f in found]
+    by_folded = {each.casefold(): each for each in names}
+    matches = difflib.get_close_matches(name.casefold(), by_folded, n=count, cutoff=0.55)
+    return [by_folded[match] for match in matches]
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, names: Iterable[str]) -> str:
     """`` Did you mean a, b?``, or the empty string where nothing is alike."""
-    found = near_misses(name, known)
-    return f" Did you mean {', '.join(found)}?" if found else ""
+    similar = near_misses(name, names)
+    return f" Did you mean {', '.join(similar)}?" if similar else ""

@@ -5,7 +5,7 @@ Maps here are single, native and raw: (h, w) float32, signed where the method is
 
 import base64
 import math
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import cv2
 import numpy as np
@@ -45,7 +45,7 @@ def map_statistics(raw: np.ndarray, view: View, size: tuple[int, int], model_siz
         raw: (h, w) raw native map.
         view: what the model saw of the image.
         size: (width, height) of the upright original, to which positions are clipped.
-        model_size: (H, W) of the model's input; the box is found on the map upsampled to it.
+        model_size: (H, W) of the model's input; the box is computed on the map upsampled to it.
 
     Returns:
         ``peak`` (centre of the largest cell), ``centroid`` (mean position by mass), ``entropy`` (−Σ p·ln p / ln n on
@@ -58,27 +58,21 @@ def map_statistics(raw: np.ndarray, view: View, size: tuple[int, int], model_siz
     p = heat / heat.sum()
     rows, columns = np.arange(raw.shape[0]) + 0.5, np.arange(raw.shape[1]) + 0.5
     top, left = np.unravel_index(int(np.argmax(heat)), heat.shape)
-    projection = _Projection(view, raw.shape, size)
+    project = partial(_project, view, raw.shape, size)
     return {
-        "peak": projection.point(columns[left], rows[top]),
-        "centroid": projection.point(float(p.sum(0) @ columns), float(p.sum(1) @ rows)),
+        "peak": project(columns[left], rows[top]),
+        "centroid": project(float(p.sum(0) @ columns), float(p.sum(1) @ rows)),
         "entropy": entropy(p),
         "border": border_share(p),
         "box": _box(heat.astype(np.float32), view, size, model_size),
     }
 
 
-class _Projection:
+def _project(view: View, grid: tuple[int, ...], size: tuple[int, int], x: float, y: float) -> list[float]:
     """Grid coordinates to upright original pixels, clipped to the image."""
-
-    def __init__(self, view: View, grid: tuple[int, ...], size: tuple[int, int]) -> None:
-        self.view, self.grid, self.size = view, grid, size
-
-    def point(self, x: float, y: float) -> list[float]:
-        v = self.view
-        px = v.x0 + (v.x1 - v.x0) * x / self.grid[1]
-        py = v.y0 + (v.y1 - v.y0) * y / self.grid[0]
-        return [round(min(max(px, 0.0), self.size[0]), 2), round(min(max(py, 0.0), self.size[1]), 2)]
+    px = view.x0 + view.width * x / grid[1]
+    py = view.y0 + view.height * y / grid[0]
+    return [round(min(max(px, 0.0), size[0]), 2), round(min(max(py, 0.0), size[1]), 2)]
 
 
 def entropy(p: np.ndarray) -> float | None:
@@ -110,8 +104,8 @@ def _box(heat: np.ndarray, view: View, size: tuple[int, int], model_size: tuple[
     height, width = model_size
     full = cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
     x, y, w, h = _largest_component((full >= 0.5 * float(full.max())).astype(np.uint8))
-    projection = _Projection(view, (height, width), size)
-    return [*projection.point(x, y), *projection.point(x + w, y + h)]
+    project = partial(_project, view, (height, width), size)
+    return [*project(x, y), *project(x + w, y + h)]
 
 
 def _largest_component(hot: np.ndarray) -> tuple[int, int, int, int]:

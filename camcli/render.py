@@ -1,6 +1,6 @@
 """Maps to pictures, in the geometry of the upright original.
 
-The one place where a raw map is rectified, normalised, upsampled, put back where the model looked, and coloured.
+The one place where a raw map is rectified, normalised, upsampled, placed in the model's view, and coloured.
 Pictures are (height, width, 3) uint8 in BGR order, as OpenCV encodes them.
 """
 
@@ -16,7 +16,7 @@ from camcli.images import View
 from camcli.map_summary import map_status
 
 OUTSIDE_BRIGHTNESS = 0.6
-"""Brightness of what the model did not see."""
+"""Brightness of what is outside the model's view."""
 PANEL_SIDE = 512
 """Longest side of one picture of a panel."""
 
@@ -41,7 +41,7 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Style:
-    """Everything that decides a picture, once the map is known."""
+    """Everything that determines a picture of a map."""
 
     colormap: str = "jet"
     alpha: float = 0.5
@@ -86,7 +86,7 @@ def normalise(raw: np.ndarray, limits: tuple[float, float] | None = None) -> np.
 
 
 def place(heat: np.ndarray, model_size: tuple[int, int], canvas: Canvas) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """Upsample a normalised map to the model's input and put it where the model looked.
+    """Upsample a normalised map to the model's input, and sample it at the pixels of the canvas in the view.
 
     Args:
         heat: (h, w) float32 in [0, 1].
@@ -94,17 +94,9 @@ def place(heat: np.ndarray, model_size: tuple[int, int], canvas: Canvas) -> tupl
         canvas: where it goes.
 
     Returns:
-        The map in the geometry of the canvas, float32 in [0, 1] and 0 outside the view, and the rows and columns of
-        the canvas whose pixel centres lie in the view.
+        The part of the map that is on the canvas, at its resolution, float32 in [0, 1]; and the rows and columns of the
+        canvas that it covers: those whose pixel centres are in the view.
     """
-    patch, inside = _patch(heat, model_size, canvas)
-    placed = np.zeros(canvas.size, np.float32)
-    placed[inside] = patch
-    return placed, inside
-
-
-def _patch(heat: np.ndarray, model_size: tuple[int, int], canvas: Canvas) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """What :func:`place` puts into the canvas, and where."""
     height, width = canvas.size
     v = canvas.view
     x0, x1 = max(0, int(np.ceil(v.x0 - 0.5))), min(width, int(np.ceil(v.x1 - 0.5)))
@@ -182,7 +174,7 @@ class Drawing:
     ) -> None:  # fmt: skip
         self.canvas, self.model_size, self.style = canvas, model_size, style
         self.heat = normalise(raw, limits)
-        self.patch, self.inside = _patch(self.heat, model_size, canvas)
+        self.patch, self.inside = place(self.heat, model_size, canvas)
 
     def picture(self, kind: str) -> np.ndarray:
         """``overlay``, ``heatmap``, ``panel``: BGR; ``gray``: 8 bits; ``map``: float16 in [0, 1]."""
@@ -208,7 +200,7 @@ class Drawing:
     @cached_property
     def panel(self) -> np.ndarray:
         blocks = cv2.resize(self.heat, self.model_size[::-1], interpolation=cv2.INTER_NEAREST)
-        native, _ = _patch(blocks, self.model_size, self.canvas)
+        native, _ = place(blocks, self.model_size, self.canvas)
         tiles = (self.canvas.pixels, self._whole(self._colour(native)), self.heatmap, self.overlay)
         return np.hstack([_shrink_to_tile(picture) for picture in tiles])
 

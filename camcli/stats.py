@@ -53,24 +53,24 @@ def estimate(values: np.ndarray, finish: Finish = first, seed: int = 0, draws: i
     """A figure that is a function of means over images, with its interval.
 
     Args:
-        values: (N, K) per image; images with a NaN are left out.
+        values: (N, K) per image; images with a NaN are excluded.
         finish: from means to the figure.
         seed: of the resampling.
         draws: resamples.
     """
-    known = values[~np.isnan(values).any(axis=1)]
-    if not len(known):
+    valid = values[~np.isnan(values).any(axis=1)]
+    if not len(valid):
         return Estimate(None, None, 0)
-    value = float(finish(known.mean(axis=0)))
-    return Estimate(value, _interval(finish(_means(known, seed, draws)), len(known)), len(known))
+    value = float(finish(valid.mean(axis=0)))
+    return Estimate(value, _interval(finish(_means(valid, seed, draws)), len(valid)), len(valid))
 
 
 def difference(a: np.ndarray, b: np.ndarray, finish: Finish = first, seed: int = 0, draws: int = DRAWS) -> Estimate:
     """Figure of ``a`` minus figure of ``b`` over the images that have both, with the same images in each resample."""
-    known = ~(np.isnan(a).any(axis=1) | np.isnan(b).any(axis=1))
-    if not known.any():
+    in_both = ~(np.isnan(a).any(axis=1) | np.isnan(b).any(axis=1))
+    if not in_both.any():
         return Estimate(None, None, 0)
-    a, b = a[known], b[known]
+    a, b = a[in_both], b[in_both]
     value = float(finish(a.mean(axis=0)) - finish(b.mean(axis=0)))
     resampled = finish(_means(a, seed, draws)) - finish(_means(b, seed, draws))
     return Estimate(value, _interval(resampled, len(a)), len(a))
@@ -98,7 +98,7 @@ def _interval(resampled: np.ndarray, n: int) -> Interval | None:
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How intervals are made.
+    """How intervals are computed.
 
     Attributes:
         confidence: share of the resamples that the interval holds.

@@ -41,9 +41,18 @@ def test_normalise() -> None:
         assert not normalise(nothing.astype(np.float32)).any()
 
 
+def place_on_canvas(
+    heat: np.ndarray, model_size: tuple[int, int], canvas: Canvas
+) -> tuple[np.ndarray, tuple[slice, slice]]:
+    patch, inside = place(heat, model_size, canvas)
+    placed = np.zeros(canvas.size, np.float32)
+    placed[inside] = patch
+    return placed, inside
+
+
 def test_upsampling_is_bilinear_with_unaligned_corners() -> None:
     heat = RNG.random((7, 7), dtype=np.float32)
-    placed, inside = place(heat, (224, 224), canvas_of(224, 224))
+    placed, inside = place_on_canvas(heat, (224, 224), canvas_of(224, 224))
     expected = torch.nn.functional.interpolate(torch.from_numpy(heat)[None, None], (224, 224), mode="bilinear")
     assert np.abs(placed - expected[0, 0].numpy()).max() < 1e-5
     assert inside == (slice(0, 224), slice(0, 224))
@@ -53,7 +62,7 @@ def test_the_map_goes_back_to_where_the_model_looked() -> None:
     heat = np.zeros((7, 7), np.float32)
     heat[1, 5] = 1.0
     canvas = canvas_of(300, 500, View(100, 50, 450, 225))  # cells of 50 × 25
-    placed, inside = place(heat, (224, 224), canvas)
+    placed, inside = place_on_canvas(heat, (224, 224), canvas)
     assert inside == (slice(50, 225), slice(100, 450))
     y, x = np.unravel_index(int(placed.argmax()), placed.shape)
     assert (x, y) == (pytest.approx(100 + 5.5 * 50, abs=2), pytest.approx(50 + 1.5 * 25, abs=2))
@@ -76,7 +85,7 @@ def test_overlay_blends_inside_and_dims_outside() -> None:
 def test_a_view_larger_than_the_image_shows_its_part_of_the_map() -> None:
     heat = np.zeros((4, 4), np.float32)
     heat[0] = 1.0  # the padding above the image
-    placed, inside = place(heat, (64, 64), canvas_of(50, 100, View(0, -25, 100, 75)))
+    placed, inside = place_on_canvas(heat, (64, 64), canvas_of(50, 100, View(0, -25, 100, 75)))
     assert inside == (slice(0, 50), slice(0, 100))
     assert placed[12:].max() < 0.1
 

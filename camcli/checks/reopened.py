@@ -140,7 +140,7 @@ class ReopenedModel:
                 decoded = decode(read(entry), settings)
             except ImageError:
                 continue  # gone since the run; the others speak for it
-            if decoded.sha256 == wanted[place].sha256:
+            if decoded.metadata.sha256 == wanted[place].sha256:
                 prepared = self.setup.model.preprocessing(decoded.image)
                 rgb = None if prepared.pixels.dtype == np.uint8 else np.asarray(decoded.image)
                 found[place] = Picture(wanted[place], prepared.pixels, rgb)

@@ -20,7 +20,7 @@ class Setting:
     Attributes:
         name: of the field; the flag has dashes for underscores.
         kind: ``str``, ``int``, ``float``, ``bool`` or ``tuple`` (of strings).
-        default: value when nothing is given.
+        default: value without the flag.
         help: what the flag does, for ``--help``.
         affects: what another value changes.
         resolved: a fingerprint holds what becomes of the setting (the hash of the weights, the path of the layer)

@@ -41,7 +41,7 @@ def read_config_file(path: str) -> dict[str, Any]:
         written = key.replace("-", "_")
         name = opposites.get(written, written)
         if name not in kinds:
-            suggestion = suggest_setting(key, [known.replace("_", "-") for known in kinds])
+            suggestion = suggest_setting(key, [kind.replace("_", "-") for kind in kinds])
             raise ConfigError(f"--config {path}: unknown key {key!r}.{suggestion}")
         if name in settings:
             raise ConfigError(f"--config {path}: {key} repeats a setting that another key gives. Keep one of them.")

@@ -1,4 +1,4 @@
-"""Every setting of a run: one frozen dataclass, parsed and checked when it is made.
+"""Every setting of a run: one frozen dataclass, parsed and checked when it is constructed.
 
 The fields are the flags of ``cam run``: the command line, ``--config`` files and Python build the same
 :class:`RunConfig`. What a flag does, which values it takes and what it affects is declared once, beside its default.

@@ -12,9 +12,9 @@ def find_setting(written: str) -> str | None:
     return next((n for n, s in SETTINGS.items() if wanted in (n.replace("_", "-"), *s.synonyms)), None)
 
 
-def suggest_setting(written: str, known: Iterable[str]) -> str:
-    """`` Did you mean input-size?`` for a name that is not among the known ones, or the empty string."""
-    names = {name.strip("-").replace("-", "_"): name for name in known}
+def suggest_setting(written: str, allowed: Iterable[str]) -> str:
+    """`` Did you mean input-size?`` for a name that is not among the allowed ones, or the empty string."""
+    names = {name.strip("-").replace("-", "_"): name for name in allowed}
     same = find_setting(written)
     meant = [same] if same in names else near_misses(written.strip("-").replace("-", "_"), names)
     return f" Did you mean {', '.join(names[name] for name in meant)}?" if meant else ""

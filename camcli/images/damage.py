@@ -1,6 +1,6 @@
-"""Why a file could not be decoded, told from its bytes: cut short, damaged inside, or no image at all.
+"""Why a file could not be decoded, derived from its bytes: cut short, damaged inside, or no image at all.
 
-Decoders report a cut file in many ways, so the containers are walked here: a file whose own structure promises more
+Decoders report a cut file in many ways, so the containers are walked here: a file whose own structure declares more
 bytes than there are was cut short.
 """
 
@@ -51,32 +51,16 @@ def what_it_is(data: bytes) -> str:
 
 
 def is_cut_short(data: bytes) -> bool:
-    """Whether the structure of a common format promises more bytes than there are."""
+    """Whether the structure of a common format declares more bytes than there are."""
     if any(len(data) < len(k) and k.startswith(data) for k in _KNOWN):
         return True
-    walk = _walker(data)
+    walk = next((walk for start, walk in _WALKS if data.startswith(start)), _boxes if _is_boxed(data) else None)
     if walk is None:
         return False
     try:
         return walk(data)
     except (struct.error, IndexError):  # the walk itself ran over the end
         return True
-
-
-def _walker(data: bytes) -> Callable[[bytes], bool] | None:
-    if data.startswith(_JPEG):
-        return _jpeg
-    if data.startswith(_PNG):
-        return _png
-    if data.startswith(_GIFS):
-        return _gif
-    if data.startswith(b"RIFF"):
-        return lambda d: struct.unpack_from("<I", d, 4)[0] + 8 > len(d)
-    if data.startswith(b"BM"):
-        return lambda d: struct.unpack_from("<I", d, 2)[0] > len(d)
-    if data.startswith(_TIFFS[:2]):
-        return _tiff
-    return _boxes if _is_boxed(data) else None
 
 
 def _is_boxed(data: bytes) -> bool:
@@ -156,9 +140,18 @@ def _boxes(data: bytes) -> bool:
         size = struct.unpack_from(">I", data, at)[0]
         if size == 1:
             size = struct.unpack_from(">Q", data, at + 8)[0]
-        if size == 0:  # to the end of the file
-            return False
-        if size < 8:
+        if size < 8:  # 0: to the end of the file; others: damaged, not cut
             return False
         at += size
     return at > len(data)
+
+
+_WALKS: tuple[tuple[bytes | tuple[bytes, ...], Callable[[bytes], bool]], ...] = (
+    (_JPEG, _jpeg),
+    (_PNG, _png),
+    (_GIFS, _gif),
+    (b"RIFF", lambda data: struct.unpack_from("<I", data, 4)[0] + 8 > len(data)),
+    (b"BM", lambda data: struct.unpack_from("<I", data, 2)[0] > len(data)),
+    (_TIFFS[:2], _tiff),
+)
+"""What tells of each format whether the file is cut short, by the format's first bytes."""

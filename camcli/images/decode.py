@@ -23,7 +23,7 @@ from camcli.images.tiff import count_pages
 MAX_PIXELS = 89_478_485
 """Default of ``--max-pixels``: a quarter of a gigabyte in RGB."""
 
-# All that Pillow decodes by itself: what draws, runs programs (EPS, WMF) or needs handlers of its own is left out. The
+# All that Pillow decodes by itself: what draws, runs programs (EPS, WMF) or needs handlers of its own is missing. The
 # formats of the last line have no signature, and would accept files of other formats.
 FORMATS = (
     *("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "ICNS", "CUR", "PSD"),
@@ -64,11 +64,10 @@ class DecodeSettings:
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """An upright RGB image and what the index says of its file.
+class ImageMetadata:
+    """What the index records of a decoded file.
 
     Attributes:
-        image: RGB, upright; smaller than width × height where it was decoded fast.
         bytes: length of the file.
         sha256: of the file's content, hexadecimal.
         width, height: of the upright original in pixels.
@@ -77,7 +76,6 @@ class Decoded:
         notes: what was done that a reader should know.
     """
 
-    image: Image.Image
     bytes: int
     sha256: str
     width: int
@@ -85,6 +83,14 @@ class Decoded:
     format: str
     frames: int
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An upright RGB image, smaller than its original where it was decoded fast, and what the index records of it."""
+
+    image: Image.Image
+    metadata: ImageMetadata
 
 
 @contextmanager
@@ -96,7 +102,7 @@ def pillow_limits(*, max_pixels: int | None = None) -> Iterator[None]:
     off inside the library, for all threads at once. Our own message of the file follows in any case.
 
     Args:
-        max_pixels: as in :class:`DecodeSettings`, which :func:`decode` checks by itself; given here, it also holds for
+        max_pixels: as in :class:`DecodeSettings`, which :func:`decode` checks by itself; set here, it also applies for
             images inside images (icons), which only Pillow sees.
     """
     limits = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
@@ -161,16 +167,9 @@ def _decode(data: bytes, settings: DecodeSettings) -> Decoded:
         width, height = size[::-1] if orientation >= 5 else size
         notes += (f"decoded at {image.width}×{image.height}",)
     frames, uncounted = _frames(data, kind, settings.max_pixels)
-    return Decoded(
-        image=image,
-        bytes=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
-        width=width,
-        height=height,
-        format=kind,
-        frames=frames,
-        notes=(*notes, *unread, *converted, *uncounted),
-    )
+    notes = (*notes, *unread, *converted, *uncounted)
+    digest = hashlib.sha256(data).hexdigest()
+    return Decoded(image, ImageMetadata(len(data), digest, width, height, kind, frames, notes))
 
 
 @cache

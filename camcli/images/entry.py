@@ -20,7 +20,7 @@ IMAGE_EXTENSIONS = frozenset(
 
 
 def has_image_extension(name: str) -> bool:
-    """Whether a file in a folder is taken for an image."""
+    """Whether a file in a folder counts as an image."""
     # "._x.jpg" are the resource forks that macOS leaves on foreign disks.
     base = name.rpartition("/")[2]
     return "." + base.rpartition(".")[2].lower() in IMAGE_EXTENSIONS and "." in base and not base.startswith("._")
@@ -28,7 +28,7 @@ def has_image_extension(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TarMember:
-    """Where the content of a member lies in its uncompressed archive, in bytes."""
+    """Where the content of a member is in its uncompressed archive, in bytes."""
 
     offset: int
     size: int
@@ -43,18 +43,14 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One image to explain.
+class SourceItem:
+    """What a source yields: an image without its position in the run.
 
     Attributes:
-        ordinal: position in input order, from 0.
-        source: the ``--image-path`` as typed.
-        source_slug: a name for the source that can be a folder; with ``image`` it is unique in the run.
-        image: the index's ``image``: relative to the source, ``/`` between its parts; ``#2`` and so on where the same
-            name comes again. Bytes that are not UTF-8 are surrogates, as in all paths of Python.
+        image: relative to the source, ``/`` between its parts.
         path: the file on disk; of a tar, the archive.
-        member: where it lies in the archive, else None.
-        folder: name of the folder it lies in, which may be its class; None where that is unknown.
+        member: its position in the archive, else None.
+        folder: name of the folder that it is in, which may be its class; None where that is unknown.
         label, target: as the manifest has them.
         mask: path of the manifest's mask, resolved.
         box: the manifest's box.
@@ -62,35 +58,34 @@ class Entry:
         problem: set where the input can only fail, such as a folder that cannot be listed.
     """
 
+    image: str
+    path: str
+    member: TarMember | None = None
+    folder: str | None = None
+    label: str | None = None
+    target: str | None = None
+    mask: str | None = None
+    box: Box | None = None
+    avoid: Box | str | None = None
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry(SourceItem):
+    """One image to explain.
+
+    Its ``image`` is the index's: ``#2`` and so on are appended where the same name comes again. Bytes that are not
+    UTF-8 are surrogates, as in all paths of Python.
+
+    Attributes:
+        ordinal: position in input order, from 0.
+        source: the ``--image-path`` as typed.
+        source_slug: a name for the source that can be a folder; with ``image`` it is unique in the run.
+    """
+
     ordinal: int
     source: str
     source_slug: str
-    image: str
-    path: str
-    member: TarMember | None = None
-    folder: str | None = None
-    label: str | None = None
-    target: str | None = None
-    mask: str | None = None
-    box: Box | None = None
-    avoid: Box | str | None = None
-    problem: Problem | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SourceItem:
-    """What a source yields: an :class:`Entry` without its place in the run."""
-
-    image: str
-    path: str
-    member: TarMember | None = None
-    folder: str | None = None
-    label: str | None = None
-    target: str | None = None
-    mask: str | None = None
-    box: Box | None = None
-    avoid: Box | str | None = None
-    problem: Problem | None = None
 
 
 PASSED_OVER = None
@@ -98,5 +93,5 @@ PASSED_OVER = None
 
 
 def parent_name(image: str) -> str | None:
-    """The name of the folder that a relative name lies in; None at the top."""
+    """The name of the folder that a relative name is in; None at the top."""
     return image.rpartition("/")[0].rpartition("/")[2] or None

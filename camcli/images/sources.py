@@ -6,20 +6,18 @@ What a path means, in this order: ``-`` is standard input; ``@x`` a list; a path
 
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, TextIO
 
 from camcli.errors import SourceError, did_you_mean
 from camcli.images.entry import PASSED_OVER, Entry, SourceItem
 from camcli.images.lists import Replay, from_list, from_manifest, from_stdin, is_manifest
-from camcli.images.reading import read
 from camcli.images.tar import check_tar, from_tar, is_tar
 from camcli.images.unique import UniqueNames
 from camcli.images.walk import Walk, class_folders, glob, is_pattern, split_pattern
-
-__all__ = ["Entry", "Sources", "read"]
 
 Kind = Literal["stdin", "list", "folder", "manifest", "tar", "file", "glob"]
 
@@ -34,7 +32,7 @@ class _Source:
 
     @property
     def folder(self) -> str | None:
-        """Name of the folder of the images that lie in no folder below the source."""
+        """Name of the folder of the images that are in no folder below the source."""
         if self.kind == "file":
             return os.path.basename(os.path.dirname(os.path.abspath(self.path))) or None
         return os.path.basename(os.path.abspath(self.path)) or None if self.kind == "folder" else None
@@ -54,7 +52,7 @@ class Sources:
             iteration, as far as it went.
 
     Raises:
-        SourceError: a path that is not there, or lies in the run folder; on iteration, before the first entry, a list,
+        SourceError: a path that is not there, or is in the run folder; on iteration, before the first entry, a list,
             manifest or archive that cannot be read as one.
     """
 
@@ -170,42 +168,23 @@ class Sources:
                 slugs[place] = slug = _unused_slug(_slug(place), used)
                 used.add(slug.casefold())
         return [
-            _Source(s.kind, s.typed, s.path, slugs[place], s.repeats or places.count(place) > 1)
+            replace(s, slug=slugs[place], repeats=s.repeats or places.count(place) > 1)
             for s, place in zip(sources, places, strict=True)
         ]
 
     def _items_of(self, source: _Source) -> Iterator[SourceItem | None]:
-        if source.kind == "folder":
-            return Walk(self._exclude)(source.path)
-        if source.kind == "glob":
-            return glob(source.path, self._exclude)
-        if source.kind == "tar":
-            return from_tar(source.path)
-        if source.kind == "manifest":
-            return from_manifest(source.path)
-        if source.kind == "list":
-            return from_list(source.path)
-        if source.kind == "stdin":
-            return from_stdin(self._stdin)
-        return iter((SourceItem(os.path.basename(source.path), source.path),))
+        readers: dict[Kind, Callable[[str], Iterator[SourceItem | None]]] = {
+            "folder": Walk(self._exclude), "glob": partial(glob, exclude=self._exclude), "tar": from_tar,
+            "manifest": from_manifest, "list": from_list, "stdin": lambda _: from_stdin(self._stdin),
+            "file": lambda path: iter((SourceItem(os.path.basename(path), path),)),
+        }  # fmt: skip
+        return readers[source.kind](source.path)
 
 
 def _entry(ordinal: int, source: _Source, image: str, item: SourceItem) -> Entry:
-    return Entry(
-        ordinal=ordinal,
-        source=source.typed,
-        source_slug=source.slug,
-        image=image,
-        path=item.path,
-        member=item.member,
-        folder=item.folder or source.folder,
-        label=item.label,
-        target=item.target,
-        mask=item.mask,
-        box=item.box,
-        avoid=item.avoid,
-        problem=item.problem,
-    )
+    values = {field.name: getattr(item, field.name) for field in fields(item)}
+    values |= {"image": image, "folder": item.folder or source.folder}
+    return Entry(**values, ordinal=ordinal, source=source.typed, source_slug=source.slug)
 
 
 def _place(source: _Source) -> tuple[str, str]:

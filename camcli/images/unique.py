@@ -12,17 +12,18 @@ class UniqueNames:
     """Make every name unique. Eight bytes are stored of a name, since a list may have millions.
 
     A name is identified by its 64-bit hash. Of two names with equal hashes (in a million names, a chance of 3 in 10⁸)
-    the second gets a number that it does not need; they are never taken for one image.
+    the second gets a number that it does not need; they never count as one image.
     """
 
     def __init__(self) -> None:
-        self._seen = _Hashes()
+        # A set of hashes: sorted arrays by their first bits, so that an insertion moves few of them.
+        self._buckets = [array("Q") for _ in range(1 << _BUCKET_BITS)]
         # The last number of a repeated name. Where it was removed, the numbers are tried from the first again.
         self._numbers: dict[str, int] = {}
 
     def __call__(self, name: str) -> str:
         unique = name
-        while not self._seen.add(_hash(unique)):
+        while not self._add(unique):
             number = self._numbers.pop(name, 1) + 1
             if len(self._numbers) >= _MOST_NUMBERS:
                 self._numbers.clear()
@@ -30,15 +31,9 @@ class UniqueNames:
             unique = f"{name}#{number}"
         return unique
 
-
-class _Hashes:
-    """A set of 64-bit numbers: sorted arrays by their first bits, so that an insertion moves few of them."""
-
-    def __init__(self) -> None:
-        self._buckets = [array("Q") for _ in range(1 << _BUCKET_BITS)]
-
-    def add(self, number: int) -> bool:
-        """Add a number; False where it is there already."""
+    def _add(self, name: str) -> bool:
+        """Add a name; False where it is there already."""
+        number = _hash(name)
         bucket = self._buckets[number >> (64 - _BUCKET_BITS)]
         place = bisect_left(bucket, number)
         if place < len(bucket) and bucket[place] == number:

@@ -43,7 +43,7 @@ class Walk:
             SourceError: the root itself cannot be listed.
         """
         linked: set[tuple[int, int]] = set()  # a folder reached by links is entered once, or n links give n! paths
-        levels = [_Level.open(root, "", os.path.realpath(root))]
+        levels = [_Level(root, "", os.path.realpath(root))]
         if levels[0].problem is not None:
             raise SourceError(f"--image-path {root}: {levels[0].problem.message}. Check its permissions.")
         while levels:
@@ -59,7 +59,7 @@ class Walk:
                 continue
             if not self.enter(relative):
                 continue
-            below = _Level.open(os.path.join(level.path, name), relative, level.real_below(name))
+            below = _Level(os.path.join(level.path, name), relative, level.real_below(name))
             if below.problem is not None:
                 yield SourceItem(relative, below.path, folder=parent_name(relative), problem=below.problem)
             elif not self._is_repeated(below, name in level.links, levels, linked) and not below.is_run:
@@ -89,28 +89,20 @@ class _Level:
         self.folders: set[str] = set()
         self.links: set[str] = set()
         self.others: set[str] = set()  # pipes, sockets, devices: opening one may block
-        self.names: Iterator[str] = iter(())
         self.identity = (0, 0)
         self.problem: Problem | None = None
-        self.is_run = False
-
-    @classmethod
-    def open(cls, path: str, relative: str, real: str) -> _Level:
-        level = cls(path, relative, real)
         names: list[str] = []
         try:
             info = os.stat(path)
-            level.identity = (info.st_dev, info.st_ino)
+            self.identity = (info.st_dev, info.st_ino)
             with os.scandir(path) as listing:
                 for item in listing:
                     names.append(item.name)
-                    level._sort_in(item)
+                    self._sort_in(item)
         except OSError as error:
-            level.problem = Problem("unreadable", f"the folder cannot be listed ({error.strerror})")
-        level.is_run = bool(relative) and "index.jsonl" in names and _is_run(path)
-        names.sort()
-        level.names = iter(names)
-        return level
+            self.problem = Problem("unreadable", f"the folder cannot be listed ({error.strerror})")
+        self.is_run = bool(relative) and "index.jsonl" in names and _is_run(path)
+        self.names = iter(sorted(names))
 
     def _sort_in(self, item: os.DirEntry[str]) -> None:
         try:
@@ -118,9 +110,9 @@ class _Level:
                 self.folders.add(item.name)
                 if item.is_symlink():
                     self.links.add(item.name)
-            elif not item.is_file() and os.path.exists(item.path):  # a broken link is left to be named
+            elif not item.is_file() and os.path.exists(item.path):  # reading a broken link names it
                 self.others.add(item.name)
-        except OSError:  # a link that leads in a circle: reading it names it
+        except OSError:  # a circular link: reading it names it
             return
 
     def real_below(self, name: str) -> str:
@@ -144,10 +136,10 @@ def class_folders(root: str, exclude: str | None = None) -> tuple[str, ...]:
     while pending:
         path = pending.pop()
         below = path != root
-        level = _Level.open(path, path if below else "", path)
+        level = _Level(path, path if below else "", path)
         if level.is_run or os.path.realpath(path) == exclude:
             continue
-        # A linked folder is a class of its own and is not descended into: it may lead in a circle.
+        # A linked folder is a class of its own and is not descended into: it may be circular.
         pending += [os.path.join(path, name) for name in level.folders - level.links]
         names |= level.links
         holds_images = any(has_image_extension(name) for name in level.names if name not in level.folders)

@@ -24,8 +24,7 @@ _TEMPORARY = re.compile(r"\.cam-[0-9a-f]{16}\.tmp")
 _ADVICE = {
     errno.ENOSPC: "Free some space and repeat the same command: it goes on where it stopped.",
     errno.EDQUOT: "Free some of your quota and repeat the same command: it goes on where it stopped.",
-    errno.EACCES: "Check its permissions, or choose another --output-dir.",
-    errno.EPERM: "Check its permissions, or choose another --output-dir.",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "Check its permissions, or choose another --output-dir."),
     errno.EROFS: "Choose an --output-dir that can be written.",
     errno.ENOTDIR: "Something that is no folder stands in its way; remove it, or choose another --output-dir.",
     errno.EEXIST: "Something that is no folder stands in its way; remove it, or choose another --output-dir.",

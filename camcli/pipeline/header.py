@@ -102,16 +102,10 @@ def model_fields(setup: Setup) -> ModelFields:
     """The ``model`` object of the index."""
     model, pre = setup.model, setup.model.preprocessing
     return {
-        "name": model.name,
-        "source": model.source,
-        "weights": model.weights,
-        "weights_sha256": model.weights_sha256,
-        "num_classes": model.num_classes,
-        "input_size": [pre.channels, pre.height, pre.width],
-        "mean": list(pre.mean),
-        "std": list(pre.std),
-        "resize": pre.description,
-    }
+        "name": model.name, "source": model.source, "weights": model.weights, "weights_sha256": model.weights_sha256,
+        "num_classes": model.num_classes, "input_size": [pre.channels, pre.height, pre.width],
+        "mean": list(pre.mean), "std": list(pre.std), "resize": pre.description,
+    }  # fmt: skip
 
 
 def layer_fields(setup: Setup) -> list[LayerFields]:
@@ -134,11 +128,7 @@ def layer_fields(setup: Setup) -> list[LayerFields]:
 def environment(setup: Setup) -> Environment:
     """Versions and the device, for whoever wants the same result again."""
     return {
-        "python": platform.python_version(),
-        "torch": version("torch"),
-        "torchvision": version("torchvision"),
-        "timm": version("timm"),
-        "device": str(setup.device),
-        "device_name": setup.device_name,
+        "python": platform.python_version(), "torch": version("torch"), "torchvision": version("torchvision"),
+        "timm": version("timm"), "device": str(setup.device), "device_name": setup.device_name,
         "precision": setup.precision,
-    }
+    }  # fmt: skip

@@ -8,24 +8,11 @@ from typing import Any
 import numpy as np
 
 from camcli.errors import ImageError
-from camcli.images import Entry, View
+from camcli.images import Entry, ImageMetadata, View
 from camcli.map_summary import map_statistics, map_status, native_copy, raw_statistics
 from camcli.pipeline.targets import Names, TargetSpec, highest
 from camcli.render import Canvas
 from camcli.schemas.index import ExplainedRow, FailedRow, MapRow, ScoredClass
-
-
-@dataclass(frozen=True)
-class ImageMetadata:
-    """Properties of a decoded file."""
-
-    bytes: int
-    sha256: str
-    width: int
-    height: int
-    format: str
-    frames: int
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

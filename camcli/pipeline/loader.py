@@ -9,7 +9,7 @@ from camcli.concurrency import Clock
 from camcli.errors import ImageError, TargetError
 from camcli.images import Decoded, DecodeSettings, Entry, Preprocessing, decode, read
 from camcli.pipeline.isolation import run_guarded
-from camcli.pipeline.items import Failed, ImageMetadata, Loaded
+from camcli.pipeline.items import Failed, Loaded
 from camcli.pipeline.labels import Labeller
 from camcli.pipeline.setup import Setup
 from camcli.pipeline.targets import Names, TargetSpec, parse_target
@@ -44,20 +44,20 @@ class Loader:
         try:
             with self.clock("decode"):
                 decoded = run_guarded(lambda: decode(read(entry), self.decode), "reading")
-                metadata = complete = metadata_of(decoded)
+                metadata = decoded.metadata
             with self.clock("preprocess"):
-                return run_guarded(lambda: self._prepare(entry, decoded, complete), "preprocessing")
+                return run_guarded(lambda: self._prepare(entry, decoded), "preprocessing")
         except ImageError as error:
             return Failed(entry, error, metadata)
 
-    def _prepare(self, entry: Entry, decoded: Decoded, metadata: ImageMetadata) -> Loaded:
+    def _prepare(self, entry: Entry, decoded: Decoded) -> Loaded:
         own = self._own_target(entry)
-        image = decoded.image  # smaller than the original with --fast-decode
-        prepared = self.preprocessing(image, (decoded.height, decoded.width))
+        image, metadata = decoded.image, decoded.metadata  # the image is smaller than its original with --fast-decode
+        prepared = self.preprocessing(image, (metadata.height, metadata.width))
         metadata = replace(metadata, notes=(*metadata.notes, *prepared.notes))
         canvas = None
         if self.canvas_side is not None:
-            view = prepared.view.scaled(image.width / decoded.width, image.height / decoded.height)
+            view = prepared.view.scaled(image.width / metadata.width, image.height / metadata.height)
             shown = np.asarray(_reduce(image, self.canvas_side))
             canvas = make_canvas(shown, view, self.canvas_side, (image.height, image.width))
         return Loaded(entry, metadata, prepared.pixels, prepared.view, canvas, self.labeller(entry), own)
@@ -78,13 +78,6 @@ def _reduce(image: Image.Image, side: int) -> Image.Image:
     """A large image at a whole fraction of its size, ``side`` or more; in one step, all its pixels would be copied."""
     fraction = max(image.size) // side if side else 1
     return image.reduce(fraction) if fraction > 1 else image
-
-
-def metadata_of(decoded: Decoded) -> ImageMetadata:
-    """The metadata of a decoded file."""
-    return ImageMetadata(
-        decoded.bytes, decoded.sha256, decoded.width, decoded.height, decoded.format, decoded.frames, decoded.notes
-    )
 
 
 def make_loader(setup: Setup, clock: Clock) -> Loader:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def check_row(item: dict[str, Any], path: Path, out: Path, settings: DecodeSetti
     alone: Decoded | ImageError
     try:
         with pillow_limits(max_pixels=MAX_PIXELS):
-            alone = decode(read(Entry(0, "", "", "", str(path))), settings)
+            alone = decode(read(Entry("", str(path), ordinal=0, source="", source_slug="")), settings)
     except ImageError as error:
         alone = error
     if isinstance(alone, ImageError):
@@ -53,11 +54,11 @@ def check_row(item: dict[str, Any], path: Path, out: Path, settings: DecodeSetti
         assert not pillow_reads(path), (path, alone)
         return
     assert item["status"] == "ok", (path, item["error"])
-    described = (alone.bytes, alone.sha256, alone.width, alone.height, alone.format, alone.frames, list(alone.notes))
+    described = (*astuple(alone.metadata)[:-1], list(alone.metadata.notes))
     keys = ("bytes", "sha256", "width", "height", "format", "frames", "notes")
     assert tuple(item[key] for key in keys) == described, path
     with Image.open(out / item["maps"][0]["files"]["overlay"]) as overlay:
-        assert max(overlay.size) == min(1024, max(alone.width, alone.height)), path
+        assert max(overlay.size) == min(1024, max(alone.metadata.width, alone.metadata.height)), path
 
 
 # libtiff, in C, writes its own messages; in a file of their own they cannot fall into the middle of a line of ours.

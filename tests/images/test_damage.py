@@ -61,12 +61,12 @@ def test_allow_truncated_takes_what_there_is(kind: str, options: dict[str, objec
     whole = np.asarray(photo())
     data = encoded(photo(), kind, **({**KINDS[kind], **options} if kind == "JPEG" else KINDS[kind]))
     decoded = decode(data[: int(len(data) * 0.7)], DecodeSettings(allow_truncated=True))
-    assert "truncated" in decoded.notes[0]
+    assert "truncated" in decoded.metadata.notes[0]
     assert decoded.image.size == (96, 64)
     seen = np.asarray(decoded.image).astype(int)
     rows = slice(-20, None) if kind == "BMP" else slice(0, 20)  # BMP begins at the bottom
     assert np.abs(seen[rows] - whole[rows]).mean() < 12
-    assert decode(data, DecodeSettings(allow_truncated=True)).notes == ()
+    assert decode(data, DecodeSettings(allow_truncated=True)).metadata.notes == ()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -137,7 +137,7 @@ def test_a_damaged_later_frame_leaves_the_first() -> None:
     frames[1].putpixel((0, 0), 1)
     data = encoded(frames[0], "TIFF", save_all=True, append_images=[Image.new("L", (9, 9)), frames[1]])
     decoded = decode(data)
-    assert decoded.frames == 3
+    assert decoded.metadata.frames == 3
     offset = data.rfind(b"\x00\x01\x03\x00")
     broken = data[:offset] + b"\xff" * (len(data) - offset)
     assert decode(broken).image.size == (96, 64)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from camcli.images import IMAGE_EXTENSIONS, DecodeSettings, decode, pillow_limits
+from camcli.images import IMAGE_EXTENSIONS, DecodeSettings, ImageMetadata, decode, pillow_limits
 from camcli.images.decode import FORMATS
 from camcli.images.tiff import count_pages
 from tests.images.decoding import failure, pixels
@@ -36,8 +36,7 @@ UNDO = {
 def test_what_is_known_of_a_file() -> None:
     data = encoded(photo(), "JPEG", quality=90)
     decoded = decode(data)
-    assert (decoded.width, decoded.height, decoded.format, decoded.frames) == (96, 64, "JPEG", 1)
-    assert (decoded.bytes, decoded.sha256, decoded.notes) == (len(data), hashlib.sha256(data).hexdigest(), ())
+    assert decoded.metadata == ImageMetadata(len(data), hashlib.sha256(data).hexdigest(), 96, 64, "JPEG", 1, ())
     assert np.array_equal(pixels(decoded), np.asarray(Image.open(io.BytesIO(data))))
     assert np.array_equal(pixels(decode(data)), pixels(decoded))
 
@@ -52,7 +51,7 @@ def test_every_orientation_is_turned_upright(kind: str, orientation: int) -> Non
     exif[0x0112] = orientation
     options: dict[str, object] = {"lossless": True} if kind == "WEBP" else {}
     decoded = decode(encoded(stored, kind, exif=exif, **options))
-    assert (decoded.width, decoded.height) == (96, 64)
+    assert (decoded.metadata.width, decoded.metadata.height) == (96, 64)
     # JPEG works in blocks, so turning what was compressed differs a little from compressing what was turned.
     difference = np.abs(pixels(decoded).astype(int) - np.asarray(upright)).mean()
     assert difference < (6 if kind == "JPEG" else 1e-9)
@@ -76,9 +75,9 @@ def test_of_several_frames_the_first_is_taken(kind: str) -> None:
     first, *rest = [Image.new("RGB", (16, 16), colour) for colour in colours]
     lossless = {"lossless": True} if kind == "WEBP" else {}
     decoded = decode(encoded(first, kind, save_all=True, append_images=rest, **lossless))
-    assert decoded.frames == 3
+    assert decoded.metadata.frames == 3
     assert pixels(decoded)[8, 8].tolist() == [200, 0, 0]
-    assert decode(encoded(first, kind, **lossless)).frames == 1
+    assert decode(encoded(first, kind, **lossless)).metadata.frames == 1
 
 
 def test_pages_of_a_tiff_are_counted_as_pillow_counts_them() -> None:
@@ -86,7 +85,7 @@ def test_pages_of_a_tiff_are_counted_as_pillow_counts_them() -> None:
     for options in ({}, {"big_tiff": True}, {"compression": "tiff_lzw"}):
         data = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:], **options)
         with Image.open(io.BytesIO(data)) as opened:
-            assert count_pages(data) == opened.n_frames == decode(data).frames == 5
+            assert count_pages(data) == opened.n_frames == decode(data).metadata.frames == 5
     big_endian = b"MM\0*\0\0\0\x08" + b"\0\0\0\0\0\x0e" + b"\0\0\0\0\0\x08"  # the second leads back to the first
     assert count_pages(big_endian) == 2
     assert count_pages(big_endian[:-1]) == 1
@@ -104,19 +103,19 @@ def test_a_hundred_thousand_pages_are_counted_in_steps_of_their_number() -> None
     chained = bytearray(first.ljust(at, b"\0"))
     struct.pack_into("<L", chained, directory + 2 + 12 * entries, at)
     decoded = decode(bytes(chained) + b"".join(pages))
-    assert decoded.frames == 100_002
+    assert decoded.metadata.frames == 100_002
     assert pixels(decoded)[0, 0].tolist() == [200] * 3
 
 
 def test_a_file_has_one_frame_or_more_whatever_it_says() -> None:
     flat = b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 2, 2, 8, 3) + bytes(12) + bytes(2) + bytes([90] * 12)
-    assert decode(flat).format == "PSD"
-    assert decode(flat).frames == 1  # which has no layers
+    assert decode(flat).metadata.format == "PSD"
+    assert decode(flat).metadata.frames == 1  # which has no layers
     for says in ("0", "-3", "9999999999"):
         header = f"Image type: Greyscale image\r\nImage size (x*y): 4*4\r\nFile size (no of images): {says}\r\n"
         data = header.encode().ljust(511, b"\0") + b"\x1a" + bytes(16)
-        assert decode(data).format == "IM"
-        assert 1 <= decode(data).frames <= len(data)
+        assert decode(data).metadata.format == "IM"
+        assert 1 <= decode(data).metadata.frames <= len(data)
 
 
 @pytest.mark.parametrize("kind", ["BMP", "PPM", "TGA", "ICO", "AVIF", "JPEG2000", "PCX"])
@@ -148,7 +147,7 @@ def test_every_extension_of_what_is_decoded_is_searched_for() -> None:
 )  # fmt: skip
 def test_rare_formats_that_pillow_only_reads(kind: str, data: bytes) -> None:
     decoded = decode(data)
-    assert decoded.format == kind
+    assert decoded.metadata.format == kind
     assert decoded.image.size in ((4, 4), (16, 16))
 
 
@@ -174,13 +173,13 @@ def test_rows_count_as_eight_pixels_at_least_but_for_small_images() -> None:
     assert narrow.kind == "too-large"
     assert "20,000,000 rows, if only 1 wide, take the memory of 160,000,000 pixels" in narrow.message
     assert "--max-pixels" in narrow.message
-    assert decode(encoded(photo(1, 900), "PNG"), DecodeSettings(max_pixels=900)).height == 900
+    assert decode(encoded(photo(1, 900), "PNG"), DecodeSettings(max_pixels=900)).metadata.height == 900
 
 
 def test_the_limit_is_exact() -> None:
     data = encoded(photo(96, 64), "PNG")
     assert failure(data, max_pixels=96 * 64 - 1).kind == "too-large"
-    assert decode(data, DecodeSettings(max_pixels=96 * 64)).width == 96
+    assert decode(data, DecodeSettings(max_pixels=96 * 64)).metadata.width == 96
 
 
 _BOMBS = """
@@ -228,7 +227,7 @@ def test_pillows_settings_are_as_before() -> None:
         warnings.simplefilter("error")
         for limits in (pillow_limits(), pillow_limits(max_pixels=many)):
             with limits:  # more than Pillow warns of, fewer than we allow
-                assert decode(big, DecodeSettings(max_pixels=many)).width == 10_000
+                assert decode(big, DecodeSettings(max_pixels=many)).metadata.width == 10_000
     with pytest.raises(RuntimeError, match="out of here"), pillow_limits(max_pixels=5):
         raise RuntimeError("out of here")
     assert before == (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
@@ -239,12 +238,12 @@ def test_fast_decoding_is_smaller_and_says_so() -> None:
     settings = DecodeSettings(fast_decode=True, fast_size=(100, 100))
     fast = decode(data, settings)
     assert fast.image.size == (400, 300)  # twice the input or more
-    assert (fast.width, fast.height) == (1600, 1200)
-    assert fast.notes == ("decoded at 400×300",)
+    assert (fast.metadata.width, fast.metadata.height) == (1600, 1200)
+    assert fast.metadata.notes == ("decoded at 400×300",)
     exif = Image.Exif()
     exif[0x0112] = 6
     turned = decode(encoded(photo(1600, 1200), "JPEG", exif=exif), settings)
-    assert (turned.width, turned.height, turned.image.size) == (1200, 1600, (300, 400))
+    assert (turned.metadata.width, turned.metadata.height, turned.image.size) == (1200, 1600, (300, 400))
     assert decode(encoded(photo(150, 150), "JPEG"), settings).notes == ()
     assert decode(encoded(photo(800, 600), "PNG"), settings).image.size == (800, 600)
 

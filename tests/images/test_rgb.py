@@ -92,7 +92,7 @@ def test_floats_are_scaled_and_never_saturated(low: float, high: float, rule: st
     values = (low + gradient() * (high - low)).astype(np.float32)
     decoded = decode(encoded(Image.fromarray(values), "TIFF"))
     assert np.abs(pixels(decoded)[0, :, 0].astype(int) - np.arange(256)).max() <= 1
-    assert bool(decoded.notes) == (rule == "stretched")
+    assert bool(decoded.metadata.notes) == (rule == "stretched")
 
 
 def test_a_dim_float_image_stays_dim() -> None:

@@ -125,7 +125,7 @@ def test_what_is_drawn_can_be_encoded(subjects: list[Subject]) -> None:
 
 def explanation(subjects: list[Subject], canvas: Canvas | None) -> Explanation:
     entry, metadata = (
-        Entry(0, "photos", "photos", "a.png", Path("photos/a.png")),
+        Entry("a.png", "photos/a.png", ordinal=0, source="photos", source_slug="photos"),
         ImageMetadata(1, "0" * 64, 1, 1, "PNG", 1),
     )
     loaded = Loaded(entry, metadata, np.zeros((1, 1, 3), np.uint8), View(0, 0, 1, 1), canvas, None, None)
@@ -136,7 +136,10 @@ def explanation(subjects: list[Subject], canvas: Canvas | None) -> Explanation:
 @pytest.fixture
 def batch(subjects: list[Subject]) -> list[Result]:
     """Two maps on a canvas, a failed image, one map on another canvas, an image without a canvas."""
-    failed = Failed(Entry(1, "photos", "photos", "b.png", Path("photos/b.png")), ImageError("corrupt", "not an image"))
+    failed = Failed(
+        Entry("b.png", "photos/b.png", ordinal=1, source="photos", source_slug="photos"),
+        ImageError("corrupt", "not an image"),
+    )
     return [
         explanation(subjects[:2], subjects[0].canvas), failed,
         explanation(subjects[10:11], subjects[10].canvas), explanation(subjects[:1], None),

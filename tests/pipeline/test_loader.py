@@ -21,7 +21,7 @@ def loaded(path: Path, side: int) -> Loaded:
         decode=DecodeSettings(), preprocessing=Preprocessing(), labeller=Labeller(None, 10, lambda _: ()), names=None,
         num_classes=10, own_targets=False, canvas_side=side, clock=Clock(("decode", "preprocess")),
     )  # fmt: skip
-    result = loader(Entry(0, str(path), "photos", path.name, str(path)))
+    result = loader(Entry(path.name, str(path), ordinal=0, source=str(path), source_slug="photos"))
     assert isinstance(result, Loaded)
     return result
 
