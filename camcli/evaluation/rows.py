@@ -29,7 +29,7 @@ class Row:
     Attributes:
         method: key of a method or of a baseline.
         layer: where a method was applied; None for baselines and methods of the whole network.
-        baseline: whether it knows nothing of the model.
+        baseline: whether it is a model-independent baseline.
         name: what it is called in the table: the method, with the layer where there are several.
     """
 
