@@ -11,6 +11,11 @@ import torch
 from torch import Tensor, nn
 
 
+def parameter_dtype(module: nn.Module) -> torch.dtype:
+    """The floating type of the module's first parameter, in which it expects its input."""
+    return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+
+
 class PrefixRunner(Protocol):
     """Runs the prefix of a network in a way of its own, such as compiled (see :mod:`camcli.capture.prefix`)."""
 
@@ -53,8 +58,8 @@ class Forward:
 
     @property
     def own_dtype(self) -> torch.dtype:
-        """The floating type of the module's parameters."""
-        return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
+        """See :func:`parameter_dtype`."""
+        return parameter_dtype(self.module)
 
     def autocast(self, device: str) -> Any:
         """The context that a pass runs in."""

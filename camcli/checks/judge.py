@@ -1,6 +1,6 @@
 """From values of images to an outcome: statistics, their intervals, and on which side of the threshold those lie.
 
-A threshold is named after its statistic: ``median_max = 1.3`` wants the median to be at most 1.3, ``p05_min`` the 5th
+A threshold is named after its statistic: ``median_max = 1.3`` requires a median of at most 1.3, ``p05_min`` the 5th
 percentile to be at least; a metric's name may stand in front (``spearman_median_min``). It passes when the whole
 interval is on the good side, fails when the whole is on the bad side, and is inconclusive between, or where there are
 fewer than ``min_images`` images.
@@ -100,7 +100,7 @@ def status_of(conditions: Sequence[Condition]) -> Status:
 
 @dataclass(frozen=True)
 class Words:
-    """What a check says to people.
+    """The texts of a check's outcome.
 
     Attributes:
         measure: what its values are, and how they are to be read.
@@ -123,7 +123,7 @@ def conclude(
         words: what was measured, and what a failure means.
         n: images that were measured.
         min_images: how many it takes.
-        worst: images that speak most against the model.
+        worst: images with the worst values.
         details: for programs.
     """
     status, conditions = status_of(conditions), rank_conditions(conditions)
@@ -163,7 +163,7 @@ def rank_images(
         named: (image, source) of each.
         values: what was measured, one an image.
         high_is_bad: which end is the bad one.
-        words: says what the value is; ``{}`` is replaced by it.
+        words: describes the value, which replaces ``{}``.
         count: how many.
     """
     order = np.argsort(-np.asarray(values) if high_is_bad else np.asarray(values), kind="stable")[:count]

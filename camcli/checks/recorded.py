@@ -28,7 +28,7 @@ class SaliencyMap:
     """One map of an image.
 
     Attributes:
-        status: as in the index; only an ``ok`` map has a shape to speak of.
+        status: as in the index; other maps than ``ok`` ones are degenerate.
         native: (h, w) float16, raw and signed, its largest absolute value 1; None where the index has none.
         target, target_name: the class it explains.
         overlay: its picture, relative to the run folder, where there is one.
@@ -194,6 +194,7 @@ def _add_image(run: RecordedRun, item: ImageRow) -> bool:
 
 def _saliency_map(row: MapRow) -> SaliencyMap:
     native, target = row["native"], row["target"]
+    # Checks compare shapes, ranks and shares of maps, none of which depends on the scale; float16 halves the memory.
     copy = None if native is None else read_native({**native, "scale": 1.0}).astype(np.float16)
     return SaliencyMap(
         row["status"], copy, target and target["index"], target and target["name"], row["files"]["overlay"]

@@ -1,4 +1,4 @@
-"""What a check says."""
+"""The outcome of a check."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class WorstImage:
-    """One of the images that speak most against the model.
+    """One of the images with the worst values.
 
     Attributes:
         image, source: as in the index.
@@ -84,7 +84,7 @@ class Result:
         why: the outcome in plain words.
         conditions: every statistic with its threshold; the first is the one that decided.
         n: images that were measured.
-        worst: the images that speak most against the model, worst first.
+        worst: the images with the worst values, worst first.
         details: anything else that a program may want.
     """
 

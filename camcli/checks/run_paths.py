@@ -17,7 +17,7 @@ from camcli.images.walk import is_pattern, split_pattern
 
 
 def started_in(run: RecordedRun) -> str | None:
-    """The folder where the run was started; None where the run folder's place does not tell."""
+    """The folder where the run was started; None where the path of the run folder does not show it."""
     named = os.path.normpath(run.header["config"]["output_dir"])
     folder = os.path.abspath(run.path)
     if os.path.isabs(named) or named.split(os.sep)[0] in (os.pardir, os.curdir):

@@ -17,7 +17,7 @@ class Setting:
     """One setting of a check.
 
     Attributes:
-        default: its value where the suite says nothing; None: switched off.
+        default: its value where the suite has none; None: switched off.
         help: what it means, with its range.
         kind: type of its values.
     """

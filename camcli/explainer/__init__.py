@@ -12,6 +12,6 @@ A package of its own beside the function ``camcli.explain``, which is the public
 """
 
 from camcli.explainer.explainer import Explainer
-from camcli.explainer.options import ChooseTargets, ExplainedBatch, ExplainOptions, MapKey, Progress
+from camcli.explainer.options import ExplainedBatch, ExplainOptions, MapKey, Progress, TargetChoice
 
-__all__ = ["ChooseTargets", "ExplainOptions", "ExplainedBatch", "Explainer", "MapKey", "Progress"]
+__all__ = ["ExplainOptions", "ExplainedBatch", "Explainer", "MapKey", "Progress", "TargetChoice"]

@@ -13,7 +13,7 @@ from torch import Tensor
 from camcli.capture import Memo, capture
 from camcli.explainer.access import Chunks, LayerAccess, NetworkAccess, SharedPasses, maps_of
 from camcli.explainer.fuse import fuse
-from camcli.explainer.options import ChooseTargets, MapKey, TargetLayer
+from camcli.explainer.options import MapKey, TargetChoice, TargetLayer
 from camcli.explainer.plan import Plan
 from camcli.methods import Method, Pass
 
@@ -65,7 +65,7 @@ class Batch:
         """The backward passes of targets (N,), for what they take of time and memory."""
         self._gradients(targets.to(self.inputs.device))
 
-    def choose(self, choose: ChooseTargets) -> Tensor:
+    def choose(self, choose: TargetChoice) -> Tensor:
         """(N, T) int64 on the CPU."""
         if self.plan.classless:
             return torch.zeros(len(self.inputs), 1, dtype=torch.int64)

@@ -15,14 +15,7 @@ from camcli.errors import ConfigError, MethodError
 from camcli.explainer.access import Chunks
 from camcli.explainer.augment import augment, average
 from camcli.explainer.batch import Batch
-from camcli.explainer.options import (
-    ChooseTargets,
-    ExplainedBatch,
-    ExplainedModel,
-    ExplainOptions,
-    Progress,
-    TargetLayer,
-)
+from camcli.explainer.options import ExplainedBatch, ExplainedModel, ExplainOptions, Progress, TargetChoice, TargetLayer
 from camcli.explainer.plan import Plan, in_layer_order
 from camcli.explainer.requirements import require
 from camcli.methods import Method, Score, find_method, parse_options, probabilities
@@ -63,7 +56,7 @@ class Explainer:
     def __call__(
         self,
         inputs: Tensor,
-        choose: ChooseTargets,
+        choose: TargetChoice,
         seeds: Sequence[int],
         labels: Tensor | None = None,
         real: int | None = None,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from camcli.config.settings import SETTINGS
 from camcli.layers.layout import Layout
 
-ChooseTargets = Callable[[Tensor], Tensor]
+TargetChoice = Callable[[Tensor], Tensor]
 """From logits (N, classes) float32 on the CPU to targets (N, T) int64; -1: this image has no such target."""
 
 Progress = Callable[[str, int, int], None]

@@ -64,9 +64,8 @@ class PendingChange:
         whole = [part for part in measured if part is not None]
         if len(whole) < len(measured):
             return None
-        return ActivationChange(
-            whole[0].shape, {axis: torch.cat([part.by_axis[axis] for part in whole]) for axis in self.axes}
-        )
+        by_axis = {axis: torch.cat([part.by_axis[axis] for part in whole]) for axis in self.axes}
+        return ActivationChange(whole[0].shape, by_axis)
 
     def _measure(self, tensor: Tensor, version: int) -> ActivationChange | None:
         assert self.reference is not None

@@ -46,14 +46,11 @@ def _best(measurements: LayerMeasurements, paths: list[str], needs_gradient: boo
     for place, path in enumerate(paths):
         if not measurements.is_perturbed(path):
             measurements.perturb(paths[place : place + _LATE])
-        verification = measurements.verify(path)
-        if (
-            verification.proof != "proven"
-            or verification.layout is None
-            or (needs_gradient and not measurements.has_gradient(path))
-        ):
+        result = measurements.verify(path)
+        layout = result.layout if result.proof == "proven" else None
+        if layout is None or (needs_gradient and not measurements.has_gradient(path)):
             continue
-        if min(verification.layout.grid) >= 4:
+        if min(layout.grid) >= 4:
             return path
         coarse = coarse or path
     return coarse
@@ -112,9 +109,8 @@ def _is_attention_or_mlp(visit: Visit) -> bool:
 
 def _insides(measurements: LayerMeasurements) -> tuple[str, ...]:
     """What the paths of all modules inside self-attention and MLPs begin with."""
-    return tuple(
-        f"{visit.path}." for visit in measurements.record.visits.values() if visit.path and _is_attention_or_mlp(visit)
-    )
+    visits = measurements.record.visits.values()
+    return tuple(f"{visit.path}." for visit in visits if visit.path and _is_attention_or_mlp(visit))
 
 
 def _blocks(measurements: LayerMeasurements) -> tuple[str, ...]:

@@ -113,9 +113,8 @@ class LayerMeasurements:
         if visit.calls == 0:
             return Verification(None, "unproven", "never runs in a forward pass")
         if visit.calls > 1:
-            return Verification(
-                None, "unproven", f"runs {visit.calls} times per pass, called by {_callers(visit.callers)}"
-            )
+            callers = _callers(visit.callers)
+            return Verification(None, "unproven", f"runs {visit.calls} times per pass, called by {callers}")
         if visit.shape is None:
             return Verification(None, "refuted", "not spatial: returns no tensor")
         sizes = ", ".join(map(str, ("N", *visit.shape[1:])))

@@ -33,6 +33,10 @@ MIXED = 0.1  # by which it must exceed the best with the blocks of the images in
 _SHORTLIST = 4  # token sequences have dozens of candidates: the best by a quick correlation are compared closely
 
 
+Ranked = tuple[float, float, CandidateLayout]
+"""Agreement, the best agreement with the blocks of the images interchanged, and the candidate."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verification:
     """What the perturbations show about an activation.
@@ -107,16 +111,14 @@ class LayoutVerifier:
 
     def axes(self, shape: tuple[int, ...] | None) -> list[int]:
         """The axes of an activation (1, ...) that may hold its channels."""
-        return (
-            [2]
-            if shape is None or len(shape) != 4
-            else sorted({candidate.axis for candidate in self.candidates(shape)})
-        )
+        if shape is None or len(shape) != 4:
+            return [2]
+        return sorted({candidate.axis for candidate in self.candidates(shape)})
 
     def _rank(
         self, shape: tuple[int, ...], candidates: list[CandidateLayout], fields: dict[int, Tensor], flag: LayoutFlag
-    ) -> list[tuple[float, float, CandidateLayout]]:
-        """(agreement, the best agreement with the blocks of other images, candidate), best first."""
+    ) -> list[Ranked]:
+        """The candidates that may compete, best first."""
         if len(candidates) > _SHORTLIST:
             scores = self._quick_templates(shape, candidates) @ _centre(fields[2]).flatten()
             by_score = [candidates[int(i)] for i in scores.argsort(descending=True)]
@@ -127,7 +129,7 @@ class LayoutVerifier:
         entries = [(*self._agreement(fields[each.axis], each), each) for each in (*candidates, *competing)]
         return sorted(entries, key=lambda entry: -entry[0])
 
-    def _first(self, ranked: list[tuple[float, float, CandidateLayout]]) -> tuple[float, float, CandidateLayout]:
+    def _first(self, ranked: list[Ranked]) -> Ranked:
         """The best; of variants about as good with a row more or less, the one shaped like the image.
 
         Where the blocks touch the first row only a little, its tokens change little more than prefix tokens.
@@ -169,9 +171,7 @@ class LayoutVerifier:
         return self._templates[shape[:2]]
 
 
-def _judge(
-    chosen: tuple[float, float, CandidateLayout], ranked: list[tuple[float, float, CandidateLayout]]
-) -> Verification:
+def _judge(chosen: Ranked, ranked: list[Ranked]) -> Verification:
     agreement, mixed, candidate = chosen
     layout = candidate.layout
     others = [entry for entry in ranked if entry[2] != candidate and not entry[2].is_row_variant(candidate)]

@@ -34,7 +34,7 @@ class Biases:
     Attributes:
         inputs: x ⊙ ∂S/∂x, (N, C, H, W).
         maps: b ⊙ ∂S/∂b-map for every bias that acts on maps, (N, K, h, w) each.
-        vectors: the same for biases behind the pooling, (N, K) each; they have no place in the image.
+        vectors: the same for biases behind the pooling, (N, K) each; they have no position in the image.
     """
 
     inputs: Tensor
@@ -190,7 +190,7 @@ class Method:
         rescore: explains another scalar than the run does.
         options: its own options.
         cost_as_set: the cost with its options in braces, where they decide it.
-        approximate: says what is cut short by its options, None where nothing is.
+        approximate: describes what its options leave out, None where nothing is left out.
         replays_blocks: it reads the score from the tokens behind each attention block.
         max_fusion_gamma: with ``--fuse max`` the maps of all layers but the deepest become tanh(γ·M / max M).
         candidate: ``cam eval --recommend`` tries it where no method is named; all of these share their passes.

@@ -31,6 +31,8 @@ def first_component(maps: Tensor, reference: Tensor | None) -> Tensor:
     rows = torch.where(finite[:, None, None], rows, 0.0)
     rows = rows - rows.mean(1, keepdim=True)
     positions, channels = rows.shape[1:]
+    # An eigendecomposition of 49 × 49 instead of a singular value decomposition of 49 × 2048, and in float64, since
+    # squaring the matrix squares its condition number.
     if positions <= channels:
         values, vectors = torch.linalg.eigh(rows @ rows.transpose(1, 2))
         scores = vectors[:, :, -1] * values[:, -1:].clamp(min=0).sqrt()

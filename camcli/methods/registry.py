@@ -6,8 +6,7 @@ To add one:
    ``METHOD``, its description. The fields of :class:`~camcli.methods.base.Method` say everything that the rest of the
    package has to know of a method; no other module names its key.
 2. Here: its module, in the import and at its place in the table.
-3. ``tests/methods/test_registry.py``: in ``FORMULAS`` its formula once more, in float64 and with loops
-   (``tests/methods/naive.py``).
+3. ``tests/methods/test_formulas.py``: in ``FORMULAS`` its formula once more, in float64 and with loops.
 """
 
 from __future__ import annotations

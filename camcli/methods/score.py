@@ -15,7 +15,7 @@ class Score:
     """From logits to S.
 
     Attributes:
-        kind: ``logit`` z_c, ``prob`` p_c, ``neg-logit`` −z_c (what speaks against the class).
+        kind: ``logit`` z_c, ``prob`` p_c, ``neg-logit`` −z_c (evidence against the class).
         sigmoid: p is a sigmoid of each logit rather than a softmax over them.
     """
 

@@ -67,6 +67,7 @@ def _weights(p: Pass, options: Mapping[str, Any], score: Score, rounds: Rounds, 
     def reduce(logits: Tensor) -> Tensor:
         return score(logits, targets.expand(len(logits), -1))
 
+    # The empty image is the same for all channels: one trial instead of one a channel.
     nothing = p.network.trials(1, lambda _: torch.zeros_like(x)[None], reduce)
     gains = []
     for maps, factor in rounds(image, a[chosen]):

@@ -71,6 +71,6 @@ def replacement_curve(
         return torch.where(taken[:, None], after[i], before[i])
 
     first, last = ends or (score_all(before, classes, scorer, batch), score_all(after, classes, scorer, batch))
-    fractions = [k / steps for k in range(1, steps)]
+    fractions = [k / steps for k in range(1, steps)]  # both ends do not depend on the map
     inner = score_changed(pixel_ranks(maps, seeds), fractions, classes, scorer, mixed, batch)
     return Curve(torch.cat([first[:, None].float(), inner, last[:, None].float()], dim=1))

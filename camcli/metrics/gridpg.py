@@ -87,6 +87,7 @@ def _shares(length: int, n: int) -> Tensor:
     """(n, length): the share of each native cell that lies in each cell of the mosaic."""
     edges = torch.arange(length + 1, dtype=torch.float64) * n / length
     lower = torch.arange(n, dtype=torch.float64)[:, None]
+    # Both in units of one cell of the mosaic: what is left of a native cell after clipping lies inside.
     clipped = edges.clamp(lower, lower + 1)
     return clipped.diff(dim=1) * length / n
 

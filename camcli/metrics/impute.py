@@ -74,6 +74,7 @@ def _pyramid(removed: Tensor) -> list[_Grid]:
         if min(height, width) <= _COARSEST:
             return grids
         pad = (0, width % 2, 0, height % 2)
+        # Padding counts as unknown and as not existing, so that a cell at an odd edge depends on real cells only.
         # A coarse cell is unknown where all of its cells inside the image are.
         unknown, exists = F.pad(unknown, pad, value=1.0), F.pad(exists, pad)
         unknown, exists = -F.max_pool2d(-unknown, 2), F.max_pool2d(exists, 2)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def pixel_ranks(maps: Tensor, seeds: Sequence[int]) -> Tensor:
-    """The place of every pixel, 0 for the highest value.
+    """The rank of every pixel, 0 for the highest value.
 
     Equal values are ordered by a permutation drawn from the image's seed, never by position: a map that is the same
     everywhere then orders its pixels at random instead of from the top left.
@@ -22,6 +22,7 @@ def pixel_ranks(maps: Tensor, seeds: Sequence[int]) -> Tensor:
         (N, H, W) int64, each image a permutation of 0 … H·W − 1.
     """
     count, height, width = maps.shape
+    # A stable sort of permuted values: equal ones keep the order of the permutation, which is random.
     permutations = torch.stack([permutation(height * width, seed) for seed in seeds]).to(maps.device)
     values = maps.reshape(count, -1).gather(1, permutations)
     pixels = permutations.gather(1, values.argsort(dim=1, descending=True, stable=True))

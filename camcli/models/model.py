@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from camcli.capture.forward import parameter_dtype
 from camcli.capture.frozen import evaluation_mode
 from camcli.errors import ModelError
 from camcli.models.names import ClassNames
@@ -116,14 +117,9 @@ class Model:
                 undo.callback(self.module.to, home)
                 self.module.to(self.device)
             undo.enter_context(evaluation_mode(self.module))
-            if (dtype := input_dtype(self.module)) is not torch.float32:
+            if (dtype := parameter_dtype(self.module)) is not torch.float32:
                 undo.callback(self.module.register_forward_pre_hook(_caster(dtype)).remove)
             yield self.module
-
-
-def input_dtype(module: nn.Module) -> torch.dtype:
-    """The floating type of the module's first parameter: what it expects its input in."""
-    return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
 
 
 def is_distilled(module: nn.Module) -> bool:

@@ -2,7 +2,7 @@
 
 Value: Spearman's correlation of the maps (after relu) of two methods that work by different means: gradients, changes
 of the activation or the input, attention, or activations alone. Methods that agree can still be wrong together, and
-methods that differ are a reason to trust neither: a warning, never a failure.
+methods that differ make both maps doubtful: a warning, never a failure.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def run(context: Context) -> Result:
 
 
 def judge_changes(context: Context, changes: list[MapChange], advice: str = ADVICE) -> Result:
-    """The outcome over the images whose prediction stayed; ``advice`` says what to do about a failure."""
+    """The outcome over the images with the same prediction; ``advice`` on what to do after a failure."""
     same = [one for one in changes if one.same_prediction]
     changed = len(changes) - len(same)
     conditions = context.judge()(distances_by_metric(same))

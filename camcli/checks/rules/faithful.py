@@ -127,7 +127,7 @@ def sign_test(wins: int, n: int) -> float:
 
 CHECK = Check(
     "faithful",
-    "does what the map names decide the class?",
+    "do the pixels that the map ranks first decide the class?",
     run,
     {
         "wins": Setting(0.6, "least share of images in which the map beats a random one"),

@@ -1,7 +1,7 @@
 """``focus``: is the heat neither one single cell nor spread over everything?
 
 Value: normalised entropy of the map, −Σ p·ln p / ln n over its n cells: 0 for one hot cell, 1 for an even map. Near 1
-the map says nothing about where the model looks (an unsuitable layer, an untrained model); near 0 for most images is an
+the map does not show where the model looks (an unsuitable layer, an untrained model); near 0 for most images is an
 artefact (an outlier token of a transformer, a dead layer).
 """
 

@@ -41,7 +41,7 @@ def run(context: Context) -> Result:
         return Result("hotspot", "inconclusive", why, n=len(images))
     spots = find_spots(images, settings)
     if not spots:
-        return Result("hotspot", "pass", "no class has its heat in one place where others have not", n=len(images))
+        return Result("hotspot", "pass", "no class has its maximum in one region where others have not", n=len(images))
     try:
         return _test_cause(context, spots, len(images))
     except UnavailableError as error:
@@ -56,13 +56,14 @@ def _test_cause(context: Context, spots: list[Spot], n: int) -> Result:
         falls = sorted(probability_falls(context, spot), key=lambda pair: -pair[1])
         hits = sum(fall >= context.settings["drop"] for _, fall in falls)
         interval = context.bootstrap().share(hits, len(falls))
-        name = f"{spot.name}: share of images that need the place"
+        name = f"{spot.name}: share of images that depend on the region"
         limit = context.settings["cause"]
         tests.append((spot, judge.condition(name, hits / len(falls), "max", limit, interval, len(falls)), falls))
     conditions = rank_conditions([condition for _, condition, _ in tests])
     status = conditions[0].status
     spot, first, _ = next(entry for entry in tests if entry[1] is conditions[0])
-    lost = f"painting that place over costs it {context.settings['drop']:g} of probability in {100 * first.value:.0f} %"
+    drop, share = context.settings["drop"], 100 * first.value
+    lost = f"painting that region over lowers the probability by {drop:g} in {share:.0f} %"
     why = f"{_sentence(spot)}; {lost} of {first.n} images" + {
         "pass": ": not the cause",
         "fail": f", at most {100 * first.threshold:g} % may. Look there for a watermark, a logo, a ruler or a frame.",

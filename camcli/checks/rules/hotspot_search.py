@@ -124,6 +124,7 @@ def hot_cells(maps: list[np.ndarray], spot: Spot, most: float) -> np.ndarray:
     mean = np.mean([mass(raw) for raw in maps], axis=0)
     window = np.zeros(spot.grid, bool)
     window[slice(*spot.rows), slice(*spot.columns)] = True
+    # The lowest level whose region is small enough: painting over more than the mark would lower any probability.
     for level in (0.5, 0.6, 0.7, 0.8, 0.9):
         _, parts = cv2.connectedComponents(
             ((mean >= level * mean[window].max()) | window).astype(np.uint8), connectivity=4

@@ -1,7 +1,7 @@
 """``valid``: do the maps show anything at all?
 
 Value: the share of degenerate maps (zero, constant, or not finite) among all maps of the run, every method, layer and
-target counted. A handful is normal (a class that nothing in the image speaks for); many mean a target layer without
+target counted. A handful is normal (a class without evidence in the image); many mean a target layer without
 gradient, a precision that overflows, or a dead network. The share itself decides, there is no sampling in it.
 """
 
