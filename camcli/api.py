@@ -1,4 +1,4 @@
-"""Explaining a few images from Python, without a run folder."""
+"""Explain images from Python, without a run folder."""
 
 import hashlib
 import os
@@ -46,7 +46,7 @@ class MapResult:
         native: (h, w) float32, raw: before ReLU and normalisation, signed where the method is signed.
         target: the class it explains.
         layer: path of the layer, several when fused, None for whole-network methods.
-        view: what the model saw (x0, y0, x1, y1), in upright original pixels.
+        view: the part of the image that is the model's input (x0, y0, x1, y1), in upright original pixels.
     """
 
     native: np.ndarray
@@ -71,7 +71,7 @@ class MapResult:
         return normalise(self.native)
 
     def overlay(self, *, colormap: str = "jet", alpha: float = 0.5, max_side: int = 0) -> Image.Image:
-        """Heat over the upright original; what the model did not see is dimmed."""
+        """The coloured map over the upright original; what lies outside the view is dimmed."""
         return self._picture("overlay", colormap, alpha, max_side)
 
     def heatmap(self, *, colormap: str = "jet", max_side: int = 0) -> Image.Image:
@@ -86,7 +86,7 @@ class MapResult:
 
 @dataclass(frozen=True)
 class Result:
-    """The outputs of the model for one image, and its maps.
+    """Predictions and maps of one image.
 
     Attributes:
         predictions: the five most probable classes, best first.
@@ -102,7 +102,7 @@ def explain(
     model: Model, images: Iterable[ImageLike] | ImageLike, *, method: str | Sequence[str] = "gradcam",
     target: str | int = "predicted", layer: str | Sequence[str] = "auto", batch_size: int = 16, **settings: Any,
 ) -> list[Result]:  # fmt: skip
-    """Explain a few images with a model that is loaded.
+    """Explain images with a loaded model.
 
     Args:
         model: from :func:`camcli.load_model`.
@@ -132,14 +132,14 @@ def explain(
     if any(spec.kind == "label" for spec in setup.targets):
         raise SourceError("target='label' needs a run over folders or a manifest: use camcli.run.")
 
-    def explain_part(batch: list[_Image], count: int) -> list[Result]:
-        result = explain_batch(setup, batch, count)
-        return [_result(setup, result, i, image) for i, image in enumerate(batch[:count])]
+    def explain_padded(batch: list[_Image], count: int) -> list[Result]:
+        explained = explain_batch(setup, batch, count)
+        return [_result(setup, explained, i, image) for i, image in enumerate(batch[:count])]
 
     limit = BatchLimit(setup.batch_size)
     with model.prepared():
         batches = in_batches((_load(image, model) for image in images), setup.batch_size)
-        return [result for batch in batches for part in limit.run_padded(batch, explain_part) for result in part]
+        return [result for batch in batches for part in limit.run_padded(batch, explain_padded) for result in part]
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def _load(image: ImageLike, model: Model) -> _Image:
 def _read_again(path: str, sha256: str) -> Image.Image:
     decoded = _decode_file(path)
     if decoded.metadata.sha256 != sha256:
-        raise ImageError("changed", f"{path}: its content is another one than when it was explained")
+        raise ImageError("changed", f"{path}: its content has changed since it was explained")
     return decoded.image
 
 

@@ -130,7 +130,7 @@ def _refuse_other(baseline: Baseline, recorded: RecordedRun, key: MethodLayer) -
 
 def _sheet(path: str, recorded: RecordedRun, key: MethodLayer, results: list[Result]) -> None:
     from camcli.checks import CHECKS
-    from camcli.checks.report.contact_sheet import Row, overlays, write_sheet
+    from camcli.checks.report.contact_sheet import SheetRow, overlays, write_sheet
 
     order = ("fail", "warn", "inconclusive", "pass", "skipped")
     shown = sorted((r for r in results if r.worst), key=lambda result: order.index(result.status))
@@ -139,7 +139,7 @@ def _sheet(path: str, recorded: RecordedRun, key: MethodLayer, results: list[Res
         recorded, key, [record for record in recorded.images if (record.image, record.source) in wanted]
     )
     rows = [
-        Row(
+        SheetRow(
             f"{result.check}: {result.status} - {CHECKS[result.check].question}",
             [
                 ([pictures[w.image, w.source]], f"{w.image}\n{w.words}")

@@ -135,7 +135,7 @@ def _sheet(path: str, base: str, recorded: RecordedRun, key: MethodLayer, change
     import numpy as np
 
     from camcli.checks import is_run_folder, read_run
-    from camcli.checks.report.contact_sheet import Row, heat_alone, overlays, write_sheet
+    from camcli.checks.report.contact_sheet import SheetRow, heat_alone, overlays, write_sheet
 
     most = changes.largest_changes(12)
     after = overlays(recorded, key, [one.record for one in most])
@@ -156,5 +156,7 @@ def _sheet(path: str, base: str, recorded: RecordedRun, key: MethodLayer, change
             picture for picture in (left, after.get((one.record.image, one.record.source))) if picture is not None
         ]
         tiles.append((pictures, f"{one.record.image}\n{_moved(one)}"))
-    rows = [Row("largest changes: before | after" if i == 0 else "", tiles[i : i + 3]) for i in range(0, len(tiles), 3)]
+    rows = [
+        SheetRow("largest changes: before | after" if i == 0 else "", tiles[i : i + 3]) for i in range(0, len(tiles), 3)
+    ]
     write_sheet(path, rows)

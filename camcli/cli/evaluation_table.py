@@ -38,7 +38,7 @@ def print_evaluation(evaluation: Evaluation, *, quiet: bool) -> None:
     if evaluation.recommended is not None:
         chosen = evaluation.recommended
         layer = f" --layer {chosen.layer}" if chosen.layer else ""
-        console.print(f"\nrecommended: [bold green]--method {chosen.row.method}{escape(layer)}[/bold green]")
+        console.print(f"\nrecommended: [bold green]--method {chosen.entry.method}{escape(layer)}[/bold green]")
         for line in chosen.why if not quiet else ():
             console.print(f"  {escape(line)}")
 
@@ -49,9 +49,9 @@ def _table(evaluation: Evaluation, group: str, metrics: list[Metric]) -> Table:
     for metric in metrics:
         table.add_column(f"{metric.name} {_ARROWS[metric.better]}".strip(), justify="right")
     best = {metric.key: _best(evaluation, metric) for metric in metrics}
-    for row in evaluation.rows:
-        cells = [_cell(evaluation.figures[row.name][m.key], m, best[m.key] == row.name) for m in metrics]
-        table.add_row(escape(row.name), *cells, style="dim" if row.baseline else None)
+    for entry in evaluation.entries:
+        cells = [_cell(evaluation.figures[entry.name][m.key], m, best[m.key] == entry.name) for m in metrics]
+        table.add_row(escape(entry.name), *cells, style="dim" if entry.baseline else None)
     return table
 
 
@@ -74,8 +74,8 @@ def _number(value: float, metric: Metric, more: int = 0) -> str:
 def _best(evaluation: Evaluation, metric: Metric) -> str | None:
     """The best method; None if there is only one, or if neither direction of the metric is better."""
     values = {
-        row.name: value for row in evaluation.methods
-        if (value := evaluation.figures[row.name][metric.key].value) is not None
+        entry.name: value for entry in evaluation.methods
+        if (value := evaluation.figures[entry.name][metric.key].value) is not None
     }  # fmt: skip
     if len(values) < 2 or metric.better == "neither":
         return None
@@ -84,7 +84,7 @@ def _best(evaluation: Evaluation, metric: Metric) -> str | None:
 
 
 def _in_words(evaluation: Evaluation) -> list[str]:
-    """The best method against every other row, on the first metric that judges faithfulness."""
+    """The best method against every other entry, on the first metric that judges faithfulness."""
     metric = next((m for m in evaluation.metrics if m.headline), None)
     if metric is None:
         return []
@@ -128,7 +128,7 @@ def _warnings(evaluation: Evaluation) -> list[str]:
 
 def _games(evaluation: Evaluation, metric: Metric) -> bool:
     values = {
-        row.name: value for row in evaluation.rows
-        if (value := evaluation.figures[row.name][metric.key].value) is not None
+        entry.name: value for entry in evaluation.entries
+        if (value := evaluation.figures[entry.name][metric.key].value) is not None
     }  # fmt: skip
     return bool(values) and "fakecam" in values and values["fakecam"] == min(values.values())

@@ -13,7 +13,7 @@ from typer.models import ParameterInfo
 
 from camcli._version import __version__
 from camcli.cli.command import GENERAL
-from camcli.config.fields import Setting
+from camcli.config.fields import Declaration
 from camcli.config.file import OUTPUT_FLAGS, read_config_file
 from camcli.config.parse import flag
 from camcli.config.settings import SETTINGS
@@ -105,7 +105,7 @@ def _own(parameter: inspect.Parameter, panel: str | None) -> inspect.Parameter:
     return parameter.replace(default=info)
 
 
-def _parameter(setting: Setting) -> inspect.Parameter:
+def _parameter(setting: Declaration) -> inspect.Parameter:
     kind: Any = list[str] if setting.kind is tuple else setting.kind
     name = flag(setting.name)
     option = typer.Option(

@@ -1,4 +1,4 @@
-"""The values of metrics for a batch of images and the maps of one row of the table."""
+"""The values of metrics for a batch of images and the maps of one entry of the table."""
 
 from __future__ import annotations
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from camcli.evaluation.entries import MethodEntry
 from camcli.evaluation.options import RANKED_BY, TIED_BY
 from camcli.evaluation.result import Comparison, Recommendation
-from camcli.evaluation.rows import Row
 from camcli.layers import report_layers
 from camcli.pipeline.setup import Setup
 from camcli.stats import Estimate
@@ -31,19 +31,19 @@ def finer_layer(setup: Setup) -> str | None:
 
 
 def recommend(
-    rows: Sequence[Row], figures: Mapping[str, Mapping[str, Estimate]], comparisons: Sequence[Comparison]
+    entries: Sequence[MethodEntry], figures: Mapping[str, Mapping[str, Estimate]], comparisons: Sequence[Comparison]
 ) -> Recommendation | None:
-    """The best row by Insertion − Deletion; among those that cannot be told from it, the best by GridPG.
+    """The best entry by Insertion − Deletion; among those that cannot be told from it, the best by GridPG.
 
     Args:
-        rows: of the table.
-        figures: by row name and metric.
+        entries: of the table.
+        figures: by entry name and metric.
         comparisons: paired, for both metrics.
 
     Returns:
         None where no method has a figure.
     """
-    ranked = {row.name: figures[row.name][RANKED_BY].value for row in rows if not row.baseline}
+    ranked = {entry.name: figures[entry.name][RANKED_BY].value for entry in entries if not entry.baseline}
     values = {name: value for name, value in ranked.items() if value is not None}
     if not values:
         return None
@@ -58,13 +58,13 @@ def recommend(
     if len(tied) > 1 and len(localised) == len(tied):
         winner = max(localised, key=lambda name: localised[name] or 0.0)
         why.append(f"{winner}: GridPG {_text(places[winner])}, the highest of these")
-    for row in rows:
-        if row.baseline and (value := figures[row.name][RANKED_BY].value) is not None:
-            clear = _apart(comparisons, winner, row.name)
+    for entry in entries:
+        if entry.baseline and (value := figures[entry.name][RANKED_BY].value) is not None:
+            clear = _apart(comparisons, winner, entry.name)
             beats = (values[winner] > value) if clear else None
             said = {True: "is better than", False: "is worse than", None: "cannot be told from"}[beats]
-            why.append(f"{winner} {said} the baseline {row.name} ({_number(value)})")
-    chosen = next(row for row in rows if row.name == winner)
+            why.append(f"{winner} {said} the baseline {entry.name} ({_number(value)})")
+    chosen = next(entry for entry in entries if entry.name == winner)
     layer = "+".join(chosen.layer) if isinstance(chosen.layer, tuple) else chosen.layer
     return Recommendation(chosen, layer, tuple(why))
 

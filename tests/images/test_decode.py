@@ -244,7 +244,7 @@ def test_fast_decoding_is_smaller_and_says_so() -> None:
     exif[0x0112] = 6
     turned = decode(encoded(photo(1600, 1200), "JPEG", exif=exif), settings)
     assert (turned.metadata.width, turned.metadata.height, turned.image.size) == (1200, 1600, (300, 400))
-    assert decode(encoded(photo(150, 150), "JPEG"), settings).notes == ()
+    assert decode(encoded(photo(150, 150), "JPEG"), settings).metadata.notes == ()
     assert decode(encoded(photo(800, 600), "PNG"), settings).image.size == (800, 600)
 
 

@@ -29,7 +29,7 @@ FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetRow:
     """One line of the sheet.
 
     Attributes:
@@ -41,7 +41,7 @@ class Row:
     tiles: Sequence[tuple[Sequence[np.ndarray], str]]
 
 
-def write_sheet(path: str, rows: Sequence[Row]) -> None:
+def write_sheet(path: str, rows: Sequence[SheetRow]) -> None:
     """Draw the sheet and write it in the format that the file's name asks for.
 
     Raises:
@@ -66,7 +66,7 @@ def sheet_format(path: str) -> str:
     return kind
 
 
-def compose(rows: Sequence[Row]) -> Image.Image:
+def compose(rows: Sequence[SheetRow]) -> Image.Image:
     """All rows below each other."""
     widest = max((sum(_width(p) for p, _ in row.tiles) for row in rows), default=TILE)
     height = sum(TITLE + TILE + CAPTION + GAP for _ in rows) + GAP
