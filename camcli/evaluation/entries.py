@@ -1,7 +1,5 @@
 """The entries of the table: methods at layers, and baselines; and how the map of each is made for other inputs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -37,6 +35,11 @@ class MethodEntry:
     layer: LayerPath
     baseline: bool
     name: str
+
+    @property
+    def layer_path(self) -> str | None:
+        """The layer, several fused ones joined by ``+``."""
+        return "+".join(self.layer) if isinstance(self.layer, tuple) else self.layer
 
 
 def entries_of(explanation: Explanation, several_layers: bool, baselines: bool) -> list[MethodEntry]:

@@ -1,7 +1,5 @@
 """GridPG of a run: mosaics of the user's own images, as the model can take them."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field

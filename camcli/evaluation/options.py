@@ -1,7 +1,5 @@
 """What is asked of an evaluation, beside the settings of a run."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Class probabilities of altered inputs, as metrics want them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """A class probability over the share of pixels that were changed, and the area under it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict

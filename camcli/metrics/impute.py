@@ -8,8 +8,6 @@ on each grid removes two thirds of every frequency that the next coarser grid ca
 between 2/3 and 4/3 there).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
