@@ -4,8 +4,6 @@ Without a file the checks that are cheap run. A file that has tables of checks r
 ``--set`` names besides; a threshold of ``false`` is switched off.
 """
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The commands of Typer with another help and other errors: no Python types, and suggestions for unknown flags."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """Standard streams (any encoding, closed streams, readers that have exited) and messages of unexpected errors."""
 
-from __future__ import annotations
-
 import os
 import sys
 import traceback
