@@ -80,7 +80,7 @@ class Baseline:
         return len(self.images)
 
     def matching(self, run: RecordedRun) -> Baseline:
-        """The same, where an image of the run whose content is not here stands for the one of its name."""
+        """The same baseline; an image of the run whose content it does not have is matched by its name."""
         by_name = {base.image: base for base in self.images.values()}
         renamed = {
             record.sha256[:_HASH]: by_name[record.image]
@@ -116,9 +116,9 @@ def _header(run: RecordedRun, key: MethodLayer) -> dict[str, Any]:
     }
 
 
-def _first_target(asked: str | None) -> str:
+def _first_target(target: str | None) -> str:
     """How the class is chosen whose map is compared: of several targets the first."""
-    first = (asked or "predicted").split(",")[0].strip()
+    first = (target or "predicted").split(",")[0].strip()
     return "predicted" if first.startswith("top:") else first
 
 

@@ -114,7 +114,7 @@ class MapMaker:
         return self._maps(torch.cat(list(self.limit.run(len(inputs), explained))), inputs)
 
     def _explainer(self, entry: MethodEntry) -> Explainer:
-        """One method alone, so that a second look costs no more than it must."""
+        """One method alone, so that the maps of other inputs cost no more than necessary."""
         if entry not in self._explainers:
             setup = self.setup
             own = [text for text in setup.config.option if find_method(text.partition(".")[0]).key == entry.method]

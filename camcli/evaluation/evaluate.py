@@ -46,7 +46,7 @@ def evaluate(config: RunConfig, options: EvalOptions | None = None, progress: Pr
         progress: told how far it is.
 
     Raises:
-        UsageError: something is wrong with the configuration; found before any image is explained.
+        UsageError: something is wrong with the configuration; raised before any image is explained.
         ImageError: not one image could be explained.
     """
     options = options or EvalOptions()

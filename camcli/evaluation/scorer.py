@@ -18,7 +18,7 @@ class ClassScorer:
     Attributes:
         model: prepared.
         probability: what a probability is.
-        precision: ``fp32`` unless another was asked for: metrics live on small differences.
+        precision: ``fp32`` unless another was chosen: metrics depend on small differences.
     """
 
     model: Model

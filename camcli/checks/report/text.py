@@ -29,8 +29,8 @@ def table(results: Sequence[Result], checks: dict[str, Check], console: Console)
     rows.add_column("what was found")
     for result in results:
         colour = COLOURS[result.status]
-        asked = f"[dim]{escape(checks[result.check].question)}[/dim]\n" if result.check in checks else ""
-        rows.add_row(result.check, f"[{colour}]{result.status}[/{colour}]", asked + escape(result.why))
+        question = f"[dim]{escape(checks[result.check].question)}[/dim]\n" if result.check in checks else ""
+        rows.add_row(result.check, f"[{colour}]{result.status}[/{colour}]", question + escape(result.why))
     console.print(rows)
     for result in results:
         if result.worst and result.status in ("fail", "warn", "inconclusive"):

@@ -2,7 +2,7 @@
 
 Value: normalised entropy of the map, −Σ p·ln p / ln n over its n cells: 0 for one hot cell, 1 for an even map. Near 1
 the map does not show where the model looks (an unsuitable layer, an untrained model); near 0 for most images is an
-artefact (an outlier token of a transformer, a dead layer).
+artefact (an outlier token of a transformer, a layer of constant output).
 """
 
 from camcli.checks.context import Context

@@ -41,8 +41,8 @@ def run(context: Context) -> Result:
             )
     if wrong:
         return Result("layout", "fail", "; ".join(wrong))
-    proven = ", ".join(f"{layer.path} ({layer.layout})" for layer in layers)
-    return Result("layout", "pass", f"verified again: {proven}", details={"layers": list(recorded)})
+    verified_layers = ", ".join(f"{layer.path} ({layer.layout})" for layer in layers)
+    return Result("layout", "pass", f"verified again: {verified_layers}", details={"layers": list(recorded)})
 
 
 CHECK = Check("layout", "is the layout of the activation right?", run, model=True, by_default=False)

@@ -2,7 +2,8 @@
 
 Value: the share of degenerate maps (zero, constant, or not finite) among all maps of the run, every method, layer and
 target counted. A handful is normal (a class without evidence in the image); many mean a target layer without
-gradient, a precision that overflows, or a dead network. The share itself decides, there is no sampling in it.
+gradient, a precision that overflows, or a network whose outputs are constant. The share itself decides: nothing is
+sampled.
 """
 
 from camcli.checks.context import Context
