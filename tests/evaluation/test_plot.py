@@ -85,7 +85,7 @@ def test_without_matplotlib_the_extra_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(
-        ConfigError, match=r"matplotlib is not installed\. Install it with: pip install 'cambatch\[plot\]'"
+        ConfigError, match=r"matplotlib is not installed\. Install the extra 'plot': pip install matplotlib"
     ):
         write_plot(evaluation, tmp_path / "plot.png")
 
