@@ -1,7 +1,5 @@
 """One pass with every attention matrix visible, and the blocks they belong to."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ on through the model; autograd then records the way from the layer to the score 
 score depends on its own activation only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field

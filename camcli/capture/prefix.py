@@ -5,8 +5,6 @@ as it is written, so that hooks, gradients and every method see the layer as alw
 would hide the layer from them.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager

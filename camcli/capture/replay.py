@@ -7,8 +7,6 @@ description of the architecture for that. Most of these outputs are not used aga
 one is); a trial with NaN in their place shows which, and only the used ones are kept.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field

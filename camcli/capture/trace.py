@@ -4,8 +4,6 @@ Two batches of different sizes tell which dimension of each output counts the im
 is not an image). What is assumed of a model may be wrong, so the replay is compared once with running all of it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace

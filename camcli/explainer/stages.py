@@ -1,7 +1,5 @@
 """The last layer of each stage of a network, for methods that look at several layers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ follow the gradients of the class score at any output, and the *main path*: the 
 graph from the image to the score (its dominators), so that nothing inside a residual branch belongs to it.
 """
 
-from __future__ import annotations
-
 import heapq
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """Ablation-CAM: Desai and Ramaswamy 2020, WACV, eq. 2 and 3."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The inputs of a method, its result, and how it describes itself."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol

@@ -1,7 +1,5 @@
 """CAM, the original: Zhou et al. 2016, arXiv 1512.04150."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Generic attention explainability: Chefer et al. 2021, arXiv 2103.15679, eq. 5 and 6."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

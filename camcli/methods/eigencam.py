@@ -1,7 +1,5 @@
 """Eigen-CAM: Muhammad and Yeasin 2020, arXiv 2008.00299."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Eigen-Grad-CAM: the variant of Eigen-CAM on products of gradient and activation."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

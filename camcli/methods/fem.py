@@ -1,7 +1,5 @@
 """FEM, feature-based explanation: Fuad et al. 2020, doi 10.1109/IPTA50016.2020.9286629."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

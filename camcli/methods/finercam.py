@@ -1,7 +1,5 @@
 """Finer-CAM: Zhang et al. 2025, arXiv 2501.11309, eq. 4 and 5."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

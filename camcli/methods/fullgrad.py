@@ -1,7 +1,5 @@
 """FullGrad: Srinivas and Fleuret 2019, arXiv 1905.00780, eq. 4 and 6."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Grad-CAM: Selvaraju et al. 2017, arXiv 1610.02391, eq. 1 and 2."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Element-wise Grad-CAM: every position and channel with its own gradient, only the positive products."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

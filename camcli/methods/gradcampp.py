@@ -1,7 +1,5 @@
 """Grad-CAM++: Chattopadhyay et al. 2018, arXiv 1710.11063, eq. 19."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Group-CAM: Zhang et al. 2021, arXiv 2103.13859."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Guided backpropagation: Springenberg et al. 2015, arXiv 1412.6806."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

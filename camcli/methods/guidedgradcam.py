@@ -1,7 +1,5 @@
 """Guided Grad-CAM: Selvaraju et al. 2017, arXiv 1610.02391."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

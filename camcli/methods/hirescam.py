@@ -1,7 +1,5 @@
 """HiResCAM: Draelos and Carin 2020, arXiv 2011.08891, eq. 4."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

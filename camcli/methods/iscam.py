@@ -1,7 +1,5 @@
 """IS-CAM: Naidu et al. 2020, arXiv 2010.03023."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """KPCA-CAM: Karmani et al. 2024, arXiv 2410.00267."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

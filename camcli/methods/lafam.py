@@ -1,7 +1,5 @@
 """LaFAM: Karjauv and Albayrak 2024, arXiv 2407.06059."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """LayerCAM: Jiang et al. 2021, IEEE TIP 30, eq. 3 to 5."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

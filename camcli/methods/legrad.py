@@ -1,7 +1,5 @@
 """LeGrad: Bousselham et al. 2025, arXiv 2404.03214, eq. 6 to 9."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Opti-CAM: Zhang et al. 2023, arXiv 2301.07002, eq. 5 to 9."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Random weights: a baseline that methods are compared with."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

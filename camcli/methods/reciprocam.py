@@ -1,7 +1,5 @@
 """Recipro-CAM: Byun and Lee 2022, arXiv 2209.14074; for tokens ViT-ReciproCAM 2023, arXiv 2310.02588."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """RefineCAM: 2026, arXiv 2605.14641: the maps of several layers multiplied."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

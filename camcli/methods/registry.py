@@ -9,8 +9,6 @@ To add one:
 3. ``tests/methods/test_formulas.py``: in ``FORMULAS`` its formula once more, in float64 and with loops.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from types import MappingProxyType
 

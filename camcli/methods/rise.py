@@ -1,7 +1,5 @@
 """RISE: Petsiuk et al. 2018, arXiv 1806.07421, eq. 6; masks as in section 3.2."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Attention rollout: Abnar and Zuidema 2020, arXiv 2005.00928."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -3,8 +3,6 @@
 Channels are weighted by what the score becomes when the image is masked with them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Seg-Eigen-CAM: Chung and Ying 2025, doi 10.3390/app15137562, eq. 10 to 13."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """ShapleyCAM: Cai 2025, arXiv 2501.06261."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

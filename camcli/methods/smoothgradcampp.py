@@ -1,7 +1,5 @@
 """Smooth Grad-CAM++: Omeiza et al. 2019, arXiv 1908.01224."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """SS-CAM: Wang et al. 2020, arXiv 2006.14255."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """XGrad-CAM: Fu et al. 2020, arXiv 2008.02312, eq. 8."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

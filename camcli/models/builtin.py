@@ -1,7 +1,5 @@
 """The built-in model: EfficientNet-Lite0 with ImageNet weights that come as a Python package, so without a download."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from camcli.errors import ModelError

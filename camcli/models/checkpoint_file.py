@@ -1,7 +1,5 @@
 """Reading a checkpoint file without running anything that is in it."""
 
-from __future__ import annotations
-
 import argparse
 import pickle
 import pickletools

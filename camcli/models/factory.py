@@ -5,8 +5,6 @@ that: what the model imports only later, in its forward pass, must have been imp
 folder of ``PYTHONPATH``.
 """
 
-from __future__ import annotations
-
 import importlib
 import sys
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """A checkpoint into an architecture: head size and input channels as in the file, every key accounted for."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -4,8 +4,6 @@ The download libraries retry for up to a minute each when there is no network; a
 seconds.
 """
 
-from __future__ import annotations
-
 import threading
 import urllib.error
 import urllib.request

@@ -1,7 +1,5 @@
 """From a model's name to the model: read this to see what a name can be."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace

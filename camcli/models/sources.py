@@ -1,7 +1,5 @@
 """What every source of models gives to :func:`camcli.models.load_model`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

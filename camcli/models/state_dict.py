@@ -1,7 +1,5 @@
 """From the content of a checkpoint file to a state dict whose keys are the model's."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Models of timm, by name or from the Hugging Face Hub, with timm's own data configuration."""
 
-from __future__ import annotations
-
 import json
 import os
 import pickle

@@ -1,7 +1,5 @@
 """Classification models of torchvision: weights enums, their own transforms."""
 
-from __future__ import annotations
-
 import inspect
 import pickle
 from functools import partial

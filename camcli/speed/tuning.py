@@ -5,8 +5,6 @@ Both are verified: on noise the model must give the same outputs as before, else
 passes of one image.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
