@@ -1,7 +1,5 @@
 """One pass with every attention matrix visible, and the blocks they belong to."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from camcli.capture.forward import Forward
 from camcli.capture.frozen import replace_forward
 from camcli.capture.functions import AttentionTap
 from camcli.capture.gradients import gradients_of
+from camcli.capture.hooks import hook_calls
 from camcli.capture.outputs import main_tensor
 
 
@@ -46,20 +45,12 @@ def attention_pass(forward: Forward, inputs: Tensor, blocks: Blocks) -> Attentio
     """Run the module once; the graph begins at the first attention matrix. Inside ``freeze``."""
     outputs: dict[str, Tensor] = {}
 
-    def keep(path: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-            tensor = main_tensor(output)
-            if tensor is not None:
-                outputs[path] = tensor
+    def keep(path: str, output: Any) -> None:
+        if (tensor := main_tensor(output)) is not None:
+            outputs[path] = tensor
 
-        return hook
-
-    with ExitStack() as stack:  # the tap sets the graph's first leaf, so that the patch embedding is not recorded
-        for path in dict.fromkeys(blocks.paths):
-            stack.callback(forward.module.get_submodule(path).register_forward_hook(keep(path)).remove)
-        stack.enter_context(torch.enable_grad())
-        stack.enter_context(expose_multihead(forward.module))
-        tap = stack.enter_context(AttentionTap(blocks.tokens))
+    tap = AttentionTap(blocks.tokens)  # sets the graph's first leaf, so that the patch embedding is not recorded
+    with hook_calls(forward.module, blocks.paths, keep), torch.enable_grad(), expose_multihead(forward.module), tap:
         logits = forward(inputs)
     return AttentionPass(logits, tap.matrices, [outputs[path] for path in blocks.paths])
 
@@ -72,13 +63,18 @@ def find_blocks(forward: Forward, inputs: Tensor, tokens: int, prefix: int) -> B
     """
     running: list[str] = []
     stacks: list[tuple[str, ...]] = []
-    with ExitStack() as stack:
-        for path, part in forward.module.named_modules():
-            stack.callback(part.register_forward_pre_hook(_entry_hook(running, path), prepend=True).remove)
-            stack.callback(part.register_forward_hook(_exit_hook(running)).remove)
-        stack.enter_context(torch.no_grad())
-        stack.enter_context(expose_multihead(forward.module))
-        stack.enter_context(AttentionTap(tokens, lambda _: stacks.append(tuple(running))))
+
+    def leave(_path: str, _output: Any) -> None:
+        running.pop()
+
+    paths = [path for path, _ in forward.module.named_modules()]
+    tap = AttentionTap(tokens, lambda _: stacks.append(tuple(running)))
+    with (
+        hook_calls(forward.module, paths, leave, running.append),
+        torch.no_grad(),
+        expose_multihead(forward.module),
+        tap,
+    ):
         forward(inputs)
     if not stacks:
         return None
@@ -89,20 +85,6 @@ def find_blocks(forward: Forward, inputs: Tensor, tokens: int, prefix: int) -> B
     blocks = Blocks(tokens, tuple(s[min(depth, len(s) - 1)] for s in stacks), ())
     run = attention_pass(forward, inputs, blocks)
     return Blocks(tokens, blocks.paths, _readout(run, tokens, prefix))
-
-
-def _entry_hook(running: list[str], path: str) -> Callable[..., None]:
-    def hook(_module: nn.Module, _args: Any) -> None:
-        running.append(path)
-
-    return hook
-
-
-def _exit_hook(running: list[str]) -> Callable[..., None]:
-    def hook(_module: nn.Module, _args: Any, _output: Any) -> None:
-        running.pop()
-
-    return hook
 
 
 def _readout(run: AttentionPass, tokens: int, prefix: int) -> tuple[int, ...]:

@@ -1,7 +1,5 @@
 """Batch norms that were never trained, and their statistics measured."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import cast
 

@@ -7,18 +7,17 @@ on through the model; autograd then records the way from the layer to the score 
 score depends on its own activation only.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from camcli.capture.forward import Forward
 from camcli.capture.gradients import gradients_of
+from camcli.capture.hooks import hook_calls
 from camcli.capture.outputs import main_tensor, with_main_tensor
 from camcli.errors import LayerError
 
@@ -90,13 +89,10 @@ def capture(forward: Forward, inputs: Tensor, paths: Sequence[str], *, gradients
     """
     nodes: dict[str, Tensor] = {}
     modules = dict(forward.module.named_modules())
-    with ExitStack() as stack:
-        for path in dict.fromkeys(paths):
-            if path not in modules:
-                raise LayerError(f"the model has no layer {path!r}. `cam layers` lists them.")
-            hook = _cutting_hook(path, nodes, gradients)
-            stack.callback(modules[path].register_forward_hook(hook).remove)
-        stack.enter_context(torch.set_grad_enabled(gradients))
+    for path in paths:
+        if path not in modules:
+            raise LayerError(f"the model has no layer {path!r}. `cam layers` lists them.")
+    with hook_calls(forward.module, paths, partial(_cut, nodes, gradients)), torch.set_grad_enabled(gradients):
         logits = forward(inputs)
     missing = [path for path in paths if path not in nodes]
     if missing:
@@ -104,31 +100,29 @@ def capture(forward: Forward, inputs: Tensor, paths: Sequence[str], *, gradients
     return CapturedPass(logits, {path: node.detach() for path, node in nodes.items()}, nodes)
 
 
-def _cutting_hook(path: str, nodes: dict[str, Tensor], gradients: bool) -> Callable[[nn.Module, Any, Any], Any]:
-    def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
-        if path in nodes:
-            raise LayerError(
-                f"layer {path!r} runs more than once in a forward pass, so it has no single activation. "
-                "Name a layer around or behind it; `cam layers` lists them."
-            )
-        tensor = main_tensor(output)
-        if tensor is None:
-            raise LayerError(f"layer {path!r} returns {type(output).__name__} without a tensor.")
-        # The clone goes on: an in-place operation behind the layer would change the activation, and a leaf refuses it.
-        if not gradients:
-            nodes[path] = tensor
-            return with_main_tensor(output, tensor.clone())
-        # The model may run the layer under no_grad or inference_mode: the tail must be recorded all the same. The grad
-        # mode stays on until that block ends.
-        torch.set_grad_enabled(True)
-        with torch.inference_mode(False):
-            if not tensor.requires_grad:
-                leaf = tensor.clone() if tensor.is_inference() else tensor.detach()
-                tensor = leaf.requires_grad_()  # of a second layer, behind the first, the graph goes on instead
-            nodes[path] = tensor
-            return with_main_tensor(output, tensor.clone())
-
-    return hook
+def _cut(nodes: dict[str, Tensor], gradients: bool, path: str, output: Any) -> Any:
+    """Keep the activation of a layer in ``nodes``, a leaf where gradients are wanted; a clone replaces the output."""
+    if path in nodes:
+        raise LayerError(
+            f"layer {path!r} runs more than once in a forward pass, so it has no single activation. "
+            "Name a layer around or behind it; `cam layers` lists them."
+        )
+    tensor = main_tensor(output)
+    if tensor is None:
+        raise LayerError(f"layer {path!r} returns {type(output).__name__} without a tensor.")
+    # The clone goes on: an in-place operation behind the layer would change the activation, and a leaf refuses it.
+    if not gradients:
+        nodes[path] = tensor
+        return with_main_tensor(output, tensor.clone())
+    # The model may run the layer under no_grad or inference_mode: the tail must be recorded all the same. The grad
+    # mode stays on until that block ends.
+    torch.set_grad_enabled(True)
+    with torch.inference_mode(False):
+        if not tensor.requires_grad:
+            leaf = tensor.clone() if tensor.is_inference() else tensor.detach()
+            tensor = leaf.requires_grad_()  # of a second layer, behind the first, the graph goes on instead
+        nodes[path] = tensor
+        return with_main_tensor(output, tensor.clone())
 
 
 def _no_gradient(paths: Sequence[str]) -> str:

@@ -1,7 +1,5 @@
 """A model changed for a while, and left as it was, also when what runs inside fails."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext

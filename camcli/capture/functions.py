@@ -4,8 +4,6 @@ A ``TorchFunctionMode`` sees ``F.relu``, ``F.conv2d``, ``F.batch_norm`` … howe
 into a norm-and-activation layer, or from plain code. Nothing in the model is replaced, so nothing has to be restored.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

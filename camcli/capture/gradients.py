@@ -1,7 +1,5 @@
 """Gradients of the scores of a batch, right in half precision too."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

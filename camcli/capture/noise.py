@@ -1,7 +1,5 @@
 """Inputs to try a model with before there is an image."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 import torch

@@ -1,7 +1,5 @@
 """The one tensor that matters in whatever a module returns: a tensor, or a tuple, list or dict that holds it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 

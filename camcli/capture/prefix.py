@@ -5,11 +5,10 @@ as it is written, so that hooks, gradients and every method see the layer as alw
 would hide the layer from them.
 """
 
-from __future__ import annotations
-
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from camcli.capture.forward import Forward
+from camcli.capture.hooks import hook_calls
 from camcli.capture.replay import Key, Memo, Tail
 
 
@@ -100,19 +100,13 @@ class _Prefix(nn.Module):
 
     def forward(self, inputs: Tensor) -> list[Tensor]:
         results: Memo = {}
-        calls: dict[str, int] = {}
+        calls: Counter[str] = Counter()
 
-        def keep(path: str) -> Callable[[nn.Module, Any, Any], None]:
-            def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-                # A copy, since what follows may write into it.
-                results[path, calls.get(path, 0)] = pytree.tree_map_only(Tensor, torch.clone, output)
-                calls[path] = calls.get(path, 0) + 1
+        def keep(path: str, output: Any) -> None:
+            # A copy, since what follows may write into it.
+            results[path, calls[path]] = pytree.tree_map_only(Tensor, torch.clone, output)
+            calls[path] += 1
 
-            return hook
-
-        with ExitStack() as hooks:
-            for path in dict.fromkeys(path for path, _ in self.keys):
-                part = self.module.get_submodule(path)
-                hooks.callback(part.register_forward_hook(keep(path)).remove)
+        with hook_calls(self.module, (path for path, _ in self.keys), keep):
             self.module(inputs)
         return [leaf for key in self.keys for leaf in pytree.tree_leaves(results[key]) if isinstance(leaf, Tensor)]

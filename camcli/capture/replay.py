@@ -7,8 +7,7 @@ description of the architecture for that. Most of these outputs are not used aga
 one is); a trial with NaN in their place shows which, and only the used ones are kept.
 """
 
-from __future__ import annotations
-
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from torch.utils import _pytree as pytree
 
 from camcli.capture.forward import Forward
 from camcli.capture.frozen import replace_forward
+from camcli.capture.hooks import hook_calls
 from camcli.capture.outputs import main_tensor, with_main_tensor
 
 Key = tuple[str, int]
@@ -50,13 +50,9 @@ class Spec:
         if self.dim is None:
             return tensor
         own = tensor.narrow(self.dim, image * self.per, self.per)
-        repeats = [1] * own.ndim
-        if self.per > 1:
-            repeats[self.dim] = count
-            return own.repeat(repeats)
-        repeats = [-1] * own.ndim
+        repeats = [1 if self.per > 1 else -1] * own.ndim
         repeats[self.dim] = count
-        return own.expand(repeats)
+        return own.repeat(repeats) if self.per > 1 else own.expand(repeats)
 
     def placeholder(self, count: int, device: torch.device) -> Tensor:
         """NaN in the shape of ``count`` images, one number in memory: should it be used, the logits show it."""
@@ -91,22 +87,16 @@ class Tail:
     @contextmanager
     def record(self, memo: Memo) -> Iterator[None]:
         """Fill ``memo`` in the forward pass inside with what :meth:`run` will need of this batch."""
-        calls: dict[str, int] = {}
+        calls: Counter[str] = Counter()
         wanted = {(self.path, 0), *self.used}
 
-        def keep(path: str) -> Callable[[nn.Module, Any, Any], None]:
-            def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-                key = (path, calls.get(path, 0))
-                calls[path] = key[1] + 1
-                if key in wanted:
-                    memo[key] = pytree.tree_map_only(Tensor, self._detach, output)
+        def keep(path: str, output: Any) -> None:
+            key = (path, calls[path])
+            calls[path] += 1
+            if key in wanted:
+                memo[key] = pytree.tree_map_only(Tensor, self._detach, output)
 
-            return hook
-
-        with ExitStack() as hooks:
-            for path in dict.fromkeys(path for path, _ in wanted):
-                handle = self.forward.module.get_submodule(path).register_forward_hook(keep(path), prepend=False)
-                hooks.callback(handle.remove)
+        with hook_calls(self.forward.module, (path for path, _ in wanted), keep):
             yield
 
     def original(self, memo: Memo) -> Tensor:
@@ -128,18 +118,17 @@ class Tail:
         if self.copies or self.fallback is not None:
             altered = altered.clone()
         output = with_main_tensor(self._repeat_image((self.path, 0), memo, image, count), altered)
-        copies = [inputs[image : image + 1].expand(count, *inputs.shape[1:])]
-        if self.copies:
-            copies[0] = copies[0].clone()
+        repeated = inputs[image : image + 1].expand(count, *inputs.shape[1:])
+        repeated = repeated.clone() if self.copies else repeated
         if self.fallback is not None:
-            return self._whole(copies[0], output)
+            return self._whole(repeated, output)
         ready: dict[str, list[Any]] = {}
         for path, call in self.specs:
             if path != self.path:
                 ready.setdefault(path, []).append(self._repeat_image((path, call), memo, image, count))
         ready[self.path] = [output]
         with _return_recorded(self.forward.module, ready):
-            return self.forward(copies[0])
+            return self.forward(repeated)
 
     def run_batch(self, memo: Memo, inputs: Tensor, altered: Tensor) -> Tensor:
         """Logits (N, classes) with the activations (N, ...) of the whole batch replaced; differentiable."""
@@ -160,11 +149,8 @@ class Tail:
             yield
 
     def _whole(self, inputs: Tensor, output: Any) -> Tensor:
-        handle = self.forward.module.get_submodule(self.path).register_forward_hook(lambda *_: output)
-        try:
+        with hook_calls(self.forward.module, [self.path], lambda _path, _own: output):
             return self.forward(inputs)
-        finally:
-            handle.remove()
 
     def _repeat_image(self, key: Key, memo: Memo, image: int, count: int) -> Any:
         if key not in memo:
@@ -197,11 +183,9 @@ class Tail:
     def _detach(self, tensor: Tensor) -> Tensor:
         # The shared pass may run in half precision where the trials are in float32.
         wide = self.forward.precision == "fp32" and tensor.dtype in (torch.float16, torch.bfloat16)
-        own = tensor.detach().to(torch.float32) if wide and not self._half() else tensor.detach()
+        is_autocast = wide and self.forward.own_dtype == torch.float32
+        own = tensor.detach().to(torch.float32) if is_autocast else tensor.detach()
         return own.clone() if own.data_ptr() == tensor.data_ptr() else own
-
-    def _half(self) -> bool:
-        return self.forward.own_dtype != torch.float32
 
 
 @contextmanager

@@ -4,18 +4,17 @@ Two batches of different sizes tell which dimension of each output counts the im
 is not an image). What is assumed of a model may be wrong, so the replay is compared once with running all of it.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from camcli.capture.forward import Forward
+from camcli.capture.hooks import hook_calls
 from camcli.capture.outputs import main_tensor
 from camcli.capture.replay import Key, Memo, Spec, Tail
 from camcli.errors import LayerError
@@ -65,32 +64,23 @@ def _record_outputs(forward: Forward, path: str, inputs: Tensor, memo: Memo | No
     """The outputs of the outermost calls that had finished when the layer returned, and of the layer itself."""
     memo = {} if memo is None else memo
     open_calls: list[list[tuple[Key, Any]]] = [[]]  # for each call that has not returned, what finished inside it
-    count: dict[str, int] = {}
+    count: Counter[str] = Counter()
 
-    def enter(_module: nn.Module, _args: Any) -> None:
-        open_calls.append([])
+    def leave(name: str, output: Any) -> None:
+        open_calls.pop()  # the output of this call stands for what finished inside it
+        key = (name, count[name])
+        count[name] += 1
+        if name == path and not memo:
+            memo.update(pair for calls in open_calls for pair in calls)
+            memo[key] = pytree.tree_map_only(Tensor, torch.clone, output)
+        elif not memo:
+            open_calls[-1].append((key, pytree.tree_map_only(Tensor, torch.clone, output)))
 
-    def leave(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-            open_calls.pop()  # the output of this call stands for what finished inside it
-            key = (name, count.get(name, 0))
-            count[name] = key[1] + 1
-            if name == path and not memo:
-                memo.update(pair for calls in open_calls for pair in calls)
-                memo[key] = pytree.tree_map_only(Tensor, torch.clone, output)
-            elif not memo:
-                open_calls[-1].append((key, pytree.tree_map_only(Tensor, torch.clone, output)))
-
-        return hook
-
-    with ExitStack() as hooks:
-        for name, part in forward.module.named_modules():
-            if name:
-                hooks.callback(part.register_forward_pre_hook(enter, prepend=True).remove)
-                hooks.callback(part.register_forward_hook(leave(name)).remove)
+    names = [name for name, _ in forward.module.named_modules() if name]
+    with hook_calls(forward.module, names, leave, enter=lambda _name: open_calls.append([])):
         forward(inputs)
-    if count.get(path) != 1:
-        raise LayerError(f"layer {path!r} runs {count.get(path, 0)} times in a forward pass, not once.")
+    if count[path] != 1:
+        raise LayerError(f"layer {path!r} runs {count[path]} times in a forward pass, not once.")
     return memo
 
 
@@ -145,8 +135,8 @@ def _compare(tail: Tail, memo: Memo, inputs: Tensor) -> str | None:
     if replayed.shape != naive.shape or not bool(torch.isfinite(replayed).all()):
         return "it gives no finite logits"  # a placeholder of NaN was used
     allowed = TOLERANCE * (10 if inputs.is_cuda else 1) * float(naive.abs().max().clamp(min=1e-3))
-    worst = float((replayed - naive).abs().max())
-    return None if worst <= allowed else f"a logit differs by {worst:.2g}"
+    deviation = float((replayed - naive).abs().max())
+    return None if deviation <= allowed else f"a logit differs by {deviation:.2g}"
 
 
 def _alter(tail: Tail, memo: Memo, image: int) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -103,13 +103,16 @@ class ReopenedModel:
         return setup
 
     def _config(self) -> RunConfig:
-        """The run's settings, with its files where they are now."""
-        config = recorded_config(self.run.header["config"], self._device)
-        files: dict[str, Any] = {
-            name: located(self.run, value) for name in INPUT_FILES if (value := getattr(config, name)) is not None
-        }
-        images = tuple(located(self.run, path) for path in config.image_path)
-        return dataclasses.replace(config, image_path=images, output_dir=str(self.run.path), **files)
+        """The run's settings as they were resolved, with its files where they are now."""
+        recorded = self.run.header["config"]
+        settings: dict[str, Any] = {name: recorded[name] for name in SETTINGS if name in recorded}
+        settings |= {name: located(self.run, settings[name]) for name in INPUT_FILES if settings.get(name) is not None}
+        settings |= {
+            "image_path": [located(self.run, path) for path in settings["image_path"]],
+            "output_dir": str(self.run.path), "dry_run": False,
+            "use_cuda": False, "device": self._device or settings["device"],
+        }  # fmt: skip
+        return RunConfig(**settings)
 
     def _path_hint(self) -> str:
         config = self.run.header["config"]
@@ -226,10 +229,3 @@ class ReopenedModel:
         from camcli.pipeline.items import seed_of
 
         return [seed_of(record.sha256, self.setup.config.seed) for record in images]
-
-
-def recorded_config(recorded: Mapping[str, Any], device: str | None = None) -> RunConfig:
-    """The settings of a run from its index, as they were resolved."""
-    settings = {name: recorded[name] for name in SETTINGS if name in recorded}
-    settings |= {"use_cuda": False, "device": device or settings["device"], "dry_run": False}
-    return RunConfig(**settings)

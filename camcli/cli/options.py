@@ -1,7 +1,5 @@
 """Flags from the settings: the command line of a command is generated from :data:`camcli.config.settings.SETTINGS`."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import inspect

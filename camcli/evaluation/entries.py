@@ -1,7 +1,5 @@
 """The entries of the table: methods at layers, and baselines; and how the map of each is made for other inputs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -37,6 +35,11 @@ class MethodEntry:
     layer: LayerPath
     baseline: bool
     name: str
+
+    @property
+    def layer_path(self) -> str | None:
+        """The layer, several fused ones joined by ``+``."""
+        return "+".join(self.layer) if isinstance(self.layer, tuple) else self.layer
 
 
 def entries_of(explanation: Explanation, several_layers: bool, baselines: bool) -> list[MethodEntry]:
@@ -111,7 +114,7 @@ class MapMaker:
         return self._maps(torch.cat(list(self.limit.run(len(inputs), explained))), inputs)
 
     def _explainer(self, entry: MethodEntry) -> Explainer:
-        """One method alone, so that a second look costs no more than it must."""
+        """One method alone, so that the maps of other inputs cost no more than necessary."""
         if entry not in self._explainers:
             setup = self.setup
             own = [text for text in setup.config.option if find_method(text.partition(".")[0]).key == entry.method]

@@ -1,11 +1,8 @@
 """The stream of an evaluation: explanations as a run makes them, and instead of pictures, figures."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -49,7 +46,7 @@ def evaluate(config: RunConfig, options: EvalOptions | None = None, progress: Pr
         progress: told how far it is.
 
     Raises:
-        UsageError: something is wrong with the configuration; found before any image is explained.
+        UsageError: something is wrong with the configuration; raised before any image is explained.
         ImageError: not one image could be explained.
     """
     options = options or EvalOptions()
@@ -86,10 +83,8 @@ def _has_object(setup: Setup) -> Iterator[bool]:
 class _EvaluationRun:
     def __init__(self, setup: Setup, options: EvalOptions, tell: Progress) -> None:
         self.setup, self.options, self.tell = setup, options, tell
-        precision = explain_options(setup.config, setup.precision).precision_on(setup.device, trials=True)
-        scorer = ClassScorer(setup.model, setup.config.probability, precision)  # type: ignore[arg-type]
-        self.precision = precision
-        self.scorer = scorer
+        self.precision = explain_options(setup.config, setup.precision).precision_on(setup.device, trials=True)
+        self.scorer = ClassScorer(setup.model, setup.config.probability, self.precision)  # type: ignore[arg-type]
         self.metrics = [metric for metric in options.chosen if metric.needs != "mosaics"]
         self.maker = MapMaker(setup)
         self.candidates = Candidates(options.grid, options.grid_probability)
@@ -204,9 +199,8 @@ class _EvaluationRun:
         }  # fmt: skip
 
     def _notes(self, some: Sequence[Any], grids: MosaicResult) -> list[str]:
-        asked = {metric.key: metric for metric in self.options.chosen}
-        absent = [m.name for m in asked.values() if m.needs == "regions" and m not in some]
-        notes = list(chain(self.setup.model.notes, self.setup.explainer.notes))
+        absent = [m.name for m in self.options.chosen if m.needs == "regions" and m not in some]
+        notes = [*self.setup.model.notes, *self.setup.explainer.notes]
         if self.maker.limit.size < self.setup.batch_size:
             notes.append(f"maps of masked images were made {self.maker.limit.size} at a time after memory ran out")
         if grids.missing:

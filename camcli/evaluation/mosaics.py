@@ -1,7 +1,5 @@
 """GridPG of a run: mosaics of the user's own images, as the model can take them."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -113,7 +111,7 @@ def _explainer(setup: Setup, n: int) -> tuple[Explainer, tuple[int, int] | None,
         explainer = Explainer(model, layers, setup.config.method, options)
         explainer(noise(large, 1, setup.device), lambda logits: torch.zeros(len(logits), 1, dtype=torch.int64), [0])
     except (CamError, RuntimeError, AssertionError, ValueError) as error:
-        # A model with an input of fixed size says so in its own way; there is no telling beforehand.
+        # A model with an input of fixed size raises its own error; this cannot be decided beforehand.
         return setup.explainer, own, f"the model takes no other input size ({str(error).splitlines()[0]})"
     return explainer, None, None
 

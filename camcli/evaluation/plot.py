@@ -126,13 +126,13 @@ def _panel(panel: Axes, evaluation: Evaluation, metric: Metric) -> None:
 
 
 def _name_rows(panel: Axes, entries: Sequence[MethodEntry]) -> None:
-    panel.set_yticks(range(len(entries)), [_shortened(entry.name) for entry in entries])
+    panel.set_yticks(range(len(entries)), [_shorten(entry.name) for entry in entries])
     panel.set_ylim(len(entries) - 0.5, -0.5)
     for label, entry in zip(panel.get_yticklabels(), entries, strict=True):
         label.set_color(_FAINT if entry.baseline else _INK)
 
 
-def _shortened(name: str) -> str:
+def _shorten(name: str) -> str:
     half = _LONGEST_NAME // 2
     return name if len(name) <= _LONGEST_NAME else f"{name[:half]}…{name[-half:]}"
 

@@ -1,7 +1,5 @@
 """The result of an evaluation, as a JSON document and as a flat table."""
 
-from __future__ import annotations
-
 import csv
 import io
 import math
@@ -41,12 +39,10 @@ class Recommendation:
 
     Attributes:
         entry: which.
-        layer: its path; None for a method of the whole network.
         why: the evidence, one line each.
     """
 
     entry: MethodEntry
-    layer: str | None
     why: tuple[str, ...]
 
 
@@ -114,7 +110,7 @@ class Evaluation:
             ],
             "recommended": self.recommended and {
                 "method": self.recommended.entry.method,
-                "layer": self.recommended.layer,
+                "layer": self.recommended.entry.layer_path,
                 "why": list(self.recommended.why),
             },
             "notes": list(self.notes),
@@ -139,12 +135,18 @@ class Evaluation:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["name", "method", "layer", "baseline", "metric", "better", "value", "low", "high", "n"])
         for entry in self.entries:
-            layer = "+".join(entry.layer) if isinstance(entry.layer, tuple) else entry.layer or ""
             for metric in self.metrics:
                 result = self.figures[entry.name][metric.key]
                 low, high = result.interval or ("", "")
                 value = "" if result.value is None else result.value
-                head = [entry.name, entry.method, layer, str(entry.baseline).lower(), metric.key, metric.better]
+                head = [
+                    entry.name,
+                    entry.method,
+                    entry.layer_path or "",
+                    str(entry.baseline).lower(),
+                    metric.key,
+                    metric.better,
+                ]
                 writer.writerow([*head, value, low, high, result.n])
         return text.getvalue()
 
@@ -160,6 +162,14 @@ def among_entries(
     own, theirs = ([values[name][metric.key][:, 0] for name in names] for names in (methods, baselines))
     compared = metric.across_rows(np.array(own), np.array(theirs))
     return {name: entry[:, None] for name, entry in zip([*methods, *baselines], chain(*compared), strict=True)}
+
+
+def defined_values(
+    figures: Mapping[str, Mapping[str, Estimate]], entries: Sequence[MethodEntry], metric: str
+) -> dict[str, float]:
+    """The figures of a metric by entry name, without the entries that have none."""
+    values = {entry.name: figures[entry.name][metric].value for entry in entries}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def figure(values: np.ndarray, metric: Metric, seed: int) -> Estimate:

@@ -1,7 +1,5 @@
 """``--aug-smooth``: the image flipped and at other intensities, the maps flipped back and averaged."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """What is asked of the methods, and what they return."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol

@@ -1,7 +1,5 @@
 """Whether a model allows what the methods need, tried on noise before any image is read."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

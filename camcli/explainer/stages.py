@@ -1,16 +1,13 @@
 """The last layer of each stage of a network, for methods that look at several layers."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from camcli.capture import Forward
+from camcli.capture.hooks import hook_calls
 from camcli.capture.outputs import main_tensor
 from camcli.explainer.options import TargetLayer
 from camcli.layers.layout import Layout
@@ -45,19 +42,14 @@ def find_stages(forward: Forward, layer: TargetLayer, inputs: Tensor) -> tuple[T
         return (layer,)
     finished: dict[str, Grid] = {}
 
-    def look(path: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-            tensor = main_tensor(output)
-            if tensor is not None and tensor.ndim == 4:
-                finished.pop(path, None)  # a module that runs twice counts where it runs last
-                height, width = tensor.shape[2:] if layer.layout.kind == "nchw" else tensor.shape[1:3]
-                finished[path] = (int(height), int(width))
+    def note_grid(path: str, output: Any) -> None:
+        tensor = main_tensor(output)
+        if tensor is not None and tensor.ndim == 4:
+            finished.pop(path, None)  # a module that runs twice counts where it runs last
+            height, width = tensor.shape[2:] if layer.layout.kind == "nchw" else tensor.shape[1:3]
+            finished[path] = (int(height), int(width))
 
-        return hook
-
-    with ExitStack() as hooks:
-        for path, part in forward.module.named_modules():
-            hooks.callback(part.register_forward_hook(look(path)).remove)
+    with hook_calls(forward.module, [path for path, _ in forward.module.named_modules()], note_grid):
         forward(inputs)
     order = list(finished)
     before = {path: finished[path] for path in order[: order.index(layer.path) + 1]}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from camcli.capture.hooks import hook_calls
 from camcli.capture.outputs import main_tensor
 
 _MANY_PIXELS = 8 * 384 * 384  # pixels that go through the model at once
@@ -97,21 +97,19 @@ def record_changes(
     if len(first):
         changes = {path: PendingChange(axes[path], None) for path in axes}
     chunks = torch.split(images[1:], size)
-    batch = [0]
 
-    def watch(change: PendingChange, keep: bool) -> Callable[..., None]:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            tensor = main_tensor(output)
-            if tensor is not None and tensor.ndim in (3, 4) and len(tensor) == batch[0]:
-                change.add(tensor, keep and not tensor.is_inference())
+    keep: dict[str, bool] = {}
+    for path, change in changes.items():
+        keep_bytes -= change.reference.nbytes * (len(images) - 1) if change.reference is not None else 0
+        keep[path] = keep_bytes > 0
 
-        return hook
+    def add(path: str, output: Any) -> None:
+        tensor = main_tensor(output)
+        if tensor is not None and tensor.ndim in (3, 4) and len(tensor) == len(batch):
+            changes[path].add(tensor, keep[path] and not tensor.is_inference())
 
-    with ExitStack() as hooks, torch.no_grad():
-        for path, change in changes.items():
-            keep_bytes -= change.reference.nbytes * (len(images) - 1) if change.reference is not None else 0
-            hooks.callback(module.get_submodule(path).register_forward_hook(watch(change, keep_bytes > 0)).remove)
+    with hook_calls(module, changes, add), torch.no_grad():
         for chunk in chunks:
-            batch[0] = len(first) + len(chunk)
-            feed(torch.cat([first, chunk]) if len(first) else chunk)
+            batch = torch.cat([first, chunk]) if len(first) else chunk
+            feed(batch)
     return {path: change for path, change in changes.items() if len(change.parts) == len(chunks)}

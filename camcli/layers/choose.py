@@ -5,8 +5,6 @@ cells if any has, and at whose spatial positions the class score has a gradient.
 start with a norm (vision transformers and similar) convention takes the first norm of the last block instead.
 """
 
-from __future__ import annotations
-
 import re
 from itertools import zip_longest
 

@@ -6,8 +6,6 @@ nothing in such a network. So for their duration the zeros get other values, and
 first images of the pass. Everything is restored bit for bit.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager

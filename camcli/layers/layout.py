@@ -1,7 +1,5 @@
 """Where the channels, rows, columns and prefix tokens of an activation are."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from typing import Literal, get_args

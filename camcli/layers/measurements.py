@@ -4,8 +4,6 @@ One recorded pass, one batch of perturbed images per set of layers, and gradient
 choosing and verifying a layer costs about eight forward passes of one image, up to twice that for tiny networks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace

@@ -5,8 +5,6 @@ the children in the order of registration. ``layer4``, ``layer4.2``, ``features[
 ``layers.-1.blocks.-1.norm1`` are all paths. The canonical path is the one ``named_modules()`` gives.
 """
 
-from __future__ import annotations
-
 import re
 
 from torch import nn

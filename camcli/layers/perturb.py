@@ -1,7 +1,5 @@
 """The perturbed images that layouts are verified with."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

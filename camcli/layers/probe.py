@@ -5,11 +5,8 @@ follow the gradients of the class score at any output, and the *main path*: the 
 graph from the image to the score (its dominators), so that nothing inside a residual branch belongs to it.
 """
 
-from __future__ import annotations
-
 import heapq
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from camcli.capture.gradients import gradients_of
+from camcli.capture.hooks import hook_calls
 from camcli.capture.outputs import main_tensor, with_main_tensor
 
 Feed = Callable[[Tensor], Any]
@@ -105,12 +103,12 @@ def record(module: nn.Module, feed: Feed, image: Tensor, score_of: Callable[[Any
         score_of: from the module's output to what is explained, (1, C).
     """
     visits = {path: Visit(path, part) for path, part in module.named_modules()}
-    output = _watch(feed, visits, image, leaves=frozenset())
+    output = _watch(module, feed, visits, image, leaves=frozenset())
     scores = score_of(output)
     if not scores.requires_grad:
         # The model detaches its prefix (no_grad inside forward): let the recorded outputs themselves be the leaves.
         visits = {path: Visit(path, part) for path, part in module.named_modules()}
-        output = _watch(feed, visits, image, leaves=frozenset(visits))
+        output = _watch(module, feed, visits, image, leaves=frozenset(visits))
         scores = score_of(output)
     score = _mix(scores) if scores.requires_grad else None
     main_path = _main_path(score, visits.values()) if score is not None else frozenset()
@@ -125,43 +123,35 @@ def _mix(scores: Tensor) -> Tensor:
     return (scores.float() * weights.to(scores.device)).sum()
 
 
-def _watch(feed: Feed, visits: dict[str, Visit], image: Tensor, leaves: frozenset[str]) -> Any:
+def _watch(module: nn.Module, feed: Feed, visits: dict[str, Visit], image: Tensor, leaves: frozenset[str]) -> Any:
     stack: list[Visit] = []
     clock = iter(range(1 << 40))
 
-    def enter(visit: Visit) -> Callable[..., None]:
-        def hook(_module: nn.Module, _args: Any) -> None:
-            visit.calls += 1
-            visit.callers.append(stack[-1].path if stack else "")
-            if stack:
-                stack[-1].children_run.append(visit.path)
-            visit.started = next(clock)
-            stack.append(visit)
+    def enter(path: str) -> None:
+        visit = visits[path]
+        visit.calls += 1
+        visit.callers.append(stack[-1].path if stack else "")
+        if stack:
+            stack[-1].children_run.append(path)
+        visit.started = next(clock)
+        stack.append(visit)
 
-        return hook
-
-    def leave(visit: Visit) -> Callable[..., Any]:
-        def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
-            stack.pop()
-            visit.order = next(clock)
-            tensor = main_tensor(output)
-            if tensor is None:
-                return None
-            visit.shape, visit.plain = tuple(tensor.shape), tensor is output
-            visit.keep(tensor)
-            if visit.path in leaves and not tensor.requires_grad and tensor.ndim >= 3 and stack:
-                leaf = tensor.detach().requires_grad_()
-                visit.edge = get_gradient_edge(leaf)
-                return with_main_tensor(output, leaf)
-            visit.edge = get_gradient_edge(tensor) if tensor.requires_grad else None
+    def leave(path: str, output: Any) -> Any:
+        visit = stack.pop()
+        visit.order = next(clock)
+        tensor = main_tensor(output)
+        if tensor is None:
             return None
+        visit.shape, visit.plain = tuple(tensor.shape), tensor is output
+        visit.keep(tensor)
+        if path in leaves and not tensor.requires_grad and tensor.ndim >= 3 and stack:
+            leaf = tensor.detach().requires_grad_()
+            visit.edge = get_gradient_edge(leaf)
+            return with_main_tensor(output, leaf)
+        visit.edge = get_gradient_edge(tensor) if tensor.requires_grad else None
+        return None
 
-        return hook
-
-    with ExitStack() as hooks, torch.enable_grad():
-        for visit in visits.values():
-            hooks.callback(visit.module.register_forward_pre_hook(enter(visit), prepend=True).remove)
-            hooks.callback(visit.module.register_forward_hook(leave(visit)).remove)
+    with hook_calls(module, visits, leave, enter), torch.enable_grad():
         return feed(image.detach().clone().requires_grad_(not leaves))
 
 

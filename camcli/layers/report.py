@@ -1,7 +1,5 @@
 """The table of a model's layers, for ``cam layers``."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """From what the user asked for to target layers with a layout."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

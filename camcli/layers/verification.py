@@ -10,8 +10,6 @@ change is divided by the change for an image replaced throughout, and centred ov
 is correlated with the prediction. A shape alone decides nothing: 197 tokens are 14x14 after one, or 13x15 after two.
 """
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass, replace
 from typing import Literal

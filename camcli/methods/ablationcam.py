@@ -1,20 +1,15 @@
 """Ablation-CAM: Desai and Ramaswamy 2020, WACV, eq. 2 and 3."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Method, Pass
+from camcli.methods.base import Method, Options, Pass
 from camcli.methods.options import Option
 
 OPTIONS = (Option("fill", "zero", "what an ablated channel is filled with", choices=("zero", "mean")),)
 
 
-def ablationcam(p: Pass, options: Mapping[str, Any]) -> Tensor:
+def ablationcam(p: Pass, options: Options) -> Tensor:
     """w_k = (S − S with A_k ← fill) / |S|, the difference itself where S = 0; M = Σ_k w_k A_k.
 
     Args:

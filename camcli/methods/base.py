@@ -1,7 +1,5 @@
 """The inputs of a method, its result, and how it describes itself."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -163,9 +161,12 @@ class Pass:
         return torch.stack([self.weighted(weights[:, slot]) for slot in range(weights.shape[1])], dim=1)
 
 
-Compute = Callable[[Pass, Mapping[str, Any]], Tensor]
+Options = Mapping[str, Any]
+"""The values of a method's own options, by key."""
 
-Rescore = Callable[[Tensor, Tensor, Tensor, Mapping[str, Any]], Tensor]
+Compute = Callable[[Pass, Options], Tensor]
+
+Rescore = Callable[[Tensor, Tensor, Tensor, Options], Tensor]
 """A score of a method's own: logits (N, classes), targets (N,), labels (N,) with -1 unknown, options → (N,)."""
 
 
@@ -212,13 +213,13 @@ class Method:
     rescore: Rescore | None = None
     options: tuple[Option, ...] = ()
     cost_as_set: str = ""
-    approximate: Callable[[Mapping[str, Any]], str | None] | None = None
+    approximate: Callable[[Options], str | None] | None = None
     replays_blocks: bool = False
     max_fusion_gamma: float | None = None
     candidate: bool = False
     baseline: bool = False
 
-    def cost_with(self, settings: Mapping[str, Any]) -> str:
+    def cost_with(self, settings: Options) -> str:
         """Passes an image with these options."""
         return self.cost_as_set.format(**settings) if self.cost_as_set else self.cost
 
@@ -236,7 +237,7 @@ class Method:
         """Whether it differentiates through the whole network rather than from a layer on."""
         return bool({"network gradient", "attention"} & set(self.needs))
 
-    def approximations(self, settings: Mapping[str, Any]) -> list[str]:
+    def approximations(self, settings: Options) -> list[str]:
         """What with these settings is less than the method's definition, for the user to know."""
         note = self.approximate(settings) if self.approximate is not None else None
         return [] if note is None else [f"{self.key}: {note}"]

@@ -1,18 +1,13 @@
 """Generic attention explainability: Chefer et al. 2021, arXiv 2103.15679, eq. 5 and 6."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Method, Pass
+from camcli.methods.base import Method, Options, Pass
 from camcli.methods.rollout import read_out
 
 
-def chefer(p: Pass, _options: Mapping[str, Any]) -> Tensor:
+def chefer(p: Pass, _options: Options) -> Tensor:
     """R ← R + mean_heads(relu(∂S/∂A ⊙ A)) R over the blocks, R = I at first; M: the rows the score is read from.
 
     Returns (N, h, w) float32, non-negative.

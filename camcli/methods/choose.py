@@ -1,7 +1,5 @@
 """From what was typed to methods and their options."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """First principal components with a sign, shared by the Eigen family and ``--eigen-smooth``."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,17 +1,12 @@
 """Eigen-CAM: Muhammad and Yeasin 2020, arXiv 2008.00299."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
 from torch import Tensor
 
-from camcli.methods.base import Method, Pass
+from camcli.methods.base import Method, Options, Pass
 from camcli.methods.eigen import first_component
 
 
-def eigencam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
+def eigencam(p: Pass, _options: Options) -> Tensor:
     """M = X v₁, X the positions × channels of A, columns centred; sign by Σ_k |A_k|. Returns (N, h, w) float32, signed.
 
     Σ_k A_k itself would give the wrong sign on layers whose activations are largely negative.

@@ -1,17 +1,12 @@
 """Eigen-Grad-CAM: the variant of Eigen-CAM on products of gradient and activation."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
 from torch import Tensor
 
-from camcli.methods.base import Method, Pass
+from camcli.methods.base import Method, Options, Pass
 from camcli.methods.eigen import first_component
 
 
-def eigengradcam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
+def eigengradcam(p: Pass, _options: Options) -> Tensor:
     """Eigen-CAM of g ⊙ A; sign by Σ_k g_k ⊙ A_k. Returns (N, h, w) float32, signed."""
     product = p.g * p.activations
     return first_component(product, product.sum(1))

@@ -1,16 +1,11 @@
 """FEM, feature-based explanation: Fuad et al. 2020, doi 10.1109/IPTA50016.2020.9286629."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
 from torch import Tensor
 
-from camcli.methods.base import Method, Pass
+from camcli.methods.base import Method, Options, Pass
 
 
-def fem(p: Pass, _options: Mapping[str, Any]) -> Tensor:
+def fem(p: Pass, _options: Options) -> Tensor:
     """w_k = share of positions with A_k > mean + 2·std (of the population); M = Σ_k w_k A_k.
 
     Returns (N, h, w) float32, signed where activations are.

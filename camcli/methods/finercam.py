@@ -1,14 +1,11 @@
 """Finer-CAM: Zhang et al. 2025, arXiv 2501.11309, eq. 4 and 5."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Compute, Method, Pass
+from camcli.methods.base import Compute, Method, Options, Pass
 from camcli.methods.gradcam import gradcam
 from camcli.methods.gradcamelementwise import gradcamelementwise
 from camcli.methods.gradcampp import gradcampp
@@ -47,12 +44,12 @@ OPTIONS = (
 )  # fmt: skip
 
 
-def finercam(p: Pass, options: Mapping[str, Any]) -> Tensor:
+def finercam(p: Pass, options: Options) -> Tensor:
     """The base method with S = z_c − γ · mean of the references' z. Returns (N, h, w) float32, signed."""
     return _BASES[options["base"]](p, options)
 
 
-def contrast(logits: Tensor, targets: Tensor, labels: Tensor, options: Mapping[str, Any]) -> Tensor:
+def contrast(logits: Tensor, targets: Tensor, labels: Tensor, options: Options) -> Tensor:
     """S = z_c − γ · mean_r z_r, (N,).
 
     The references are the classes nearest to the target in logit, classes given, or the image's true class where it is

@@ -1,17 +1,12 @@
 """FullGrad: Srinivas and Fleuret 2019, arXiv 1905.00780, eq. 4 and 6."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
 from torch import Tensor
 
-from camcli.methods.base import Method, Pass
+from camcli.methods.base import Method, Options, Pass
 from camcli.methods.images import upsampled
 
 
-def fullgrad(p: Pass, _options: Mapping[str, Any]) -> Tensor:
+def fullgrad(p: Pass, _options: Options) -> Tensor:
     """M = Σ_channels |x ⊙ ∂S/∂x| + Σ_layers Σ_channels U(|b ⊙ ∂S/∂b-map|), every implicit bias counted.
 
     Returns (N, H, W) float32, non-negative.

@@ -1,16 +1,11 @@
 """Grad-CAM: Selvaraju et al. 2017, arXiv 1610.02391, eq. 1 and 2."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
 from torch import Tensor
 
-from camcli.methods.base import Method, Pass
+from camcli.methods.base import Method, Options, Pass
 
 
-def gradcam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
+def gradcam(p: Pass, _options: Options) -> Tensor:
     """w_k = mean_ij g_k; M = Σ_k w_k A_k. Returns (N, h, w) float32, signed."""
     return p.weighted(p.g.mean((2, 3)))
 

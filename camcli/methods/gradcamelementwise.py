@@ -1,16 +1,11 @@
 """Element-wise Grad-CAM: every position and channel with its own gradient, only the positive products."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
 from torch import Tensor
 
-from camcli.methods.base import Method, Pass
+from camcli.methods.base import Method, Options, Pass
 
 
-def gradcamelementwise(p: Pass, _options: Mapping[str, Any]) -> Tensor:
+def gradcamelementwise(p: Pass, _options: Options) -> Tensor:
     """M = Σ_k relu(g_k ⊙ A_k). Returns (N, h, w) float32, non-negative."""
     # relu(g·A) = w·A with w = g where the product is positive: a weighted sum, so that --eigen-smooth applies.
     return p.weighted(p.g * (p.g * p.activations > 0))

@@ -1,17 +1,12 @@
 """Grad-CAM++: Chattopadhyay et al. 2018, arXiv 1710.11063, eq. 19."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Method, Pass
+from camcli.methods.base import Method, Options, Pass
 
 
-def gradcampp(p: Pass, _options: Mapping[str, Any]) -> Tensor:
+def gradcampp(p: Pass, _options: Options) -> Tensor:
     """α = g² / (2g² + S_k g³), S_k = Σ_ab A_ab; w_k = Σ_ij α·relu(g); M = Σ_k w_k A_k.
 
     Positions with g ≤ 0 do not count. The map depends on the scale of the score, since S_k·g stands next to 2.

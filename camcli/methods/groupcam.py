@@ -1,15 +1,10 @@
 """Group-CAM: Zhang et al. 2021, arXiv 2103.13859."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from camcli.methods.base import Method, Pass
+from camcli.methods.base import Method, Options, Pass
 from camcli.methods.images import normalised, upsampled
 from camcli.methods.options import Option
 from camcli.methods.score import probabilities
@@ -20,7 +15,7 @@ _QUANTILE = 0.7
 _KERNEL, _SIGMA, _AT = 51, 50.0, 224  # of the blur, for images of that size
 
 
-def groupcam(p: Pass, options: Mapping[str, Any]) -> Tensor:
+def groupcam(p: Pass, options: Options) -> Tensor:
     """R_l = N01(relu(Σ_{k∈l} w_k A_k)) with Grad-CAM's w, below its 70th percentile 0; the groups in channel order.
 
     r_l = relu(f(x ⊙ U(R_l) + blur(x) ⊙ (1 − U(R_l))) − f(blur(x))), f the target's probability; M = relu(Σ r_l R_l).

@@ -1,16 +1,11 @@
 """Guided backpropagation: Springenberg et al. 2015, arXiv 1412.6806."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
 from torch import Tensor
 
-from camcli.methods.base import Method, Pass
+from camcli.methods.base import Method, Options, Pass
 
 
-def guidedbackprop(p: Pass, _options: Mapping[str, Any]) -> Tensor:
+def guidedbackprop(p: Pass, _options: Options) -> Tensor:
     """M = max_channel |∂S/∂x|, negative gradients stopped at every ReLU. Returns (N, H, W) float32, non-negative."""
     return p.network.guided_gradient().abs().amax(1)
 

@@ -1,19 +1,14 @@
 """Guided Grad-CAM: Selvaraju et al. 2017, arXiv 1610.02391."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
 from torch import Tensor
 
-from camcli.methods.base import Method, Pass
+from camcli.methods.base import Method, Options, Pass
 from camcli.methods.gradcam import gradcam
 from camcli.methods.guidedbackprop import guidedbackprop
 from camcli.methods.images import upsampled
 
 
-def guidedgradcam(p: Pass, options: Mapping[str, Any]) -> Tensor:
+def guidedgradcam(p: Pass, options: Options) -> Tensor:
     """M = guided backpropagation ⊙ U(Grad-CAM). Returns (N, H, W) float32, signed."""
     return guidedbackprop(p, options) * upsampled(gradcam(p, options), (p.inputs.shape[2], p.inputs.shape[3]))
 

@@ -1,16 +1,11 @@
 """HiResCAM: Draelos and Carin 2020, arXiv 2011.08891, eq. 4."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
 from torch import Tensor
 
-from camcli.methods.base import Method, Pass
+from camcli.methods.base import Method, Options, Pass
 
 
-def hirescam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
+def hirescam(p: Pass, _options: Options) -> Tensor:
     """M = Σ_k g_k ⊙ A_k. Returns (N, h, w) float32, signed."""
     return p.weighted(p.g)
 

@@ -1,7 +1,5 @@
 """U and N01 of the formulas."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -1,18 +1,13 @@
 """KPCA-CAM: Karmani et al. 2024, arXiv 2410.00267."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Method, Pass
+from camcli.methods.base import Method, Options, Pass
 from camcli.methods.eigen import choose_sign, in_double
 
 
-def kpcacam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
+def kpcacam(p: Pass, _options: Options) -> Tensor:
     """First component of kernel PCA of the positions, X (n, K) with columns centred.
 
     Kernel tanh(X Xᵀ / K + 1), centred; M = √λ₁ u₁, λ₁ its largest eigenvalue; sign as in Eigen-CAM.

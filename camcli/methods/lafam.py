@@ -1,16 +1,11 @@
 """LaFAM: Karjauv and Albayrak 2024, arXiv 2407.06059."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
 from torch import Tensor
 
-from camcli.methods.base import Method, Pass
+from camcli.methods.base import Method, Options, Pass
 
 
-def lafam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
+def lafam(p: Pass, _options: Options) -> Tensor:
     """M = mean_k A_k. Returns (N, h, w) float32, signed where activations are."""
     return p.activations.mean(1)
 

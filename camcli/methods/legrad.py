@@ -1,17 +1,12 @@
 """LeGrad: Bousselham et al. 2025, arXiv 2404.03214, eq. 6 to 9."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Method, Pass
+from camcli.methods.base import Method, Options, Pass
 
 
-def legrad(p: Pass, _options: Mapping[str, Any]) -> Tensor:
+def legrad(p: Pass, _options: Options) -> Tensor:
     """M = Σ_l mean_{heads, queries} relu(∂S_l/∂A_l), S_l read from the tokens behind block l as from the last block's.
 
     Returns (N, h, w) float32, non-negative.

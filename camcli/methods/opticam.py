@@ -1,14 +1,9 @@
 """Opti-CAM: Zhang et al. 2023, arXiv 2301.07002, eq. 5 to 9."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Method, Pass
+from camcli.methods.base import Method, Options, Pass
 from camcli.methods.images import normalised, upsampled
 from camcli.methods.options import Option
 from camcli.methods.score import probabilities
@@ -19,7 +14,7 @@ OPTIONS = (
 )
 
 
-def opticam(p: Pass, options: Mapping[str, Any]) -> Tensor:
+def opticam(p: Pass, options: Options) -> Tensor:
     """M = Σ_k softmax(u)_k A_k, u from equal weights on such that p_c(x ⊙ N01(U(M))) grows, by Adam.
 
     The images of a batch are optimised side by side: Adam treats every number on its own, and an image's probability

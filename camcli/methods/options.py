@@ -1,7 +1,5 @@
 """A method's own options: ``--option METHOD.KEY=VALUE``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

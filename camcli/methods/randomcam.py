@@ -1,17 +1,12 @@
 """Random weights: a baseline that methods are compared with."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Method, Pass, generator
+from camcli.methods.base import Method, Options, Pass, generator
 
 
-def randomcam(p: Pass, _options: Mapping[str, Any]) -> Tensor:
+def randomcam(p: Pass, _options: Options) -> Tensor:
     """w_k ~ U(−1, 1), seeded per image; M = Σ_k w_k A_k. Returns (N, h, w) float32, signed."""
     channels = p.activations.shape[1]
     weights = torch.stack([torch.rand(channels, generator=generator(seed)) * 2 - 1 for seed in p.seeds])

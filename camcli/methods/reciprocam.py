@@ -1,14 +1,9 @@
 """Recipro-CAM: Byun and Lee 2022, arXiv 2209.14074; for tokens ViT-ReciproCAM 2023, arXiv 2310.02588."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Method, Pass
+from camcli.methods.base import Method, Options, Pass
 from camcli.methods.options import Option
 
 OPTIONS = (
@@ -19,7 +14,7 @@ _BUMP = ((0.25, 0.5, 0.25), (0.5, 1.0, 0.5), (0.25, 0.5, 0.25))
 """A 3×3 Gaussian (binomial 1 2 1) with its peak at 1."""
 
 
-def reciprocam(p: Pass, options: Mapping[str, Any]) -> Tensor:
+def reciprocam(p: Pass, options: Options) -> Tensor:
     """M_ij = S(A ⊙ m_ij) − S(A ⊙ 0), m_ij a bump at (i, j); prefix tokens are kept.
 
     Args:

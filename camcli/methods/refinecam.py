@@ -1,13 +1,10 @@
 """RefineCAM: 2026, arXiv 2605.14641: the maps of several layers multiplied."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
-from camcli.methods.base import Compute, Method, Pass
+from camcli.methods.base import Compute, Method, Options, Pass
 from camcli.methods.gradcam import gradcam
 from camcli.methods.gradcampp import gradcampp
 from camcli.methods.hirescam import hirescam
@@ -22,7 +19,7 @@ _BASES: Mapping[str, Compute] = {
 OPTIONS = (Option("base", "gradcam++", "the method of each layer's map", choices=tuple(_BASES)),)
 
 
-def refinecam(p: Pass, options: Mapping[str, Any]) -> Tensor:
+def refinecam(p: Pass, options: Options) -> Tensor:
     """The base method's map of one layer; M = Π_l N01(U(relu(L_l))) is taken of all of them.
 
     Returns (N, h, w) float32, signed.

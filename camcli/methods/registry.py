@@ -9,81 +9,23 @@ To add one:
 3. ``tests/methods/test_formulas.py``: in ``FORMULAS`` its formula once more, in float64 and with loops.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from camcli.methods import (
-    ablationcam,
-    cam,
-    chefer,
-    eigencam,
-    eigengradcam,
-    fem,
-    finercam,
-    fullgrad,
-    gradcam,
-    gradcamelementwise,
-    gradcampp,
-    groupcam,
-    guidedbackprop,
-    guidedgradcam,
-    hirescam,
-    iscam,
-    kpcacam,
-    lafam,
-    layercam,
-    legrad,
-    opticam,
-    randomcam,
-    reciprocam,
-    refinecam,
-    rise,
-    rollout,
-    scorecam,
-    segeigencam,
-    shapleycam,
-    smoothgradcampp,
-    sscam,
+from camcli.methods import (  # isort: skip
+    ablationcam, cam, chefer, eigencam, eigengradcam, fem, finercam, fullgrad, gradcam, gradcamelementwise,
+    gradcampp, groupcam, guidedbackprop, guidedgradcam, hirescam, iscam, kpcacam, lafam, layercam, legrad, opticam,
+    randomcam, reciprocam, refinecam, rise, rollout, scorecam, segeigencam, shapleycam, smoothgradcampp, sscam,
     xgradcam,
-)
+)  # fmt: skip
 from camcli.methods.base import Method
 
 _TABLE = (
-    cam,
-    gradcam,
-    gradcampp,
-    smoothgradcampp,
-    xgradcam,
-    hirescam,
-    gradcamelementwise,
-    layercam,
-    scorecam,
-    sscam,
-    iscam,
-    ablationcam,
-    eigencam,
-    eigengradcam,
-    segeigencam,
-    kpcacam,
-    fem,
-    lafam,
-    reciprocam,
-    groupcam,
-    fullgrad,
-    finercam,
-    refinecam,
-    shapleycam,
-    opticam,
-    rise,
-    rollout,
-    chefer,
-    legrad,
-    guidedbackprop,
-    guidedgradcam,
+    cam, gradcam, gradcampp, smoothgradcampp, xgradcam, hirescam, gradcamelementwise, layercam, scorecam, sscam,
+    iscam, ablationcam, eigencam, eigengradcam, segeigencam, kpcacam, fem, lafam, reciprocam, groupcam, fullgrad,
+    finercam, refinecam, shapleycam, opticam, rise, rollout, chefer, legrad, guidedbackprop, guidedgradcam,
     randomcam,
-)
+)  # fmt: skip
 
 METHODS: Mapping[str, Method] = MappingProxyType({module.METHOD.key: module.METHOD for module in _TABLE})
 """Read-only."""

@@ -1,15 +1,10 @@
 """RISE: Petsiuk et al. 2018, arXiv 1806.07421, eq. 6; masks as in section 3.2."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from camcli.methods.base import Method, Pass, generator
+from camcli.methods.base import Method, Options, Pass, generator
 from camcli.methods.options import Option
 from camcli.methods.score import probabilities
 
@@ -22,7 +17,7 @@ OPTIONS = (
 _TOGETHER = 64  # masks that are summed up at once
 
 
-def rise(p: Pass, options: Mapping[str, Any]) -> Tensor:
+def rise(p: Pass, options: Options) -> Tensor:
     """M = Σ_m p_c(x ⊙ m) · m / (E[m] · N), m random grids, upsampled and shifted, seeded per image.
 
     Args:
@@ -35,7 +30,7 @@ def rise(p: Pass, options: Mapping[str, Any]) -> Tensor:
     return p.each_image(lambda image: _map(p, options, image))
 
 
-def _map(p: Pass, options: Mapping[str, Any], image: int) -> Tensor:
+def _map(p: Pass, options: Options, image: int) -> Tensor:
     x, targets = p.inputs[image], p.targets[image]
     grids, shifts = random_grids(p.seeds[image], options)
     grids = grids.to(x.device)
@@ -55,7 +50,7 @@ def _map(p: Pass, options: Mapping[str, Any], image: int) -> Tensor:
     return total / expected
 
 
-def random_grids(seed: int, options: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+def random_grids(seed: int, options: Options) -> tuple[Tensor, Tensor]:
     """(N, g, g) of 0 and 1, and shifts (N, 2) in [0, 1)."""
     source, cells = generator(seed), options["grid"]
     grids = (torch.rand(options["masks"], cells, cells, generator=source) < options["p"]).float()

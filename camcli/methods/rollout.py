@@ -1,17 +1,12 @@
 """Attention rollout: Abnar and Zuidema 2020, arXiv 2005.00928."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Attention, Method, Pass
+from camcli.methods.base import Attention, Method, Options, Pass
 
 
-def rollout(p: Pass, _options: Mapping[str, Any]) -> Tensor:
+def rollout(p: Pass, _options: Options) -> Tensor:
     """R = Π_l rownorm(mean_heads A_l + I), the last block leftmost; M: the rows that the score is read from.
 
     Returns (N, h, w) float32, non-negative.

@@ -1,7 +1,5 @@
 """The scalar that is explained, and what a probability is."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -3,15 +3,12 @@
 Channels are weighted by what the score becomes when the image is masked with them.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Build, Method, Pass
+from camcli.methods.base import Build, Method, Options, Pass
 from camcli.methods.images import normalised, upsampled
 from camcli.methods.options import Option
 from camcli.methods.score import Score
@@ -29,7 +26,7 @@ Rounds = Callable[[int, Tensor], Iterator[tuple[Tensor, float]]]
 made of, and a factor on the masked image."""
 
 
-def scorecam(p: Pass, options: Mapping[str, Any]) -> Tensor:
+def scorecam(p: Pass, options: Options) -> Tensor:
     """H_k = N01(U(A_k)); s_k = S(x ⊙ H_k) − S(0); w = softmax_k(s); M = Σ_k w_k A_k (alg. 1).
 
     Args:
@@ -46,20 +43,20 @@ def scorecam(p: Pass, options: Mapping[str, Any]) -> Tensor:
     return weighted_by_masks(p, options, once)
 
 
-def approximation(options: Mapping[str, Any]) -> str | None:
+def approximation(options: Options) -> str | None:
     """What ``max_channels`` leaves out."""
     most = options["max_channels"]
     return None if most is None else f"an approximation: only the {most} channels of largest variance are scored"
 
 
-def weighted_by_masks(p: Pass, options: Mapping[str, Any], rounds: Rounds) -> Tensor:
+def weighted_by_masks(p: Pass, options: Options, rounds: Rounds) -> Tensor:
     """Score-CAM with the mean gain of several rounds of trials; (N, T, h, w) float32."""
     score = p.score if options["score"] is None else Score(options["score"], p.score.sigmoid)
     weights = p.each_image(lambda image: _weights(p, options, score, rounds, image))
     return p.weighted_slots(weights)
 
 
-def _weights(p: Pass, options: Mapping[str, Any], score: Score, rounds: Rounds, image: int) -> Tensor:
+def _weights(p: Pass, options: Options, score: Score, rounds: Rounds, image: int) -> Tensor:
     """(T, K) of one image; 0 for channels that are left out."""
     a, x, targets = p.activations[image], p.inputs[image], p.targets[image]
     chosen = _select_channels(a, options["max_channels"])

@@ -1,14 +1,9 @@
 """Smooth Grad-CAM++: Omeiza et al. 2019, arXiv 1908.01224."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Method, Pass, generator
+from camcli.methods.base import Method, Options, Pass, generator
 from camcli.methods.options import Option
 from camcli.methods.xgradcam import VANISHING
 
@@ -18,7 +13,7 @@ OPTIONS = (
 )
 
 
-def smoothgradcampp(p: Pass, options: Mapping[str, Any]) -> Tensor:
+def smoothgradcampp(p: Pass, options: Options) -> Tensor:
     """Grad-CAM++ with g, g², g³ averaged over noisy inputs, A and S_k from the clean pass.
 
     α = ⟨g²⟩ / (2⟨g²⟩ + S_k⟨g³⟩), 0 where the denominator vanishes; w_k = Σ_ij α·relu(⟨g⟩); M = Σ_k w_k A_k.

@@ -1,14 +1,11 @@
 """SS-CAM: Wang et al. 2020, arXiv 2006.14255."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Method, Pass, generator
+from camcli.methods.base import Method, Options, Pass, generator
 from camcli.methods.options import Option
 from camcli.methods.scorecam import OPTIONS as SCORECAM_OPTIONS
 from camcli.methods.scorecam import approximation, weighted_by_masks
@@ -20,7 +17,7 @@ OPTIONS = (
 )
 
 
-def sscam(p: Pass, options: Mapping[str, Any]) -> Tensor:
+def sscam(p: Pass, options: Options) -> Tensor:
     """s_k averaged over ``samples`` masks of A_k + N(0, ``std``²), noise of the image's own seed. Else as Score-CAM."""
 
     def noisy(image: int, a: Tensor) -> Iterator[tuple[Tensor, float]]:

@@ -3,8 +3,6 @@
 Nothing heavy but torch is imported until a model of torchvision or timm is asked for.
 """
 
-from __future__ import annotations
-
 from camcli.models.listing import KnownModel, known_models
 from camcli.models.load import load_model
 from camcli.models.model import Model

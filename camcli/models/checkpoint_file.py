@@ -1,7 +1,5 @@
 """Reading a checkpoint file without running anything that is in it."""
 
-from __future__ import annotations
-
 import argparse
 import pickle
 import pickletools
@@ -12,8 +10,10 @@ from pathlib import Path, PosixPath, PurePosixPath
 from typing import Any
 
 import torch
+from torch import _weights_only_unpickler
 
 from camcli.errors import CheckpointError
+from camcli.models.state_dict import listed
 
 _OTHER_KINDS = {  # first bytes → what the file is and the way out
     b"version https://git-lfs": "a Git LFS pointer, not the weights themselves. Fetch them with `git lfs pull`",
@@ -75,8 +75,7 @@ def _what_it_is(start: bytes) -> str:
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")):
         return "the file is a web page, probably an error or login page saved by the download. Download it again"
-    printable = all(byte in b"\t\n\r\x0b\x0c\x1b" or byte >= 32 for byte in start)
-    if printable:
+    if all(byte in b"\t\n\r\x0b\x0c\x1b" or byte >= 32 for byte in start):  # printable
         first = start.decode("utf-8", "replace").strip().splitlines()[:1]
         return f"a text file, not weights (it begins {first[0][:60] if first else ''!r}). Download it again"
     return "no checkpoint format is recognised: neither safetensors nor a PyTorch file. It may be cut off or damaged"
@@ -96,11 +95,15 @@ def _read_safetensors(path: Path, start: bytes) -> dict[str, torch.Tensor]:
     except SafetensorError as error:
         if start[8:9] != b"{":
             raise CheckpointError(f"checkpoint {path}: {_what_it_is(start)}.") from error
-        raise CheckpointError(
-            f"checkpoint {path}: the safetensors file is cut off or damaged ({error}). Its size is "
-            f"{path.stat().st_size:,} bytes; copy or download it again."
-        ) from error
+        raise _damaged(path, "safetensors file", error) from error
     return tensors
+
+
+def _damaged(path: Path, what: str, reason: object) -> CheckpointError:
+    return CheckpointError(
+        f"checkpoint {path}: the {what} is cut off or damaged ({reason}). Its size is {path.stat().st_size:,} bytes; "
+        "copy or download it again."
+    )
 
 
 def _check_archive(path: Path) -> None:
@@ -108,10 +111,7 @@ def _check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except zipfile.BadZipFile as error:
-        raise CheckpointError(
-            f"checkpoint {path}: the file is cut off or damaged ({error}). Its size is {path.stat().st_size:,} bytes; "
-            "copy or download it again."
-        ) from error
+        raise _damaged(path, "file", error) from error
     if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
         raise CheckpointError(
             f"checkpoint {path}: a TorchScript module, whose layers cannot be hooked. Save its weights, "
@@ -135,10 +135,7 @@ def _unpickle(path: Path, trust: bool) -> Any:
         if wanted and not trust:
             raise CheckpointError(_refusal(path, wanted)) from error
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(
-            f"checkpoint {path}: the file is cut off or damaged ({reason}). Its size is {path.stat().st_size:,} bytes; "
-            "copy or download it again."
-        ) from error
+        raise _damaged(path, "file", reason) from error
     except (ImportError, AttributeError) as error:
         raise CheckpointError(
             f"checkpoint {path}: unpickling it needs code that is not installed here ({error}). Install that, or "
@@ -147,17 +144,16 @@ def _unpickle(path: Path, trust: bool) -> Any:
 
 
 def _refusal(path: Path, wanted: list[str]) -> str:
-    listed = ", ".join(wanted[:8]) + (f" and {len(wanted) - 8} more" if len(wanted) > 8 else "")
     whole = any(name.startswith("torch.nn.modules.") for name in wanted)
     kind = "holds a whole pickled module" if whole else "cannot be read without running code"
     return (
-        f"checkpoint {path}: {kind}; nothing of it was run. It asks for {listed}. Where it was made, {_SAVE_STATE}. "
-        "If you trust whoever made the file, --trust-checkpoint."
+        f"checkpoint {path}: {kind}; nothing of it was run. It asks for {listed(wanted, 8)}. Where it was made, "
+        f"{_SAVE_STATE}. If you trust whoever made the file, --trust-checkpoint."
     )
 
 
 def wanted_globals(path: Path) -> list[str]:
-    """The functions and classes that unpickling the file would call, beyond those that are known to be harmless.
+    """The functions and classes that unpickling the file would call, beyond the harmless ones.
 
     The pickle is only disassembled. Sorted; empty where it cannot be read that far.
     """
@@ -168,14 +164,8 @@ def wanted_globals(path: Path) -> list[str]:
                 return sorted(set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) - allowed)
             except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError):
                 return []  # the archive is damaged; the caller says so
-    safe = _torch_allows() | allowed
-    return sorted(set(_globals_of(path)) - safe)
-
-
-def _torch_allows() -> set[str]:
-    from torch import _weights_only_unpickler
-
-    return set(_weights_only_unpickler._get_allowed_globals())
+    allowed |= set(_weights_only_unpickler._get_allowed_globals())
+    return sorted(set(_globals_of(path)) - allowed)
 
 
 def _globals_of(path: Path) -> Iterator[str]:

@@ -5,8 +5,6 @@ that: what the model imports only later, in its forward pass, must have been imp
 folder of ``PYTHONPATH``.
 """
 
-from __future__ import annotations
-
 import importlib
 import sys
 from collections.abc import Callable, Iterator
@@ -17,15 +15,14 @@ from typing import Any
 from torch import nn
 
 from camcli.errors import ModelError, did_you_mean
-from camcli.models.fit import Blueprint, fit_checkpoint
-from camcli.models.model import unwrap
+from camcli.models.fit import Blueprint, WeightedModel, fit_checkpoint
+from camcli.models.model import Model, unwrap
 from camcli.models.names import ClassNames, names_from
 from camcli.models.preparation import from_user
 from camcli.models.request import ModelRequest
-from camcli.models.sources import OpenedModel
 
 
-def open_factory(name: str, request: ModelRequest) -> OpenedModel:
+def open_factory(name: str, request: ModelRequest) -> Model:
     """The module that the user's function returns, with the preprocessing it may bring.
 
     Raises:
@@ -36,27 +33,27 @@ def open_factory(name: str, request: ModelRequest) -> OpenedModel:
             f"--weights {request.weights}: a factory makes its own weights. Use --checkpoint, or do it in the factory."
         )
     module, preprocessing = _build_module(name)
-    weights, saved = "factory", None
-    notes: tuple[str, ...] = ()
+    loaded = WeightedModel(module, None, "factory")
     if request.checkpoint is not None:
-        fitted = fit_checkpoint(Blueprint(f"factory:{name}", lambda _: module, None, fixed=True), request)
-        weights, notes, saved = fitted.weights, fitted.notes, fitted.names
-    return OpenedModel(
+        loaded = fit_checkpoint(Blueprint(f"factory:{name}", lambda _: module, None, fixed=True), request)
+    return Model(
         module=module,
         preprocessing=from_user(preprocessing, module, request),
         name=name,
         source="factory",
-        weights=weights,
-        num_classes=None,
-        class_names=_names(module, saved),
+        weights=loaded.weights,
+        class_names=_names(module, loaded.names),
         multi_label=_is_multi_label(module),
-        probe=True,
-        notes=notes,
+        notes=loaded.notes,
     )
 
 
 def _build_module(name: str) -> tuple[nn.Module, Any]:
-    model = _call(_import_function(name), name)
+    function = _import_function(name)
+    try:
+        model = function()
+    except Exception as error:  # a user's function can fail in any way
+        raise ModelError(f"model factory:{name}: it raised {type(error).__name__}: {error}") from error
     if isinstance(model, tuple) and len(model) == 2 and isinstance(model[0], nn.Module):
         return model
     if isinstance(model, nn.Module):
@@ -88,13 +85,6 @@ def _import_function(name: str) -> Callable[[], Any]:
         raise ModelError(f"model factory:{name}: {path} is a {kind}. Name a function that returns the model.")
     function: Callable[[], Any] = value
     return function
-
-
-def _call(function: Callable[[], Any], name: str) -> Any:
-    try:
-        return function()
-    except Exception as error:  # a user's function can fail in any way
-        raise ModelError(f"model factory:{name}: it raised {type(error).__name__}: {error}") from error
 
 
 @contextmanager

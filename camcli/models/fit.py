@@ -1,7 +1,5 @@
 """A checkpoint into an architecture: head size and input channels as in the file, every key accounted for."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,6 +11,7 @@ from torch import nn
 from camcli.errors import CheckpointError
 from camcli.models.checkpoint_file import read_checkpoint
 from camcli.models.model import unwrap
+from camcli.models.names import ClassNames, names_from
 from camcli.models.request import ModelRequest
 from camcli.models.state_dict import (
     AlignedState,
@@ -59,24 +58,30 @@ class Blueprint:
 
 
 @dataclass(frozen=True)
-class FittedModel:
-    """A module with a checkpoint's weights.
+class WeightedModel:
+    """A module with the weights of a checkpoint, or with random or published ones.
 
     Attributes:
-        num_classes: None where the file has no classifier, or where that is unknown.
-        weights: the file and the part of it that was used, for the index.
-        names: class names found in the file, unchecked.
+        num_classes: None where there is no classifier, or where that is unknown.
+        weights: where they come from, for the index: the checkpoint and the part of it that was used.
+        channels: input channels where a checkpoint decided them.
+        names: class names in the checkpoint, unchecked.
     """
 
     module: nn.Module
     num_classes: int | None
-    channels: int | None
     weights: str
-    names: Any
-    notes: tuple[str, ...]
+    channels: int | None = None
+    names: Any = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def class_names(self) -> ClassNames | None:
+        """The names, where they are as many as the classes."""
+        return names_from(self.names, self.num_classes) if self.num_classes else None
 
 
-def fit_checkpoint(blueprint: Blueprint, request: ModelRequest) -> FittedModel:
+def fit_checkpoint(blueprint: Blueprint, request: ModelRequest) -> WeightedModel:
     """Build the architecture as the checkpoint of a request needs it, and load the weights.
 
     Raises:
@@ -91,7 +96,9 @@ def fit_checkpoint(blueprint: Blueprint, request: ModelRequest) -> FittedModel:
         keys = f" with the keys {listed(map(str, content))}" if isinstance(content, dict) and content else ""
         raise CheckpointError(f"checkpoint {path}: no weights in it; it holds a {kind}{keys}.")
     state, where = weights
-    shape, notes = Shape(), list(_copy_notes(content, where))
+    shape, notes = Shape(), []
+    if others := other_copies(content, where):
+        notes.append(f"the checkpoint's {where} is used; it also holds {', '.join(others)}")
     module = blueprint.build(shape)
     aligned, different = _match(state, module)
     wanted_shape = _shape_in_file(aligned, different, module, blueprint)
@@ -113,12 +120,7 @@ def fit_checkpoint(blueprint: Blueprint, request: ModelRequest) -> FittedModel:
     if aligned.outside:
         notes.append(f"checkpoint {path.name}: not part of the model and left out: {listed(aligned.outside)}")
     label = f"checkpoint {path.name}" + (f" ({where})" if where else "")
-    return FittedModel(module, num_classes, shape.channels, label, as_names(content), tuple(notes))
-
-
-def _copy_notes(content: object, where: str) -> list[str]:
-    others = other_copies(content, where)
-    return [f"the checkpoint's {where} is used; it also holds {', '.join(others)}"] if others else []
+    return WeightedModel(module, num_classes, label, shape.channels, as_names(content), tuple(notes))
 
 
 def _match(state: State, module: nn.Module) -> tuple[AlignedState, Difference]:

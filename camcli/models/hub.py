@@ -1,10 +1,8 @@
 """Whether a host of pretrained weights can be reached, asked once and briefly before a download is tried.
 
-The download libraries retry for up to a minute each when there is no network; a user who is offline should know after
-seconds.
+The download libraries retry for up to a minute each when there is no network; a user who is offline should see the
+reason after seconds.
 """
-
-from __future__ import annotations
 
 import threading
 import urllib.error
@@ -20,13 +18,13 @@ def unreachable_reason(url: str, timeout: float = TIMEOUT_S) -> str | None:
     """
     answers: list[str | None] = []
     # A thread, since the look-up of a name takes no timeout and can block for minutes.
-    request = threading.Thread(target=lambda: answers.append(_ask(url, timeout)), daemon=True)
+    request = threading.Thread(target=lambda: answers.append(_try_address(url, timeout)), daemon=True)
     request.start()
     request.join(timeout + 1)
     return answers[0] if answers else f"no answer within {timeout:.0f} s"
 
 
-def _ask(url: str, timeout: float) -> str | None:
+def _try_address(url: str, timeout: float) -> str | None:
     try:
         request = urllib.request.Request(url, method="HEAD")
         with urllib.request.urlopen(request, timeout=timeout):

@@ -4,8 +4,6 @@ The table beside this file is made from torchvision's and timm's data by ``pytho
 it takes milliseconds; importing either library for it takes seconds.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The models that can be named, for ``cam models``."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase

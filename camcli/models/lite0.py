@@ -8,8 +8,6 @@ EfficientNet (Tan & Le 2019) without squeeze-and-excitation, with ReLU6, TensorF
 epsilon of 1e-3.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -1,8 +1,5 @@
 """From a model's name to the model: read this to see what a name can be."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +10,14 @@ from torch import nn
 
 from camcli.device import choose_device
 from camcli.errors import ModelError, did_you_mean
+from camcli.models.builtin import open_builtin
+from camcli.models.factory import importable_from, open_factory
 from camcli.models.model import Model, is_distilled, unwrap
 from camcli.models.names import ClassNames, read_class_names
 from camcli.models.outputs import describe_output, find_logits
 from camcli.models.request import ModelRequest, ModelSettings
-from camcli.models.sources import OpenedModel
+from camcli.models.timm_source import has_model, open_hub, open_timm
+from camcli.models.torchvision_source import classifiers, open_torchvision
 
 
 def load_model(name: str = "builtin", request: ModelRequest | None = None, **settings: Unpack[ModelSettings]) -> Model:
@@ -45,41 +45,30 @@ def _imports_of(request: ModelRequest) -> AbstractContextManager[None]:
     """A user's code may import more when it first runs, and so inside the trial pass."""
     if not request.name.startswith("factory:"):
         return nullcontext()
-    from camcli.models.factory import importable_from
-
     return importable_from(str(Path.cwd()), first=True)  # first, as with `python -m`
 
 
 def _load(wanted: ModelRequest, device: torch.device) -> Model:
     opened = open_source(wanted)
-    model = Model(
-        module=opened.module,
-        preprocessing=opened.preprocessing.changed(
-            input_size=wanted.size, mean=wanted.mean, std=wanted.std, resize=wanted.resize
-        ),
-        name=opened.name,
-        source=opened.source,
-        weights=opened.weights,
-        class_names=opened.class_names,
-        num_classes=opened.num_classes,
-        multi_label=opened.multi_label,
-        output_key=wanted.output_key,
-        device=device,
-        notes=opened.notes,
+    preprocessing = opened.preprocessing.changed(
+        input_size=wanted.size, mean=wanted.mean, std=wanted.std, resize=wanted.resize
     )
-    if opened.source != "factory":
+    model = replace(opened, preprocessing=preprocessing, output_key=wanted.output_key, device=device)
+    is_own = model.source == "factory"  # a user's module does not state its number of classes: a pass shows it
+    if not is_own:
         model.module.to(device).eval().requires_grad_(False)
-    if opened.probe or wanted.size is not None:
+    if is_own or wanted.size is not None:
         output = _run_blank(model)
-        model = replace(model, num_classes=_count_classes(model, output)) if opened.probe else model
+        model = replace(model, num_classes=_count_classes(model, output)) if is_own else model
     return replace(model, class_names=_class_names(model, wanted))
 
 
-def open_source(request: ModelRequest) -> OpenedModel:
-    """The module and what its source says of it, before the flags that change preprocessing and names."""
+def open_source(request: ModelRequest) -> Model:
+    """The model as its source states it, before the flags that change preprocessing and names."""
     prefix, colon, rest = request.name.partition(":")
-    openers: dict[str, Callable[[str, ModelRequest], OpenedModel]] = {
-        "torchvision": _torchvision, "timm": _timm, "hf-hub": _hub, "hf_hub": _hub, "factory": _factory,
+    openers = {
+        "torchvision": open_torchvision, "timm": open_timm, "hf-hub": open_hub, "hf_hub": open_hub,
+        "factory": open_factory,
     }  # fmt: skip
     if colon and prefix in openers:
         return openers[prefix](rest, request)
@@ -90,55 +79,26 @@ def open_source(request: ModelRequest) -> OpenedModel:
             f"Give one of {', '.join(p + ':' for p in prefixes)} or a bare name."
         )
     if request.name == "builtin":
-        from camcli.models.builtin import open_builtin
-
         return open_builtin(request)
-    return _bare(request.name, request)
+    return _open_bare(request.name, request)
 
 
-def _bare(name: str, request: ModelRequest) -> OpenedModel:
-    from camcli.models import timm_source, torchvision_source
-
-    classifiers = torchvision_source.classifiers()
-    in_timm = timm_source.has_model(name)
-    if name in classifiers:
+def _open_bare(name: str, request: ModelRequest) -> Model:
+    in_torchvision, in_timm = classifiers(), has_model(name)
+    if name in in_torchvision:
         other = f"; timm has one too (timm:{name})" if in_timm else ""
-        opened = torchvision_source.open_torchvision(name, request)
+        opened = open_torchvision(name, request)
         return replace(opened, notes=(f"{name} is torchvision's{other}", *opened.notes))
     if in_timm:
-        opened = timm_source.open_timm(name, request)
+        opened = open_timm(name, request)
         return replace(opened, notes=(f"{name} is timm's", *opened.notes))
     import timm
 
-    names = ["builtin", *classifiers, *timm.list_models()]
+    names = ["builtin", *in_torchvision, *timm.list_models()]
     raise ModelError(
         f"model {name}: neither torchvision nor timm has it.{did_you_mean(name, names)} `cam models` lists what can be "
         "named; for your own code, factory:package.module:function."
     )
-
-
-def _torchvision(name: str, request: ModelRequest) -> OpenedModel:
-    from camcli.models.torchvision_source import open_torchvision
-
-    return open_torchvision(name, request)
-
-
-def _timm(name: str, request: ModelRequest) -> OpenedModel:
-    from camcli.models.timm_source import open_timm
-
-    return open_timm(name, request)
-
-
-def _hub(name: str, request: ModelRequest) -> OpenedModel:
-    from camcli.models.timm_source import open_hub
-
-    return open_hub(name, request)
-
-
-def _factory(name: str, request: ModelRequest) -> OpenedModel:
-    from camcli.models.factory import open_factory
-
-    return open_factory(name, request)
 
 
 def _run_blank(model: Model) -> object:

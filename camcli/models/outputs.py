@@ -1,7 +1,5 @@
 """From what a model returns to logits (N, C), and from logits to probabilities."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """A model's own preprocessing, from the terms in which torchvision, timm or the user states it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """What a user asks for when naming a model."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import TypedDict
 

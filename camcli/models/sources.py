@@ -1,52 +1,15 @@
-"""What every source of models gives to :func:`camcli.models.load_model`."""
-
-from __future__ import annotations
+"""What the sources of models share."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from camcli.errors import ModelError
-from camcli.images import Preprocessing
-from camcli.models.fit import Blueprint, Shape, fit_checkpoint
-from camcli.models.names import ClassNames, names_from
+from camcli.models.fit import Blueprint, Shape, WeightedModel, fit_checkpoint
+from camcli.models.names import ClassNames
 from camcli.models.request import ModelRequest
-
-
-@dataclass(frozen=True, kw_only=True)
-class OpenedModel:
-    """A module from one of the sources, with what the source states about it.
-
-    Attributes:
-        num_classes: None where there is no classifier.
-        probe: the source does not state ``num_classes``; a forward pass shows it.
-    """
-
-    module: nn.Module
-    preprocessing: Preprocessing
-    name: str
-    source: str
-    weights: str
-    num_classes: int | None
-    class_names: ClassNames | None = None
-    multi_label: bool = False
-    probe: bool = False
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class WeightedModel:
-    """A module with weights in it, whatever they are."""
-
-    module: nn.Module
-    num_classes: int | None
-    channels: int | None
-    weights: str
-    class_names: ClassNames | None = None
-    notes: tuple[str, ...] = ()
 
 
 def with_weights(
@@ -63,14 +26,10 @@ def with_weights(
         ModelError: ``--num-classes`` with published weights, whose head has another size.
     """
     if request.checkpoint is not None:
-        fitted = fit_checkpoint(blueprint, request)
-        names = names_from(fitted.names, fitted.num_classes) if fitted.num_classes else None
-        return WeightedModel(fitted.module, fitted.num_classes, fitted.channels, fitted.weights, names, fitted.notes)
+        return fit_checkpoint(blueprint, request)
     if request.random:
         module = blueprint.build(Shape(request.num_classes))
-        return WeightedModel(
-            module, request.num_classes or blueprint.num_classes, None, f"random (seed {request.seed})"
-        )
+        return WeightedModel(module, request.num_classes or blueprint.num_classes, f"random (seed {request.seed})")
     if request.num_classes not in (None, blueprint.num_classes):
         has = f"{blueprint.num_classes} classes" if blueprint.num_classes else "no classifier"
         raise ModelError(
@@ -78,7 +37,7 @@ def with_weights(
             "head would be untrained. Give --checkpoint FILE, or --weights random."
         )
     module, label = pretrained()
-    return WeightedModel(module, blueprint.num_classes, None, label)
+    return WeightedModel(module, blueprint.num_classes, label)
 
 
 def imagenet_names(num_classes: int | None) -> ClassNames | None:

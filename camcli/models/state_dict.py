@@ -1,7 +1,5 @@
 """From the content of a checkpoint file to a state dict whose keys are the model's."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -46,7 +44,7 @@ def find_state_dict(content: object) -> tuple[State, str] | None:
 
 
 def other_copies(content: object, used: str) -> list[str]:
-    """The other sets of weights at the top of a checkpoint, for the note that says which one was used."""
+    """The other sets of weights at the top of a checkpoint, for the note on which one was used."""
     if not isinstance(content, Mapping):
         return []
     keys = [k for k in (*_EMA, *_PLAIN) if isinstance(content.get(k), (Mapping, nn.Module))]
@@ -59,14 +57,10 @@ class AlignedState:
 
     Attributes:
         state: the tensors that have a place in the model, or may have one.
-        removed: the prefix that was taken off the keys of the file.
-        added: the prefix that was put before them.
         outside: keys of the file that do not carry the prefix: other networks, criteria.
     """
 
     state: State
-    removed: str = ""
-    added: str = ""
     outside: tuple[str, ...] = ()
 
 
@@ -74,7 +68,7 @@ def align(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> AlignedS
     """Find the prefix by which the keys of a file differ from the model's, whatever it is called.
 
     ``module.`` (DistributedDataParallel), ``_orig_mod.`` (torch.compile), ``model.`` (Lightning) and their
-    combinations are cases of one rule: the prefix with which most keys meet.
+    combinations are cases of one rule: the prefix with which most keys match.
     """
     clean: State = {}
     for key, tensor in state.items():
@@ -84,15 +78,15 @@ def align(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> AlignedS
     off, matches_off = _best_prefix(clean, wanted)
     on, matches_on = _best_prefix(wanted, clean)
     if matches_on > matches_off:
-        return AlignedState({on + key: tensor for key, tensor in clean.items()}, added=on)
+        return AlignedState({on + key: tensor for key, tensor in clean.items()})
     inside = {key.removeprefix(off): tensor for key, tensor in clean.items() if key.startswith(off)}
-    return AlignedState(inside, removed=off, outside=tuple(key for key in clean if not key.startswith(off)))
+    return AlignedState(inside, tuple(key for key in clean if not key.startswith(off)))
 
 
 def _best_prefix(long: Mapping[str, Tensor], short: Mapping[str, Tensor]) -> tuple[str, int]:
     """The prefix that turns most keys of ``long`` into keys of ``short`` with tensors of the same shape.
 
-    None where less than half of ``short`` is met: single names, ``conv1.weight``, are met in any two networks.
+    Empty where less than half of ``short`` is matched: single names, ``conv1.weight``, occur in any two networks.
     """
     counts: Counter[str] = Counter({"": 0})
     for key, tensor in long.items():
@@ -128,7 +122,7 @@ class Difference:
 
 
 def compare(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], parameters: Iterable[str]) -> Difference:
-    """Hold a state dict against the one a model has; ``parameters`` are the model's, the rest of it are buffers."""
+    """Compare a state dict with the one a model has; ``parameters`` are the model's, the rest of it are buffers."""
     needed = set(parameters) | {k for k in wanted if k.endswith(("running_mean", "running_var"))}
     missing = (k for k in wanted if k not in state and k in needed and not k.startswith(UNUSED_MODULES))
     unexpected = (
@@ -146,27 +140,27 @@ def compare(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], parameter
 def adopt_head(
     aligned: AlignedState, whole: Mapping[str, Tensor], wanted: Mapping[str, Tensor], lacking: Difference
 ) -> AlignedState:
-    """Give a head that stands in the file under another name (``head.weight`` beside ``backbone.…``) the model's name.
+    """Give a head that has another name in the file (``head.weight`` beside ``backbone.…``) the model's name.
 
     Only where nothing else is missing, and exactly one linear layer of the file fits.
     """
     weights = [k for k in lacking.missing if k.endswith(".weight") and wanted[k].dim() == 2]
     if len(weights) != 1 or set(lacking.missing) - {weights[0], weights[0].removesuffix("weight") + "bias"}:
         return aligned
-    target = weights[0].removesuffix("weight")
+    head = weights[0].removesuffix("weight")
     features = wanted[weights[0]].shape[1]
     spare = {k: whole[k] for k in aligned.outside if k in whole}
     spare |= {k: aligned.state[k] for k in lacking.unexpected}
     fitting = [k for k, t in spare.items() if k.endswith("weight") and t.dim() == 2 and t.shape[1] == features]
-    has_bias = target + "bias" in wanted
+    has_bias = head + "bias" in wanted
     fitting = [k for k in fitting if (k.removesuffix("weight") + "bias" in spare) == has_bias]
     if len(fitting) != 1:
         return aligned
     source = fitting[0].removesuffix("weight")
-    taken = {end: spare[source + end] for end in (("weight", "bias") if has_bias else ("weight",))}
+    new_head = {head + end: spare[source + end] for end in (("weight", "bias") if has_bias else ("weight",))}
     rest = {k: t for k, t in aligned.state.items() if k not in (source + "weight", source + "bias")}
     outside = tuple(k for k in aligned.outside if not k.startswith(source))
-    return replace(aligned, state={**rest, **{target + end: t for end, t in taken.items()}}, outside=outside)
+    return replace(aligned, state={**rest, **new_head}, outside=outside)
 
 
 def listed(keys: Iterable[str], most: int = 6) -> str:

@@ -1,7 +1,5 @@
 """Models of timm, by name or from the Hugging Face Hub, with timm's own data configuration."""
 
-from __future__ import annotations
-
 import json
 import os
 import pickle
@@ -15,13 +13,14 @@ from torch import nn
 from camcli.errors import ModelError, did_you_mean
 from camcli.models.fit import Blueprint, Shape
 from camcli.models.hub import unreachable_reason
+from camcli.models.model import Model
 from camcli.models.names import ClassNames, names_from
 from camcli.models.preparation import from_timm
 from camcli.models.request import ModelRequest
-from camcli.models.sources import OpenedModel, fix_seed, imagenet_names, with_weights
+from camcli.models.sources import fix_seed, imagenet_names, with_weights
 
 _FILES = ("model.safetensors", "pytorch_model.bin")
-_TROUBLE = (OSError, RuntimeError, EOFError, ValueError, AssertionError, pickle.UnpicklingError)
+_LOADING_ERRORS = (OSError, RuntimeError, EOFError, ValueError, AssertionError, pickle.UnpicklingError)
 
 
 def has_model(name: str) -> bool:
@@ -31,7 +30,7 @@ def has_model(name: str) -> bool:
     return bool(timm.is_model(name.partition(".")[0]))
 
 
-def open_timm(name: str, request: ModelRequest) -> OpenedModel:
+def open_timm(name: str, request: ModelRequest) -> Model:
     """The model named ``timm:NAME[.tag]``.
 
     Raises:
@@ -43,7 +42,7 @@ def open_timm(name: str, request: ModelRequest) -> OpenedModel:
     return _open(full, name, "timm", config, request)
 
 
-def open_hub(name: str, request: ModelRequest) -> OpenedModel:
+def open_hub(name: str, request: ModelRequest) -> Model:
     """The model named ``hf-hub:org/name``: a repository of the Hugging Face Hub in timm's format.
 
     Raises:
@@ -60,7 +59,7 @@ def open_hub(name: str, request: ModelRequest) -> OpenedModel:
     try:
         config = config or Path(hf_hub_download(name, "config.json"))
         stated = _read_config(config)
-    except _TROUBLE as error:
+    except _LOADING_ERRORS as error:
         raise ModelError(f"model hf-hub:{name}: {_first_line(error)} It must be in timm's format.") from error
     return _open(name, f"local-dir:{config.parent}" if complete else f"hf-hub:{name}", "hf-hub", stated, request)
 
@@ -73,7 +72,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     return {**(raw.get("pretrained_cfg") or raw), **shared}
 
 
-def _open(name: str, source: str, kind: str, config: Mapping[str, Any], request: ModelRequest) -> OpenedModel:
+def _open(name: str, source: str, kind: str, config: Mapping[str, Any], request: ModelRequest) -> Model:
     if request.weights not in ("default", "random"):
         raise ModelError(
             f"--weights {request.weights}: a timm model has default and random; which weights is part of its name, "
@@ -87,7 +86,7 @@ def _open(name: str, source: str, kind: str, config: Mapping[str, Any], request:
     )
     loaded = with_weights(blueprint, request, partial(_pretrained, name, source, kind, config, size))
     stated = dict(getattr(loaded.module, "pretrained_cfg", config))
-    return OpenedModel(
+    return Model(
         module=loaded.module,
         preprocessing=from_timm(_data_config(stated, loaded.channels)),
         name=name,
@@ -166,7 +165,7 @@ def _pretrained(
             _require_hub(hub_id, f"weights of {kind}:{name}")
     try:
         return _create(source, size, pretrained=True, **overlay), str(hub_id or config.get("url") or config.get("file"))
-    except _TROUBLE as error:
+    except _LOADING_ERRORS as error:
         raise ModelError(
             f"weights of {kind}:{name}: cannot be loaded. {_first_line(error)} Give --checkpoint FILE or "
             "--weights random."

@@ -1,8 +1,5 @@
 """Classification models of torchvision: weights enums, their own transforms."""
 
-from __future__ import annotations
-
-import inspect
 import pickle
 from functools import partial
 from pathlib import Path
@@ -15,10 +12,11 @@ from torch import nn
 from camcli.errors import ModelError, did_you_mean
 from camcli.models.fit import Blueprint, Shape
 from camcli.models.hub import unreachable_reason
+from camcli.models.model import Model
 from camcli.models.names import ClassNames
 from camcli.models.preparation import from_preset, imagenet
 from camcli.models.request import ModelRequest
-from camcli.models.sources import OpenedModel, fix_seed, imagenet_names, with_weights
+from camcli.models.sources import fix_seed, imagenet_names, with_weights
 
 _SIZE_ARGUMENT = {"vit": "image_size", "maxvit": "input_size"}  # architectures that are built for one input size
 
@@ -31,7 +29,7 @@ def classifiers() -> list[str]:
     return names
 
 
-def open_torchvision(name: str, request: ModelRequest) -> OpenedModel:
+def open_torchvision(name: str, request: ModelRequest) -> Model:
     """The model named ``torchvision:NAME``.
 
     Raises:
@@ -51,7 +49,7 @@ def open_torchvision(name: str, request: ModelRequest) -> OpenedModel:
     stated = _names(entry) if request.pretrained else None
     # Published weights without categories are features: torchvision's VGG-16 "features" has a head of NaN.
     headless = request.pretrained and stated is None
-    return OpenedModel(
+    return Model(
         module=loaded.module,
         preprocessing=from_preset(preset.transforms()) if preset is not None else imagenet(),
         name=name,
@@ -91,8 +89,8 @@ def _random(name: str, size: tuple[int, int] | None, seed: int, shape: Shape) ->
 
     options: dict[str, Any] = {} if shape.num_classes is None else {"num_classes": shape.num_classes}
     builder = torchvision.models.get_model_builder(name)
-    if "init_weights" in inspect.signature(_constructor(builder)).parameters:
-        options["init_weights"] = True  # Inception and GoogLeNet warn about it otherwise
+    if name in ("inception_v3", "googlenet"):
+        options["init_weights"] = True  # they warn about it otherwise
     if shape.channels is not None:
         raise ModelError(
             f"the checkpoint is of {name} with {shape.channels} input channels; torchvision builds it with 3 only. "
@@ -107,14 +105,6 @@ def _random(name: str, size: tuple[int, int] | None, seed: int, shape: Shape) ->
             raise
         raise ModelError(f"--input-size {size[0]}x{size[1]}: {name} cannot be built for it ({error}).") from error
     return module
-
-
-def _constructor(builder: Any) -> Any:
-    import torchvision
-
-    return {"inception_v3": torchvision.models.Inception3, "googlenet": torchvision.models.GoogLeNet}.get(
-        builder.__name__, builder
-    )
 
 
 def _size_options(name: str, size: tuple[int, int] | None) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """``--batch-size auto`` on an accelerator: how many images fit, tried from few upwards."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

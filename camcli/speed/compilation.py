@@ -5,8 +5,6 @@ and timed. Where one of these steps fails, the run goes on without it and states
 in speed, and no reason to lose the run.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import time

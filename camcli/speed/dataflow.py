@@ -5,8 +5,6 @@ tensor that a convolution returned is the input of a batch norm, and no other op
 the norm into the convolution would change that operation's input.
 """
 
-from __future__ import annotations
-
 import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator

@@ -4,8 +4,6 @@ In evaluation a batch norm is a scale and a shift per channel, and so is part of
 over the memory less for each.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """How fast the forward pass of a model is by itself, in one setting or another."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext

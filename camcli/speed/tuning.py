@@ -5,8 +5,6 @@ Both are verified: on noise the model must give the same outputs as before, else
 passes of one image.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from camcli.capture.frozen import is_compiled
+from camcli.capture.hooks import hook_calls
 from camcli.capture.noise import noise
 from camcli.speed.dataflow import find_pairs, tensors_in
 from camcli.speed.fold import fold
@@ -107,13 +106,10 @@ def _run(module: nn.Module, watched: Collection[str], inputs: Tensor) -> list[Te
     """The outputs of the watched modules and of the whole, of one pass in float32."""
     outputs: list[Tensor] = []
 
-    def keep(_module: nn.Module, _args: Any, output: Any) -> None:
+    def keep(_path: str, output: Any) -> None:
         outputs.extend(tensor.detach().clone() for tensor in tensors_in(output))
 
-    with ExitStack() as stack:
-        for path in dict.fromkeys(watched):
-            stack.callback(module.get_submodule(path).register_forward_hook(keep).remove)
-        stack.enter_context(torch.no_grad())
+    with hook_calls(module, watched, keep), torch.no_grad():
         outputs.extend(tensors_in(module(inputs)))
     return outputs
 

@@ -203,7 +203,7 @@ def test_a_recommendation_names_a_method_and_layer_that_are_there(photos: Path) 
     ranked = {entry.name: done.figures[entry.name]["ins-del"].value or 0 for entry in done.methods}
     assert done.recommended.why[0].startswith(max(ranked, key=lambda name: ranked[name]))
     assert done.recommended.entry in done.methods
-    assert done.recommended.layer == done.recommended.entry.layer
+    assert done.recommended.entry.layer_path == done.recommended.entry.layer
     assert errors(done.as_json()) == []
 
 

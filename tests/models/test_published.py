@@ -40,12 +40,12 @@ def test_a_host_that_refuses_or_says_nothing(monkeypatch: pytest.MonkeyPatch) ->
     assert unreachable_reason(NOWHERE) is not None
     assert unreachable_reason("not an address") is not None
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        assert "timed out" in str(hub._ask(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.2))
+        assert "timed out" in str(hub._try_address(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.2))
 
 
 def test_a_look_up_that_takes_for_ever_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
-    monkeypatch.setattr(hub, "_ask", lambda url, timeout: over.wait())
+    monkeypatch.setattr(hub, "_try_address", lambda url, timeout: over.wait())
     assert unreachable_reason(NOWHERE, timeout=0) == "no answer within 0 s"
     over.set()
 
