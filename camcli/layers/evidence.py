@@ -10,9 +10,9 @@ from torch import nn
 
 from camcli.layers.activation_change import KEEP_BYTES, ActivationChange, PendingChange, record_changes
 from camcli.layers.layout import LayoutFlag
+from camcli.layers.layout_verification import LayoutVerifier, Verification
 from camcli.layers.perturb import Perturbation
 from camcli.layers.probe import Feed, Visit
-from camcli.layers.verification import LayoutVerifier, Verification
 
 
 @dataclass

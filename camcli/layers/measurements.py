@@ -20,9 +20,9 @@ from camcli.layers.activation_change import KEEP_BYTES
 from camcli.layers.evidence import Evidence
 from camcli.layers.initialise import initialise_untrained
 from camcli.layers.layout import LayoutFlag
+from camcli.layers.layout_verification import Verification
 from camcli.layers.perturb import perturb_elsewhere, perturb_image
 from camcli.layers.probe import ProbedModel, Record, record
-from camcli.layers.verification import Verification
 
 _CERTAIN = 0.85  # agreement below which a layout is verified with other blocks as well
 _IN_ADVANCE = 4 << 20  # bytes of activations that may be kept in any case before they are asked for

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from camcli.errors import LayerError
 from camcli.layers.choose import choose
 from camcli.layers.layout import Layout, parse_layout
+from camcli.layers.layout_verification import Proof
 from camcli.layers.measurements import LayerMeasurements, measure_layers
 from camcli.layers.paths import find_module
 from camcli.layers.probe import ProbedModel
-from camcli.layers.verification import Proof
 
 AUTO = "auto"
 

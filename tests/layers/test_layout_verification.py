@@ -8,9 +8,9 @@ from torch import Tensor
 
 from camcli.layers import Layout, parse_layout
 from camcli.layers.activation_change import ActivationChange
-from camcli.layers.candidates import CandidateLayout, competing_candidates, list_candidates
+from camcli.layers.candidate_layouts import CandidateLayout, competing_candidates, list_candidates
+from camcli.layers.layout_verification import LayoutVerifier
 from camcli.layers.perturb import perturb_image
-from camcli.layers.verification import LayoutVerifier
 
 SIDE = 224
 BOXES = perturb_image(3, SIDE, SIDE).boxes

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from camcli.layers.activation_change import ActivationChange
-from camcli.layers.candidates import CandidateLayout, competing_candidates, has_candidates, list_candidates
+from camcli.layers.candidate_layouts import CandidateLayout, competing_candidates, has_candidates, list_candidates
 from camcli.layers.layout import Layout, LayoutFlag
 from camcli.layers.perturb import Box
 
