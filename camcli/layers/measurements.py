@@ -73,12 +73,12 @@ class LayerMeasurements:
         """
         visits = self.record.visits.items()
         sizes = {path: own.nbytes for path, visit in visits if (own := visit.reference) is not None}
-        left = min(KEEP_BYTES, max(_IN_ADVANCE, sum(sizes.values())))
+        budget = min(KEEP_BYTES, max(_IN_ADVANCE, sum(sizes.values())))
         cheap = list(paths[:1])
         for path in paths[1:]:
-            size = sizes.get(path, left) * len(self.evidence.perturbation.images)
-            if size < left:
-                left -= size
+            size = sizes.get(path, budget) * len(self.evidence.perturbation.images)
+            if size < budget:
+                budget -= size
                 cheap.append(path)
         self.perturb(cheap)
 

@@ -162,7 +162,7 @@ def _main_path(score: Tensor, visits: Iterable[Visit]) -> frozenset[str]:
     the moment when its turn comes.
     """
     paths: dict[int, list[str]] = {}
-    keep = []  # a node's Python object must live as long as its id is used
+    keep = []  # a node's Python object must exist as long as its id is used
     for visit in visits:
         if visit.edge is not None and visit.edge.output_nr == 0 and visit.calls == 1:
             paths.setdefault(id(visit.edge.node), []).append(visit.path)

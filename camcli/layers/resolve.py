@@ -60,7 +60,7 @@ def resolve_layers(
     flag = parse_layout(layout)
     for path in requested:
         if path != AUTO:
-            find_module(model.module, path)  # mistyped: say so before anything is computed
+            find_module(model.module, path)  # refuse a mistyped one before anything is computed
     with measure_layers(model, flag, needs_gradient) as measurements:
         named = [path if path == AUTO else find_module(model.module, path)[0] for path in requested]
         measurements.perturb([path for path in named if path != AUTO])
@@ -112,7 +112,7 @@ def _layer(measurements: LayerMeasurements, typed: str, path: str) -> Layer:
     verification, visit = measurements.verify(path), measurements.record.visits[path]
     assert verification.layout is not None
     assert visit.shape is not None
-    channels = visit.shape[1] if verification.layout.kind == "nchw" else visit.shape[-1]
+    channels = verification.layout.channels(visit.shape)
     proof, reason = verification.proof, verification.reason
     if proof != "proven":
         proof, reason = "unproven", f"read as --layout says; {reason}"
