@@ -87,7 +87,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class LayoutFlag:
-    """``--layout``, parsed: what the user says about the activation; None where that is left open."""
+    """``--layout``, parsed: the user's statement about the activation; None where a part is open."""
 
     kind: LayoutKind | None = None
     prefix_tokens: int | None = None

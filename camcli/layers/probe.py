@@ -158,7 +158,7 @@ def _watch(module: nn.Module, feed: Feed, visits: dict[str, Visit], image: Tenso
 def _main_path(score: Tensor, visits: Iterable[Visit]) -> frozenset[str]:
     """Modules whose output every path of the graph from the score back to the input goes through.
 
-    Walking back in reverse order of creation, an operation lies on every path exactly when nothing else is waiting at
+    Walking back in reverse order of creation, an operation is on every path exactly when nothing else is waiting at
     the moment when its turn comes.
     """
     paths: dict[int, list[str]] = {}

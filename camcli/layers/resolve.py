@@ -44,7 +44,8 @@ def resolve_layers(
 ) -> list[Layer]:
     """The target layers for a run, each with a verified layout.
 
-    The verification is causal: parts of an image are perturbed, and the activation must change where its layout says.
+    The verification is causal: parts of an image are perturbed, and the activation must change where its layout
+    predicts.
 
     Args:
         model: module, preprocessing (channels, height, width) and ``logits(output) -> (N, C)``. The module is left

@@ -72,9 +72,9 @@ def reference_weights(
 ) -> Tensor:
     """(N, classes): one over the number of references at each reference, else 0."""
     classes = logits.shape[1]
-    wanted = references if isinstance(references, int) else 3
+    count = references if isinstance(references, int) else 3
     distance = (logits - logits.gather(1, targets[:, None])).abs().scatter(1, targets[:, None], torch.inf)
-    nearest = distance.topk(min(wanted, classes - 1), dim=1, largest=False).indices
+    nearest = distance.topk(min(count, classes - 1), dim=1, largest=False).indices
     weights = torch.zeros_like(logits).scatter(1, nearest, 1 / nearest.shape[1])
     if references == "label":
         useful = (labels >= 0) & (labels != targets)
