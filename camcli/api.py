@@ -1,4 +1,4 @@
-"""Explaining a few images from Python, without a run folder."""
+"""Explain images from Python, without a run folder."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class MapResult:
         native: (h, w) float32, raw: before ReLU and normalisation, signed where the method is signed.
         target: the class it explains.
         layer: path of the layer, several when fused, None for whole-network methods.
-        view: what the model saw (x0, y0, x1, y1), in upright original pixels.
+        view: the part of the image that is the model's input (x0, y0, x1, y1), in upright original pixels.
     """
 
     native: np.ndarray
@@ -74,7 +74,7 @@ class MapResult:
         return normalise(self.native)
 
     def overlay(self, *, colormap: str = "jet", alpha: float = 0.5, max_side: int = 0) -> Image.Image:
-        """Heat over the upright original; what the model did not see is dimmed."""
+        """The coloured map over the upright original; what lies outside the view is dimmed."""
         return self._picture("overlay", colormap, alpha, max_side)
 
     def heatmap(self, *, colormap: str = "jet", max_side: int = 0) -> Image.Image:
@@ -89,7 +89,7 @@ class MapResult:
 
 @dataclass(frozen=True)
 class Result:
-    """What the model says of one image, and where it looked.
+    """Predictions and maps of one image.
 
     Attributes:
         predictions: the five most probable classes, best first.
@@ -105,7 +105,7 @@ def explain(
     model: Model, images: Iterable[ImageLike] | ImageLike, *, method: str | Sequence[str] = "gradcam",
     target: str | int = "predicted", layer: str | Sequence[str] = "auto", batch_size: int = 16, **settings: Any,
 ) -> list[Result]:  # fmt: skip
-    """Explain a few images with a model that is loaded.
+    """Explain images with a loaded model.
 
     Args:
         model: from :func:`camcli.load_model`.
@@ -135,14 +135,14 @@ def explain(
     if any(spec.kind == "label" for spec in setup.targets):
         raise SourceError("target='label' needs a run over folders or a manifest: use camcli.run.")
 
-    def explained(batch: list[_Image], count: int) -> list[Result]:
-        found = explain_batch(setup, batch, count)
-        return [_result(setup, found, i, image) for i, image in enumerate(batch[:count])]
+    def explain_padded(batch: list[_Image], count: int) -> list[Result]:
+        explained = explain_batch(setup, batch, count)
+        return [_result(setup, explained, i, image) for i, image in enumerate(batch[:count])]
 
     limit = BatchLimit(setup.batch_size)
     with model.prepared():
-        batches = in_batches((_loaded(image, model) for image in images), setup.batch_size)
-        return [result for batch in batches for part in limit.run_padded(batch, explained) for result in part]
+        batches = in_batches((_load(image, model) for image in images), setup.batch_size)
+        return [result for batch in batches for part in limit.run_padded(batch, explain_padded) for result in part]
 
 
 @dataclass(frozen=True)
@@ -175,14 +175,14 @@ def _result(setup: Setup, explained: ExplainedBatch, i: int, image: _Image) -> R
     return Result(tuple(target(int(index), "predicted") for index in top), maps)
 
 
-def _loaded(image: ImageLike, model: Model) -> _Image:
+def _load(image: ImageLike, model: Model) -> _Image:
     path, original = "", None
     if isinstance(image, str | os.PathLike):
         path = os.fspath(image)
-        decoded = _decoded_file(path)
+        decoded = _decode_file(path)
         original = partial(_read_again, os.path.abspath(path), decoded.sha256)
     else:
-        decoded = _decoded_pixels(image)
+        decoded = _decode_pixels(image)
     prepared = model.preprocessing(decoded.image)
     return _Image(
         Entry(0, "", "", path, path), metadata_of(decoded), prepared.pixels, prepared.view, canvas=None, label=None,
@@ -191,13 +191,13 @@ def _loaded(image: ImageLike, model: Model) -> _Image:
 
 
 def _read_again(path: str, sha256: str) -> Image.Image:
-    decoded = _decoded_file(path)
+    decoded = _decode_file(path)
     if decoded.sha256 != sha256:
-        raise ImageError("changed", f"{path}: its content is another one than when it was explained")
+        raise ImageError("changed", f"{path}: its content has changed since it was explained")
     return decoded.image
 
 
-def _decoded_file(path: str) -> Decoded:
+def _decode_file(path: str) -> Decoded:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
@@ -208,7 +208,7 @@ def _decoded_file(path: str) -> Decoded:
         raise ImageError(error.kind, f"{path}: {error.message}") from error
 
 
-def _decoded_pixels(image: object) -> Decoded:
+def _decode_pixels(image: object) -> Decoded:
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim not in (2, 3) or not image.size:
             raise SourceError(

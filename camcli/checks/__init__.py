@@ -11,8 +11,6 @@ As a library, in a test of your own model::
     assert all(result.status != "fail" for result in results), [result.why for result in results]
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from camcli.checks.baseline import Baseline, baseline_of, read_baseline, write_baseline
@@ -20,8 +18,8 @@ from camcli.checks.context import Context
 from camcli.checks.manifest_regions import ManifestRegions
 from camcli.checks.recorded import MethodLayer, RecordedRun, is_run_folder, read_run
 from camcli.checks.registry import CHECKS
-from camcli.checks.reopened import ReopenedModel
-from camcli.checks.result import Condition, Result, Status, WorstImage, overall
+from camcli.checks.reopened import ReopenedModel, UnavailableError
+from camcli.checks.result import Condition, Result, Status, WorstImage, overall, skip
 from camcli.checks.suite import Suite, load_suite
 from camcli.errors import ConfigError, did_you_mean
 
@@ -84,7 +82,10 @@ def run_checks(
             settings = suite.settings[check.key]
             regions = ManifestRegions(run, suite.common["manifest"])
             context = Context(run, key, settings, suite.common, regions, reopened, baseline)
-            result = check.run(context)
+            try:
+                result = check.run(context)
+            except UnavailableError as error:
+                result = skip(check.key, str(error))
             results.append(result.as_warning() if settings["warn"] else result)
     return results
 

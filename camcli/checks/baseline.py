@@ -80,7 +80,7 @@ class Baseline:
         return len(self.images)
 
     def matching(self, run: RecordedRun) -> Baseline:
-        """The same, where an image of the run whose content is not here stands for the one of its name."""
+        """The same baseline; an image of the run whose content it does not have is matched by its name."""
         by_name = {base.image: base for base in self.images.values()}
         renamed = {
             record.sha256[:_HASH]: by_name[record.image]
@@ -116,9 +116,9 @@ def _header(run: RecordedRun, key: MethodLayer) -> dict[str, Any]:
     }
 
 
-def _first_target(asked: str | None) -> str:
+def _first_target(target: str | None) -> str:
     """How the class is chosen whose map is compared: of several targets the first."""
-    first = (asked or "predicted").split(",")[0].strip()
+    first = (target or "predicted").split(",")[0].strip()
     return "predicted" if first.startswith("top:") else first
 
 
@@ -129,8 +129,7 @@ def baseline_of(run: RecordedRun, key: MethodLayer) -> Baseline:
 
 def _baseline_images(run: RecordedRun, key: MethodLayer) -> Iterator[tuple[str, BaselineImage]]:
     for record in run.images:
-        heat = record.maps.get(key)
-        raw = heat.raw if heat is not None and heat.status == "ok" and heat.native is not None else None
+        raw = heat.raw if (heat := record.meaningful_map(key)) is not None else None
         yield record.sha256[:_HASH], BaselineImage(record.image, record.predicted, record.predicted_name, raw)
 
 
@@ -146,12 +145,11 @@ def write_baseline(path: str, run: RecordedRun, key: MethodLayer) -> int:
 def _lines(run: RecordedRun, key: MethodLayer) -> Iterator[bytes]:
     yield strict_json(_header(run, key))
     for record in run.images:
-        heat = record.maps.get(key)
         row: dict[str, Any] = {"image": record.image, "sha256": record.sha256[:_HASH], "predicted": record.predicted}
         if record.predicted_name is not None:
             row["name"] = record.predicted_name
-        if heat is not None and heat.status == "ok" and heat.native is not None:
-            native = reduce_map(heat.native.astype(np.float32))
+        if (heat := record.meaningful_map(key)) is not None:
+            native = reduce_map(heat.raw)
             row["grid"] = list(native.shape)
             row["map"] = base64.b64encode(native.astype("<f2").tobytes()).decode("ascii")
         yield strict_json(row)

@@ -5,27 +5,14 @@ For each statistic the threshold is put beyond the bad end of its interval, furt
 were skipped or had too few images keep their thresholds, and say so.
 """
 
-from __future__ import annotations
-
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from camcli.checks.judge import LIMIT
+from camcli.checks.judge import LIMIT, statistic_name
 from camcli.checks.result import Condition, Result
 from camcli.checks.suite import Suite
-from camcli.output import strict_json, write_atomically
-
-
-def write_calibrated(path: str, results: Sequence[Result], suite: Suite, run: str) -> None:
-    """Write the suite.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    text = calibrate_suite(results, suite, run)
-    write_atomically(Path(path), [text.encode("utf-8")])
+from camcli.output import strict_json
 
 
 def calibrate_suite(results: Sequence[Result], suite: Suite, run: str) -> str:
@@ -35,7 +22,7 @@ def calibrate_suite(results: Sequence[Result], suite: Suite, run: str) -> str:
         "# Look at them before you rely on them: each is only as good as that run.",
         "",
         "[suite]",
-        *_table(suite.common),
+        *(_setting(key, value) for key, value in suite.common.items() if value is not None),
     ]
     for result in results:
         lines += ["", f"[{result.check}]"]
@@ -51,9 +38,9 @@ def calibrate_suite(results: Sequence[Result], suite: Suite, run: str) -> str:
             if value is None or key == "enabled":
                 continue
             if condition is None:
-                lines.append(f"{key} = {strict_json(value).decode()}")
+                lines.append(_setting(key, value))
                 continue
-            low, high = condition.interval or (condition.value, condition.value)
+            low, high = condition.ends
             lines.append(
                 f"{key} = {_threshold(condition)}  # was {value:g}; measured {condition.value:.3g} "
                 f"[{low:.3g} to {high:.3g}] on {condition.n} images"
@@ -61,22 +48,18 @@ def calibrate_suite(results: Sequence[Result], suite: Suite, run: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(settings: Mapping[str, Any]) -> list[str]:
-    return [f"{key} = {strict_json(value).decode()}" for key, value in settings.items() if value is not None]
+def _setting(key: str, value: Any) -> str:
+    return f"{key} = {strict_json(value).decode()}"
 
 
 def _statistic(key: str) -> tuple[str, str]:
     """Name and side of the condition that a threshold makes; of another setting nothing."""
     match = LIMIT.fullmatch(key)
-    if match is None:
-        return "", ""
-    statistic = match["statistic"]
-    words = statistic if not statistic.startswith("p") else f"{int(statistic[1:])}th percentile"
-    return " ".join(part for part in (match["metric"], words) if part), match["side"]
+    return (statistic_name(match), match["side"]) if match else ("", "")
 
 
 def _threshold(condition: Condition) -> float:
-    low, high = condition.interval or (condition.value, condition.value)
+    low, high = condition.ends
     room = max(high - low, 0.05 * abs(condition.value))
     if condition.side == "max":
         return math.ceil((high + room) * 100) / 100

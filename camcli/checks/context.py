@@ -1,21 +1,17 @@
 """The input of a check: the run, its own settings, and the model and images for checks that need them."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from camcli.checks.baseline import Baseline
 from camcli.checks.judge import Judge
 from camcli.checks.manifest_regions import ManifestRegions
 from camcli.checks.recorded import ImageRecord, MethodLayer, RecordedRun, SaliencyMap
+from camcli.checks.reopened import Picture, ReopenedModel
 from camcli.stats import Bootstrap
-
-if TYPE_CHECKING:
-    from camcli.checks.baseline import Baseline
-    from camcli.checks.reopened import Picture, ReopenedModel
 
 
 @dataclass(frozen=True)
@@ -81,15 +77,18 @@ class Context:
         """Judges by this check's thresholds."""
         return Judge(self.settings, self.min_images if min_images is None else min_images, self.bootstrap(tests))
 
-    def meaningful_maps(self, key: MethodLayer | None = None) -> list[tuple[ImageRecord, SaliencyMap]]:
+    def meaningful_maps(self) -> list[tuple[ImageRecord, SaliencyMap]]:
         """The images with a map that is not degenerate; degenerate ones are what ``valid`` counts."""
-        wanted = self.key if key is None else key
-        pairs = ((record, record.maps.get(wanted)) for record in self.run.images)
-        return [
-            (record, heat)
-            for record, heat in pairs
-            if heat is not None and heat.status == "ok" and heat.native is not None
-        ]
+        pairs = ((record, record.meaningful_map(self.key)) for record in self.run.images)
+        return [(record, heat) for record, heat in pairs if heat is not None]
+
+    def measure(
+        self, measure_image: Callable[[ImageRecord, SaliencyMap], float | None]
+    ) -> tuple[list[ImageRecord], np.ndarray]:
+        """The images with a meaningful map and a value, and their values (n,)."""
+        pairs = [(record, measure_image(record, heat)) for record, heat in self.meaningful_maps()]
+        images = [record for record, value in pairs if value is not None]
+        return images, np.array([value for _, value in pairs if value is not None])
 
     def sample(self, images: Sequence[tuple[ImageRecord, SaliencyMap]]) -> list[tuple[ImageRecord, SaliencyMap]]:
         """As many of them as the setting ``images`` says, chosen at random but always the same, in input order."""
@@ -107,8 +106,3 @@ class Context:
         images = [picture.record for picture in pictures]
         targets = [record.maps[self.key].target or 0 for record in images]
         return ReopenedImages(pictures, targets, self.reopened.seeds(images))
-
-
-def image_names(images: Iterable[ImageRecord]) -> list[tuple[str, str]]:
-    """(image, source) of each."""
-    return [(record.image, record.source) for record in images]

@@ -1,7 +1,5 @@
 """How the maps changed between two runs: the distances of ``drift``, apart for images whose prediction changed."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +12,7 @@ from camcli.checks.manifest_regions import ManifestRegions
 from camcli.checks.recorded import MethodLayer, RecordedRun
 from camcli.checks.reopened import ReopenedModel
 from camcli.checks.result import Result
-from camcli.checks.rules.drift import METRICS, MapChange, compare, distances_by_metric, judge_changes
+from camcli.checks.rules.drift import MapChange, compare, distances_by_metric, judge_changes
 from camcli.checks.suite import Suite
 from camcli.errors import ConfigError
 
@@ -104,5 +102,5 @@ def change_json(one: MapChange) -> dict[str, Any]:
         "source": one.record.source,
         "base_prediction": one.base.predicted_name or one.base.predicted,
         "new_prediction": one.record.predicted_name or one.record.predicted,
-        **{name: one.distances[name] for name in METRICS},
+        **one.distances,
     }

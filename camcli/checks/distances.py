@@ -3,8 +3,6 @@
 m is a native map after relu, (h, w); p = m / Σm is the distribution of its mass.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 TOP = 0.2

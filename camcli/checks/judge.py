@@ -15,12 +15,26 @@ from typing import Any, Literal
 
 import numpy as np
 
-from camcli.checks.result import Condition, Result, Status, WorstImage
+from camcli.checks.recorded import ImageRecord
+from camcli.checks.result import SEVERITY, Condition, Result, Status, WorstImage
 from camcli.stats import Bootstrap, Interval
 
 LIMIT = re.compile(r"(?:(?P<metric>[a-z]+)_)?(?P<statistic>median|mean|p\d\d)_(?P<side>min|max)")
 
-_ORDER: tuple[Status, ...] = ("fail", "inconclusive", "pass")
+
+@dataclass(frozen=True)
+class Words:
+    """The texts of a check's outcome.
+
+    Attributes:
+        measure: what its values are, and how they are to be read.
+        failure: what a failure means and what to look at.
+        image: what the value of one image is; the value replaces ``{}``.
+    """
+
+    measure: str
+    failure: str
+    image: str
 
 
 @dataclass(frozen=True)
@@ -47,17 +61,12 @@ class Judge:
         conditions = []
         for key, limit in self.limits.items():
             match = LIMIT.fullmatch(key)
-            if match is None or limit is None or (match["metric"] or "") not in metrics:
+            values = metrics.get(match["metric"] or "", ()) if match else ()
+            if match is None or limit is None or not len(values):
                 continue
-            values = metrics[match["metric"] or ""]
-            if not len(values):
-                continue
-            value, interval = self._statistic(values, match["statistic"])
-            name = " ".join(part for part in (group, match["metric"], _WORDS.get(match["statistic"])) if part)
+            value, interval = self._statistic(np.asarray(values), match["statistic"])
             side: Literal["min", "max"] = "max" if match["side"] == "max" else "min"
-            name = (
-                name if match["statistic"] in _WORDS else f"{name} {int(match['statistic'][1:])}th percentile".strip()
-            )
+            name = statistic_name(match, group)
             conditions.append(self.condition(name, value, side, limit, interval, len(values)))
         return rank_conditions(conditions)
 
@@ -65,14 +74,46 @@ class Judge:
         self, name: str, value: float, side: Literal["min", "max"], limit: float, interval: Interval, n: int
     ) -> Condition:
         """One statistic against one threshold."""
-        bad_end, good_end = (interval[1], interval[0]) if side == "max" else (interval[0], interval[1])
+        beyond = [end > limit if side == "max" else end < limit for end in interval]
         status: Status = "inconclusive"
-        if n >= self.min_images:
-            if not _beyond(bad_end, side, limit):
-                status = "pass"
-            elif _beyond(good_end, side, limit):
-                status = "fail"
+        if n >= self.min_images and all(beyond) == any(beyond):
+            status = "fail" if all(beyond) else "pass"
         return Condition(name, value, side, float(limit), interval, n, status)
+
+    def conclude(
+        self, check: str, conditions: Sequence[Condition], words: Words, images: Sequence[ImageRecord],
+        values: Sequence[float] | np.ndarray, *, high_is_bad: bool, details: dict[str, Any] | None = None,
+    ) -> Result:  # fmt: skip
+        """The outcome of a check in plain words.
+
+        Args:
+            check: its key.
+            conditions: all of them.
+            words: what was measured, and what a failure means.
+            images: those that were measured.
+            values: by which they are ranked, one an image.
+            high_is_bad: which end of the values is the bad one.
+            details: for programs.
+        """
+        conditions, n = rank_conditions(conditions), len(images)
+        first = conditions[0] if conditions else None
+        if first is None:
+            why = "no image could be measured"
+        elif n < self.min_images:
+            why = f"only {_images(n)} where {self.min_images} are needed to tell; so far {words.measure}: {first.words}"
+        elif first.status == "fail":
+            failed = [one.words for one in conditions if one.status == "fail"]
+            more = f" (and {len(failed) - 3} more)" if len(failed) > 3 else ""
+            why = f"{words.measure}: {'; '.join(failed[:3])}{more}. {words.failure}"
+        elif first.status == "inconclusive":
+            reason = "the interval reaches over the threshold; more images would tell"
+            if first.n < self.min_images:
+                reason = f"only {_images(first.n)}"
+            why = f"{words.measure}: {first.words}; {reason}"
+        else:
+            why = f"{words.measure}: {first.words.replace(', should be', ',')}"
+        worst = rank_images(images, values, high_is_bad=high_is_bad, words=words.image)
+        return Result(check, first.status if first else "inconclusive", why, tuple(conditions), n, worst, details or {})
 
     def _statistic(self, values: np.ndarray, name: str) -> tuple[float, Interval]:
         if name == "mean":
@@ -81,68 +122,16 @@ class Judge:
         return float(np.quantile(values, q)), self.bootstrap.quantile(values, q)
 
 
-_WORDS = {"median": "median", "mean": "mean"}
-
-
-def _beyond(value: float, side: str, limit: float) -> bool:
-    return value > limit if side == "max" else value < limit
+def statistic_name(limit: re.Match[str], group: str = "") -> str:
+    """The statistic of a threshold that :data:`LIMIT` matched, such as ``spearman 5th percentile``."""
+    statistic = limit["statistic"]
+    words = f"{int(statistic[1:])}th percentile" if statistic.startswith("p") else statistic
+    return " ".join(part for part in (group, limit["metric"], words) if part)
 
 
 def rank_conditions(conditions: Sequence[Condition]) -> list[Condition]:
     """Those that decide first: failed, then inconclusive, then passed; of equals the one nearest to its threshold."""
-    return sorted(conditions, key=lambda one: (_ORDER.index(one.status), one.room))
-
-
-def status_of(conditions: Sequence[Condition]) -> Status:
-    """The outcome of all conditions together; without any there is nothing to conclude."""
-    return min((one.status for one in conditions), key=_ORDER.index, default="inconclusive")
-
-
-@dataclass(frozen=True)
-class Words:
-    """The texts of a check's outcome.
-
-    Attributes:
-        measure: what its values are, and how they are to be read.
-        trouble: what a failure means and what to look at.
-    """
-
-    measure: str
-    trouble: str
-
-
-def conclude(
-    check: str, conditions: Sequence[Condition], words: Words, *, n: int, min_images: int,
-    worst: Sequence[WorstImage] = (), details: dict[str, Any] | None = None,
-) -> Result:  # fmt: skip
-    """The outcome of a check in plain words.
-
-    Args:
-        check: its key.
-        conditions: all of them.
-        words: what was measured, and what a failure means.
-        n: images that were measured.
-        min_images: how many it takes.
-        worst: images with the worst values.
-        details: for programs.
-    """
-    status, conditions = status_of(conditions), rank_conditions(conditions)
-    if not conditions:
-        why = "no image could be measured"
-    elif n < min_images:
-        why = f"only {_images(n)} where {min_images} are needed to tell; so far {words.measure}: {conditions[0].words}"
-    elif status == "fail":
-        failed = [one for one in conditions if one.status == "fail"]
-        more = f" (and {len(failed) - 3} more)" if len(failed) > 3 else ""
-        why = f"{words.measure}: {'; '.join(one.words for one in failed[:3])}{more}. {words.trouble}"
-    elif status == "inconclusive":
-        reason = "the interval reaches over the threshold; more images would tell"
-        if conditions[0].n < min_images:
-            reason = f"only {_images(conditions[0].n)}"
-        why = f"{words.measure}: {conditions[0].words}; {reason}"
-    else:
-        why = f"{words.measure}: {conditions[0].words.replace(', should be', ',')}"
-    return Result(check, status, why, tuple(conditions), n, tuple(worst), details or {})
+    return sorted(conditions, key=lambda one: (SEVERITY.index(one.status), one.room))
 
 
 def _images(n: int) -> str:
@@ -150,22 +139,16 @@ def _images(n: int) -> str:
 
 
 def rank_images(
-    named: Sequence[tuple[str, str]],
-    values: Sequence[float] | np.ndarray,
-    *,
-    high_is_bad: bool,
-    words: str,
-    count: int = 6,
+    images: Sequence[ImageRecord], values: Sequence[float] | np.ndarray, *, high_is_bad: bool, words: str
 ) -> tuple[WorstImage, ...]:
-    """The images with the most extreme values.
+    """The six images with the most extreme values.
 
     Args:
-        named: (image, source) of each.
+        images: all of them.
         values: what was measured, one an image.
         high_is_bad: which end is the bad one.
         words: describes the value, which replaces ``{}``.
-        count: how many.
     """
-    order = np.argsort(-np.asarray(values) if high_is_bad else np.asarray(values), kind="stable")[:count]
-    chosen = [(*named[i], float(values[i])) for i in map(int, order)]
-    return tuple(WorstImage(image, source, value, words.format(f"{value:.2f}")) for image, source, value in chosen)
+    order = np.argsort(-np.asarray(values) if high_is_bad else np.asarray(values), kind="stable")[:6]
+    worst = [(images[i], float(values[i])) for i in order.tolist()]
+    return tuple(WorstImage(one.image, one.source, value, words.format(f"{value:.2f}")) for one, value in worst)

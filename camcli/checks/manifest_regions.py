@@ -1,7 +1,6 @@
 """What the manifests of a finished run say about its images: the object, and what is to be avoided."""
 
-from __future__ import annotations
-
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from camcli.checks.distances import mass
 from camcli.checks.recorded import ImageRecord, RecordedRun
 from camcli.checks.run_paths import as_typed, located
 from camcli.errors import CamError
@@ -31,19 +31,11 @@ class ManifestRegions:
 
     def foreground(self, record: ImageRecord) -> Region | None:
         """The object of an image: its mask, else its box."""
-        return self._by_name.get(self._key(record), (None, None))[0]
+        return self._regions(record)[0]
 
     def forbidden(self, record: ImageRecord) -> Region | None:
         """What the model must not look at in an image: the manifest's ``avoid``."""
-        return self._by_name.get(self._key(record), (None, None))[1]
-
-    def cells(self, region: Region, record: ImageRecord, grid: tuple[int, int]) -> np.ndarray:
-        """Share of each cell of a map of the image that lies in the region.
-
-        Raises:
-            SourceError: a mask that cannot be read, or that has another shape than the image.
-        """
-        return cells_of_region(region, record.size[::-1], record.view, grid)
+        return self._regions(record)[1]
 
     @property
     def problem(self) -> str | None:
@@ -54,9 +46,9 @@ class ManifestRegions:
             return str(error)
         return None
 
-    def _key(self, record: ImageRecord) -> tuple[str, str]:
+    def _regions(self, record: ImageRecord) -> tuple[Region | None, Region | None]:
         image, source = record.name
-        return (image, "") if self.manifest else (image, source)
+        return self._by_name.get((image, "" if self.manifest else source), (None, None))
 
     @cached_property
     def _by_name(self) -> dict[tuple[str, str], tuple[Region | None, Region | None]]:
@@ -73,3 +65,27 @@ class ManifestRegions:
     def _manifests(self) -> list[str]:
         paths = self.run.header["config"]["image_path"]
         return [located(self.run, path) for path in paths if Path(path).suffix.lower() in (".csv", ".jsonl")]
+
+
+def relative_mass(
+    raw: np.ndarray, region: Region | None, record: ImageRecord, largest: float = math.inf
+) -> float | None:
+    """The mass of an image's map in a region, over the share of the view that the region covers.
+
+    Args:
+        raw: (h, w), the map.
+        region: in upright original pixels.
+        record: the image.
+        largest: share of the view above which a region is left out.
+
+    Returns:
+        None without a region, and where the model sees nothing of it or it is too large.
+
+    Raises:
+        SourceError: a mask that cannot be read, or that has another shape than the image.
+    """
+    if region is None:
+        return None
+    cells = cells_of_region(region, record.size[::-1], record.view, (raw.shape[0], raw.shape[1]))
+    share = float(cells.mean())
+    return float((mass(raw) * cells).sum()) / share if 0 < share <= largest else None

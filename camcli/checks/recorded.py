@@ -1,11 +1,9 @@
 """A finished run as the checks read it: the index read item by item, native maps kept as float16."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -59,7 +57,7 @@ class ImageRecord:
         predicted, predicted_name, probability: of the top prediction.
         view: what the model saw, in upright original pixels.
         size: (width, height), upright.
-        heats: the first map (the first target) of each method and layer.
+        maps: the first map (the first target) of each method and layer.
     """
 
     image: str
@@ -79,6 +77,11 @@ class ImageRecord:
     def prediction(self) -> str:
         """The top prediction for people."""
         return self.predicted_name or f"class {self.predicted}"
+
+    def meaningful_map(self, key: MethodLayer) -> SaliencyMap | None:
+        """The map of a method and layer, where there is one and it is not degenerate."""
+        heat = self.maps.get(key)
+        return heat if heat is not None and heat.status == "ok" and heat.native is not None else None
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ def read_run(path: str | Path) -> RecordedRun:
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SourceError(f"{folder / INDEX_NAME} cannot be read as an index ({error}).") from error
-    return RecordedRun(folder, run.header, run.images, failed, run.statuses, run.degenerate)
+    return replace(run, failed=failed)
 
 
 def _open_index(folder: Path, file: Any) -> tuple[Header, Iterator[ImageRow]]:
@@ -142,16 +145,11 @@ def _open_index(folder: Path, file: Any) -> tuple[Header, Iterator[ImageRow]]:
     for line in file:
         if line.startswith(_ITEMS):
             header = json.loads("".join(lines).rstrip().removesuffix(",") + "}")
-            return _check_schema(folder, header), _by_line(file)
+            rows = (json.loads(text) for row in file if (text := row.strip().rstrip(",")).startswith("{"))
+            return _check_schema(folder, header), rows
         lines.append(line)
     document = json.loads("".join(lines))  # reformatted by another program
     return _check_schema(folder, document), iter(document.pop("items"))
-
-
-def _by_line(file: Any) -> Iterator[ImageRow]:
-    for line in file:
-        if (text := line.strip().rstrip(",")).startswith("{"):
-            yield json.loads(text)
 
 
 def _check_schema(folder: Path, header: Any) -> Header:

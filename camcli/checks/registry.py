@@ -11,8 +11,6 @@ To add one:
    good and bad. The example suite ``configs/checks.toml`` states its defaults; another test compares them.
 """
 
-from __future__ import annotations
-
 from types import MappingProxyType
 
 from camcli.checks.rules import (
@@ -32,20 +30,9 @@ from camcli.checks.rules import (
 )
 
 _TABLE = (
-    valid,
-    layout,
-    border,
-    focus,
-    foreground,
-    avoid,
-    hotspot,
-    stable,
-    randomization,
-    faithful,
-    agree,
-    drift,
-    wrong,
-)
+    valid, layout, border, focus, foreground, avoid, hotspot,
+    stable, randomization, faithful, agree, drift, wrong,
+)  # fmt: skip
 
 CHECKS = MappingProxyType({module.CHECK.key: module.CHECK for module in _TABLE})
 """Read-only."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -55,7 +55,7 @@ class Picture:
 
 
 class ReopenedModel:
-    """Opens on first use; a context manager that leaves the model as it was.
+    """The model and images of a run, opened on first use; a context manager that leaves the model as it was.
 
     Args:
         run: whose model and images are opened.
@@ -96,25 +96,28 @@ class ReopenedModel:
                     setup = prepare(dataclasses.replace(config, device="cpu"), self.run.header)
         except CamError as error:
             message = f"the run's model or images cannot be opened here: {error}"
-            raise UnavailableError(message + self._way_out()) from error
+            raise UnavailableError(message + self._path_hint()) from error
         if setup.model.weights_sha256 != self.run.header["model"]["weights_sha256"]:
             raise UnavailableError(f"{setup.model.name} has other weights now than in the run; run it again")
         self._stack.enter_context(setup.model.prepared())
         return setup
 
     def _config(self) -> RunConfig:
-        """The run's settings, with its files where they are now."""
-        config = recorded_config(self.run.header["config"], self._device)
-        found: dict[str, Any] = {
-            name: located(self.run, value) for name in INPUT_FILES if (value := getattr(config, name)) is not None
-        }
-        images = tuple(located(self.run, path) for path in config.image_path)
-        return dataclasses.replace(config, image_path=images, output_dir=str(self.run.path), **found)
+        """The run's settings as they were resolved, with its files where they are now."""
+        recorded = self.run.header["config"]
+        settings: dict[str, Any] = {name: recorded[name] for name in SETTINGS if name in recorded}
+        settings |= {name: located(self.run, settings[name]) for name in INPUT_FILES if settings.get(name) is not None}
+        settings |= {
+            "image_path": [located(self.run, path) for path in settings["image_path"]],
+            "output_dir": str(self.run.path), "dry_run": False,
+            "use_cuda": False, "device": self._device or settings["device"],
+        }  # fmt: skip
+        return RunConfig(**settings)
 
-    def _way_out(self) -> str:
+    def _path_hint(self) -> str:
         config = self.run.header["config"]
-        given = [*config["image_path"], *(config[name] for name in INPUT_FILES)]
-        if all(path is None or os.path.isabs(path.removeprefix("@")) for path in given):
+        paths = [*config["image_path"], *(config[name] for name in INPUT_FILES)]
+        if all(path is None or os.path.isabs(path.removeprefix("@")) for path in paths):
             return ""
         start = started_in(self.run)
         looked = f"in {start} and " if start is not None and start != os.getcwd() else ""
@@ -131,7 +134,7 @@ class ReopenedModel:
         config = self.setup.config
         settings = DecodeSettings(max_pixels=config.max_pixels, allow_truncated=config.allow_truncated)
         by_name = {record.name: place for place, record in enumerate(wanted)}
-        found: dict[int, Picture] = {}
+        pictures: dict[int, Picture] = {}
         for entry in as_typed(self.run, self.setup.sources):
             place = by_name.get((entry.image, entry.source))
             if place is None:
@@ -139,16 +142,16 @@ class ReopenedModel:
             try:
                 decoded = decode(read(entry), settings)
             except ImageError:
-                continue  # gone since the run; the others speak for it
+                continue  # not there any more; the others are used
             if decoded.sha256 == wanted[place].sha256:
                 prepared = self.setup.model.preprocessing(decoded.image)
                 rgb = None if prepared.pixels.dtype == np.uint8 else np.asarray(decoded.image)
-                found[place] = Picture(wanted[place], prepared.pixels, rgb)
-            if len(found) == len(by_name):
+                pictures[place] = Picture(wanted[place], prepared.pixels, rgb)
+            if len(pictures) == len(by_name):
                 break
-        if not found:
+        if not pictures:
             raise UnavailableError("none of the run's images is there any more with the same content")
-        return [found[place] for place in sorted(found)]
+        return [pictures[place] for place in sorted(pictures)]
 
     def explainer(self, module: nn.Module | None = None) -> Explainer:
         """The checked method at the checked layer, on the model or on another module of the same architecture."""
@@ -197,8 +200,8 @@ class ReopenedModel:
         model, mode = self.setup.model, self.setup.config.probability
         with torch.no_grad():
             logits = model.logits(module(inputs)).float()
-        found: torch.Tensor = model.probabilities(logits, mode)  # type: ignore[arg-type]
-        return found
+        probabilities: torch.Tensor = model.probabilities(logits, mode)  # type: ignore[arg-type]
+        return probabilities
 
     def inputs(self, pixels: Sequence[np.ndarray]) -> torch.Tensor:
         """The model's input of prepared pixels."""
@@ -217,7 +220,7 @@ class ReopenedModel:
         return BatchLimit(self.setup.batch_size)
 
     def _in_batches(self, count: int, work: Callable[[list[int]], np.ndarray]) -> np.ndarray:
-        """What ``work`` gives for ``count`` images, called with the places of a batch of them, padded as in a run."""
+        """The results of ``work`` for ``count`` images, called with the indices of each batch, padded as in a run."""
         parts = self._limit.run_padded(range(count), lambda batch, real: work(batch)[:real], most=count)
         return np.concatenate(list(parts))
 
@@ -226,10 +229,3 @@ class ReopenedModel:
         from camcli.pipeline.items import seed_of
 
         return [seed_of(record.sha256, self.setup.config.seed) for record in images]
-
-
-def recorded_config(recorded: Mapping[str, Any], device: str | None = None) -> RunConfig:
-    """The settings of a run from its index; what was resolved stays so."""
-    settings = {name: recorded[name] for name in SETTINGS if name in recorded}
-    settings |= {"use_cuda": False, "device": device or settings["device"], "dry_run": False}
-    return RunConfig(**settings)

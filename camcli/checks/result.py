@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, get_args
 
 from camcli.stats import Interval
 
-Status = Literal["pass", "fail", "warn", "inconclusive", "skipped"]
+Status = Literal["fail", "warn", "inconclusive", "pass", "skipped"]
+SEVERITY: tuple[Status, ...] = get_args(Status)
+"""The worst outcome first."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,14 @@ class Condition:
     status: Status
 
     @property
+    def ends(self) -> Interval:
+        """The interval; from the value to the value where there is none."""
+        return self.interval or (self.value, self.value)
+
+    @property
     def room(self) -> float:
         """How far the bad end of the interval keeps from the threshold, relative to it; negative beyond it."""
-        low, high = self.interval or (self.value, self.value)
+        low, high = self.ends
         distance = self.threshold - high if self.side == "max" else low - self.threshold
         return distance / max(abs(self.threshold), 1e-9)
 
@@ -46,12 +53,6 @@ class Condition:
         between = f" [{number(self.interval[0])} to {number(self.interval[1])}]" if self.interval else ""
         bound = "at most" if self.side == "max" else "at least"
         return f"{self.name} {number(self.value)}{between}, should be {bound} {number(self.threshold)}"
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "name": self.name, "value": self.value, "side": self.side, "threshold": self.threshold,
-            "interval": list(self.interval) if self.interval else None, "n": self.n, "status": self.status,
-        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,6 @@ class WorstImage:
     source: str
     value: float
     words: str
-
-    def as_json(self) -> dict[str, Any]:
-        return {"image": self.image, "source": self.source, "value": self.value, "words": self.words}
 
 
 @dataclass(frozen=True)
@@ -113,9 +111,9 @@ class Result:
             "threshold": first.threshold if first else None,
             "interval": list(first.interval) if first and first.interval else None,
             "n": self.n,
-            "worst": [one.as_json() for one in self.worst],
+            "worst": [asdict(one) for one in self.worst],
             "why": self.why,
-            "conditions": [one.as_json() for one in self.conditions],
+            "conditions": [asdict(one) for one in self.conditions],
             "details": self.details,
         }
 
@@ -127,8 +125,7 @@ def skip(check: str, why: str) -> Result:
 
 def overall(results: Sequence[Result]) -> Status:
     """The worst of the outcomes."""
-    order: tuple[Status, ...] = ("fail", "warn", "inconclusive", "pass", "skipped")
-    return min((result.status for result in results), key=order.index, default="skipped")
+    return min((result.status for result in results), key=SEVERITY.index, default="skipped")
 
 
 def number(value: float) -> str:

@@ -5,8 +5,6 @@ run folder lies there under the name that ``--output-dir`` gave it. So ``cam che
 looks for ``photos`` in ``/proj`` first, and then, as any command does, in the working directory.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections.abc import Iterable, Iterator

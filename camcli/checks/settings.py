@@ -1,15 +1,11 @@
 """What a check is: its key, its settings, and the function that measures and judges."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from camcli.checks.context import Context
 from camcli.checks.result import Result
-
-if TYPE_CHECKING:
-    from camcli.checks.context import Context
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,6 @@ Without a file the checks that are cheap run. A file that has tables of checks r
 ``--set`` names besides; a threshold of ``false`` is switched off.
 """
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -81,8 +79,8 @@ def _read(path: str) -> dict[str, dict[str, Any]]:
 
 
 def _parse_change(change: str) -> tuple[str, str, Any]:
-    left, equals, text = change.partition("=")
-    name, dot, key = left.strip().partition(".")
+    path, equals, text = change.partition("=")
+    name, dot, key = path.strip().partition(".")
     if not (equals and dot and name and key):
         raise ConfigError(f"--set {change}: give CHECK.KEY=VALUE, for example border.median_max=1.5.")
     try:

@@ -1,7 +1,5 @@
 """The command line. One file per command; nothing heavy is imported before a command needs it."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Sequence

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -62,8 +63,9 @@ def command(
     if rebase and not baseline:
         raise ConfigError("--rebase: name the baseline to renew with --baseline FILE.")
     from camcli.checks import choose_maps, load_suite, read_baseline, read_run, run_checks
-    from camcli.checks.calibrate import write_calibrated
+    from camcli.checks.calibrate import calibrate_suite
     from camcli.checks.report.contact_sheet import sheet_format
+    from camcli.output import write_atomically
 
     chosen = load_suite(suite, set_ or ())
     if sheet:
@@ -82,7 +84,7 @@ def command(
     if sheet:
         _sheet(sheet, recorded, key, results)
     if calibrate:
-        write_calibrated(calibrate, results, chosen, folder)
+        write_atomically(Path(calibrate), [calibrate_suite(results, chosen, folder).encode()])
     renewed = [name for name in (write_baseline, baseline if rebase else None) if name]
     notes = [_baseline_written(name, recorded, key) for name in renewed]
     notes += [f"thresholds proposed in {calibrate}"] if calibrate else []
@@ -130,16 +132,16 @@ def _refuse_other(baseline: Baseline, recorded: RecordedRun, key: MethodLayer) -
 
 def _sheet(path: str, recorded: RecordedRun, key: MethodLayer, results: list[Result]) -> None:
     from camcli.checks import CHECKS
-    from camcli.checks.report.contact_sheet import Row, overlays, write_sheet
+    from camcli.checks.report.contact_sheet import SheetRow, overlays, write_sheet
+    from camcli.checks.result import SEVERITY
 
-    order = ("fail", "warn", "inconclusive", "pass", "skipped")
-    shown = sorted((r for r in results if r.worst), key=lambda result: order.index(result.status))
+    shown = sorted((r for r in results if r.worst), key=lambda result: SEVERITY.index(result.status))
     wanted = {(one.image, one.source) for result in shown for one in result.worst}
     pictures = overlays(
         recorded, key, [record for record in recorded.images if (record.image, record.source) in wanted]
     )
     rows = [
-        Row(
+        SheetRow(
             f"{result.check}: {result.status} - {CHECKS[result.check].question}",
             [
                 ([pictures[w.image, w.source]], f"{w.image}\n{w.words}")

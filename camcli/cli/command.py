@@ -1,7 +1,5 @@
 """The commands of Typer with another help and other errors: no Python types, and suggestions for unknown flags."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -54,8 +52,8 @@ def _suggestions(ctx: Any, params: list[Any]) -> Iterator[None]:
         # A class of click, of which newer versions of Typer have a private copy: it is recognised by its fields.
         if not (hasattr(error, "option_name") and hasattr(error, "possibilities")):
             raise
-        known = [name for param in params for name in param.opts if name.startswith("--")]
-        suggestion = suggest_setting(error.option_name, known)
+        flags = [name for param in params for name in param.opts if name.startswith("--")]
+        suggestion = suggest_setting(error.option_name, flags)
         raise ConfigError(
             f"{error.option_name}: no such flag.{suggestion} `{ctx.command_path} --help` lists all flags."
         ) from None

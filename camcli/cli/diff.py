@@ -118,12 +118,13 @@ def _print_text(base: str, new: str, changes: Difference, results: list[Result])
     console.print(rows)
     console.print("\n[bold]largest changes[/bold]")
     for one in changes.largest_changes(6):
-        console.print(f"  {escape(printable(one.record.image))}  [dim]{escape(_moved(one))}[/dim]", soft_wrap=True)
+        image, change = escape(printable(one.record.image)), escape(_describe_change(one))
+        console.print(f"  {image}  [dim]{change}[/dim]", soft_wrap=True)
     console.print()
     table([replace(result, worst=()) for result in results], dict(CHECKS), console)
 
 
-def _moved(one: MapChange) -> str:
+def _describe_change(one: MapChange) -> str:
     changed = (
         "" if one.same_prediction else f", {one.base.predicted_name or one.base.predicted} → {one.record.prediction}"
     )
@@ -135,7 +136,7 @@ def _sheet(path: str, base: str, recorded: RecordedRun, key: MethodLayer, change
     import numpy as np
 
     from camcli.checks import is_run_folder, read_run
-    from camcli.checks.report.contact_sheet import Row, heat_alone, overlays, write_sheet
+    from camcli.checks.report.contact_sheet import SheetRow, heat_alone, overlays, write_sheet
 
     most = changes.largest_changes(12)
     after = overlays(recorded, key, [one.record for one in most])
@@ -149,12 +150,13 @@ def _sheet(path: str, base: str, recorded: RecordedRun, key: MethodLayer, change
     size = recorded.header["model"]["input_size"]
     tiles = []
     for one in most:
-        left = before.get(one.base.image)
-        if left is None and one.base.raw is not None:
-            left = heat_alone(one.base.raw, (size[1], size[2]))
-        pictures = [
-            picture for picture in (left, after.get((one.record.image, one.record.source))) if picture is not None
-        ]
-        tiles.append((pictures, f"{one.record.image}\n{_moved(one)}"))
-    rows = [Row("largest changes: before | after" if i == 0 else "", tiles[i : i + 3]) for i in range(0, len(tiles), 3)]
+        earlier = before.get(one.base.image)
+        if earlier is None and one.base.raw is not None:
+            earlier = heat_alone(one.base.raw, (size[1], size[2]))
+        both = earlier, after.get((one.record.image, one.record.source))
+        pictures = [picture for picture in both if picture is not None]
+        tiles.append((pictures, f"{one.record.image}\n{_describe_change(one)}"))
+    rows = [
+        SheetRow("largest changes: before | after" if i == 0 else "", tiles[i : i + 3]) for i in range(0, len(tiles), 3)
+    ]
     write_sheet(path, rows)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from camcli.cli.check_report import console_for_people
+from camcli.evaluation.result import defined_values
 
 if TYPE_CHECKING:
     from camcli.evaluation import Comparison, Evaluation
@@ -15,13 +16,11 @@ if TYPE_CHECKING:
     from camcli.stats import Estimate
 
 _ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
-_WIDTH = 120
-"""Columns when stdout is not a terminal."""
 
 
 def print_evaluation(evaluation: Evaluation, *, quiet: bool) -> None:
     """Print the tables, one for each group of metrics, then comparisons and notes."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+    console = console_for_people()
     if not quiet:
         failed = f", {len(evaluation.failed)} failed" if evaluation.failed else ""
         steps = evaluation.settings["settings"]["steps"]
@@ -37,8 +36,8 @@ def print_evaluation(evaluation: Evaluation, *, quiet: bool) -> None:
             console.print(line)
     if evaluation.recommended is not None:
         chosen = evaluation.recommended
-        layer = f" --layer {chosen.layer}" if chosen.layer else ""
-        console.print(f"\nrecommended: [bold green]--method {chosen.row.method}{escape(layer)}[/bold green]")
+        layer = f" --layer {chosen.entry.layer_path}" if chosen.entry.layer_path else ""
+        console.print(f"\nrecommended: [bold green]--method {chosen.entry.method}{escape(layer)}[/bold green]")
         for line in chosen.why if not quiet else ():
             console.print(f"  {escape(line)}")
 
@@ -49,9 +48,9 @@ def _table(evaluation: Evaluation, group: str, metrics: list[Metric]) -> Table:
     for metric in metrics:
         table.add_column(f"{metric.name} {_ARROWS[metric.better]}".strip(), justify="right")
     best = {metric.key: _best(evaluation, metric) for metric in metrics}
-    for row in evaluation.rows:
-        cells = [_cell(evaluation.figures[row.name][m.key], m, best[m.key] == row.name) for m in metrics]
-        table.add_row(escape(row.name), *cells, style="dim" if row.baseline else None)
+    for entry in evaluation.entries:
+        cells = [_cell(evaluation.figures[entry.name][m.key], m, best[m.key] == entry.name) for m in metrics]
+        table.add_row(escape(entry.name), *cells, style="dim" if entry.baseline else None)
     return table
 
 
@@ -73,10 +72,7 @@ def _number(value: float, metric: Metric, more: int = 0) -> str:
 
 def _best(evaluation: Evaluation, metric: Metric) -> str | None:
     """The best method; None if there is only one, or if neither direction of the metric is better."""
-    values = {
-        row.name: value for row in evaluation.methods
-        if (value := evaluation.figures[row.name][metric.key].value) is not None
-    }  # fmt: skip
+    values = defined_values(evaluation.figures, evaluation.methods, metric.key)
     if len(values) < 2 or metric.better == "neither":
         return None
     pick = max if metric.better == "higher" else min
@@ -84,7 +80,7 @@ def _best(evaluation: Evaluation, metric: Metric) -> str | None:
 
 
 def _in_words(evaluation: Evaluation) -> list[str]:
-    """The best method against every other row, on the first metric that judges faithfulness."""
+    """The best method against every other entry, on the first metric that judges faithfulness."""
     metric = next((m for m in evaluation.metrics if m.headline), None)
     if metric is None:
         return []
@@ -103,11 +99,7 @@ def _compared(best: str, comparison: Comparison, metric: Metric) -> str:
     if estimate.value is None:
         return f"  {escape(other)}: no image has both"
     value = sign * estimate.value
-    ends = (
-        ""
-        if estimate.interval is None
-        else ", ".join(_number(sign * end, metric, 1) for end in estimate.interval[::sign])
-    )
+    ends = ", ".join(_number(sign * end, metric, 1) for end in (estimate.interval or ())[::sign])
     good = (value > 0) == (metric.better == "higher")
     verdict = ("better than" if good else "[red]worse than[/red]") if comparison.certain else "not told apart from"
     return f"  {verdict} {escape(other)} (difference {_number(value, metric, 1)}" + (f" \\[{ends}])" if ends else ")")
@@ -115,8 +107,7 @@ def _compared(best: str, comparison: Comparison, metric: Metric) -> str:
 
 def _warnings(evaluation: Evaluation) -> list[str]:
     lines = [f"[dim]note: {escape(note)}[/dim]" for note in evaluation.notes]
-    drop = next((m for m in evaluation.metrics if m.key == "drop"), None)
-    if drop is not None and _games(evaluation, drop):
+    if _fakecam_leads(evaluation):
         lines.insert(0, (
             "[dim]note: fakecam keeps the whole image but one pixel and leads Average Drop: that figure alone does not "
             "say that a map explains[/dim]"
@@ -126,9 +117,9 @@ def _warnings(evaluation: Evaluation) -> list[str]:
     return [f"\n{lines[0]}", *lines[1:]] if lines else []
 
 
-def _games(evaluation: Evaluation, metric: Metric) -> bool:
-    values = {
-        row.name: value for row in evaluation.rows
-        if (value := evaluation.figures[row.name][metric.key].value) is not None
-    }  # fmt: skip
-    return bool(values) and "fakecam" in values and values["fakecam"] == min(values.values())
+def _fakecam_leads(evaluation: Evaluation) -> bool:
+    """Whether the baseline ``fakecam`` has the smallest Average Drop."""
+    if all(metric.key != "drop" for metric in evaluation.metrics):
+        return False
+    values = defined_values(evaluation.figures, evaluation.entries, "drop")
+    return "fakecam" in values and values["fakecam"] == min(values.values())

@@ -1,7 +1,5 @@
 """``cam layers``: the modules of a model, and which of them can be explained."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from typing import Any

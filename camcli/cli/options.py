@@ -1,7 +1,5 @@
 """Flags from the settings: the command line of a command is generated from :data:`camcli.config.settings.SETTINGS`."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import inspect
@@ -13,7 +11,7 @@ from typer.models import ParameterInfo
 
 from camcli._version import __version__
 from camcli.cli.command import GENERAL
-from camcli.config.fields import Setting
+from camcli.config.fields import Declaration
 from camcli.config.file import OUTPUT_FLAGS, read_config_file
 from camcli.config.parse import flag
 from camcli.config.settings import SETTINGS
@@ -105,7 +103,7 @@ def _own(parameter: inspect.Parameter, panel: str | None) -> inspect.Parameter:
     return parameter.replace(default=info)
 
 
-def _parameter(setting: Setting) -> inspect.Parameter:
+def _parameter(setting: Declaration) -> inspect.Parameter:
     kind: Any = list[str] if setting.kind is tuple else setting.kind
     name = flag(setting.name)
     option = typer.Option(

@@ -1,7 +1,5 @@
 """Standard streams (any encoding, closed streams, readers that have exited) and messages of unexpected errors."""
 
-from __future__ import annotations
-
 import os
 import sys
 import traceback
@@ -50,8 +48,8 @@ def _is_open(descriptor: int) -> bool:
 def describe_unexpected(error: Exception) -> str:
     """An error of this package or of a library, in one line with the place in the code."""
     if isinstance(error, OSError):
-        named = f"{error.filename}: " if error.filename else ""
-        return f"{named}{error.strerror or error}"
+        prefix = f"{error.filename}: " if error.filename else ""
+        return f"{prefix}{error.strerror or error}"
     if is_out_of_memory(error):
         return f"memory ran out ({describe_error(error)}). A smaller --batch-size or another --device may help."
     frames = traceback.extract_tb(error.__traceback__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -16,7 +17,7 @@ with other values of the last kind only."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Setting:
+class Declaration:
     """One field of the settings.
 
     Attributes:
@@ -56,7 +57,9 @@ class Setting:
     separator: str = ","
 
     def normalise(self, value: Any) -> Any:
-        """The value as the settings keep it: lists as tuples of strings, numbers of text fields as text."""
+        """The value as the settings keep it: lists as tuples of strings, numbers of text fields and paths as text."""
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
         if self.kind is tuple:
             items = [value] if isinstance(value, str) else [str(item) for item in value]
             if not self.comma:
@@ -85,15 +88,15 @@ class Setting:
 
 
 def setting(default: Any, help: str, **declared: Any) -> Any:  # noqa: A002
-    """Declare a field of the settings; ``declared`` are attributes of :class:`Setting`."""
+    """Declare a field of the settings; ``declared`` are attributes of :class:`Declaration`."""
     return dataclasses.field(default=default, metadata={"help": help, **declared})
 
 
-def settings_of(config: type) -> dict[str, Setting]:
+def declarations_of(config: type) -> dict[str, Declaration]:
     """The declarations of a dataclass whose fields are made by :func:`setting`, by name, in order."""
     types = get_type_hints(config)
     return {
-        f.name: Setting(name=f.name, kind=_kind(types[f.name]), default=f.default, **f.metadata)
+        f.name: Declaration(name=f.name, kind=_kind(types[f.name]), default=f.default, **f.metadata)
         for f in dataclasses.fields(config)
     }
 

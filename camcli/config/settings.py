@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from camcli.config.fields import Effect, setting, settings_of
+from camcli.config.fields import Effect, declarations_of, setting
 from camcli.config.parse import Parsed, flag, parse_count, parse_floats, parse_input_size, parse_scale
 from camcli.errors import ConfigError, did_you_mean
 
@@ -283,11 +283,11 @@ class RunConfig:
         return any(kind != "raw" for kind in self.save)
 
 
-SETTINGS = settings_of(RunConfig)
+SETTINGS = declarations_of(RunConfig)
 """What is declared with each field of :class:`RunConfig`, by name."""
 
 
-def as_recorded(config: RunConfig, effect: Effect) -> dict[str, object]:
+def collect_verbatim(config: RunConfig, effect: Effect) -> dict[str, object]:
     """The settings with an effect that a fingerprint holds as they are."""
     return {
         name: getattr(config, name)

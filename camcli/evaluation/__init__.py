@@ -4,8 +4,8 @@ The maps come from the same loader, batches and explainer as those of a run; the
 
 ``options``    the flags
 ``evaluate``   the stream: batches of explanations to values per image
-``rows``       methods and baselines, and how each makes its map
-``measure``    all metrics of one row on one batch, and the objects in the geometry of the inputs
+``entries``    methods and baselines, and how each makes its map
+``measure``    all metrics of one entry on one batch, and the objects in the geometry of the inputs
 ``scorer``     class probabilities of altered inputs
 ``mosaics``    GridPG
 ``result``     figures with intervals, comparisons, JSON, CSV
@@ -13,9 +13,9 @@ The maps come from the same loader, batches and explainer as those of a run; the
 ``plot``       the bar plot
 """
 
+from camcli.evaluation.entries import MethodEntry
 from camcli.evaluation.evaluate import evaluate
 from camcli.evaluation.options import EvalOptions
 from camcli.evaluation.result import Comparison, Evaluation, Recommendation
-from camcli.evaluation.rows import Row
 
-__all__ = ["Comparison", "EvalOptions", "Evaluation", "Recommendation", "Row", "evaluate"]
+__all__ = ["Comparison", "EvalOptions", "Evaluation", "MethodEntry", "Recommendation", "evaluate"]

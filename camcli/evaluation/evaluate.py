@@ -1,11 +1,8 @@
 """The stream of an evaluation: explanations as a run makes them, and instead of pictures, figures."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -15,12 +12,12 @@ from camcli._version import __version__
 from camcli.concurrency import Clock, in_order
 from camcli.config.settings import RunConfig
 from camcli.errors import ConfigError, ErrorKind, ImageError, SourceError
+from camcli.evaluation.entries import MapMaker, MethodEntry, entries_of, on_grid
 from camcli.evaluation.measure import exclusions, measure, parameters, regions_of
-from camcli.evaluation.mosaics import Candidates, Grids, measure_mosaics
+from camcli.evaluation.mosaics import Candidates, MosaicResult, measure_mosaics
 from camcli.evaluation.options import CANDIDATES, EvalOptions
 from camcli.evaluation.recommend import finer_layer, recommend
-from camcli.evaluation.result import Evaluation, among_rows, compare, figure
-from camcli.evaluation.rows import Maker, Row, on_grid, rows_of
+from camcli.evaluation.result import Evaluation, among_entries, compare, figure
 from camcli.evaluation.scorer import ClassScorer
 from camcli.images import pillow_limits, to_input
 from camcli.metrics import Images, Sample
@@ -49,18 +46,18 @@ def evaluate(config: RunConfig, options: EvalOptions | None = None, progress: Pr
         progress: told how far it is.
 
     Raises:
-        UsageError: something is wrong with the configuration; found before any image is explained.
+        UsageError: something is wrong with the configuration; raised before any image is explained.
         ImageError: not one image could be explained.
     """
     options = options or EvalOptions()
-    setup = _prepared(replace(config, save=()), options)
+    setup = _prepare(replace(config, save=()), options)
     tell = progress or (lambda setup, done, doing: None)
     tell(setup, 0, "")
     with setup.model.prepared(), pillow_limits(max_pixels=config.max_pixels):
-        return _Evaluating(setup, options, tell).run()
+        return _EvaluationRun(setup, options, tell).run()
 
 
-def _prepared(config: RunConfig, options: EvalOptions) -> Setup:
+def _prepare(config: RunConfig, options: EvalOptions) -> Setup:
     if options.recommend and config.method == RunConfig().method:
         config = replace(config, method=CANDIDATES)
     setup = prepare(config)
@@ -83,17 +80,15 @@ def _has_object(setup: Setup) -> Iterator[bool]:
     return (entry.mask is not None or entry.box is not None for entry in setup.sources)
 
 
-class _Evaluating:
+class _EvaluationRun:
     def __init__(self, setup: Setup, options: EvalOptions, tell: Progress) -> None:
         self.setup, self.options, self.tell = setup, options, tell
-        precision = explain_options(setup.config, setup.precision).precision_on(setup.device, trials=True)
-        scorer = ClassScorer(setup.model, setup.config.probability, precision)  # type: ignore[arg-type]
-        self.precision = precision
-        self.scorer = scorer
+        self.precision = explain_options(setup.config, setup.precision).precision_on(setup.device, trials=True)
+        self.scorer = ClassScorer(setup.model, setup.config.probability, self.precision)  # type: ignore[arg-type]
         self.metrics = [metric for metric in options.chosen if metric.needs != "mosaics"]
-        self.maker = Maker(setup)
+        self.maker = MapMaker(setup)
         self.candidates = Candidates(options.grid, options.grid_probability)
-        self.rows: list[Row] = []
+        self.entries: list[MethodEntry] = []
         self.images: list[str] = []
         self.failed: list[dict[str, str]] = []
         self.parts: dict[str, dict[str, list[np.ndarray]]] = {}
@@ -124,9 +119,9 @@ class _Evaluating:
 
     def _measure(self, batch: list[Explanation]) -> None:
         setup = self.setup
-        if not self.rows:
-            self.rows = rows_of(batch[0], len(setup.layers) > 1, self.options.baselines)
-            self.parts = {row.name: {metric.key: [] for metric in self.metrics} for row in self.rows}
+        if not self.entries:
+            self.entries = entries_of(batch[0], len(setup.layers) > 1, self.options.baselines)
+            self.parts = {entry.name: {metric.key: [] for metric in self.metrics} for entry in self.entries}
             self.degenerate = dict.fromkeys(self.parts, 0)
         pre = setup.model.preprocessing
         inputs = to_input(np.stack([e.loaded.pixels for e in batch]), pre, setup.device)
@@ -139,18 +134,18 @@ class _Evaluating:
             inputs, classes, seeds, None if regions is None else regions.to(setup.device),
             self.scorer, self.options.steps, _BATCH[setup.device.type],
         )  # fmt: skip
-        for place, row in enumerate(self.rows):
-            self._say(f"{row.name}, {place + 1} of {len(self.rows)}, on the next {len(batch)}")
-            maps = self.maker.own(row, batch, inputs, seeds)
-            self.degenerate[row.name] += int(maps.degenerate.sum())
+        for place, entry in enumerate(self.entries):
+            self._say(f"{entry.name}, {place + 1} of {len(self.entries)}, on the next {len(batch)}")
+            maps = self.maker.run_maps(entry, batch, inputs, seeds)
+            self.degenerate[entry.name] += int(maps.degenerate.sum())
 
-            def explain(masked: torch.Tensor, row: Row = row) -> torch.Tensor:
-                return self.maker.again(row, masked, classes, seeds).heat
+            def explain(masked: torch.Tensor, entry: MethodEntry = entry) -> torch.Tensor:
+                return self.maker.maps_of(entry, masked, classes, seeds).heat
 
             native = on_grid(maps.native, setup.layers[0].layout.grid)
-            found = measure(self.metrics, Sample(images, native, maps.heat, explain))
-            for key, parts in self.parts[row.name].items():
-                parts.append(found.get(key, np.full((len(batch), 1), np.nan)))
+            measured = measure(self.metrics, Sample(images, native, maps.heat, explain))
+            for key, parts in self.parts[entry.name].items():
+                parts.append(measured.get(key, np.full((len(batch), 1), np.nan)))
         for explanation in batch:
             self.images.append(explanation.loaded.entry.image)
             self.candidates.offer(explanation)
@@ -162,28 +157,30 @@ class _Evaluating:
 
     def _evaluation(self) -> Evaluation:
         options, seed = self.options, self.setup.config.seed
-        values = {name: {k: _joined(parts) for k, parts in found.items()} for name, found in self.parts.items()}
+        values = {name: {k: _join(parts) for k, parts in by_metric.items()} for name, by_metric in self.parts.items()}
         for metric in self.metrics:
-            for name, found in among_rows(metric, self.rows, values).items():
-                values[name][metric.key] = found
-        grids = Grids({}, 0)
+            for name, compared in among_entries(metric, self.entries, values).items():
+                values[name][metric.key] = compared
+        grids = MosaicResult({}, 0)
         for metric in options.chosen:
             if metric.needs == "mosaics":
                 self._say(f"mosaics for {metric.name}")
-                grids = measure_mosaics(self.setup, self.rows, self.candidates)
-                for name, found in grids.values.items():
-                    values[name][metric.key] = found
-        some = [m for m in options.chosen if any(_known(found.get(m.key)) for found in values.values())]
-        figures = {row.name: {m.key: figure(values[row.name][m.key], m, seed) for m in some} for row in self.rows}
-        comparisons = compare(self.rows, values, some, seed)
+                grids = measure_mosaics(self.setup, self.entries, self.candidates)
+                for name, shares in grids.values.items():
+                    values[name][metric.key] = shares
+        some = [m for m in options.chosen if any(_is_defined(by_metric.get(m.key)) for by_metric in values.values())]
+        figures = {
+            entry.name: {m.key: figure(values[entry.name][m.key], m, seed) for m in some} for entry in self.entries
+        }
+        comparisons = compare(self.entries, values, some, seed)
         return Evaluation(
-            rows=self.rows, metrics=some, images=self.images, failed=self.failed, values=values,
+            entries=self.entries, metrics=some, images=self.images, failed=self.failed, values=values,
             degenerate=self.degenerate, guarded=self.guarded,
             settings=self._settings(grids), notes=self._notes(some, grids), figures=figures, comparisons=comparisons,
-            recommended=recommend(self.rows, figures, comparisons) if options.recommend else None,
+            recommended=recommend(self.entries, figures, comparisons) if options.recommend else None,
         )  # fmt: skip
 
-    def _settings(self, grids: Grids) -> Mapping[str, Any]:
+    def _settings(self, grids: MosaicResult) -> Mapping[str, Any]:
         setup, pre = self.setup, self.setup.model.preprocessing
         return {
             "camcli": __version__,
@@ -201,10 +198,9 @@ class _Evaluating:
             },
         }  # fmt: skip
 
-    def _notes(self, some: Sequence[Any], grids: Grids) -> list[str]:
-        asked = {metric.key: metric for metric in self.options.chosen}
-        absent = [m.name for m in asked.values() if m.needs == "regions" and m not in some]
-        notes = list(chain(self.setup.model.notes, self.setup.explainer.notes))
+    def _notes(self, some: Sequence[Any], grids: MosaicResult) -> list[str]:
+        absent = [m.name for m in self.options.chosen if m.needs == "regions" and m not in some]
+        notes = [*self.setup.model.notes, *self.setup.explainer.notes]
         if self.maker.limit.size < self.setup.batch_size:
             notes.append(f"maps of masked images were made {self.maker.limit.size} at a time after memory ran out")
         if grids.missing:
@@ -218,11 +214,11 @@ class _Evaluating:
         return notes + [f"{count} image(s) {reason}" for count, reason in excluded if count]
 
 
-def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+def _join(parts: Sequence[np.ndarray]) -> np.ndarray:
     """(N, K); batches without any box or mask have one column of NaN where others have K."""
     width = max(part.shape[1] for part in parts)
     return np.concatenate([np.broadcast_to(p, (len(p), width)) if p.shape[1] < width else p for p in parts])
 
 
-def _known(values: np.ndarray | None) -> bool:
+def _is_defined(values: np.ndarray | None) -> bool:
     return values is not None and not bool(np.isnan(values).all())

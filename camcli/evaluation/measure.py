@@ -1,6 +1,4 @@
-"""The values of metrics for a batch of images and the maps of one row of the table."""
-
-from __future__ import annotations
+"""The values of metrics for a batch of images and the maps of one entry of the table."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -37,11 +35,8 @@ def exclusions(metrics: Sequence[Metric]) -> dict[str, Exclusion]:
 
 def parameters(height: int, width: int) -> Mapping[str, Any]:
     """The parameters of all metrics for inputs of a size."""
-    settings: dict[str, Any] = {}
-    for metric in METRICS.values():
-        if metric.settings is not None:
-            settings.update(metric.settings(height, width))
-    return settings
+    settings = (metric.settings(height, width) for metric in METRICS.values() if metric.settings is not None)
+    return {name: value for own in settings for name, value in own.items()}
 
 
 def regions_of(images: Sequence[Loaded], size: Size) -> Tensor | None:

@@ -1,7 +1,5 @@
 """GridPG of a run: mosaics of the user's own images, as the model can take them."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +9,7 @@ import torch
 
 from camcli.capture import noise
 from camcli.errors import CamError
-from camcli.evaluation.rows import Row
+from camcli.evaluation.entries import MethodEntry
 from camcli.explainer import Explainer
 from camcli.images import Preprocessing, to_input
 from camcli.metrics.baselines import baseline
@@ -47,11 +45,11 @@ class Candidates:
 
 
 @dataclass(frozen=True)
-class Grids:
+class MosaicResult:
     """What came of it.
 
     Attributes:
-        values: (mosaics, 1) by name of the row.
+        values: (mosaics, 1) by name of the entry.
         mosaics: how many were made.
         shrunk: why the cells were shrunk to fit into the model's input; None where they were not.
         missing: why there are none; None where there are some.
@@ -63,13 +61,13 @@ class Grids:
     missing: str | None = None
 
 
-def measure_mosaics(setup: Setup, rows: Sequence[Row], candidates: Candidates) -> Grids:
-    """GridPG of every row: one value a mosaic, the mean over its classes."""
+def measure_mosaics(setup: Setup, entries: Sequence[MethodEntry], candidates: Candidates) -> MosaicResult:
+    """GridPG of every entry: one value a mosaic, the mean over its classes."""
     n = candidates.n
     groups = choose_mosaics(candidates.classes, n, MOST, setup.config.seed)
     if not groups:
         distinct = len(set(candidates.classes))
-        return Grids({}, 0, missing=(
+        return MosaicResult({}, 0, missing=(
             f"GridPG needs {n * n} images of different classes that the model gives at least "
             f"{candidates.probability:g}; {len(candidates.classes)} image(s) of {distinct} class(es) have that; "
             "--grid-probability asks for less"
@@ -78,22 +76,22 @@ def measure_mosaics(setup: Setup, rows: Sequence[Row], candidates: Candidates) -
     grid = setup.layers[0].layout.grid
     if size is None:
         grid = grid[0] * n, grid[1] * n
-    values: dict[str, list[float]] = {row.name: [] for row in rows}
+    values: dict[str, list[float]] = {entry.name: [] for entry in entries}
     for number, group in enumerate(groups):
         cells = to_input(np.stack([candidates.pixels[i] for i in group]), setup.model.preprocessing, setup.device)
         inputs = mosaic(cells, n, size)
         seeds = [seed_of(f"mosaic {number}", setup.config.seed)]
         classes = torch.tensor([[candidates.classes[i] for i in group]])
         explained = explainer(inputs, lambda _, classes=classes: classes, seeds)  # type: ignore[misc]
-        for row in rows:
-            if row.baseline:
-                maps = baseline(row.method, inputs, grid, seeds).expand(n * n, -1, -1)
+        for entry in entries:
+            if entry.baseline:
+                maps = baseline(entry.method, inputs, grid, seeds).expand(n * n, -1, -1)
             else:
-                own = (m for key, m in explained.maps.items() if (key.method, key.layer) == (row.method, row.layer))
+                own = (m for key, m in explained.maps.items() if (key.method, key.layer) == (entry.method, entry.layer))
                 maps = torch.cat(list(own))
             shares = grid_pointing(maps.cpu(), n)
-            values[row.name].append(float(shares.nanmean()))
-    return Grids({name: np.array(found)[:, None] for name, found in values.items()}, len(groups), shrunk)
+            values[entry.name].append(float(shares.nanmean()))
+    return MosaicResult({name: np.array(shares)[:, None] for name, shares in values.items()}, len(groups), shrunk)
 
 
 def _explainer(setup: Setup, n: int) -> tuple[Explainer, tuple[int, int] | None, str | None]:
@@ -113,7 +111,7 @@ def _explainer(setup: Setup, n: int) -> tuple[Explainer, tuple[int, int] | None,
         explainer = Explainer(model, layers, setup.config.method, options)
         explainer(noise(large, 1, setup.device), lambda logits: torch.zeros(len(logits), 1, dtype=torch.int64), [0])
     except (CamError, RuntimeError, AssertionError, ValueError) as error:
-        # A model with an input of fixed size says so in its own way; there is no telling beforehand.
+        # A model with an input of fixed size raises its own error; this cannot be decided beforehand.
         return setup.explainer, own, f"the model takes no other input size ({str(error).splitlines()[0]})"
     return explainer, None, None
 

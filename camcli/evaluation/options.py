@@ -1,6 +1,4 @@
-"""What is asked of an evaluation, beside the settings of a run."""
-
-from __future__ import annotations
+"""The options of an evaluation, beside the settings of a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

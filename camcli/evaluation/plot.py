@@ -1,4 +1,4 @@
-"""The bar plot of an evaluation: one panel a metric, one bar a row, whiskers for the intervals."""
+"""The bar plot of an evaluation: one panel a metric, one bar an entry, whiskers for the intervals."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from camcli.errors import ConfigError
+from camcli.evaluation.entries import MethodEntry
 from camcli.evaluation.result import Evaluation
-from camcli.evaluation.rows import Row
 from camcli.metrics import Metric
 from camcli.output import write_with_folders
 from camcli.stats import LEVEL
@@ -85,7 +85,7 @@ def draw(evaluation: Evaluation) -> Figure:
 
     columns = max(1, min(_COLUMNS, len(evaluation.metrics)))
     rows_of_panels = max(1, -(-len(evaluation.metrics) // columns))
-    height = 0.9 + rows_of_panels * (0.85 + 0.24 * len(evaluation.rows))
+    height = 0.9 + rows_of_panels * (0.85 + 0.24 * len(evaluation.entries))
     figure = Figure(figsize=(_WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.1))
     panels = figure.subplots(rows_of_panels, columns, squeeze=False, sharey=True).ravel()
     for panel, metric in zip(panels, evaluation.metrics, strict=False):
@@ -93,9 +93,9 @@ def draw(evaluation: Evaluation) -> Figure:
     for panel in panels[len(evaluation.metrics) :]:
         panel.set_axis_off()
     for panel in panels[::columns]:
-        _name_rows(panel, evaluation.rows)
+        _name_rows(panel, evaluation.entries)
     about = f"{len(evaluation.images)} images; whiskers: bootstrap {100 * LEVEL:g} % intervals over images"
-    if len(evaluation.methods) < len(evaluation.rows):
+    if len(evaluation.methods) < len(evaluation.entries):
         about += "; grey: model-independent baselines"
     figure.suptitle(f"Evaluation of explanations: {evaluation.settings['model']['name']}\n", x=0.01, ha="left", size=14)
     figure.text(0.01, 1 - 0.42 / height, about, color=_FAINT, va="top")
@@ -110,32 +110,32 @@ def _panel(panel: Axes, evaluation: Evaluation, metric: Metric) -> None:
     panel.spines[["top", "right", "left"]].set_visible(False)
     panel.tick_params(axis="y", length=0)
     panel.axvline(0, color=_FAINT, linewidth=0.8)
-    for place, row in enumerate(evaluation.rows):
-        estimate = evaluation.figures[row.name][metric.key]
+    for place, entry in enumerate(evaluation.entries):
+        estimate = evaluation.figures[entry.name][metric.key]
         if estimate.value is None:
             text = "no value"
         else:
             text = f"{estimate.value:.{metric.decimals}f}"
-            panel.barh(place, estimate.value, height=0.68, color=_colour(row, evaluation))
+            panel.barh(place, estimate.value, height=0.68, color=_colour(entry, evaluation))
         if estimate.interval is not None:
             panel.plot(estimate.interval, [place, place], color=_INK, linewidth=1, marker="|", markersize=5)
         panel.annotate(
             text, (1, place), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
-            va="center", size=8, color=_FAINT if row.baseline else _INK, annotation_clip=False,
+            va="center", size=8, color=_FAINT if entry.baseline else _INK, annotation_clip=False,
         )  # fmt: skip
 
 
-def _name_rows(panel: Axes, rows: Sequence[Row]) -> None:
-    panel.set_yticks(range(len(rows)), [_shortened(row.name) for row in rows])
-    panel.set_ylim(len(rows) - 0.5, -0.5)
-    for label, row in zip(panel.get_yticklabels(), rows, strict=True):
-        label.set_color(_FAINT if row.baseline else _INK)
+def _name_rows(panel: Axes, entries: Sequence[MethodEntry]) -> None:
+    panel.set_yticks(range(len(entries)), [_shorten(entry.name) for entry in entries])
+    panel.set_ylim(len(entries) - 0.5, -0.5)
+    for label, entry in zip(panel.get_yticklabels(), entries, strict=True):
+        label.set_color(_FAINT if entry.baseline else _INK)
 
 
-def _shortened(name: str) -> str:
+def _shorten(name: str) -> str:
     half = _LONGEST_NAME // 2
     return name if len(name) <= _LONGEST_NAME else f"{name[:half]}…{name[-half:]}"
 
 
-def _colour(row: Row, evaluation: Evaluation) -> str:
-    return _BASELINE if row.baseline else _COLOURS[evaluation.methods.index(row) % len(_COLOURS)]
+def _colour(entry: MethodEntry, evaluation: Evaluation) -> str:
+    return _BASELINE if entry.baseline else _COLOURS[evaluation.methods.index(entry) % len(_COLOURS)]

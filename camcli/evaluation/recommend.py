@@ -1,12 +1,10 @@
 """Which method, at which layer, explains this model best on these images."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
+from camcli.evaluation.entries import MethodEntry
 from camcli.evaluation.options import RANKED_BY, TIED_BY
-from camcli.evaluation.result import Comparison, Recommendation
-from camcli.evaluation.rows import Row
+from camcli.evaluation.result import Comparison, Recommendation, defined_values
 from camcli.layers import report_layers
 from camcli.pipeline.setup import Setup
 from camcli.stats import Estimate
@@ -15,7 +13,7 @@ from camcli.stats import Estimate
 def finer_layer(setup: Setup) -> str | None:
     """A layer with a finer grid than the automatic one: the last stage that has it; None where no layer does.
 
-    Its layout is proven and the class score has a gradient there.
+    Its layout is verified and the class score has a gradient there.
     """
     chosen = setup.layers[0]
     with setup.model.prepared():
@@ -25,26 +23,25 @@ def finer_layer(setup: Setup) -> str | None:
         return None
     coarsest = min(r.grid[0] for r in usable if r.grid)
     same = [r for r in usable if r.grid and r.grid[0] == coarsest]
-    # People name stages, which stand higher in the tree than what they are made of.
+    # Users name stages, which are nearer to the root of the tree than the modules inside them.
     shallow = min(r.path.count(".") for r in same)
     return [r.path for r in same if r.path.count(".") == shallow][-1]
 
 
 def recommend(
-    rows: Sequence[Row], figures: Mapping[str, Mapping[str, Estimate]], comparisons: Sequence[Comparison]
+    entries: Sequence[MethodEntry], figures: Mapping[str, Mapping[str, Estimate]], comparisons: Sequence[Comparison]
 ) -> Recommendation | None:
-    """The best row by Insertion − Deletion; among those that cannot be told from it, the best by GridPG.
+    """The best entry by Insertion − Deletion; among those that cannot be told from it, the best by GridPG.
 
     Args:
-        rows: of the table.
-        figures: by row name and metric.
+        entries: of the table.
+        figures: by entry name and metric.
         comparisons: paired, for both metrics.
 
     Returns:
         None where no method has a figure.
     """
-    ranked = {row.name: figures[row.name][RANKED_BY].value for row in rows if not row.baseline}
-    values = {name: value for name, value in ranked.items() if value is not None}
+    values = defined_values(figures, [entry for entry in entries if not entry.baseline], RANKED_BY)
     if not values:
         return None
     best = max(values, key=lambda name: values[name])
@@ -58,15 +55,12 @@ def recommend(
     if len(tied) > 1 and len(localised) == len(tied):
         winner = max(localised, key=lambda name: localised[name] or 0.0)
         why.append(f"{winner}: GridPG {_text(places[winner])}, the highest of these")
-    for row in rows:
-        if row.baseline and (value := figures[row.name][RANKED_BY].value) is not None:
-            clear = _apart(comparisons, winner, row.name)
-            beats = (values[winner] > value) if clear else None
-            said = {True: "is better than", False: "is worse than", None: "cannot be told from"}[beats]
-            why.append(f"{winner} {said} the baseline {row.name} ({_number(value)})")
-    chosen = next(row for row in rows if row.name == winner)
-    layer = "+".join(chosen.layer) if isinstance(chosen.layer, tuple) else chosen.layer
-    return Recommendation(chosen, layer, tuple(why))
+    for name, value in defined_values(figures, [entry for entry in entries if entry.baseline], RANKED_BY).items():
+        relation = "is better than" if values[winner] > value else "is worse than"
+        if not _apart(comparisons, winner, name):
+            relation = "cannot be told from"
+        why.append(f"{winner} {relation} the baseline {name} ({_number(value)})")
+    return Recommendation(next(entry for entry in entries if entry.name == winner), tuple(why))
 
 
 def _apart(comparisons: Sequence[Comparison], a: str, b: str) -> bool:

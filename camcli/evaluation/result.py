@@ -1,7 +1,5 @@
 """The result of an evaluation, as a JSON document and as a flat table."""
 
-from __future__ import annotations
-
 import csv
 import io
 import math
@@ -12,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from camcli.evaluation.rows import Row
+from camcli.evaluation.entries import MethodEntry
 from camcli.metrics import Metric
 from camcli.stats import Estimate, difference, estimate
 
@@ -21,7 +19,7 @@ SCHEMA = "camcli.evaluation/1"
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two rows on the same images: figure of ``a`` minus figure of ``b``."""
+    """Two entries on the same images: figure of ``a`` minus figure of ``b``."""
 
     metric: str
     a: str
@@ -40,13 +38,11 @@ class Recommendation:
     """The method and layer that explain the model best on these images.
 
     Attributes:
-        row: which.
-        layer: its path; None for a method of the whole network.
+        entry: which.
         why: the evidence, one line each.
     """
 
-    row: Row
-    layer: str | None
+    entry: MethodEntry
     why: tuple[str, ...]
 
 
@@ -55,19 +51,19 @@ class Evaluation:
     """Figures of methods and baselines over images.
 
     Attributes:
-        rows: methods, then baselines.
+        entries: methods, then baselines.
         metrics: those that have a figure.
         images: names of the images that count, in order.
         failed: image, kind and message of those that do not.
-        values: by row name, then metric: (N, K) per image (per mosaic for GridPG).
-        degenerate: maps that show nothing, by row name.
+        values: by entry name, then metric: (N, K) per image (per mosaic for GridPG).
+        degenerate: maps that show nothing, by entry name.
         guarded: images that leave Average Drop and Average Gain.
         settings: everything that decides a figure.
         notes: what a reader should know.
         recommended: with ``--recommend``.
     """
 
-    rows: Sequence[Row]
+    entries: Sequence[MethodEntry]
     metrics: Sequence[Metric]
     images: Sequence[str]
     failed: Sequence[Mapping[str, str]]
@@ -81,8 +77,8 @@ class Evaluation:
     comparisons: Sequence[Comparison] = ()
 
     @property
-    def methods(self) -> list[Row]:
-        return [row for row in self.rows if not row.baseline]
+    def methods(self) -> list[MethodEntry]:
+        return [entry for entry in self.entries if not entry.baseline]
 
     @property
     def exit_code(self) -> int:
@@ -99,22 +95,22 @@ class Evaluation:
             "metrics": [metric.as_json() for metric in self.metrics],
             "rows": [
                 {
-                    "name": row.name,
-                    "method": row.method,
-                    "layer": list(row.layer) if isinstance(row.layer, tuple) else row.layer,
-                    "baseline": row.baseline,
-                    "degenerate_maps": self.degenerate[row.name],
-                    "figures": {m.key: _as_dict(self.figures[row.name][m.key]) for m in self.metrics},
+                    "name": entry.name,
+                    "method": entry.method,
+                    "layer": list(entry.layer) if isinstance(entry.layer, tuple) else entry.layer,
+                    "baseline": entry.baseline,
+                    "degenerate_maps": self.degenerate[entry.name],
+                    "figures": {m.key: _as_dict(self.figures[entry.name][m.key]) for m in self.metrics},
                 }
-                for row in self.rows
+                for entry in self.entries
             ],
             "comparisons": [
                 {"metric": c.metric, "a": c.a, "b": c.b, "certain": c.certain, **_as_dict(c.estimate, "difference")}
                 for c in self.comparisons
             ],
             "recommended": self.recommended and {
-                "method": self.recommended.row.method,
-                "layer": self.recommended.layer,
+                "method": self.recommended.entry.method,
+                "layer": self.recommended.entry.layer_path,
                 "why": list(self.recommended.why),
             },
             "notes": list(self.notes),
@@ -125,41 +121,55 @@ class Evaluation:
         """The values of one image, where a metric has one number for an image."""
         single = [m.key for m in self.metrics if m.needs != "mosaics"]
         return {
-            row.name: {
-                key: _finite(float(self.values[row.name][key][i, 0]))
+            entry.name: {
+                key: _finite(float(self.values[entry.name][key][i, 0]))
                 for key in single
-                if self.values[row.name][key].shape[1] == 1
+                if self.values[entry.name][key].shape[1] == 1
             }
-            for row in self.rows
+            for entry in self.entries
         }
 
     def as_csv(self) -> str:
-        """One line for every row and metric; figures in the units of the table."""
+        """One line for every entry and metric; figures in the units of the table."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["name", "method", "layer", "baseline", "metric", "better", "value", "low", "high", "n"])
-        for row in self.rows:
-            layer = "+".join(row.layer) if isinstance(row.layer, tuple) else row.layer or ""
+        for entry in self.entries:
             for metric in self.metrics:
-                result = self.figures[row.name][metric.key]
+                result = self.figures[entry.name][metric.key]
                 low, high = result.interval or ("", "")
                 value = "" if result.value is None else result.value
-                head = [row.name, row.method, layer, str(row.baseline).lower(), metric.key, metric.better]
+                head = [
+                    entry.name,
+                    entry.method,
+                    entry.layer_path or "",
+                    str(entry.baseline).lower(),
+                    metric.key,
+                    metric.better,
+                ]
                 writer.writerow([*head, value, low, high, result.n])
         return text.getvalue()
 
 
-def among_rows(
-    metric: Metric, rows: Sequence[Row], values: Mapping[str, Mapping[str, np.ndarray]]
+def among_entries(
+    metric: Metric, entries: Sequence[MethodEntry], values: Mapping[str, Mapping[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
-    """The values of a metric that compares rows, (N, 1) by row name; nothing for another metric."""
+    """The values of a metric that compares entries, (N, 1) by entry name; nothing for another metric."""
     if metric.across_rows is None:
         return {}
-    methods = [row.name for row in rows if not row.baseline]
-    baselines = [row.name for row in rows if row.baseline]
+    methods = [entry.name for entry in entries if not entry.baseline]
+    baselines = [entry.name for entry in entries if entry.baseline]
     own, theirs = ([values[name][metric.key][:, 0] for name in names] for names in (methods, baselines))
     compared = metric.across_rows(np.array(own), np.array(theirs))
-    return {name: row[:, None] for name, row in zip([*methods, *baselines], chain(*compared), strict=True)}
+    return {name: entry[:, None] for name, entry in zip([*methods, *baselines], chain(*compared), strict=True)}
+
+
+def defined_values(
+    figures: Mapping[str, Mapping[str, Estimate]], entries: Sequence[MethodEntry], metric: str
+) -> dict[str, float]:
+    """The figures of a metric by entry name, without the entries that have none."""
+    values = {entry.name: figures[entry.name][metric].value for entry in entries}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def figure(values: np.ndarray, metric: Metric, seed: int) -> Estimate:
@@ -168,15 +178,15 @@ def figure(values: np.ndarray, metric: Metric, seed: int) -> Estimate:
 
 
 def compare(
-    rows: Sequence[Row], values: Mapping[str, Mapping[str, np.ndarray]], metrics: Sequence[Metric], seed: int
+    entries: Sequence[MethodEntry], values: Mapping[str, Mapping[str, np.ndarray]], metrics: Sequence[Metric], seed: int
 ) -> list[Comparison]:
-    """Every method against every later row, for the metrics that judge."""
+    """Every method against every later entry, for the metrics that judge."""
     comparisons = []
     for metric in metrics:
         if metric.better == "neither":
             continue
-        for place, a in enumerate(rows):
-            for b in rows[place + 1 :] if not a.baseline else []:
+        for place, a in enumerate(entries):
+            for b in entries[place + 1 :] if not a.baseline else []:
                 pair = values[a.name][metric.key], values[b.name][metric.key]
                 apart = difference(*pair, metric.finish, seed)
                 comparisons.append(Comparison(metric.key, a.name, b.name, _scale(apart, metric.factor)))

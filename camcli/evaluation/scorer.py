@@ -1,7 +1,5 @@
 """Class probabilities of altered inputs, as metrics want them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +18,7 @@ class ClassScorer:
     Attributes:
         model: prepared.
         probability: what a probability is.
-        precision: ``fp32`` unless another was asked for: metrics live on small differences.
+        precision: ``fp32`` unless another was chosen: metrics depend on small differences.
     """
 
     model: Model

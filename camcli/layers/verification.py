@@ -178,7 +178,7 @@ def _judge(chosen: Ranked, ranked: list[Ranked]) -> Verification:
         hint = "" if competing.layout is not None else ", for which there is no layout"
         return Verification(layout, "refuted", f"changes like {competing} (agreement {strongest:.2f}){hint}", agreement)
     if agreement < AGREEMENT or agreement < mixed + MIXED:
-        reason = f"changes elsewhere than the perturbed part of the image (agreement {agreement:.2f})"
+        reason = f"changes elsewhere than the perturbed block of pixels (agreement {agreement:.2f})"
         return Verification(layout, "refuted", reason, agreement)
     lead = LEAD * min(1.0, 14 / max(candidate.grid))  # on a fine grid, predictions one cell apart are nearly the same
     if competing is not None and strongest > agreement - lead:

@@ -1,7 +1,5 @@
 """ADCC: one figure of coherency, complexity and average drop."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -6,8 +6,6 @@
 ``fakecam``  1 everywhere but in one pixel (Poppi 2021): keeps the image: best by Average Drop without explaining
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

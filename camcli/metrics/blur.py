@@ -1,7 +1,5 @@
 """The Gaussian blur that insertion curves start from."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -1,7 +1,5 @@
 """A class probability over the share of pixels that were changed, and the area under it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
@@ -67,10 +65,10 @@ def replacement_curve(
         batch: inputs scored at once.
     """
 
-    def mixed(i: Tensor, taken: Tensor) -> Tensor:
-        return torch.where(taken[:, None], after[i], before[i])
+    def mix(i: Tensor, is_replaced: Tensor) -> Tensor:
+        return torch.where(is_replaced[:, None], after[i], before[i])
 
     first, last = ends or (score_all(before, classes, scorer, batch), score_all(after, classes, scorer, batch))
     fractions = [k / steps for k in range(1, steps)]  # both ends do not depend on the map
-    inner = score_changed(pixel_ranks(maps, seeds), fractions, classes, scorer, mixed, batch)
+    inner = score_changed(pixel_ranks(maps, seeds), fractions, classes, scorer, mix, batch)
     return Curve(torch.cat([first[:, None].float(), inner, last[:, None].float()], dim=1))

@@ -1,7 +1,5 @@
 """Deletion: how fast the class probability falls when the pixels that the map ranks first are removed."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Unpack
 

@@ -1,7 +1,5 @@
 """Average Drop, of the probability under the mask of the map; see :mod:`camcli.metrics.masking`."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Energy in the box or mask: the share of the map's mass that lies on the object."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

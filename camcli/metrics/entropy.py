@@ -1,7 +1,5 @@
 """Entropy: how far a native map is spread over its cells."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,11 +1,9 @@
 """Average Gain, of the probability under the mask of the map; see :mod:`camcli.metrics.masking`."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
-from camcli.metrics.base import Exclusion, Metric, Sample
+from camcli.metrics.base import Exclusion, Metric
 from camcli.metrics.masking import EDGE
 
 
@@ -14,12 +12,8 @@ def average_gain(y: Tensor, o: Tensor) -> Tensor:
     return torch.where(y > 1 - EDGE, torch.nan, torch.relu(o - y) / (1 - y).clamp(min=EDGE))
 
 
-def gain(sample: Sample) -> Tensor:
-    """:func:`average_gain` of a sample, (N,)."""
-    return average_gain(sample.images.probabilities, sample.masked_probabilities)
-
-
 METRIC = Metric(
-    "gain", "Average Gain %", "Zhang 2023, arXiv:2301.07002", "scores", "Masking", gain, factor=100,
+    "gain", "Average Gain %", "Zhang 2023, arXiv:2301.07002", "scores", "Masking",
+    lambda sample: average_gain(sample.images.probabilities, sample.masked_probabilities), factor=100,
     exclusion=Exclusion(lambda y: y > 1 - EDGE, f"with a probability above 1 − {EDGE:g} leave Average Gain"),
 )  # fmt: skip

@@ -1,7 +1,5 @@
 """GridPG: in a mosaic of images of several classes, how much of a class's map lies in the cell of that class?"""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,14 +1,12 @@
 """Noisy linear imputation: removed pixels become the weighted mean of their neighbours (Rong 2022, arXiv:2202.00449).
 
 Each removed pixel u_i satisfies Σ_j w_ij (u_i − v_j) = 0 over its neighbours inside the image, with w = 1/6 for direct
-and 1/12 for diagonal ones; v_j is known or removed as well. The rows are left undivided by Σ_j w_ij, so that the matrix
+and 1/12 for diagonal ones; v_j is kept or removed as well. The rows are left undivided by Σ_j w_ij, so that the matrix
 is symmetric and positive definite, and conjugate gradients solve all images of a batch at once, where they are. A large
 hole would need hundreds of iterations; a multigrid cycle as preconditioner brings that to about ten: one Jacobi sweep
 on each grid removes two thirds of every frequency that the next coarser grid cannot represent (the stencil's values lie
 between 2/3 and 4/3 there).
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,7 +57,7 @@ class _Grid:
     weight: Tensor
 
     def apply(self, u: Tensor) -> Tensor:
-        """A u, for u that is 0 where the grid is known."""
+        """A u, for u that is 0 where the pixels are kept."""
         return (self.weight * u - _neighbours(u)) * self.unknown
 
 

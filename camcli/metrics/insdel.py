@@ -1,7 +1,5 @@
 """Insertion − Deletion: one figure of both curves."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Insertion: how fast the class probability rises when a blurred image gets back the pixels ranked first."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Unpack
 

@@ -5,8 +5,6 @@ reported figures are 100 times their mean. They say little of faithfulness by th
 the image scores best, which the baseline Fake-CAM shows.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
@@ -24,7 +22,5 @@ def masked_scores(inputs: Tensor, maps: Tensor, classes: Tensor, scorer: Scorer,
         maps: L, (N, H, W) in [0, 1].
         classes: (N,).
     """
-    scores = []
-    for x, heat, some in zip(*(torch.split(t, batch) for t in (inputs, maps, classes)), strict=True):
-        scores.append(scorer(x * heat[:, None], some).float())
-    return torch.cat(scores)
+    parts = zip(*(torch.split(t, batch) for t in (inputs, maps, classes)), strict=True)
+    return torch.cat([scorer(x * heat[:, None], some).float() for x, heat, some in parts])

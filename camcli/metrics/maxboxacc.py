@@ -1,7 +1,5 @@
 """MaxBoxAccV2: how well boxes drawn around the map fit the object, at the best threshold for the whole set."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import torch

@@ -1,7 +1,5 @@
 """The order of the pixels by the values of a map."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

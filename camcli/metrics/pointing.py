@@ -1,7 +1,5 @@
 """The pointing game: does the map's maximum lie on the object?"""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import torch

@@ -10,8 +10,6 @@ To add one:
 3. ``tests/metrics/test_registry.py``: in ``NAIVE`` the metric once more, in plain loops over single images.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -36,22 +34,11 @@ from camcli.metrics import (
 from camcli.metrics.base import Metric
 
 _TABLE = (
-    insdel,
-    insertion,
-    deletion,
-    road,
-    drop,
-    increase,
-    gain,
-    win,
-    adcc,
-    gridpg,
-    pointing,
-    energy,
-    maxboxacc,
-    sparsity,
-    entropy,
-)
+    insdel, insertion, deletion, road,
+    drop, increase, gain, win, adcc,
+    gridpg, pointing, energy, maxboxacc,
+    sparsity, entropy,
+)  # fmt: skip
 
 METRICS: Mapping[str, Metric] = MappingProxyType({module.METRIC.key: module.METRIC for module in _TABLE})
 """Read-only."""

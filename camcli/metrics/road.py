@@ -1,7 +1,5 @@
 """ROAD: remove the most or the least relevant pixels, and impute them so that no hole shows."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """What metrics ask of a model: the probability of one class for each of many altered inputs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Protocol
 

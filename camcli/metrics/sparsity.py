@@ -1,7 +1,5 @@
 """Sparsity: how unevenly a native map spreads its mass."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

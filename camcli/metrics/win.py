@@ -1,7 +1,5 @@
 """Win: how often a method has the smallest drop of an image."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from camcli.metrics.base import Metric

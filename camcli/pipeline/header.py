@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from camcli._version import __version__
-from camcli.config.settings import as_recorded
+from camcli.config.settings import collect_verbatim
 from camcli.output import SCHEMA
 from camcli.schemas.index import Environment, Header, LayerFields, ModelFields
 
@@ -82,7 +82,7 @@ def _decides_maps(setup: Setup) -> dict[str, Any]:
         "precision": setup.precision,
         "batch": setup.batch_size,
         "compiled": setup.tuning.compiled,
-        **as_recorded(config, "maps"),
+        **collect_verbatim(config, "maps"),
     }
 
 
@@ -93,7 +93,7 @@ def _decides_pictures(setup: Setup) -> dict[str, Any]:
         "format": [config.image_format, config.quality],
         "limits": _limits(setup),
         "class_names": list(setup.model.class_names.names) if setup.model.class_names else None,
-        **as_recorded(config, "pictures"),
+        **collect_verbatim(config, "pictures"),
     }
 
 

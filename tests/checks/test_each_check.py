@@ -222,7 +222,7 @@ def test_a_folder_without_a_finished_run_is_named(tmp_path: Path) -> None:
         check_run(str(tmp_path))
 
 
-def test_of_several_thresholds_the_nearest_to_trouble_is_told(tmp_path: Path) -> None:
+def test_of_several_thresholds_the_nearest_to_failing_is_told(tmp_path: Path) -> None:
     found = check(of_maps(tmp_path / "run", blobs(40, base=0.1)), "focus")
     assert found.status == "pass"
     assert found.deciding is not None

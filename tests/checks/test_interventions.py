@@ -88,23 +88,23 @@ def test_re_initialising_changes_the_map_of_a_method_that_depends_on_the_weights
 def test_only_a_trained_model_is_ahead_of_random_weights(world: World, seed: int) -> None:
     trained = read_run(world.run("clean", "plain"))
     key = trained.keys[0]
-    with ReopenedModel(trained, key) as lab:
+    with ReopenedModel(trained, key) as reopened:
         discs = [record for record in trained.images if record.label == "disc"]
-        several, alike = ([p.pixels for p in lab.pictures(some)] for some in (trained.images[:48], discs))
-        assert measure_lead(lab, several, seed) > 3
-        assert measure_lead(lab, alike, seed) > 3  # also where all images are of one class
-        net = lab.setup.model.module
-        for anew in (reinitialise(net, lab.inputs(several[:16]), 100 + seed), torch_default(seed)):
+        several, alike = ([p.pixels for p in reopened.pictures(some)] for some in (trained.images[:48], discs))
+        assert measure_lead(reopened, several, seed) > 3
+        assert measure_lead(reopened, alike, seed) > 3  # also where all images are of one class
+        net = reopened.setup.model.module
+        for anew in (reinitialise(net, reopened.inputs(several[:16]), 100 + seed), torch_default(seed)):
             net.load_state_dict(anew.state_dict())
-            assert measure_lead(lab, several, seed) < 1
+            assert measure_lead(reopened, several, seed) < 1
 
 
 def test_maps_are_made_in_halves_where_memory_runs_out(world: World) -> None:
     run = read_run(world.run("clean", "plain"))
-    with ReopenedModel(run, run.keys[0]) as lab:
-        pixels = [picture.pixels for picture in lab.pictures(run.images[:5])]
+    with ReopenedModel(run, run.keys[0]) as reopened:
+        pixels = [picture.pixels for picture in reopened.pictures(run.images[:5])]
         arguments = pixels, [0, 1, 0, 1, 0], [0, 1, 2, 3, 4]
-        whole, probabilities = lab.maps(*arguments), lab.probabilities(pixels)
+        whole, probabilities = reopened.maps(*arguments), reopened.probabilities(pixels)
         sizes: list[int] = []
 
         def limited(module: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
@@ -112,9 +112,9 @@ def test_maps_are_made_in_halves_where_memory_runs_out(world: World) -> None:
             if sizes[-1] > 2:
                 raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-        with lab.setup.model.module.register_forward_pre_hook(limited):
-            np.testing.assert_allclose(lab.maps(*arguments), whole, atol=1e-4 * np.abs(whole).max())
-            np.testing.assert_allclose(lab.probabilities(pixels), probabilities, atol=1e-5)
+        with reopened.setup.model.module.register_forward_pre_hook(limited):
+            np.testing.assert_allclose(reopened.maps(*arguments), whole, atol=1e-4 * np.abs(whole).max())
+            np.testing.assert_allclose(reopened.probabilities(pixels), probabilities, atol=1e-5)
         assert sizes == [5, 3, 2, 2, 2, 2, 2, 2]  # the second time, no more are tried than fitted before
 
 

@@ -134,11 +134,11 @@ def test_results_are_json_as_documented(tmp_path: Path) -> None:
 
 
 def test_the_sheet_names_its_format(tmp_path: Path) -> None:
-    from camcli.checks.report.contact_sheet import Row, write_sheet
+    from camcli.checks.report.contact_sheet import SheetRow, write_sheet
 
     tile = ([np.zeros((20, 40, 3), np.uint8)], "a very long name that does not fit below its picture.jpg\nvalue")
     for name in ("s.jpg", "s.png", "s.webp"):
-        write_sheet(str(tmp_path / name), [Row("border: fail", [tile, tile]), Row("focus: pass", [tile])])
+        write_sheet(str(tmp_path / name), [SheetRow("border: fail", [tile, tile]), SheetRow("focus: pass", [tile])])
         with Image.open(tmp_path / name) as sheet:
             assert sheet.width >= 2 * 224
     with pytest.raises(ConfigError, match=r"\.png"):

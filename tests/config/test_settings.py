@@ -11,7 +11,7 @@ import pytest
 from camcli.config.fields import Effect
 from camcli.config.file import read_config_file
 from camcli.config.parse import Scale, parse_input_size, parse_scale
-from camcli.config.settings import SETTINGS, RunConfig, as_recorded
+from camcli.config.settings import SETTINGS, RunConfig, collect_verbatim
 from camcli.config.suggest import suggest_setting
 from camcli.errors import ConfigError
 
@@ -49,10 +49,10 @@ def test_lists_derived_from_the_declarations() -> None:
         "output_dir", "trust_checkpoint", "device", "use_cuda", "workers", "csv", "resume", "retry_failed", "overwrite",
         "durable", "allow_truncated", "max_pixels", "limit", "fail_fast", "dry_run",
     }  # fmt: skip
-    assert as_recorded(RunConfig(), "maps") == {
+    assert collect_verbatim(RunConfig(), "maps") == {
         "output_key": None, "probability": "auto", "fuse": "none", "score": "logit", "fast_decode": False, "seed": 0,
     }  # fmt: skip
-    assert as_recorded(RunConfig(), "pictures") == {
+    assert collect_verbatim(RunConfig(), "pictures") == {
         "colormap": "jet", "alpha": 0.5, "scale": "per-image", "max_side": 1024, "topk": 5,
     }  # fmt: skip
     paths = {name: declared.path for name, declared in SETTINGS.items() if declared.path}
@@ -87,12 +87,14 @@ def test_text_is_parsed_once() -> None:
         ("workers", 2, "2"),
         ("target", 285, "285"),
         ("device", 1, "cuda:1"),
+        ("output_dir", Path("runs/a"), "runs/a"),
     ],
 )
 def test_python_callers_give_natural_values(name: str, value: Any, text: str) -> None:
     config = RunConfig(**{name: value})
     assert getattr(config, name) == text
     assert config == RunConfig(**{name: text})
+    assert RunConfig(image_path=Path("photos")) == RunConfig(image_path=("photos",))  # type: ignore[arg-type]
 
 
 def test_use_cuda_is_device_cuda() -> None:

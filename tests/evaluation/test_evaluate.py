@@ -23,7 +23,7 @@ import camcli.metrics
 from camcli.config.settings import RunConfig
 from camcli.errors import ConfigError, SourceError
 from camcli.evaluation import EvalOptions, Evaluation, evaluate
-from camcli.evaluation.rows import upsampled
+from camcli.evaluation.entries import upsample
 from camcli.images import to_input
 from camcli.metrics.deletion import deletion
 from camcli.pipeline.items import seed_of
@@ -68,13 +68,13 @@ def found(photos: Path) -> Evaluation:
 
 
 def test_every_row_has_every_figure(found: Evaluation) -> None:
-    assert [row.name for row in found.rows] == ["gradcam", "layercam", "random", "centre", "sobel", "fakecam"]
+    assert [entry.name for entry in found.entries] == ["gradcam", "layercam", "random", "centre", "sobel", "fakecam"]
     keys = {metric.key for metric in found.metrics}
     # Mosaics need four classes among the predictions; a net of random weights may have fewer.
     assert keys | {"gridpg"} == set(camcli.metrics.METRICS)
-    for row in found.rows:
+    for entry in found.entries:
         for key in keys - {"gridpg"}:
-            assert found.figures[row.name][key].value is not None, (row.name, key)
+            assert found.figures[entry.name][key].value is not None, (entry.name, key)
 
 
 def errors(document: object) -> list[str]:
@@ -111,22 +111,22 @@ def test_deletion_is_that_of_the_metric_called_by_hand(found: Evaluation, photos
         with torch.no_grad(), model.prepared() as module:
             return module(x).softmax(1).gather(1, classes[:, None])[:, 0]
 
-    seeds = [seed_of(camcli.api._decoded_file(str(path)).sha256, 0) for path in pictures]
-    heat = upsampled(native, (64, 64), torch.device("cpu"))
+    seeds = [seed_of(camcli.api._decode_file(str(path)).sha256, 0) for path in pictures]
+    heat = upsample(native, (64, 64), torch.device("cpu"))
     by_hand = deletion(inputs, heat, chosen, scorer, seeds, steps=4).area
     assert found.values["layercam"]["deletion"][:, 0] == pytest.approx(by_hand.numpy(), abs=1e-5)
 
 
 def test_figures_agree_with_each_other(found: Evaluation) -> None:
-    for row in found.rows:
-        values, figures = found.values[row.name], found.figures[row.name]
+    for entry in found.entries:
+        values, figures = found.values[entry.name], found.figures[entry.name]
         assert values["ins-del"] == pytest.approx(values["insertion"] - values["deletion"])
         assert figures["drop"].value == pytest.approx(100 * np.nanmean(values["drop"]))
         for metric in found.metrics:
             interval, value = figures[metric.key].interval, figures[metric.key].value
             if interval is not None and value is not None:
                 assert interval[0] - 1e-9 <= value <= interval[1] + 1e-9
-    assert sum(found.figures[row.name]["win"].value or 0 for row in found.methods) == pytest.approx(100)
+    assert sum(found.figures[entry.name]["win"].value or 0 for entry in found.methods) == pytest.approx(100)
 
 
 def test_fake_cam_keeps_the_class_and_adcc_sees_through_it(found: Evaluation) -> None:
@@ -137,7 +137,7 @@ def test_fake_cam_keeps_the_class_and_adcc_sees_through_it(found: Evaluation) ->
 
 def test_only_images_with_an_object_count_where_one_is_needed(found: Evaluation) -> None:
     # The box at the left border lies outside the central square that the model sees.
-    assert {found.figures[row.name]["energy"].n for row in found.rows} == {2}
+    assert {found.figures[entry.name]["energy"].n for entry in found.entries} == {2}
     item = found.as_json()["items"][1]
     assert item["image"] == "1.png"
     assert item["values"]["gradcam"]["energy"] is None
@@ -161,9 +161,9 @@ def test_the_energy_of_a_box_is_that_of_the_view(found: Evaluation) -> None:
 def test_other_batches_give_the_same_figures(found: Evaluation, photos: Path) -> None:
     options = EvalOptions(metrics=("ins-del", "adcc", "road"), steps=4)
     small = evaluate(config(photos / "objects.jsonl", batch_size="3"), options)
-    for row in found.rows:
+    for entry in found.entries:
         for key in ("ins-del", "adcc", "road"):
-            assert small.values[row.name][key] == pytest.approx(found.values[row.name][key], abs=2e-4)
+            assert small.values[entry.name][key] == pytest.approx(found.values[entry.name][key], abs=2e-4)
 
 
 def test_twice_is_the_same_and_another_seed_is_not(photos: Path) -> None:
@@ -174,13 +174,13 @@ def test_twice_is_the_same_and_another_seed_is_not(photos: Path) -> None:
 
 
 def test_mosaics_of_a_size_flexible_model_are_not_shrunk(photos: Path) -> None:
+    from camcli.evaluation.entries import MethodEntry
     from camcli.evaluation.mosaics import Candidates, measure_mosaics
-    from camcli.evaluation.rows import Row
     from camcli.pipeline.setup import prepare
 
     setup = prepare(config(photos))
-    rows = [Row(m, setup.layers[0].path, False, m) for m in ("gradcam", "layercam")] + [
-        Row("sobel", None, True, "sobel")
+    rows = [MethodEntry(m, setup.layers[0].path, False, m) for m in ("gradcam", "layercam")] + [
+        MethodEntry("sobel", None, True, "sobel")
     ]
     pixels = [setup.model.preprocessing(Image.open(p).convert("RGB")).pixels for p in sorted(photos.glob("*.png"))]
     with setup.model.prepared():
@@ -199,11 +199,11 @@ def test_too_few_sure_images_leave_out_the_mosaics_with_a_note(photos: Path) -> 
 def test_a_recommendation_names_a_method_and_layer_that_are_there(photos: Path) -> None:
     done = evaluate(config(photos), EvalOptions(metrics=("deletion",), steps=4, recommend=True))
     assert done.recommended is not None
-    assert len({row.layer for row in done.methods}) == 2, "a finer layer is tried as well"
-    ranked = {row.name: done.figures[row.name]["ins-del"].value or 0 for row in done.methods}
+    assert len({entry.layer for entry in done.methods}) == 2, "a finer layer is tried as well"
+    ranked = {entry.name: done.figures[entry.name]["ins-del"].value or 0 for entry in done.methods}
     assert done.recommended.why[0].startswith(max(ranked, key=lambda name: ranked[name]))
-    assert done.recommended.row in done.methods
-    assert done.recommended.layer == done.recommended.row.layer
+    assert done.recommended.entry in done.methods
+    assert done.recommended.entry.layer_path == done.recommended.entry.layer
     assert errors(done.as_json()) == []
 
 
@@ -220,8 +220,8 @@ def test_masks_are_turned_upright_and_refused_in_another_shape(photos: Path, tmp
     by_box, by_mask = (
         evaluate(config(tmp_path / name), EvalOptions(metrics=("energy",))) for name in ("boxes.csv", "masks.csv")
     )
-    for row in by_box.rows:
-        assert np.array_equal(by_mask.values[row.name]["energy"], by_box.values[row.name]["energy"])
+    for entry in by_box.entries:
+        assert np.array_equal(by_mask.values[entry.name]["energy"], by_box.values[entry.name]["energy"])
     mask.resize((96, 96)).save(tmp_path / "turned.png")
     with pytest.raises(SourceError, match=r"turned\.png has 96×96 pixels and its image 96×80"):
         evaluate(config(tmp_path / "masks.csv"), EvalOptions(metrics=("energy",)))

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from camcli.config.settings import RunConfig
-from camcli.evaluation import EvalOptions, Evaluation, evaluate, rows
+from camcli.evaluation import EvalOptions, Evaluation, entries, evaluate
 from camcli.explainer import Explainer
 from tests.conftest import photographs
 
@@ -51,7 +51,7 @@ def test_maps_of_masked_images_are_made_in_halves(
 ) -> None:
     whole = evaluated(photos)
     seen: list[int] = []
-    monkeypatch.setattr(rows, "Explainer", small_device(1, error, seen))
+    monkeypatch.setattr(entries, "Explainer", small_device(1, error, seen))
     halved = evaluated(photos)
     assert seen == [1] * 6
     assert halved.values["gradcam"]["adcc"] == pytest.approx(whole.values["gradcam"]["adcc"], abs=1e-4)
@@ -61,6 +61,6 @@ def test_maps_of_masked_images_are_made_in_halves(
 
 
 def test_one_image_that_does_not_fit_ends_it(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "Explainer", small_device(0, torch.cuda.OutOfMemoryError, []))
+    monkeypatch.setattr(entries, "Explainer", small_device(0, torch.cuda.OutOfMemoryError, []))
     with pytest.raises(torch.cuda.OutOfMemoryError):
         evaluated(photos)

@@ -9,20 +9,20 @@ import matplotlib
 import pytest
 
 from camcli.errors import ConfigError, OutputError
-from camcli.evaluation import Evaluation, Row
+from camcli.evaluation import Evaluation, MethodEntry
 from camcli.evaluation.plot import FORMATS, draw, write_plot
 from camcli.metrics import METRICS
 from camcli.stats import Estimate
 
-ROWS = (
-    Row("gradcam", "a", False, "gradcam @ a"),
-    Row("gradcam", "b", False, "b" * 60),
-    Row("sobel", None, True, "sobel"),
+ENTRIES = (
+    MethodEntry("gradcam", "a", False, "gradcam @ a"),
+    MethodEntry("gradcam", "b", False, "b" * 60),
+    MethodEntry("sobel", None, True, "sobel"),
 )
 SHOWN = ("deletion", "drop", "adcc", "entropy")
 FIGURES = {
-    row.name: {key: Estimate(0.1 * place + 0.2, (0.1 * place, 0.1 * place + 0.3), 5) for key in SHOWN}
-    for place, row in enumerate(ROWS)
+    entry.name: {key: Estimate(0.1 * place + 0.2, (0.1 * place, 0.1 * place + 0.3), 5) for key in SHOWN}
+    for place, entry in enumerate(ENTRIES)
 }
 
 
@@ -31,8 +31,8 @@ def evaluation() -> Evaluation:
     figures = {name: dict(found) for name, found in FIGURES.items()}
     figures["gradcam @ a"]["adcc"] = Estimate(None, None, 0)
     return Evaluation(
-        rows=ROWS, metrics=[METRICS[key] for key in SHOWN], images=["x.jpg"] * 5, failed=[], values={}, degenerate={},
-        guarded={}, settings={"model": {"name": "resnet50"}}, figures=figures,
+        entries=ENTRIES, metrics=[METRICS[key] for key in SHOWN], images=["x.jpg"] * 5, failed=[], values={},
+        degenerate={}, guarded={}, settings={"model": {"name": "resnet50"}}, figures=figures,
     )  # fmt: skip
 
 
@@ -46,7 +46,7 @@ def test_a_panel_shows_the_figures_of_every_row(evaluation: Evaluation) -> None:
     assert [bar.get_width() for bar in deletion.patches] == pytest.approx([0.2, 0.3, 0.4])
     assert [bar.get_y() + bar.get_height() / 2 for bar in deletion.patches] == pytest.approx([0, 1, 2])
     whiskers = [line.get_xdata() for line in deletion.lines if line.get_marker() == "|"]
-    assert [tuple(ends) for ends in whiskers] == [FIGURES[row.name]["deletion"].interval for row in ROWS]
+    assert [tuple(ends) for ends in whiskers] == [FIGURES[entry.name]["deletion"].interval for entry in ENTRIES]
     assert [text.get_text() for text in deletion.texts] == ["0.200", "0.300", "0.400"]
     assert [text.get_text() for text in adcc.texts] == ["no value", "0.300", "0.400"]
     assert len(adcc.patches) == 2
@@ -55,7 +55,7 @@ def test_a_panel_shows_the_figures_of_every_row(evaluation: Evaluation) -> None:
         f"{'b' * 15}…{'b' * 15}",
         "sobel",
     ]
-    assert deletion.get_ylim()[0] > deletion.get_ylim()[1], "the first row is at the top"
+    assert deletion.get_ylim()[0] > deletion.get_ylim()[1], "the first entry is at the top"
 
 
 @pytest.mark.parametrize("extension", FORMATS)
@@ -85,7 +85,7 @@ def test_without_matplotlib_the_extra_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(
-        ConfigError, match=r"matplotlib is not installed\. Install it with: pip install 'cambatch\[plot\]'"
+        ConfigError, match=r"matplotlib is not installed\. Install the extra 'plot': pip install matplotlib"
     ):
         write_plot(evaluation, tmp_path / "plot.png")
 

@@ -1,7 +1,5 @@
 """The contact sheet: the worst images of every check as one picture, each with its overlay and its value."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +27,7 @@ FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetRow:
     """One line of the sheet.
 
     Attributes:
@@ -41,7 +39,7 @@ class Row:
     tiles: Sequence[tuple[Sequence[np.ndarray], str]]
 
 
-def write_sheet(path: str, rows: Sequence[Row]) -> None:
+def write_sheet(path: str, rows: Sequence[SheetRow]) -> None:
     """Draw the sheet and write it in the format that the file's name asks for.
 
     Raises:
@@ -66,7 +64,7 @@ def sheet_format(path: str) -> str:
     return kind
 
 
-def compose(rows: Sequence[Row]) -> Image.Image:
+def compose(rows: Sequence[SheetRow]) -> Image.Image:
     """All rows below each other."""
     widest = max((sum(_width(p) for p, _ in row.tiles) for row in rows), default=TILE)
     height = sum(TITLE + TILE + CAPTION + GAP for _ in rows) + GAP
@@ -135,10 +133,8 @@ def overlays(run: RecordedRun, key: MethodLayer, wanted: Iterable[ImageRecord]) 
     return pictures
 
 
-def _canvases(
-    run: RecordedRun, missing: dict[tuple[str, str], ImageRecord]
-) -> Iterator[tuple[tuple[str, str], Canvas]]:
-    left = len(missing)
+def _canvases(run: RecordedRun, missing: dict[Name, ImageRecord]) -> Iterator[tuple[Name, Canvas]]:
+    count = 0
     try:
         for entry in as_typed(run, sources_of(run)):
             record = missing.get((entry.image, entry.source))
@@ -146,16 +142,14 @@ def _canvases(
                 continue
             image = decode(read(entry), DecodeSettings()).image
             yield record.name, make_canvas(np.asarray(image), record.view, 2 * TILE)
-            left -= 1
-            if not left:
+            count += 1
+            if count == len(missing):
                 return
     except (SourceError, ImageError):
         return  # the images are elsewhere by now: only the map can be drawn
 
 
-def _draw(
-    run: RecordedRun, key: MethodLayer, missing: dict[tuple[str, str], ImageRecord]
-) -> dict[tuple[str, str], np.ndarray]:
+def _draw(run: RecordedRun, key: MethodLayer, missing: dict[Name, ImageRecord]) -> dict[Name, np.ndarray]:
     canvases = dict(_canvases(run, missing))
     _, height, width = run.header["model"]["input_size"]
     pictures = {}

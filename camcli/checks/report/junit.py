@@ -6,8 +6,6 @@ and ``failure``, then ``system-out``. What is inconclusive counts as skipped, a 
 output, unless ``--fail-on warn`` makes both failures.
 """
 
-from __future__ import annotations
-
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence

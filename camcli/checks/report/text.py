@@ -1,7 +1,5 @@
 """The results: a table for people, annotations for GitHub, a document for programs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,8 +29,8 @@ def table(results: Sequence[Result], checks: dict[str, Check], console: Console)
     rows.add_column("what was found")
     for result in results:
         colour = COLOURS[result.status]
-        asked = f"[dim]{escape(checks[result.check].question)}[/dim]\n" if result.check in checks else ""
-        rows.add_row(result.check, f"[{colour}]{result.status}[/{colour}]", asked + escape(result.why))
+        question = f"[dim]{escape(checks[result.check].question)}[/dim]\n" if result.check in checks else ""
+        rows.add_row(result.check, f"[{colour}]{result.status}[/{colour}]", question + escape(result.why))
     console.print(rows)
     for result in results:
         if result.worst and result.status in ("fail", "warn", "inconclusive"):
@@ -58,7 +56,7 @@ def github(results: Sequence[Result], path: str) -> list[str]:
         if level is None:
             continue
         worst = "".join(f"\n{printable(one.image)}: {one.words}" for one in result.worst[:_SHOWN])
-        title = _property(f"cam check {result.check}: {result.status}")
+        title = _message(f"cam check {result.check}: {result.status}").replace(":", "%3A").replace(",", "%2C")
         lines.append(f"::{level} title={title}::{_message(f'{result.why}{worst}')}")
     lines.append(f"::notice title=cam check::{_message(f'{summary(results)} ({path})')}")
     return lines
@@ -66,10 +64,6 @@ def github(results: Sequence[Result], path: str) -> list[str]:
 
 def _message(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _message(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def document(schema: str, results: Sequence[Result], exit_code: int, **more: Any) -> dict[str, Any]:

@@ -5,51 +5,39 @@ of the activation or the input, attention, or activations alone. Methods that ag
 methods that differ make both maps doubtful: a warning, never a failure.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
-from camcli.checks.context import Context, image_names
+from camcli.checks.context import Context
 from camcli.checks.distances import spearman
-from camcli.checks.judge import Words, conclude, rank_images
-from camcli.checks.recorded import MethodLayer
+from camcli.checks.judge import Words
+from camcli.checks.recorded import ImageRecord, MethodLayer, SaliencyMap
 from camcli.checks.result import Result, skip
 from camcli.checks.settings import Check, Setting
 
-TROUBLE = "Two methods give different maps for the same decision: do not rely on either map alone."
+FAILURE = "Two methods give different maps for the same decision: do not rely on either map alone."
 
 
 def run(context: Context) -> Result:
-    pair = _pair(context)
-    if pair is None:
+    other = _other_method(context)
+    if other is None:
         return skip("agree", "the run has methods of one family only: run with, say, --method gradcam,reciprocam")
-    images, values = [], []
-    for record, heat in context.meaningful_maps(pair[0]):
-        other = record.maps.get(pair[1])
-        if other is None or other.status != "ok" or other.native is None or other.raw.shape != heat.raw.shape:
-            continue
-        rho = spearman(np.maximum(heat.raw, 0), np.maximum(other.raw, 0))
-        if rho is not None:
-            images.append(record)
-            values.append(rho)
+
+    def correlate(record: ImageRecord, heat: SaliencyMap) -> float | None:
+        theirs = record.meaningful_map(other)
+        if theirs is None or theirs.raw.shape != heat.raw.shape:
+            return None
+        return spearman(np.maximum(heat.raw, 0), np.maximum(theirs.raw, 0))
+
+    images, values = context.measure(correlate)
+    both = f"{context.key[0]} and {other[0]}"
     if not images:
-        return skip("agree", f"{pair[0][0]} and {pair[1][0]} have no maps on the same grid")
-    conditions = context.judge()({"": np.array(values)})
-    both = f"{pair[0][0]} and {pair[1][0]}"
-    worst = rank_images(image_names(images), values, high_is_bad=False, words=f"{both} correlate by {{}}")
-    result = conclude(
-        "agree",
-        conditions,
-        Words(f"rank correlation of {both}", TROUBLE),
-        n=len(values),
-        min_images=context.min_images,
-        worst=worst,
-    )
-    return result.as_warning()
+        return skip("agree", f"{both} have no maps on the same grid")
+    judge, words = context.judge(), Words(f"rank correlation of {both}", FAILURE, f"{both} correlate by {{}}")
+    return judge.conclude("agree", judge({"": values}), words, images, values, high_is_bad=False).as_warning()
 
 
-def _pair(context: Context) -> tuple[MethodLayer, MethodLayer] | None:
-    """The checked method and the first of another family; one that explains the class, where there is one."""
+def _other_method(context: Context) -> MethodLayer | None:
+    """The first method of another family than the checked one; one that explains the class, where there is one."""
     if len({method for method, _ in context.run.keys}) < 2:
         return None
     from camcli.methods import METHODS  # loads torch, which most checks of a finished run do without
@@ -63,12 +51,8 @@ def _pair(context: Context) -> tuple[MethodLayer, MethodLayer] | None:
 
     keys = [key for key in context.run.keys if family(key) != family(context.key) and not is_baseline(key)]
     keys.sort(key=lambda key: (key[0] not in METHODS or not METHODS[key[0]].class_specific, key[1] != context.key[1]))
-    return (context.key, keys[0]) if keys else None
+    return keys[0] if keys else None
 
 
-CHECK = Check(
-    "agree",
-    "do methods of different families see the same?",
-    run,
-    {"median_min": Setting(0.4, "least median of Spearman's correlation, -1 to 1")},
-)
+SETTINGS = {"median_min": Setting(0.4, "least median of Spearman's correlation, -1 to 1")}
+CHECK = Check("agree", "do methods of different families see the same?", run, SETTINGS)

@@ -6,14 +6,10 @@ picture, such as a caption bar or a timestamp), or each image's own from the man
 pixels, or a mask).
 """
 
-from __future__ import annotations
-
-import numpy as np
-
-from camcli.checks.context import Context, image_names
-from camcli.checks.distances import mass
-from camcli.checks.judge import Words, conclude, rank_images
-from camcli.checks.recorded import ImageRecord
+from camcli.checks.context import Context
+from camcli.checks.judge import Words
+from camcli.checks.manifest_regions import relative_mass
+from camcli.checks.recorded import ImageRecord, SaliencyMap
 from camcli.checks.result import Result, skip
 from camcli.checks.settings import Check, Setting
 from camcli.errors import ConfigError
@@ -22,6 +18,7 @@ from camcli.images.regions import Region
 WORDS = Words(
     "heat in the region to avoid (1: spread evenly)",
     "The model looks at what it must not look at: it may be trained to use the caption, mark or device instead.",
+    "heat in the region {} (1: spread evenly)",
 )
 
 
@@ -29,22 +26,17 @@ def run(context: Context) -> Result:
     box = _parse_box(context.settings["box"])
     if box is None and (problem := context.regions.problem):
         return skip("avoid", problem)
-    images, values = [], []
-    for record, heat in context.meaningful_maps():
+
+    def measure_image(record: ImageRecord, heat: SaliencyMap) -> float | None:
         region = context.regions.forbidden(record) if box is None else _scale_box(box, record)
-        if region is None:
-            continue
-        raw = heat.raw
-        cells = context.regions.cells(region, record, (raw.shape[0], raw.shape[1]))
-        if cells.mean() > 0:
-            images.append(record)
-            values.append(float((mass(raw) * cells).sum() / cells.mean()))
+        return relative_mass(heat.raw, region, record)
+
+    images, values = context.measure(measure_image)
     if not images:
         how = "give one with --set avoid.box=x0,y0,x1,y1 (shares of the picture), or an `avoid` column in the manifest"
         return skip("avoid", f"no region to avoid is known, or the model sees none of it: {how}")
-    conditions = context.judge()({"": np.array(values)})
-    worst = rank_images(image_names(images), values, high_is_bad=True, words="heat in the region {} (1: spread evenly)")
-    return conclude("avoid", conditions, WORDS, n=len(values), min_images=context.min_images, worst=worst)
+    judge = context.judge()
+    return judge.conclude("avoid", judge({"": values}), WORDS, images, values, high_is_bad=True)
 
 
 def _parse_box(value: object) -> tuple[float, float, float, float] | None:
@@ -68,13 +60,9 @@ def _scale_box(box: tuple[float, float, float, float], record: ImageRecord) -> R
     return box[0] * width, box[1] * height, box[2] * width, box[3] * height
 
 
-CHECK = Check(
-    "avoid",
-    "does the model keep away from where it must not look?",
-    run,
-    {
-        "median_max": Setting(1.2, "largest median of mass in the region over its share of the view"),
-        "p95_max": Setting(2.0, "largest 95th percentile of the same"),
-        "box": Setting(None, "x0,y0,x1,y1 as shares of the upright picture; the manifest's `avoid` otherwise", str),
-    },
-)
+SETTINGS = {
+    "median_max": Setting(1.2, "largest median of mass in the region over its share of the view"),
+    "p95_max": Setting(2.0, "largest 95th percentile of the same"),
+    "box": Setting(None, "x0,y0,x1,y1 as shares of the upright picture; the manifest's `avoid` otherwise", str),
+}
+CHECK = Check("avoid", "does the model keep away from where it must not look?", run, SETTINGS)

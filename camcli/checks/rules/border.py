@@ -6,13 +6,9 @@ High values mean padding artefacts, black frames, captions, timestamps, or scann
 cells a side the band is thinner than a cell, and nothing can be concluded.
 """
 
-from __future__ import annotations
-
-import numpy as np
-
-from camcli.checks.context import Context, image_names
+from camcli.checks.context import Context
 from camcli.checks.distances import mass
-from camcli.checks.judge import Words, conclude, rank_images
+from camcli.checks.judge import Words
 from camcli.checks.result import Result
 from camcli.checks.settings import Check, Setting
 from camcli.map_summary import border_share
@@ -21,32 +17,22 @@ LEAST_SIDE = 7
 WORDS = Words(
     "heat at the edge (1: spread evenly)",
     "The heat sits at the edge of the pictures: look for frames, captions, padding, or objects that the crop cuts off.",
+    "heat at the edge {} (1: spread evenly)",
 )
 
 
 def run(context: Context) -> Result:
-    images = context.meaningful_maps()
-    values = np.array([border_share(mass(heat.raw)) for _, heat in images])
-    smallest = min((min(heat.raw.shape) for _, heat in images), default=LEAST_SIDE)
+    images, values = context.measure(lambda record, heat: border_share(mass(heat.raw)))
+    smallest = min((min(heat.raw.shape) for _, heat in context.meaningful_maps()), default=LEAST_SIDE)
     if smallest < LEAST_SIDE:
         why = f"the maps have only {smallest} cells along a side; the border of a grid under 7×7 is thinner than a cell"
         return Result("border", "inconclusive", why, n=len(images))
-    conditions = context.judge()({"": values})
-    worst = rank_images(
-        image_names(record for record, _ in images),
-        values,
-        high_is_bad=True,
-        words="heat at the edge {} (1: spread evenly)",
-    )
-    return conclude("border", conditions, WORDS, n=len(values), min_images=context.min_images, worst=worst)
+    judge = context.judge()
+    return judge.conclude("border", judge({"": values}), WORDS, images, values, high_is_bad=True)
 
 
-CHECK = Check(
-    "border",
-    "does the model look at the edge of the picture?",
-    run,
-    {
-        "median_max": Setting(1.3, "largest median of mass at the border over the border's area"),
-        "p95_max": Setting(1.9, "largest 95th percentile of the same"),
-    },
-)
+SETTINGS = {
+    "median_max": Setting(1.3, "largest median of mass at the border over the border's area"),
+    "p95_max": Setting(1.9, "largest 95th percentile of the same"),
+}
+CHECK = Check("border", "does the model look at the edge of the picture?", run, SETTINGS)

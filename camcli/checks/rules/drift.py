@@ -11,18 +11,15 @@ apart), on maps after relu:
 The same weights on the same images give 1, 1, 0, 0 on one machine: any other value is a change of the model.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from camcli.checks.baseline import Baseline, BaselineImage, match_grids
-from camcli.checks.context import Context, image_names
+from camcli.checks.context import Context
 from camcli.checks.distances import centroid_shift, divergence, mass, spearman, top_overlap
-from camcli.checks.judge import Words, conclude, rank_conditions, rank_images
+from camcli.checks.judge import Words
 from camcli.checks.recorded import ImageRecord, MethodLayer, RecordedRun, SaliencyMap
 from camcli.checks.result import Result, skip
 from camcli.checks.settings import Check, Setting
@@ -54,8 +51,8 @@ def compare(run: RecordedRun, key: MethodLayer, baseline: Baseline) -> list[MapC
     """Every image of the run that the baseline has, where both have a map that shows something."""
     changes = []
     for record in run.images:
-        base, heat = baseline.find(record), record.maps.get(key)
-        if base is None or base.raw is None or heat is None or heat.status != "ok" or heat.native is None:
+        base, heat = baseline.find(record), record.meaningful_map(key)
+        if base is None or base.raw is None or heat is None:
             continue
         if (distances := _distances(record, heat, base.raw)) is not None:
             changes.append(MapChange(record, base, distances))
@@ -91,28 +88,21 @@ def judge_changes(context: Context, changes: list[MapChange], advice: str = ADVI
     """The outcome over the images with the same prediction; ``advice`` on what to do after a failure."""
     same = [one for one in changes if one.same_prediction]
     changed = len(changes) - len(same)
-    conditions = context.judge()(distances_by_metric(same))
-    values = [one.distances["spearman"] for one in same]
-    worst = rank_images(
-        image_names(one.record for one in same), values, high_is_bad=False, words="correlates with the baseline by {}"
+    judge, distances = context.judge(), distances_by_metric(same)
+    words = Words(
+        "against the baseline", f"The model looks elsewhere than before.{advice}", "correlates with the baseline by {}"
     )
-    details: dict[str, Any] = {"compared": len(changes), "changed_predictions": changed}
-    result = conclude(
-        "drift",
-        rank_conditions(conditions),
-        Words("against the baseline", f"The model looks elsewhere than before.{advice}"),
-        n=len(same),
-        min_images=context.min_images,
-        worst=worst,
-        details=details,
-    )
+    result = judge.conclude(
+        "drift", judge(distances), words, [one.record for one in same], distances["spearman"], high_is_bad=False,
+        details={"compared": len(changes), "changed_predictions": changed},
+    )  # fmt: skip
     if changed:
         note = f" Another prediction than in the baseline: {changed} of {len(changes)} images, not counted here."
         result = replace(result, why=result.why + "." * (not result.why.endswith(".")) + note)
     return result
 
 
-LIMITS: dict[str, Setting] = {
+SETTINGS = {
     "spearman_median_min": Setting(0.8, "least median of Spearman's correlation, -1 to 1"),
     "iou_median_min": Setting(0.5, "least median overlap of the hottest 20 %, 0 to 1"),
     "jsd_median_max": Setting(0.1, "largest median Jensen-Shannon divergence (base 2), 0 to 1"),
@@ -120,4 +110,4 @@ LIMITS: dict[str, Setting] = {
     "spearman_p05_min": Setting(0.3, "least 5th percentile of Spearman's correlation"),
 }
 
-CHECK = Check("drift", "does the model still look where it used to?", run, LIMITS)
+CHECK = Check("drift", "does the model still look where it used to?", run, SETTINGS)

@@ -11,20 +11,18 @@ weights, another mean, channels swapped) and still predicts the right class ofte
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from camcli.checks.context import Context, ReopenedImages, image_names
+from camcli.checks.context import Context, ReopenedImages
 from camcli.checks.judge import rank_images
-from camcli.checks.reopened import UnavailableError
-from camcli.checks.result import Condition, Result, Status, skip
+from camcli.checks.reopened import ReopenedModel
+from camcli.checks.result import Condition, Result, Status
 from camcli.checks.settings import Check, Setting
 
 if TYPE_CHECKING:
     import torch
-
-    from camcli.checks.reopened import ReopenedModel
 
 LEVEL = 0.01
 BASELINES = ("random", "centre", "sobel")
@@ -35,10 +33,7 @@ WARNING = (
 
 
 def run(context: Context) -> Result:
-    try:
-        opened = context.open_images()
-    except UnavailableError as error:
-        return skip("faithful", str(error))
+    opened = context.open_images()
     images = opened.images
     raws = [record.maps[context.key].raw for record in images]
     own, *others = measure_areas(context.reopened, opened, raws, int(context.settings["steps"]))
@@ -54,7 +49,7 @@ def run(context: Context) -> Result:
         why += "; more images would tell" if first.status == "inconclusive" else ": the map does not name what decides"
     if lost:
         why += f". It loses to {' and to '.join(lost)}." + WARNING
-    worst = rank_images(image_names(images), own - others[0], high_is_bad=False, words="better than a random map by {}")
+    worst = rank_images(images, own - others[0], high_is_bad=False, words="better than a random map by {}")
     return Result("faithful", status, why, (first,), len(images), worst, {"median": medians, "lost_to": lost})
 
 
@@ -100,7 +95,7 @@ def _against_random(context: Context, own: np.ndarray, random: np.ndarray) -> Co
     wins, n = _wins(own, random)
     limit = float(context.settings["wins"])
     share = wins / n if n else 0.0
-    status: Literal["pass", "fail", "inconclusive"] = "inconclusive"
+    status: Status = "inconclusive"
     if n and share >= limit and sign_test(wins, n) < LEVEL:
         status = "pass"
     elif n >= context.settings["enough"] or (n and sign_test(n - wins, n) < LEVEL):
@@ -125,16 +120,11 @@ def sign_test(wins: int, n: int) -> float:
     return float(favourable / 2**n)
 
 
-CHECK = Check(
-    "faithful",
-    "do the pixels that the map ranks first decide the class?",
-    run,
-    {
-        "wins": Setting(0.6, "least share of images in which the map beats a random one"),
-        "images": Setting(135, "images that are tried", int),
-        "enough": Setting(135, "from so many images on a missing win is a failure, before it is inconclusive", int),
-        "steps": Setting(16, "parts in which pixels are replaced", int),
-    },
-    model=True,
-    by_default=False,
-)
+SETTINGS = {
+    "wins": Setting(0.6, "least share of images in which the map beats a random one"),
+    "images": Setting(135, "images that are tried", int),
+    "enough": Setting(135, "from so many images on a missing win is a failure, before it is inconclusive", int),
+    "steps": Setting(16, "parts in which pixels are replaced", int),
+}
+QUESTION = "do the pixels that the map ranks first decide the class?"
+CHECK = Check("faithful", QUESTION, run, SETTINGS, model=True, by_default=False)

@@ -9,22 +9,21 @@ Classes with enough images are judged by themselves too, since a model may use a
 intervals are widened so that all of them together keep the confidence of one.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 
 import numpy as np
 
-from camcli.checks.context import Context, image_names
-from camcli.checks.distances import mass
-from camcli.checks.judge import Words, conclude, rank_conditions, rank_images
-from camcli.checks.recorded import ImageRecord, SaliencyMap
+from camcli.checks.context import Context
+from camcli.checks.judge import Words
+from camcli.checks.manifest_regions import relative_mass
+from camcli.checks.recorded import ImageRecord
 from camcli.checks.result import Result, skip
 from camcli.checks.settings import Check, Setting
 
 WORDS = Words(
     "heat on the object (1: spread evenly)",
     "The heat is not on the objects: the model decides by something else in these pictures.",
+    "heat on the object {} (1: spread evenly)",
 )
 NO_REGIONS = "the images have no masks or boxes: run on a manifest with a `mask` or `box` column, or name one with "
 
@@ -32,47 +31,25 @@ NO_REGIONS = "the images have no masks or boxes: run on a manifest with a `mask`
 def run(context: Context) -> Result:
     if problem := context.regions.problem:
         return skip("foreground", problem)
-    measured = measure_objects(context)
-    if not measured:
+    images, values = measure_objects(context)
+    if not images:
         if any(context.regions.foreground(record) is not None for record, _ in context.meaningful_maps()):
             most = f"{context.settings['largest']:g}"
             return skip("foreground", f"no object lies in the view and covers less than {most} of it")
         return skip("foreground", f"{NO_REGIONS}--set suite.manifest=FILE")
-    images, values = [record for record, _ in measured], np.array([value for _, value in measured])
-    conditions = context.judge()({"": values})
-    large = large_classes(images, context.settings["class_images"])
+    judge, large = context.judge(), large_classes(images, context.settings["class_images"])
+    conditions = judge({"": values})
     for name in large if len(large) > 1 else ():
-        own = np.array([value for record, value in measured if record.label == name])
+        own = values[[record.label == name for record in images]]
         conditions += context.judge(tests=len(large), min_images=len(own))({"": own}, group=f"class {name}:")
-    worst = rank_images(
-        image_names(images), values, high_is_bad=False, words="heat on the object {} (1: spread evenly)"
-    )
-    return conclude(
-        "foreground", rank_conditions(conditions), WORDS, n=len(values), min_images=context.min_images, worst=worst,
-        details={"classes": large, "left_out": sum(1 for _ in context.meaningful_maps()) - len(values)},
-    )  # fmt: skip
+    details = {"classes": large, "left_out": len(context.meaningful_maps()) - len(images)}
+    return judge.conclude("foreground", conditions, WORDS, images, values, high_is_bad=False, details=details)
 
 
-def measure_objects(context: Context) -> list[tuple[ImageRecord, float]]:
-    """The value of every image that has an object."""
-    measured = []
-    for record, heat in context.meaningful_maps():
-        value = _value(context, record, heat)
-        if value is not None:
-            measured.append((record, value))
-    return measured
-
-
-def _value(context: Context, record: ImageRecord, heat: SaliencyMap) -> float | None:
-    region = context.regions.foreground(record)
-    if region is None:
-        return None
-    raw = heat.raw
-    cells = context.regions.cells(region, record, (raw.shape[0], raw.shape[1]))
-    share = float(cells.mean())
-    if not 0 < share <= float(context.settings.get("largest", 1.0)):
-        return None
-    return float((mass(raw) * cells).sum()) / share
+def measure_objects(context: Context) -> tuple[list[ImageRecord], np.ndarray]:
+    """The images that have an object, and their values (n,)."""
+    largest, regions = float(context.settings.get("largest", 1.0)), context.regions
+    return context.measure(lambda record, heat: relative_mass(heat.raw, regions.foreground(record), record, largest))
 
 
 def large_classes(images: list[ImageRecord], least: int) -> list[str]:
@@ -81,14 +58,10 @@ def large_classes(images: list[ImageRecord], least: int) -> list[str]:
     return sorted(name for name, count in counts.items() if count >= least)
 
 
-CHECK = Check(
-    "foreground",
-    "does the model look at the object?",
-    run,
-    {
-        "median_min": Setting(1.5, "least median of mass on the object over its share of the view"),
-        "p05_min": Setting(0.7, "least 5th percentile of the same"),
-        "largest": Setting(0.6, "images whose object covers more of the view than this share are left out"),
-        "class_images": Setting(20, "classes with at least so many images are judged by themselves too", int),
-    },
-)
+SETTINGS = {
+    "median_min": Setting(1.5, "least median of mass on the object over its share of the view"),
+    "p05_min": Setting(0.7, "least 5th percentile of the same"),
+    "largest": Setting(0.6, "images whose object covers more of the view than this share are left out"),
+    "class_images": Setting(20, "classes with at least so many images are judged by themselves too", int),
+}
+CHECK = Check("foreground", "does the model look at the object?", run, SETTINGS)

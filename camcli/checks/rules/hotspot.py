@@ -10,7 +10,7 @@ Two stages, and only both together fail:
    the class's probability falls by ≥ ``drop`` in ≥ ``cause`` of them.
 """
 
-from __future__ import annotations
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from camcli.checks.context import Context
 from camcli.checks.judge import rank_conditions
 from camcli.checks.recorded import ImageRecord
 from camcli.checks.reopened import UnavailableError
-from camcli.checks.result import Condition, Result, WorstImage
+from camcli.checks.result import Condition, Result, Status, WorstImage
 from camcli.checks.rules.hotspot_search import Spot, find_spots, hot_cells, paint_over
 from camcli.checks.settings import Check, Setting
 
@@ -27,26 +27,28 @@ LEAST_CAUSE = 5
 
 
 def run(context: Context) -> Result:
+    def conclude(status: Status, why: str, **details: Any) -> Result:
+        return Result("hotspot", status, why, n=len(images), details=details)
+
     settings, images = context.settings, [pair for pair in context.meaningful_maps() if pair[1].target is not None]
     if len(images) < context.min_images:
-        why = f"only {len(images)} images where {context.min_images} are needed to tell"
-        return Result("hotspot", "inconclusive", why, n=len(images))
+        return conclude("inconclusive", f"only {len(images)} images where {context.min_images} are needed to tell")
     grid = images[0][1].raw.shape
     if grid[0] * grid[1] * settings["area"] < 1:
         why = f"a cell of the {grid[0]}×{grid[1]} map is larger than {100 * settings['area']:g} % of it"
-        return Result("hotspot", "inconclusive", why, n=len(images))
+        return conclude("inconclusive", why)
     counts = np.unique([heat.target for _, heat in images], return_counts=True)[1]
     if len(counts) < 2 or counts.max() < settings["class_images"]:
         why = f"it takes two classes, one with {settings['class_images']} images, to tell a spot from where objects are"
-        return Result("hotspot", "inconclusive", why, n=len(images))
+        return conclude("inconclusive", why)
     spots = find_spots(images, settings)
     if not spots:
-        return Result("hotspot", "pass", "no class has its maximum in one region where others have not", n=len(images))
+        return conclude("pass", "no class has its maximum in one region where others have not")
     try:
         return _test_cause(context, spots, len(images))
     except UnavailableError as error:
         why = f"{_sentence(spots[0])}; whether it is the cause cannot be tested: {error}"
-        return Result("hotspot", "inconclusive", why, n=len(images), details={"spots": [s.as_json() for s in spots]})
+        return conclude("inconclusive", why, spots=[spot.as_json() for spot in spots])
 
 
 def _test_cause(context: Context, spots: list[Spot], n: int) -> Result:
@@ -103,19 +105,14 @@ def probability_falls(context: Context, spot: Spot) -> list[tuple[ImageRecord, f
     return falls
 
 
-CHECK = Check(
-    "hotspot",
-    "does the model recognise a class by one fixed region?",
-    run,
-    {
-        "share": Setting(0.3, "least share of a class's images whose peak lies in the region"),
-        "ratio": Setting(3.0, "how many times more often than in other classes"),
-        "area": Setting(0.05, "largest region, as a share of the map"),
-        "drop": Setting(0.2, "fall of the probability that counts, 0 to 1"),
-        "cause": Setting(0.3, "largest share of these images whose probability may fall by that much"),
-        "paint": Setting(0.15, "largest share of the map that is painted over"),
-        "class_images": Setting(10, "classes with fewer images are not judged", int),
-        "images": Setting(32, "images a class that the test of cause takes", int),
-    },
-    model=True,
-)
+SETTINGS = {
+    "share": Setting(0.3, "least share of a class's images whose peak lies in the region"),
+    "ratio": Setting(3.0, "how many times more often than in other classes"),
+    "area": Setting(0.05, "largest region, as a share of the map"),
+    "drop": Setting(0.2, "fall of the probability that counts, 0 to 1"),
+    "cause": Setting(0.3, "largest share of these images whose probability may fall by that much"),
+    "paint": Setting(0.15, "largest share of the map that is painted over"),
+    "class_images": Setting(10, "classes with fewer images are not judged", int),
+    "images": Setting(32, "images a class that the test of cause takes", int),
+}
+CHECK = Check("hotspot", "does the model recognise a class by one fixed region?", run, SETTINGS, model=True)

@@ -1,7 +1,5 @@
 """Search for a fixed region of the image that attracts the maps of a class, and painting over of such a region."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

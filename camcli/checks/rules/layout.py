@@ -5,11 +5,9 @@ the cells that the recorded layout names. A wrong layout gives maps that look pl
 when every layer is verified with the layout that the run used; warns where the run used ``--layout`` instead.
 """
 
-from __future__ import annotations
-
 from camcli.checks.context import Context
 from camcli.checks.reopened import UnavailableError
-from camcli.checks.result import Result, skip
+from camcli.checks.result import Result
 from camcli.checks.settings import Check
 from camcli.errors import LayerError
 
@@ -24,7 +22,7 @@ def run(context: Context) -> Result:
     except UnavailableError as error:
         if isinstance(error.__cause__, LayerError):
             return Result("layout", "fail", f"the verification fails now: {error.__cause__}")
-        return skip("layout", str(error))
+        raise
     try:
         layers = resolve_layers(setup.model, list(recorded), "auto", needs_gradient(setup.config))
     except LayerError as error:
@@ -43,8 +41,8 @@ def run(context: Context) -> Result:
             )
     if wrong:
         return Result("layout", "fail", "; ".join(wrong))
-    proven = ", ".join(f"{layer.path} ({layer.layout})" for layer in layers)
-    return Result("layout", "pass", f"verified again: {proven}", details={"layers": list(recorded)})
+    verified_layers = ", ".join(f"{layer.path} ({layer.layout})" for layer in layers)
+    return Result("layout", "pass", f"verified again: {verified_layers}", details={"layers": list(recorded)})
 
 
 CHECK = Check("layout", "is the layout of the activation right?", run, model=True, by_default=False)

@@ -16,16 +16,13 @@ be ahead of those of networks with new random weights (``lead``, see :mod:`camcl
 whose weights are re-initialised, or whose checkpoint was not loaded, fails there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
 
-from camcli.checks.context import Context, image_names
+from camcli.checks.context import Context
 from camcli.checks.distances import spearman
-from camcli.checks.judge import Words, conclude, rank_images
-from camcli.checks.reopened import UnavailableError
+from camcli.checks.judge import Words
 from camcli.checks.result import Condition, Result, skip
 from camcli.checks.rules.reinitialise import reinitialise
 from camcli.checks.rules.untrained import UNTRAINED_NETWORKS, measure_lead
@@ -36,6 +33,7 @@ WORDS = Words(
     "rank correlation with maps that should differ",
     "Maps stay much the same without the trained weights, or for another class: they show the picture or the "
     "architecture, not what the model uses. Use another method.",
+    "correlates by {} with another map",
 )
 UNTRAINED = (
     "the predictions are not ahead of those of {count} networks with new random weights (lead {lead:.3f}, ahead: over "
@@ -49,10 +47,7 @@ def run(context: Context) -> Result:
     method = METHODS.get(context.key[0])
     if method is not None and not method.class_specific:
         return skip("random", f"{method.key} is class-agnostic: it does not claim to explain a class")
-    try:
-        opened = context.open_images()
-    except UnavailableError as error:
-        return skip("random", str(error))
+    opened = context.open_images()
     reopened, images = context.reopened, opened.images
     pixels, targets, seeds = opened.pixels, opened.targets, opened.seeds
     lead = _compare_with_untrained(context, pixels)
@@ -71,15 +66,9 @@ def run(context: Context) -> Result:
         draw = np.random.default_rng(context.seed)
         others = [(target + int(draw.integers(1, classes))) % classes for target in targets]
         metrics["otherclass"] = _correlations(trained, reopened.maps(pixels, others, seeds))
-    conditions = context.judge()(metrics)
-    highest = np.max(list(metrics.values()), axis=0)
-    worst = rank_images(
-        image_names(images), highest.tolist(), high_is_bad=True, words="correlates by {} with another map"
-    )
-    return conclude(
-        "random", conditions, WORDS, n=len(images), min_images=context.min_images, worst=worst,
-        details={"median_by_stage": curve, "lead": round(lead.value, 4)},
-    )  # fmt: skip
+    judge, highest = context.judge(), np.max(list(metrics.values()), axis=0)
+    details = {"median_by_stage": curve, "lead": round(lead.value, 4)}
+    return judge.conclude("random", judge(metrics), WORDS, images, highest, high_is_bad=True, details=details)
 
 
 def _compare_with_untrained(context: Context, pixels: Sequence[np.ndarray]) -> Condition:
@@ -91,25 +80,16 @@ def _compare_with_untrained(context: Context, pixels: Sequence[np.ndarray]) -> C
 
 
 def _correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.array([_correlation(x, y) for x, y in zip(a, b, strict=True)])
+    """(N,) of the maps of two arrays; 0 where one of the maps is constant or not finite."""
+    pairs = zip(a, b, strict=True)
+    return np.array([(spearman(x, y) or 0.0) if np.isfinite([x, y]).all() else 0.0 for x, y in pairs])
 
 
-def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        return 0.0
-    return spearman(a, b) or 0.0
-
-
-CHECK = Check(
-    "random",
-    "does the map depend on the trained weights?",
-    run,
-    {
-        "weights_median_max": Setting(0.4, "largest median correlation with maps of re-initialised weights"),
-        "otherclass_median_max": Setting(0.4, "largest median correlation with maps of another class"),
-        "lead_min": Setting(1.0, "what the lead of the predictions over random weights must exceed; 0: not asked"),
-        "images": Setting(48, "images that are tried", int),
-    },
-    model=True,
-    by_default=False,
-)
+SETTINGS = {
+    "weights_median_max": Setting(0.4, "largest median correlation with maps of re-initialised weights"),
+    "otherclass_median_max": Setting(0.4, "largest median correlation with maps of another class"),
+    "lead_min": Setting(1.0, "what the lead of the predictions over random weights must exceed; 0: not asked"),
+    "images": Setting(48, "images that are tried", int),
+}
+QUESTION = "does the map depend on the trained weights?"
+CHECK = Check("random", QUESTION, run, SETTINGS, model=True, by_default=False)

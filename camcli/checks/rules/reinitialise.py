@@ -28,14 +28,14 @@ def reinitialise(module: nn.Module, inputs: torch.Tensor, seed: int, share: floa
 
     with torch.random.fork_rng([inputs.device] if inputs.device.type == "cuda" else []), torch.no_grad():
         torch.manual_seed(seed)
-        drawn = copy.deepcopy(module)
-        own = [m for m in drawn.modules() if any(p.numel() for p in m.parameters(recurse=False))]
+        network = copy.deepcopy(module)
+        own = [m for m in network.modules() if any(p.numel() for p in m.parameters(recurse=False))]
         own.reverse()  # modules are registered from the input to the output
         for part in own[: -int(-len(own) * share // 1)]:
             for parameter in part.parameters(recurse=False):
-                _redraw(parameter)
-        measure_on_batch(drawn, inputs)
-    return drawn
+                _reinitialise_parameter(parameter)
+        measure_on_batch(network, inputs)
+    return network
 
 
 def measure_fresh_norms(module: nn.Module, inputs: torch.Tensor) -> nn.Module:
@@ -57,7 +57,7 @@ def measure_fresh_norms(module: nn.Module, inputs: torch.Tensor) -> nn.Module:
     return measured
 
 
-def _redraw(parameter: nn.Parameter) -> None:
+def _reinitialise_parameter(parameter: nn.Parameter) -> None:
     if not parameter.is_floating_point() or parameter.numel() < 2:
         return
     values = parameter.float()

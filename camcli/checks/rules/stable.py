@@ -9,8 +9,6 @@ the changes of a kind:
 Changes are made to the picture as the model gets it. Low values mean that single maps should not be trusted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
@@ -19,11 +17,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from camcli.checks.context import Context, image_names
+from camcli.checks.context import Context
 from camcli.checks.distances import spearman
-from camcli.checks.judge import Words, conclude, rank_images
-from camcli.checks.reopened import Picture, ReopenedModel, UnavailableError
-from camcli.checks.result import Result, skip
+from camcli.checks.judge import Words
+from camcli.checks.reopened import Picture, ReopenedModel
+from camcli.checks.result import Result
 from camcli.checks.settings import Check, Setting
 
 JPEG_QUALITY = 75
@@ -33,6 +31,7 @@ SHIFT = 4 / 224
 WORDS = Words(
     "rank correlation with maps of changed pictures",
     "Maps change with changes that no person would see: do not rely on single maps of this model and method.",
+    "correlates by {} when changed",
 )
 
 
@@ -104,10 +103,7 @@ CHANGES = (
 
 
 def run(context: Context) -> Result:
-    try:
-        opened = context.open_images()
-    except UnavailableError as error:
-        return skip("stable", str(error))
+    opened = context.open_images()
     reopened, images = context.reopened, opened.images
     original = reopened.maps(opened.pixels, opened.targets, opened.seeds)
     sums = {"photometric": np.zeros(len(images)), "geometric": np.zeros(len(images))}
@@ -116,13 +112,11 @@ def run(context: Context) -> Result:
         changed = [_change(reopened, picture, change, draw) for picture in opened.pictures]
         maps = reopened.maps(changed, opened.targets, opened.seeds)
         for i, raw in enumerate(maps):
-            rho = spearman(np.maximum(original[i], 0), np.maximum(change.undo(raw), 0))
-            sums[change.kind][i] += 0.0 if rho is None else rho  # a map that vanished has nothing in common
+            # A map that is zero or constant has nothing in common with another.
+            sums[change.kind][i] += spearman(np.maximum(original[i], 0), np.maximum(change.undo(raw), 0)) or 0.0
     metrics = {kind: total / sum(change.kind == kind for change in CHANGES) for kind, total in sums.items()}
-    conditions = context.judge()(metrics)
-    weakest = np.minimum(metrics["photometric"], metrics["geometric"])
-    worst = rank_images(image_names(images), weakest.tolist(), high_is_bad=False, words="correlates by {} when changed")
-    return conclude("stable", conditions, WORDS, n=len(images), min_images=context.min_images, worst=worst)
+    judge, weakest = context.judge(), np.minimum(metrics["photometric"], metrics["geometric"])
+    return judge.conclude("stable", judge(metrics), WORDS, images, weakest, high_is_bad=False)
 
 
 def _change(reopened: ReopenedModel, picture: Picture, change: Change, draw: np.random.Generator) -> np.ndarray:
@@ -133,15 +127,10 @@ def _change(reopened: ReopenedModel, picture: Picture, change: Change, draw: np.
     return reopened.setup.model.preprocessing(Image.fromarray(change.apply(picture.rgb, draw))).pixels
 
 
-CHECK = Check(
-    "stable",
-    "does the map survive what should not matter?",
-    run,
-    {
-        "photometric_median_min": Setting(0.8, "least median correlation under JPEG, brightness, noise"),
-        "geometric_median_min": Setting(0.6, "least median correlation under mirroring and shifts"),
-        "images": Setting(48, "images that are tried", int),
-    },
-    model=True,
-    by_default=False,
-)
+SETTINGS = {
+    "photometric_median_min": Setting(0.8, "least median correlation under JPEG, brightness, noise"),
+    "geometric_median_min": Setting(0.6, "least median correlation under mirroring and shifts"),
+    "images": Setting(48, "images that are tried", int),
+}
+QUESTION = "does the map survive what should not matter?"
+CHECK = Check("stable", QUESTION, run, SETTINGS, model=True, by_default=False)

@@ -13,8 +13,6 @@ several classes, in H also where all are of one. A network whose own weights are
 to have the largest I or the smallest H: it is above 1 by chance in at most one of ten cases.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -6,11 +6,11 @@ right one. Wrong predictions that look beside the object ask for better data; wr
 a better classifier or better labels.
 """
 
-from __future__ import annotations
+from itertools import compress
 
 import numpy as np
 
-from camcli.checks.context import Context, image_names
+from camcli.checks.context import Context
 from camcli.checks.distances import mass
 from camcli.checks.judge import rank_images
 from camcli.checks.recorded import ImageRecord
@@ -24,48 +24,42 @@ LEAST = 10
 
 
 def run(context: Context) -> Result:
-    measured, what = _measure(context)
-    right = [value for record, value in measured if record.correct]
-    wrong = [(record, value) for record, value in measured if record.correct is False]
-    if not right and not wrong:
+    images, figures, what = _measure(context)
+    right = figures[[bool(record.correct) for record in images]]
+    wrong = [record for record in images if not record.correct]
+    values = figures[[not record.correct for record in images]]
+    if not images:
         return skip("wrong", "no label is known: name folders after classes, or give a manifest with a label column")
-    if not wrong or not right:
-        outcome = f"all {len(measured)} labelled images are {'right' if right else 'wrong'}: nothing to compare"
-        return Result("wrong", "pass", outcome, n=len(measured))
-    values = np.array([value for _, value in wrong])
+    if not wrong or not len(right):
+        outcome = f"all {len(images)} labelled images are {'right' if len(right) else 'wrong'}: nothing to compare"
+        return Result("wrong", "pass", outcome, n=len(images))
     bootstrap = context.bootstrap()
     low, high = bootstrap.quantile(values, 0.5)
-    right_low, right_high = bootstrap.quantile(np.array(right), 0.5)
+    right_low, right_high = bootstrap.quantile(right, 0.5)
     apart = low > right_high or high < right_low
     few = min(len(wrong), len(right)) < LEAST
     outcome = "too few to tell" if few else "they differ" if apart else "no clear difference"
+    median, right_median = float(np.median(values)), float(np.median(right))
     why = (
-        f"median {what} {number(float(np.median(values)))} [{number(low)} to {number(high)}] in {len(wrong)} wrong "
-        f"predictions, {number(float(np.median(right)))} [{number(right_low)} to {number(right_high)}] in {len(right)} "
-        f"right ones: {outcome}"
+        f"median {what} {number(median)} [{number(low)} to {number(high)}] in {len(wrong)} wrong predictions, "
+        f"{number(right_median)} [{number(right_low)} to {number(right_high)}] in {len(right)} right ones: {outcome}"
     )
-    on_objects = what.startswith("heat")
-    worst = rank_images(
-        image_names(record for record, _ in wrong),
-        values.tolist(),
-        high_is_bad=not on_objects,
-        words=f"wrong; {what} {{}}",
-    )
-    details = {"wrong": {"median": float(np.median(values)), "n": len(wrong)},
-               "right": {"median": float(np.median(right)), "n": len(right)}}  # fmt: skip
-    return Result("wrong", "pass", why, n=len(measured), worst=worst, details=details)
+    worst = rank_images(wrong, values, high_is_bad=not what.startswith("heat"), words=f"wrong; {what} {{}}")
+    details = {"wrong": {"median": median, "n": len(wrong)}, "right": {"median": right_median, "n": len(right)}}
+    return Result("wrong", "pass", why, n=len(images), worst=worst, details=details)
 
 
-def _measure(context: Context) -> tuple[list[tuple[ImageRecord, float]], str]:
-    on_objects_values = (
-        [] if context.regions.problem else [pair for pair in measure_objects(context) if pair[0].correct is not None]
+def _measure(context: Context) -> tuple[list[ImageRecord], np.ndarray, str]:
+    """The labelled images, their values (n,), and what these are."""
+    if not context.regions.problem:
+        images, values = measure_objects(context)
+        labelled = [record.correct is not None for record in images]
+        if any(labelled):
+            return list(compress(images, labelled)), values[labelled], "heat on the object"
+    images, values = context.measure(
+        lambda record, heat: None if record.correct is None or heat.raw.size < 2 else entropy(mass(heat.raw)) or 0.0
     )
-    if on_objects_values:
-        return on_objects_values, "heat on the object"
-    maps = [
-        (record, heat) for record, heat in context.meaningful_maps() if record.correct is not None and heat.raw.size > 1
-    ]
-    return [(record, entropy(mass(heat.raw)) or 0.0) for record, heat in maps], "entropy"
+    return images, values, "entropy"
 
 
 CHECK = Check("wrong", "where does the model look when it is wrong?", run)

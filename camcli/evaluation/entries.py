@@ -1,6 +1,4 @@
-"""The rows of the table: methods at layers, and baselines; and how the map of each is made for other inputs."""
-
-from __future__ import annotations
+"""The entries of the table: methods at layers, and baselines; and how the map of each is made for other inputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,13 +21,13 @@ LayerPath = str | tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
-class Row:
-    """One row.
+class MethodEntry:
+    """A method at a layer, or a baseline: one row of the printed table.
 
     Attributes:
         method: key of a method or of a baseline.
         layer: where a method was applied; None for baselines and methods of the whole network.
-        baseline: whether it knows nothing of the model.
+        baseline: whether it is a model-independent baseline.
         name: what it is called in the table: the method, with the layer where there are several.
     """
 
@@ -38,20 +36,25 @@ class Row:
     baseline: bool
     name: str
 
+    @property
+    def layer_path(self) -> str | None:
+        """The layer, several fused ones joined by ``+``."""
+        return "+".join(self.layer) if isinstance(self.layer, tuple) else self.layer
 
-def rows_of(explanation: Explanation, several_layers: bool, baselines: bool) -> list[Row]:
-    """The rows of a run, methods first."""
-    rows = []
-    for found in explanation.maps:
-        path = "+".join(found.layer) if isinstance(found.layer, tuple) else found.layer
-        named = path is not None and several_layers and not isinstance(found.layer, tuple)
-        rows.append(Row(found.method, found.layer, False, f"{found.method} @ {path}" if named else found.method))
-    return rows + ([Row(key, None, True, key) for key in BASELINES] if baselines else [])
+
+def entries_of(explanation: Explanation, several_layers: bool, baselines: bool) -> list[MethodEntry]:
+    """The entries of a run, methods first."""
+    entries = []
+    for class_map in explanation.maps:
+        method, layer = class_map.method, class_map.layer
+        is_named = several_layers and isinstance(layer, str)  # a fused map is the only one of its method
+        entries.append(MethodEntry(method, layer, False, f"{method} @ {layer}" if is_named else method))
+    return entries + ([MethodEntry(key, None, True, key) for key in BASELINES] if baselines else [])
 
 
 @dataclass(frozen=True)
 class Maps:
-    """The maps of one row for a batch.
+    """The maps of one entry for a batch.
 
     Attributes:
         native: (N, h, w) float32, raw, on the CPU.
@@ -64,14 +67,14 @@ class Maps:
     degenerate: np.ndarray
 
 
-def upsampled(native: Tensor, size: tuple[int, int], device: torch.device) -> Tensor:
+def upsample(native: Tensor, size: tuple[int, int], device: torch.device) -> Tensor:
     """L as it is drawn: relu, min-max, bilinear; (N, h, w) raw → (N, H, W) in [0, 1]."""
     height, width = size
     heats = [cv2.resize(normalise(raw), (width, height), interpolation=cv2.INTER_LINEAR) for raw in native.numpy()]
     return torch.from_numpy(np.stack(heats)).to(device)
 
 
-class Maker:
+class MapMaker:
     """Makes maps.
 
     Args:
@@ -84,47 +87,49 @@ class Maker:
     def __init__(self, setup: Setup) -> None:
         self.setup, self.limit = setup, BatchLimit(setup.batch_size)
         self.grid = setup.layers[0].layout.grid
-        self._explainers: dict[Row, Explainer] = {}
+        self._explainers: dict[MethodEntry, Explainer] = {}
 
-    def own(self, row: Row, explanations: Sequence[Explanation], inputs: Tensor, seeds: Sequence[int]) -> Maps:
+    def run_maps(
+        self, entry: MethodEntry, explanations: Sequence[Explanation], inputs: Tensor, seeds: Sequence[int]
+    ) -> Maps:
         """The maps that a run made, or the baseline's."""
-        if row.baseline:
-            return self._maps(self._baseline(row, inputs, seeds), inputs)
+        if entry.baseline:
+            return self._maps(self._baseline(entry, inputs, seeds), inputs)
         raws = [
-            next(found.raw for found in explanation.maps if (found.method, found.layer) == (row.method, row.layer))
+            next(one.raw for one in explanation.maps if (one.method, one.layer) == (entry.method, entry.layer))
             for explanation in explanations
         ]
         return self._maps(torch.from_numpy(np.stack(raws)), inputs)
 
-    def again(self, row: Row, inputs: Tensor, classes: Tensor, seeds: Sequence[int]) -> Maps:
-        """The maps of the same row for other inputs and given classes."""
-        if row.baseline:
-            return self._maps(self._baseline(row, inputs, seeds), inputs)
-        explainer, chosen = self._explainer(row), classes[:, None].cpu()
+    def maps_of(self, entry: MethodEntry, inputs: Tensor, classes: Tensor, seeds: Sequence[int]) -> Maps:
+        """The maps of the same entry for other inputs and given classes."""
+        if entry.baseline:
+            return self._maps(self._baseline(entry, inputs, seeds), inputs)
+        explainer, chosen = self._explainer(entry), classes[:, None].cpu()
 
         def explained(part: slice) -> Tensor:
             maps = explainer(inputs[part], lambda _: chosen[part], seeds[part]).maps
-            return next(raw for key, raw in maps.items() if key.layer == row.layer)
+            return next(raw for key, raw in maps.items() if key.layer == entry.layer)
 
         return self._maps(torch.cat(list(self.limit.run(len(inputs), explained))), inputs)
 
-    def _explainer(self, row: Row) -> Explainer:
-        """One method alone, so that a second look costs no more than it must."""
-        if row not in self._explainers:
+    def _explainer(self, entry: MethodEntry) -> Explainer:
+        """One method alone, so that the maps of other inputs cost no more than necessary."""
+        if entry not in self._explainers:
             setup = self.setup
-            own = [text for text in setup.config.option if find_method(text.partition(".")[0]).key == row.method]
+            own = [text for text in setup.config.option if find_method(text.partition(".")[0]).key == entry.method]
             options = replace(explain_options(setup.config, setup.precision), method_options=own)
-            layers = [layer for layer in setup.layers if row.layer == layer.path] or setup.layers
-            self._explainers[row] = Explainer(setup.model, layers, [row.method], options)
-        return self._explainers[row]
+            layers = [layer for layer in setup.layers if entry.layer == layer.path] or setup.layers
+            self._explainers[entry] = Explainer(setup.model, layers, [entry.method], options)
+        return self._explainers[entry]
 
-    def _baseline(self, row: Row, inputs: Tensor, seeds: Sequence[int]) -> Tensor:
-        return baseline(row.method, inputs, self.grid, seeds).cpu()
+    def _baseline(self, entry: MethodEntry, inputs: Tensor, seeds: Sequence[int]) -> Tensor:
+        return baseline(entry.method, inputs, self.grid, seeds).cpu()
 
     def _maps(self, native: Tensor, inputs: Tensor) -> Maps:
         size = inputs.shape[-2], inputs.shape[-1]
         degenerate = np.array([map_status(raw) != "ok" for raw in native.numpy()])
-        return Maps(native, upsampled(native, size, inputs.device), degenerate)
+        return Maps(native, upsample(native, size, inputs.device), degenerate)
 
 
 def on_grid(native: Tensor, grid: tuple[int, int]) -> Tensor:
