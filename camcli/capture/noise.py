@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class InputShape(Protocol):
-    """The part of a preprocessing that says what the model takes."""
+    """The part of a preprocessing that describes what the model takes."""
 
     @property
     def channels(self) -> int: ...

@@ -2,7 +2,7 @@
 
 When the layer returns, some modules have finished. The outermost of them (those not inside another finished one) are
 all that the rest of the forward pass can still use: with their outputs recorded and returned in place of running them,
-calling the model runs the tail alone, whatever functional code stands between the modules. The tail needs no
+calling the model runs the tail alone, whatever functional code is between the modules. The tail needs no
 description of the architecture for that. Most of these outputs are not used again (in a chain of stages only the last
 one is); a trial with NaN in their place shows which, and only the used ones are kept.
 """
@@ -46,7 +46,7 @@ class Spec:
     dtype: torch.dtype
 
     def rows(self, tensor: Tensor, image: int, count: int) -> Tensor:
-        """The entries of one image, ``count`` times; without a copy where one entry stands for the image."""
+        """The entries of one image, ``count`` times; without a copy where the image has one entry."""
         if self.dim is None:
             return tensor
         own = tensor.narrow(self.dim, image * self.per, self.per)

@@ -67,7 +67,7 @@ def _record_outputs(forward: Forward, path: str, inputs: Tensor, memo: Memo | No
     count: Counter[str] = Counter()
 
     def leave(name: str, output: Any) -> None:
-        open_calls.pop()  # the output of this call stands for what finished inside it
+        open_calls.pop()  # the output of this call replaces what finished inside it
         key = (name, count[name])
         count[name] += 1
         if name == path and not memo:

@@ -26,7 +26,7 @@ class Chunks:
         limit: bytes that the inputs or activations of a chunk may take. On a CPU few trials at once are the fastest:
             what one module hands the next stays in its cache.
         trials: trials in a chunk at most.
-        images: images whose graph through the whole network is held at once.
+        images: images whose graph through the whole network is kept at once.
     """
 
     limit: int
@@ -66,7 +66,7 @@ class SharedPasses:
         captured: the shared pass.
         memos: what the tails need of this batch, by path; of the last attention block, by ``attention``.
         chunks: of the run.
-        done: told of progress: method, trials done, trials in total.
+        done: called with progress: method, trials done, trials in total.
     """
 
     plan: Plan

@@ -34,7 +34,7 @@ class Batch:
         seeds: one an image.
         labels: (N,) int64, the true classes; -1 where there is none.
         chunks: of the run.
-        done: told of progress inside a method.
+        done: called with progress inside a method.
         real: so many images count; what is behind them repeats the last one to fill the batch.
     """
 

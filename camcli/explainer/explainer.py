@@ -30,7 +30,7 @@ class Explainer:
         layers: the target layers. Methods of the whole network look at none, but their grid of tokens is the layer's.
         methods: keys of methods; a key that comes twice counts once.
         options: what is asked of them.
-        progress: told how far a long method is inside an image.
+        progress: called with how far a long method is inside an image.
 
     Raises:
         ConfigError: an option with a value that it does not take.

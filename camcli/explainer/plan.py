@@ -104,5 +104,5 @@ class Plan:
 
 
 def in_layer_order(layers: Sequence[TargetLayer], order: Sequence[str]) -> tuple[TargetLayer, ...]:
-    """The layers in the order of a pass, given as paths."""
+    """The layers in the order of a pass, ``order``, a list of paths."""
     return tuple(sorted(layers, key=lambda layer: order.index(layer.path)))

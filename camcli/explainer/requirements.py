@@ -17,7 +17,7 @@ _CONSTANT = 1e-4  # gradients that differ by less than this share of the largest
 
 
 def require(plan: Plan, inputs: Tensor) -> Plan:
-    """The plan with what the methods need to know of the model.
+    """The plan with what the methods need of the model.
 
     Args:
         plan: with methods and layers.

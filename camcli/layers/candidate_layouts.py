@@ -36,7 +36,7 @@ class CandidateLayout:
 
     @property
     def layout(self) -> Layout | None:
-        """The layout it stands for; None for an alternative that no layout describes."""
+        """The layout it describes; None for an alternative that no layout describes."""
         return None if self.columns_first or self.suffix else Layout(self.kind, self.grid, self.prefix)
 
     @property

@@ -59,9 +59,9 @@ class Layout:
         prefix = like[:, : self.prefix_tokens].expand(len(tokens), -1, -1)
         return torch.cat([prefix.to(tokens.dtype), tokens], dim=1)
 
-    def channels(self, activation: Tensor) -> int:
-        """K, the number of channels of an activation of this layout."""
-        return int(activation.shape[1] if self.kind == "nchw" else activation.shape[-1])
+    def channels(self, shape: tuple[int, ...]) -> int:
+        """K, the number of channels of an activation of this shape (N, ...)."""
+        return shape[1] if self.kind == "nchw" else shape[-1]
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Whether an activation of this shape (N, ...) can have this layout."""
@@ -87,14 +87,14 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class LayoutFlag:
-    """``--layout``, parsed: what the user says about the activation; None where that is left open."""
+    """``--layout``, parsed: the user's statement about the activation; None where a part is open."""
 
     kind: LayoutKind | None = None
     prefix_tokens: int | None = None
     grid: tuple[int, int] | None = None
 
     def allows(self, layout: Layout) -> bool:
-        """Whether a layout agrees with all that was said."""
+        """Whether a layout agrees with the flag."""
         return (
             self.kind in (None, layout.kind)
             and self.prefix_tokens in (None, layout.prefix_tokens)

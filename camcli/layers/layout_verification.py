@@ -74,7 +74,7 @@ class LayoutVerifier:
 
         Args:
             change: of the activation.
-            flag: what the user says about it; only layouts that agree are considered.
+            flag: the user's ``--layout``; only layouts that agree are considered.
         """
         flag = flag or LayoutFlag()
         candidates = self.candidates(change.shape)

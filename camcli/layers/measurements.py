@@ -37,7 +37,7 @@ class LayerMeasurements:
         model: the model.
         record: the recorded pass.
         is_untrained: the network was initialised for the measurements.
-        flag: what the user says about layouts.
+        flag: the user's ``--layout``.
         evidence: the batch of perturbed images.
     """
 
@@ -73,12 +73,12 @@ class LayerMeasurements:
         """
         visits = self.record.visits.items()
         sizes = {path: own.nbytes for path, visit in visits if (own := visit.reference) is not None}
-        left = min(KEEP_BYTES, max(_IN_ADVANCE, sum(sizes.values())))
+        budget = min(KEEP_BYTES, max(_IN_ADVANCE, sum(sizes.values())))
         cheap = list(paths[:1])
         for path in paths[1:]:
-            size = sizes.get(path, left) * len(self.evidence.perturbation.images)
-            if size < left:
-                left -= size
+            size = sizes.get(path, budget) * len(self.evidence.perturbation.images)
+            if size < budget:
+                budget -= size
                 cheap.append(path)
         self.perturb(cheap)
 
@@ -138,7 +138,7 @@ def measure_layers(model: ProbedModel, flag: LayoutFlag, needs_gradient: bool = 
 
     Args:
         model: module, preprocessing and logits.
-        flag: what the user says about layouts.
+        flag: the user's ``--layout``.
         needs_gradient: False where encoders without class scores are welcome.
 
     Raises:
@@ -180,7 +180,7 @@ def _scorer(model: ProbedModel, needs_gradient: bool) -> Any:
             features = main_tensor(output)
             if needs_gradient or features is None:
                 raise
-            return features.flatten(1)  # an encoder: whatever it returns stands for the score
+            return features.flatten(1)  # an encoder: its output takes the place of the score
 
     return scores
 

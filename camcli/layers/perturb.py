@@ -10,7 +10,7 @@ from torch.nn import functional as F
 Box = tuple[float, float, float, float]
 """y0, y1, x0, x1 as shares of the image's height and width."""
 
-# (row, column) of the block's centre, one block an image. A pinwheel: each lies far from the others, so that even the
+# (row, column) of the block's centre, one block an image. A pinwheel: each is far from the others, so that even the
 # wide receptive fields of deep convolutions keep them apart; no rotation, mirror image or transpose of it is itself.
 CENTRES: tuple[tuple[float, float], ...] = ((0.14, 0.30), (0.32, 0.86), (0.66, 0.13), (0.87, 0.62))
 BLOCK = 1 / 7  # side of a block as a share of the image's: one cell of the usual last map, 2x2 patches of a usual ViT

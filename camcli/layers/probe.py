@@ -158,11 +158,11 @@ def _watch(module: nn.Module, feed: Feed, visits: dict[str, Visit], image: Tenso
 def _main_path(score: Tensor, visits: Iterable[Visit]) -> frozenset[str]:
     """Modules whose output every path of the graph from the score back to the input goes through.
 
-    Walking back in reverse order of creation, an operation lies on every path exactly when nothing else is waiting at
+    Walking back in reverse order of creation, an operation is on every path exactly when nothing else is waiting at
     the moment when its turn comes.
     """
     paths: dict[int, list[str]] = {}
-    keep = []  # a node's Python object must live as long as its id is used
+    keep = []  # a node's Python object must exist as long as its id is used
     for visit in visits:
         if visit.edge is not None and visit.edge.output_nr == 0 and visit.calls == 1:
             paths.setdefault(id(visit.edge.node), []).append(visit.path)

@@ -1,7 +1,7 @@
 """The table of a model's layers, for ``cam layers``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from camcli.layers.choose import choose
@@ -43,20 +43,8 @@ class LayerReport:
     reason: str | None
 
     def as_json(self) -> dict[str, Any]:
-        """The row as it stands in ``cam layers --json``."""
-        return {
-            "path": self.path,
-            "module": self.module,
-            "shape": list(self.shape) if self.shape is not None else None,
-            "layout": self.layout,
-            "grid": list(self.grid) if self.grid is not None else None,
-            "prefix_tokens": self.prefix_tokens,
-            "channels": self.channels,
-            "recommended": self.recommended,
-            "proof": self.proof,
-            "gradient": self.gradient,
-            "reason": self.reason,
-        }
+        """The row of ``cam layers --json``."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +100,6 @@ def survey_layers(
 def _row(measurements: LayerMeasurements, path: str, recommended: str | None) -> LayerReport:
     visit, verification = measurements.record.visits[path], measurements.verify(path)
     layout = verification.layout if verification.proof != "refuted" else None
-    channels = None
-    if layout is not None and visit.shape is not None:
-        channels = visit.shape[1] if layout.kind == "nchw" else visit.shape[-1]
     return LayerReport(
         path=path,
         module=type(visit.module).__name__,
@@ -122,7 +107,7 @@ def _row(measurements: LayerMeasurements, path: str, recommended: str | None) ->
         layout=layout.kind if layout else None,
         grid=layout.grid if layout else None,
         prefix_tokens=layout.prefix_tokens if layout else None,
-        channels=channels,
+        channels=layout.channels(visit.shape) if layout and visit.shape else None,
         recommended=path == recommended,
         proof=verification.proof,
         gradient=visit.calls == 1 and measurements.has_gradient(path),

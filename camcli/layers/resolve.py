@@ -44,7 +44,8 @@ def resolve_layers(
 ) -> list[Layer]:
     """The target layers for a run, each with a verified layout.
 
-    The verification is causal: parts of an image are perturbed, and the activation must change where its layout says.
+    The verification is causal: parts of an image are perturbed, and the activation must change where its layout
+    predicts.
 
     Args:
         model: module, preprocessing (channels, height, width) and ``logits(output) -> (N, C)``. The module is left
@@ -60,7 +61,7 @@ def resolve_layers(
     flag = parse_layout(layout)
     for path in requested:
         if path != AUTO:
-            find_module(model.module, path)  # mistyped: say so before anything is computed
+            find_module(model.module, path)  # refuse a mistyped one before anything is computed
     with measure_layers(model, flag, needs_gradient) as measurements:
         named = [path if path == AUTO else find_module(model.module, path)[0] for path in requested]
         measurements.perturb([path for path in named if path != AUTO])
@@ -112,7 +113,7 @@ def _layer(measurements: LayerMeasurements, typed: str, path: str) -> Layer:
     verification, visit = measurements.verify(path), measurements.record.visits[path]
     assert verification.layout is not None
     assert visit.shape is not None
-    channels = visit.shape[1] if verification.layout.kind == "nchw" else visit.shape[-1]
+    channels = verification.layout.channels(visit.shape)
     proof, reason = verification.proof, verification.reason
     if proof != "proven":
         proof, reason = "unproven", f"read as --layout says; {reason}"

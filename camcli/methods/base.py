@@ -238,7 +238,7 @@ class Method:
         return bool({"network gradient", "attention"} & set(self.needs))
 
     def approximations(self, settings: Options) -> list[str]:
-        """What with these settings is less than the method's definition, for the user to know."""
+        """What with these settings is less than the method's definition, for the user."""
         note = self.approximate(settings) if self.approximate is not None else None
         return [] if note is None else [f"{self.key}: {note}"]
 

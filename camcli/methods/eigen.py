@@ -24,10 +24,7 @@ def first_component(maps: Tensor, reference: Tensor | None) -> Tensor:
     Returns:
         (N, h, w) float32; NaN for an image whose maps are not finite.
     """
-    rows = in_double(maps.flatten(2).transpose(1, 2))
-    finite = torch.isfinite(rows).flatten(1).all(1)
-    rows = torch.where(finite[:, None, None], rows, 0.0)
-    rows = rows - rows.mean(1, keepdim=True)
+    rows, finite = centre_rows(maps)
     positions, channels = rows.shape[1:]
     # An eigendecomposition of 49 × 49 instead of a singular value decomposition of 49 × 2048, and in float64, since
     # squaring the matrix squares its condition number.
@@ -37,6 +34,19 @@ def first_component(maps: Tensor, reference: Tensor | None) -> Tensor:
     else:
         _, vectors = torch.linalg.eigh(rows.transpose(1, 2) @ rows)
         scores = (rows @ vectors[:, :, -1:]).squeeze(2)
+    return signed_maps(scores, finite, reference, maps)
+
+
+def centre_rows(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """X (N, n, K) float64, columns centred, of maps (N, K, h, w), 0 where those are not finite; and which are, (N,)."""
+    rows = in_double(maps.flatten(2).transpose(1, 2))
+    finite = torch.isfinite(rows).flatten(1).all(1)
+    rows = torch.where(finite[:, None, None], rows, 0.0)
+    return rows - rows.mean(1, keepdim=True), finite
+
+
+def signed_maps(scores: Tensor, finite: Tensor, reference: Tensor | None, maps: Tensor) -> Tensor:
+    """Scores (N, n) with the sign of :func:`choose_sign` as (N, h, w) float32, NaN where the maps are not finite."""
     component = choose_sign(scores, None if reference is None else in_double(reference.flatten(1)))
     component = torch.where(finite[:, None], component, torch.nan)
     return component.reshape(len(maps), *maps.shape[2:]).to(maps.device, torch.float32)

@@ -11,7 +11,7 @@ def fem(p: Pass, _options: Options) -> Tensor:
     Returns (N, h, w) float32, signed where activations are.
     """
     a = p.activations.double() if p.activations.device.type != "mps" else p.activations
-    # In float64: a single strong position among few others stands at the threshold up to rounding.
+    # In float64: a single strong position among few others is at the threshold up to rounding.
     threshold = a.mean((2, 3), keepdim=True) + 2 * a.std((2, 3), keepdim=True, correction=0)
     return p.weighted((a > threshold).float().mean((2, 3)))
 

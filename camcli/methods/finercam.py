@@ -14,7 +14,7 @@ from camcli.methods.layercam import layercam
 from camcli.methods.options import Option
 from camcli.methods.xgradcam import xgradcam
 
-_BASES: Mapping[str, Compute] = {
+BASES: Mapping[str, Compute] = {
     "gradcam": gradcam, "gradcam++": gradcampp, "xgradcam": xgradcam, "hirescam": hirescam, "layercam": layercam,
     "gradcamelementwise": gradcamelementwise,
 }  # fmt: skip
@@ -35,7 +35,7 @@ def _references(text: str) -> int | str | tuple[int, ...]:
 
 
 OPTIONS = (
-    Option("base", "gradcam", "the method that the difference is explained with", choices=tuple(_BASES)),
+    Option("base", "gradcam", "the method that the difference is explained with", choices=tuple(BASES)),
     Option("gamma", 0.6, "weight of the references", kind=float, least=0),
     Option(
         "references", 3, "a number of nearest classes, label, or classes as c:281:285 (a single one: c:281)",
@@ -46,19 +46,19 @@ OPTIONS = (
 
 def finercam(p: Pass, options: Options) -> Tensor:
     """The base method with S = z_c − γ · mean of the references' z. Returns (N, h, w) float32, signed."""
-    return _BASES[options["base"]](p, options)
+    return BASES[options["base"]](p, options)
 
 
 def contrast(logits: Tensor, targets: Tensor, labels: Tensor, options: Options) -> Tensor:
     """S = z_c − γ · mean_r z_r, (N,).
 
-    The references are the classes nearest to the target in logit, classes given, or the image's true class where it is
-    known and not the target (elsewhere the three nearest). The target itself is never a reference.
+    The references are the classes nearest to the target in logit, classes given, or the image's true class where there
+    is one and it is not the target (elsewhere the three nearest). The target itself is never a reference.
 
     Args:
         logits: (N, classes), more than one class.
         targets: (N,).
-        labels: (N,), -1 where not known.
+        labels: (N,), -1 where there is none.
         options: ``gamma``, ``references``.
     """
     weights = reference_weights(logits.detach(), targets, labels, options["references"])
@@ -72,9 +72,9 @@ def reference_weights(
 ) -> Tensor:
     """(N, classes): one over the number of references at each reference, else 0."""
     classes = logits.shape[1]
-    wanted = references if isinstance(references, int) else 3
+    count = references if isinstance(references, int) else 3
     distance = (logits - logits.gather(1, targets[:, None])).abs().scatter(1, targets[:, None], torch.inf)
-    nearest = distance.topk(min(wanted, classes - 1), dim=1, largest=False).indices
+    nearest = distance.topk(min(count, classes - 1), dim=1, largest=False).indices
     weights = torch.zeros_like(logits).scatter(1, nearest, 1 / nearest.shape[1])
     if references == "label":
         useful = (labels >= 0) & (labels != targets)

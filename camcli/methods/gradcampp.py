@@ -9,7 +9,7 @@ from camcli.methods.base import Method, Options, Pass
 def gradcampp(p: Pass, _options: Options) -> Tensor:
     """α = g² / (2g² + S_k g³), S_k = Σ_ab A_ab; w_k = Σ_ij α·relu(g); M = Σ_k w_k A_k.
 
-    Positions with g ≤ 0 do not count. The map depends on the scale of the score, since S_k·g stands next to 2.
+    Positions with g ≤ 0 do not count. The map depends on the scale of the score, since S_k·g is added to 2.
     Returns (N, h, w) float32, signed.
     """
     total = p.activations.sum((2, 3), keepdim=True)

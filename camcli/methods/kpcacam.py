@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from camcli.methods.base import Method, Options, Pass
-from camcli.methods.eigen import choose_sign, in_double
+from camcli.methods.eigen import centre_rows, signed_maps
 
 
 def kpcacam(p: Pass, _options: Options) -> Tensor:
@@ -14,16 +14,12 @@ def kpcacam(p: Pass, _options: Options) -> Tensor:
     Returns (N, h, w) float32, signed; NaN for an image whose activations are not finite.
     """
     a = p.activations
-    rows = in_double(a.flatten(2).transpose(1, 2))
-    finite = torch.isfinite(rows).flatten(1).all(1)
-    rows = torch.where(finite[:, None, None], rows, 0.0)
-    rows = rows - rows.mean(1, keepdim=True)
+    rows, finite = centre_rows(a)
     kernel = torch.tanh(rows @ rows.transpose(1, 2) / rows.shape[2] + 1)
     kernel = kernel - kernel.mean(1, keepdim=True) - kernel.mean(2, keepdim=True) + kernel.mean((1, 2), keepdim=True)
     values, vectors = torch.linalg.eigh(kernel)
     scores = vectors[:, :, -1] * values[:, -1:].clamp(min=0).sqrt()
-    component = torch.where(finite[:, None], choose_sign(scores, in_double(a.abs().sum(1).flatten(1))), torch.nan)
-    return component.reshape(len(a), *a.shape[2:]).to(a.device, torch.float32)
+    return signed_maps(scores, finite, a.abs().sum(1), a)
 
 
 METHOD = Method("kpcacam", "KPCA-CAM", "Karmani 2024, arXiv:2410.00267", "F", kpcacam, class_specific=False)

@@ -13,7 +13,7 @@ class Option:
 
     Attributes:
         key: what is typed behind the method's name and a dot.
-        default: its value where nothing is said; None stands for "no limit" or "chosen by the method".
+        default: its value where none is typed; None means "no limit" or "chosen by the method".
         help: one line.
         kind: ``int``, ``float`` or ``str``.
         choices: the only values allowed; empty: any.

@@ -1,22 +1,14 @@
 """RefineCAM: 2026, arXiv 2605.14641: the maps of several layers multiplied."""
 
-from collections.abc import Mapping
-
 from torch import Tensor
 
-from camcli.methods.base import Compute, Method, Options, Pass
-from camcli.methods.gradcam import gradcam
-from camcli.methods.gradcampp import gradcampp
-from camcli.methods.hirescam import hirescam
-from camcli.methods.layercam import layercam
+from camcli.methods.base import Method, Options, Pass
+from camcli.methods.finercam import BASES
 from camcli.methods.options import Option
-from camcli.methods.xgradcam import xgradcam
 
-_BASES: Mapping[str, Compute] = {
-    "gradcam++": gradcampp, "gradcam": gradcam, "xgradcam": xgradcam, "hirescam": hirescam, "layercam": layercam,
-}  # fmt: skip
+_CHOICES = ("gradcam++", "gradcam", "xgradcam", "hirescam", "layercam")
 
-OPTIONS = (Option("base", "gradcam++", "the method of each layer's map", choices=tuple(_BASES)),)
+OPTIONS = (Option("base", "gradcam++", "the method of each layer's map", choices=_CHOICES),)
 
 
 def refinecam(p: Pass, options: Options) -> Tensor:
@@ -24,7 +16,7 @@ def refinecam(p: Pass, options: Options) -> Tensor:
 
     Returns (N, h, w) float32, signed.
     """
-    return _BASES[options["base"]](p, options)
+    return BASES[options["base"]](p, options)
 
 
 METHOD = Method(

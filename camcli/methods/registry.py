@@ -3,8 +3,8 @@
 To add one:
 
 1. ``camcli/methods/<key>.py``: the formula as a function of a :class:`~camcli.methods.base.Pass` and the options, and
-   ``METHOD``, its description. The fields of :class:`~camcli.methods.base.Method` say everything that the rest of the
-   package has to know of a method; no other module names its key.
+   ``METHOD``, its description. The fields of :class:`~camcli.methods.base.Method` state everything that the rest of the
+   package needs of a method; no other module names its key.
 2. Here: its module, in the import and at its place in the table.
 3. ``tests/methods/test_formulas.py``: in ``FORMULAS`` its formula once more, in float64 and with loops.
 """

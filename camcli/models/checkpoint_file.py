@@ -163,13 +163,13 @@ def wanted_globals(path: Path) -> list[str]:
             try:
                 return sorted(set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) - allowed)
             except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError):
-                return []  # the archive is damaged; the caller says so
+                return []  # the archive is damaged; the caller reports it
     allowed |= set(_weights_only_unpickler._get_allowed_globals())
     return sorted(set(_globals_of(path)) - allowed)
 
 
 def _globals_of(path: Path) -> Iterator[str]:
-    """Globals named in the pickles that stand one after another in a file of the format before zip archives."""
+    """Globals named in the pickles that follow one another in a file of the format before zip archives."""
     with path.open("rb") as file:
         try:
             while True:

@@ -26,7 +26,7 @@ def open_factory(name: str, request: ModelRequest) -> Model:
     """The module that the user's function returns, with the preprocessing it may bring.
 
     Raises:
-        ModelError: the module or function cannot be found or fails, or returns something else.
+        ModelError: the module or function does not exist or fails, or returns something else.
     """
     if request.weights != "default":
         raise ModelError(

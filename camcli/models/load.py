@@ -123,7 +123,7 @@ def _count_classes(model: Model, output: object) -> int | None:
 
 
 def _is_encoder(module: nn.Module, output: object) -> bool:
-    """Whether a user's module has no classifier: it says so, its head is empty, or its output is a map."""
+    """Whether a user's module has no classifier: it declares no classes, its head is empty, or its output is a map."""
     inner = unwrap(module)
     if getattr(inner, "num_classes", None) == 0:
         return True

@@ -37,7 +37,7 @@ class Model:
         weights: where the weights came from, in words for the index.
         num_classes: None for an encoder without a classifier; methods that explain no class still work on it.
         multi_label: the classes do not exclude each other; a probability is a sigmoid.
-        output_key: which entry of the output holds the logits, where the user said so.
+        output_key: which entry of the output holds the logits, where the user named it.
         device: where inputs go.
         notes: what a user should know, such as which of two libraries a bare name was taken from.
     """
@@ -72,7 +72,7 @@ class Model:
         """What :attr:`module` returned → (N, num_classes) float32 logits.
 
         Raises:
-            ModelError: the model has no classifier, or no logits are found in its output.
+            ModelError: the model has no classifier, or its output contains no logits.
         """
         if self.num_classes is None:
             raise ModelError(self.no_classifier)
@@ -99,7 +99,7 @@ class Model:
 
     def layers(self, **options: Any) -> list[LayerReport]:
         """The modules of the model with shape, layout and its verification, as ``cam layers`` prints them."""
-        from camcli.layers import report_layers  # here alone: layers know no models, models need layers for this only
+        from camcli.layers import report_layers  # here alone: layers import no models, models need layers for this only
 
         with self.prepared():
             reports: list[LayerReport] = report_layers(self, **options)

@@ -82,8 +82,8 @@ class ClassNames:
 
     @cached_property
     def _levels(self) -> tuple[tuple[dict[str, tuple[int, ...]], Callable[[str], str]], ...]:
-        # A class's usual synonym stands beside its name: "crane" is the usual name of the bird as well, though the
-        # machine alone is listed under it, and a guess between them would be wrong half of the time.
+        # A class's usual synonym has the priority of its name: "crane" is the usual name of the bird as well, though
+        # the machine alone is listed under it, and a guess between them would be wrong half of the time.
         proper = [(i, [name, *self._usual(i)]) for i, name in enumerate(self.names)]
         parts = [(i, name.split(",")) for i, name in enumerate(self.names)]
         others = [(i, [*names, ", ".join(names)]) for i, names in enumerate(self._synonyms)]
@@ -162,7 +162,7 @@ def _check(path: str | Path, names: ClassNames) -> ClassNames:
 
 
 def names_from(value: object, count: int | None) -> ClassNames | None:
-    """Class names found beside a model (a list, or a mapping in either direction) that are as many as its classes."""
+    """Class names stored beside a model (a list, or a mapping in either direction) that are as many as its classes."""
     if isinstance(value, Mapping):
         if value and all(_is_int(v) for v in value.values()):
             value = [k for k, _ in sorted(value.items(), key=lambda item: int(item[1]))]

@@ -48,9 +48,9 @@ def probabilities(logits: Tensor, mode: Probability = "auto", *, multi_label: bo
 def _pick(output: object) -> object:
     if isinstance(output, Tensor):
         return output
-    named = getattr(output, "logits", None)
-    if isinstance(named, Tensor):
-        return named
+    logits = getattr(output, "logits", None)
+    if isinstance(logits, Tensor):
+        return logits
     if isinstance(output, Mapping):
         for name in _LOGIT_KEYS:
             if isinstance(output.get(name), Tensor):

@@ -20,7 +20,7 @@ def with_weights(
     Args:
         blueprint: how to build it.
         request: what the user asked for.
-        pretrained: makes it with its published weights, and says which.
+        pretrained: builds it with its published weights; returns it and their name.
 
     Raises:
         ModelError: ``--num-classes`` with published weights, whose head has another size.

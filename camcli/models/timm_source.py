@@ -120,7 +120,7 @@ def _config(name: str) -> dict[str, Any]:
             tags = [full.partition(".")[2] for full in timm.list_models(f"{architecture}.*", pretrained=True)]
             listed = f"It has {', '.join(tags)}." if tags else "It has no published weights."
             raise ModelError(f"model timm:{name}: {architecture} has no tag {tag!r}. {listed}") from error
-        # An outdated name, which timm still builds: what it stands for is known to the module it gives.
+        # An outdated name, which timm still builds: the module that it gives has the configuration.
         return dict(_create(name, None, pretrained=False).pretrained_cfg)  # type: ignore[arg-type]
     return dict(config.to_dict()) if config is not None else {}  # type: ignore[no-untyped-call]
 

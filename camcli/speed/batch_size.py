@@ -7,7 +7,7 @@ import torch
 from camcli.device import BatchLimit
 
 FIRST, MOST = 16, 256
-"""Batches tried. Larger ones give no more images a second, and more are lost at once when one fails."""
+"""Batches tried. Larger ones give no more images a second, and more images fail at once when one of them does."""
 SHARE = 0.6
 """Of the free memory that a batch may take: methods with passes of their own need some, and so do other programs."""
 
@@ -26,8 +26,8 @@ def fitting_batch(peak: Callable[[int], int], free: int) -> int:
     """
     limit, tried = BatchLimit(FIRST), FIRST
     while True:
-        taken = limit.fit(peak)
-        if limit.size < tried or limit.size >= MOST or 2 * taken > SHARE * free:
+        peak_bytes = limit.fit(peak)
+        if limit.size < tried or limit.size >= MOST or 2 * peak_bytes > SHARE * free:
             return limit.size
         limit.size = tried = 2 * tried
 

@@ -64,7 +64,7 @@ def compile_prefix(forward: Forward, layer: str, inputs: Tensor) -> Compilation:
         compiled = replace(forward, prefix=CompiledPrefix(tail, inputs, _compile(export_prefix(forward, tail, inputs))))
         with _quiet():
             results = _results(compiled, layer, inputs)
-    except Exception as error:  # no compiler, an operation it does not know: its errors have no common type
+    except Exception as error:  # no compiler, an operation it does not support: its errors have no common type
         reason = next(iter(str(error).strip().splitlines()), "")
         return without(f"what comes before {layer} does not compile here ({type(error).__name__}: {reason[:200]})")
     seconds = time.perf_counter() - start
@@ -99,8 +99,8 @@ def _compile(graph: torch.nn.Module) -> Callable[[Tensor], list[Tensor]]:
 def _compare(forward: Forward, results: tuple[Tensor, Tensor], layer: str, inputs: Tensor) -> str | None:
     """How the outputs of the compiled model differ from the model's, where that is more than rounding.
 
-    In half precision a compiler rounds less often, so that it may be nearer to the truth than the model itself: both
-    are compared with float32.
+    In half precision a compiler rounds less often, so that it may be nearer to the exact result than the model itself:
+    both are compared with float32.
     """
     exact = _results(replace(forward, precision="fp32"), layer, inputs)
     own = _results(forward, layer, inputs)

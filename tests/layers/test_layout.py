@@ -20,7 +20,7 @@ def test_maps_and_back_is_the_identity(layout: Layout, shape: tuple[int, ...]) -
     activation = torch.randn(shape)
     maps = layout.to_maps(activation)
     assert maps.shape == (2, 7, 3, 5)
-    assert layout.channels(activation) == 7
+    assert layout.channels(tuple(activation.shape)) == 7
     assert torch.equal(layout.from_maps(maps, activation), activation)
 
 
