@@ -50,7 +50,7 @@ def command(
     set_: list[str] | None = typer.Option(None, "--set", metavar="CHECK.KEY=VALUE", help="One threshold; repeatable."),
     baseline: str | None = typer.Option(None, metavar="FILE", help="Compare the maps with this baseline (drift)."),
     write_baseline: str | None = typer.Option(None, metavar="FILE", help="Write this run as a baseline."),
-    rebase: bool = typer.Option(False, help="Replace the file of --baseline by this run."),
+    rebase: bool = typer.Option(False, "--rebase", help="Replace the file of --baseline by this run."),
     calibrate: str | None = typer.Option(
         None, metavar="FILE.toml", help="Write thresholds proposed from this run, which is known to be good."
     ),
