@@ -16,11 +16,11 @@ from camcli.images.walk import is_pattern, split_pattern
 
 def started_in(run: RecordedRun) -> str | None:
     """The folder where the run was started; None where the path of the run folder does not show it."""
-    named = os.path.normpath(run.header["config"]["output_dir"])
+    output_dir = os.path.normpath(run.header["config"]["output_dir"])
     folder = os.path.abspath(run.path)
-    if os.path.isabs(named) or named.split(os.sep)[0] in (os.pardir, os.curdir):
+    if os.path.isabs(output_dir) or output_dir.split(os.sep)[0] in (os.pardir, os.curdir):
         return None
-    return folder.removesuffix(os.sep + named) if folder.endswith(os.sep + named) else None
+    return folder.removesuffix(os.sep + output_dir) if folder.endswith(os.sep + output_dir) else None
 
 
 def located(run: RecordedRun, path: str) -> str:
