@@ -23,10 +23,10 @@ def started_in(run: RecordedRun) -> str | None:
     return folder.removesuffix(os.sep + output_dir) if folder.endswith(os.sep + output_dir) else None
 
 
-def located(run: RecordedRun, path: str) -> str:
+def locate(run: RecordedRun, path: str) -> str:
     """A path that the run was given, as it is to be opened now."""
     if path.startswith("@"):
-        return "@" + located(run, path[1:])
+        return "@" + locate(run, path[1:])
     start = started_in(run)
     if start is None or path == "-" or os.path.isabs(path):
         return path
@@ -40,12 +40,12 @@ def sources_of(run: RecordedRun) -> Sources:
     Raises:
         SourceError: something of it is not there any more.
     """
-    return Sources([located(run, path) for path in run.header["config"]["image_path"]], exclude=run.path)
+    return Sources([locate(run, path) for path in run.header["config"]["image_path"]], exclude=run.path)
 
 
 def as_typed(run: RecordedRun, entries: Iterable[Entry]) -> Iterator[Entry]:
     """The same entries with their sources as the index has them."""
-    typed = {located(run, path): path for path in run.header["config"]["image_path"]}
+    typed = {locate(run, path): path for path in run.header["config"]["image_path"]}
     for entry in entries:
         yield dataclasses.replace(entry, source=typed.get(entry.source, entry.source))
 
