@@ -157,16 +157,16 @@ def _result(setup: Setup, explained: ExplainedBatch, i: int, image: _Image) -> R
 
     maps: dict[str, MapResult] = {}
     for key, raw in explained.maps.items():
-        index = int(explained.targets[i, key.slot])
+        index = int(explained.targets[i, key.target_number])
         if index == NO_TARGET:
             continue
         levels = [key.method]
         if len(setup.layers) > 1 and isinstance(key.layer, str):
             levels.append(key.layer)
         if len(specs) > 1:
-            levels.append(specs[key.slot].key)
+            levels.append(specs[key.target_number].key)
         size = (model.preprocessing.height, model.preprocessing.width)
-        chosen = target(index, specs[key.slot].chosen_by)
+        chosen = target(index, specs[key.target_number].chosen_by)
         maps["/".join(levels)] = MapResult(raw[i].numpy(), chosen, key.layer, image.view, size, image.original)
     top = highest(logits.numpy(), 5)
     return Result(tuple(target(int(index), "predicted") for index in top), maps)

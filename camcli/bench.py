@@ -101,7 +101,7 @@ def bench(config: RunConfig, *, seconds: float = 10.0, say: Say = lambda line: N
         config: the model, method, device and outputs; without images some are generated. With ``compile`` the compiled
             forward pass is the ceiling.
         seconds: about how long the run end to end takes; each forward pass a fifth of it.
-        say: told what is measured.
+        say: called with a line for each thing that is measured.
     """
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
@@ -111,7 +111,7 @@ def bench(config: RunConfig, *, seconds: float = 10.0, say: Say = lambda line: N
     size = config.parsed.batch_size
     sizes = (size,) if size else (1, 4, 16, 32) if device.type == "cpu" else (16, 64, 128, 256)
     with model.prepared():
-        measure = partial(_measured, model, say, seconds / 5)
+        measure = partial(_measure_pass, model, say, seconds / 5)
         forward = list(_forward_passes(precision, sizes, measure))
         batch = _smallest(forward, precision)
         if config.compile:
@@ -130,7 +130,7 @@ def bench(config: RunConfig, *, seconds: float = 10.0, say: Say = lambda line: N
     return Bench(
         model=model.name, methods=config.method, device=f"{device} ({device_name(device)})", precision=precision,
         batch_size=batch, workers=watch.workers, forward=tuple(forward), ceiling=ceiling, end_to_end=end,
-        recommended=_recommended(forward, end, precision, batch),
+        recommended=_recommend_flags(forward, end, precision, batch),
     )  # fmt: skip
 
 
@@ -165,7 +165,7 @@ def _forward_passes(
             yield measure("folded", precision, size)
 
 
-def _measured(model: Model, say: Say, seconds: float, setting: str, precision: str, size: int) -> ForwardPass:
+def _measure_pass(model: Model, say: Say, seconds: float, setting: str, precision: str, size: int) -> ForwardPass:
     say(f"forward pass, {setting}, {precision}, batches of {size}")
     try:
         rate = measure_forward_rate(model, size, precision, setting=setting, seconds=seconds)
@@ -213,7 +213,7 @@ def _smallest(forward: Sequence[ForwardPass], precision: str) -> int:
     return min(f.batch_size for f in folded if _rate(f) >= _ENOUGH * best)
 
 
-def _recommended(forward: Sequence[ForwardPass], end: EndToEnd, precision: str, batch: int) -> dict[str, str]:
+def _recommend_flags(forward: Sequence[ForwardPass], end: EndToEnd, precision: str, batch: int) -> dict[str, str]:
     """Flags for this machine: as many workers as files need to keep up with the model, and one more."""
     best: dict[str, float] = {}
     for f in forward:

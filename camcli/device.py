@@ -1,4 +1,4 @@
-"""Which device a run uses, in which precision, and how many images fit into its memory; never silently another."""
+"""Which device a run uses, in which precision, and how many images fit into its memory, without fallback."""
 
 import os
 import platform

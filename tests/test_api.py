@@ -68,7 +68,7 @@ def test_several_targets_and_layers_name_their_maps(model: camcli.Model) -> None
         model, str(photographs()[0]), target="top:2,cup", layer=["features.8", "features.5"], method="gradcam"
     )[0]
     assert set(result.maps) == {
-        f"gradcam/{layer}/{slot}" for layer in ("features.8", "features.5") for slot in ("top1", "top2", "class-2")
+        f"gradcam/{layer}/{level}" for layer in ("features.8", "features.5") for level in ("top1", "top2", "class-2")
     }
     assert result.maps["gradcam/features.5/class-2"].target.name == "cup"
     assert result.maps["gradcam/features.5/class-2"].layer == "features.5"

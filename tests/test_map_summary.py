@@ -34,7 +34,7 @@ def test_status() -> None:
     assert map_status(np.array([[-np.inf, 1.0]], np.float32)) == "nonfinite"
 
 
-def test_degenerate_maps_have_no_attention_and_stay_json() -> None:
+def test_degenerate_maps_have_no_statistics_and_stay_json() -> None:
     for raw in (np.full((7, 7), np.nan, np.float32), np.zeros((7, 7), np.float32)):
         assert set(map_statistics(raw, WHOLE, (70, 70), (224, 224)).values()) == {None}
     nan = np.full((7, 7), np.nan, np.float32)

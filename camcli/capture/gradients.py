@@ -20,7 +20,7 @@ def gradients_of(scores: Tensor, nodes: Nodes, *, keep_graph: bool = False, half
         scores: (N,), or one score of all.
         nodes: where in the graph behind the scores.
         keep_graph: keep the graph for another call.
-        half: the pass was in float16, which a :class:`GradientEdge` does not tell.
+        half: the pass was in float16, which a :class:`GradientEdge` does not record.
     """
     if not scores.requires_grad:
         return [None] * len(nodes)

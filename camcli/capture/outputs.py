@@ -24,10 +24,10 @@ def with_main_tensor(output: Any, replacement: Tensor) -> Any:
     Raises:
         TypeError: an object that is neither tensor, tuple, list nor dict, or that holds no tensor.
     """
-    wanted = main_tensor(output)
-    if wanted is None:
+    tensor = main_tensor(output)
+    if tensor is None:
         raise TypeError(f"no tensor in an output of type {type(output).__name__}")
-    return _replace(output, wanted, replacement)
+    return _replace(output, tensor, replacement)
 
 
 def _tensors(output: object) -> Iterator[Tensor]:
@@ -41,14 +41,14 @@ def _tensors(output: object) -> Iterator[Tensor]:
             yield from _tensors(value)
 
 
-def _replace(output: Any, wanted: Tensor, replacement: Tensor) -> Any:
+def _replace(output: Any, tensor: Tensor, replacement: Tensor) -> Any:
     if isinstance(output, Tensor):
-        return replacement if output is wanted else output
+        return replacement if output is tensor else output
     if isinstance(output, Mapping):
-        values = {key: _replace(value, wanted, replacement) for key, value in output.items()}
+        values = {key: _replace(value, tensor, replacement) for key, value in output.items()}
         return type(output)(**values) if hasattr(output, "to_tuple") else type(output)(values)  # type: ignore[call-arg]
     if isinstance(output, tuple) and hasattr(output, "_fields"):
-        return type(output)(*(_replace(value, wanted, replacement) for value in output))
+        return type(output)(*(_replace(value, tensor, replacement) for value in output))
     if isinstance(output, tuple | list):
-        return type(output)(_replace(value, wanted, replacement) for value in output)
+        return type(output)(_replace(value, tensor, replacement) for value in output)
     return output

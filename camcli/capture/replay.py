@@ -88,15 +88,15 @@ class Tail:
     def record(self, memo: Memo) -> Iterator[None]:
         """Fill ``memo`` in the forward pass inside with what :meth:`run` will need of this batch."""
         calls: Counter[str] = Counter()
-        wanted = {(self.path, 0), *self.used}
+        needed_calls = {(self.path, 0), *self.used}
 
         def keep(path: str, output: Any) -> None:
             key = (path, calls[path])
             calls[path] += 1
-            if key in wanted:
+            if key in needed_calls:
                 memo[key] = pytree.tree_map_only(Tensor, self._detach, output)
 
-        with hook_calls(self.forward.module, (path for path, _ in wanted), keep):
+        with hook_calls(self.forward.module, (path for path, _ in needed_calls), keep):
             yield
 
     def original(self, memo: Memo) -> Tensor:

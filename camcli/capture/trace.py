@@ -1,6 +1,6 @@
 """How the tail behind a layer can be replayed: traced from two recorded passes, verified against naive re-running.
 
-Two batches of different sizes tell which dimension of each output counts the images (a window of a Swin transformer
+Two batches of different sizes show which dimension of each output counts the images (a window of a Swin transformer
 is not an image). What is assumed of a model may be wrong, so the replay is compared once with running all of it.
 """
 

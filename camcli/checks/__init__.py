@@ -102,8 +102,8 @@ def choose_maps(run: RecordedRun, suite: Suite) -> MethodLayer:
     method, layer = suite.common["method"], suite.common["layer"]
     fitting = [key for key in keys if method in (None, key[0]) and layer in (None, key[1])]
     if not fitting:
-        wanted = " at ".join(str(part) for part in (method, layer) if part is not None)
+        choice = " at ".join(str(part) for part in (method, layer) if part is not None)
         has = ", ".join(f"{key[0]} at {key[1] or 'the whole network'}" for key in keys)
         near = did_you_mean(method, [key[0] for key in keys]) if method is not None else ""
-        raise ConfigError(f"{run.path} has no maps of {wanted}.{near} It has {has}.")
+        raise ConfigError(f"{run.path} has no maps of {choice}.{near} It has {has}.")
     return fitting[0]

@@ -2,7 +2,7 @@
 
 For each statistic the threshold is put beyond the bad end of its interval, further out by the width of the interval
 (at least 5 % of the value): another set of images of the same kind and size then passes. Rounded outwards. Checks that
-were skipped or had too few images keep their thresholds, and say so.
+were skipped or had too few images keep their thresholds, with a comment.
 """
 
 import math

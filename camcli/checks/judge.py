@@ -100,13 +100,13 @@ class Judge:
         if first is None:
             why = "no image could be measured"
         elif n < self.min_images:
-            why = f"only {_images(n)} where {self.min_images} are needed to tell; so far {words.measure}: {first.words}"
+            why = f"only {_images(n)} where {self.min_images} are needed; so far {words.measure}: {first.words}"
         elif first.status == "fail":
             failed = [one.words for one in conditions if one.status == "fail"]
             more = f" (and {len(failed) - 3} more)" if len(failed) > 3 else ""
             why = f"{words.measure}: {'; '.join(failed[:3])}{more}. {words.failure}"
         elif first.status == "inconclusive":
-            reason = "the interval reaches over the threshold; more images would tell"
+            reason = "the interval reaches over the threshold; more images would decide"
             if first.n < self.min_images:
                 reason = f"only {_images(first.n)}"
             why = f"{words.measure}: {first.words}; {reason}"

@@ -1,4 +1,4 @@
-"""What the manifests of a finished run say about its images: the object, and what is to be avoided."""
+"""What the manifests of a finished run give for its images: the object, and what is to be avoided."""
 
 import math
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import numpy as np
 
 from camcli.checks.distances import mass
 from camcli.checks.recorded import ImageRecord, RecordedRun
-from camcli.checks.run_paths import as_typed, located
+from camcli.checks.run_paths import as_typed, locate
 from camcli.errors import CamError
 from camcli.images import Sources
 from camcli.images.regions import Region, cells_of_region
@@ -64,7 +64,7 @@ class ManifestRegions:
 
     def _manifests(self) -> list[str]:
         paths = self.run.header["config"]["image_path"]
-        return [located(self.run, path) for path in paths if Path(path).suffix.lower() in (".csv", ".jsonl")]
+        return [locate(self.run, path) for path in paths if Path(path).suffix.lower() in (".csv", ".jsonl")]
 
 
 def relative_mass(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from camcli.checks.recorded import ImageRecord, MethodLayer, RecordedRun
-from camcli.checks.run_paths import as_typed, located, started_in
+from camcli.checks.run_paths import as_typed, locate, started_in
 from camcli.config.settings import SETTINGS, RunConfig
 from camcli.errors import CamError, DeviceError, ImageError
 
@@ -44,7 +44,7 @@ class Picture:
 
     Attributes:
         record: its row.
-        pixels: as the model wants them, see :class:`camcli.images.Prepared`.
+        pixels: prepared for the model, see :class:`camcli.images.Prepared`.
         rgb: (height, width, 3) uint8, upright; kept only where ``pixels`` are no longer a picture (a user's own
             preprocessing).
     """
@@ -106,9 +106,9 @@ class ReopenedModel:
         """The run's settings as they were resolved, with its files where they are now."""
         recorded = self.run.header["config"]
         settings: dict[str, Any] = {name: recorded[name] for name in SETTINGS if name in recorded}
-        settings |= {name: located(self.run, settings[name]) for name in INPUT_FILES if settings.get(name) is not None}
+        settings |= {name: locate(self.run, settings[name]) for name in INPUT_FILES if settings.get(name) is not None}
         settings |= {
-            "image_path": [located(self.run, path) for path in settings["image_path"]],
+            "image_path": [locate(self.run, path) for path in settings["image_path"]],
             "output_dir": str(self.run.path), "dry_run": False,
             "use_cuda": False, "device": self._device or settings["device"],
         }  # fmt: skip
@@ -123,7 +123,7 @@ class ReopenedModel:
         looked = f"in {start} and " if start is not None and start != os.getcwd() else ""
         return f" The run's relative paths were looked for {looked}in {os.getcwd()}; call this where it was started."
 
-    def pictures(self, wanted: Sequence[ImageRecord]) -> list[Picture]:
+    def pictures(self, records: Sequence[ImageRecord]) -> list[Picture]:
         """Read images again, in the given order; those that are gone or changed are left out.
 
         Raises:
@@ -133,7 +133,7 @@ class ReopenedModel:
 
         config = self.setup.config
         settings = DecodeSettings(max_pixels=config.max_pixels, allow_truncated=config.allow_truncated)
-        by_name = {record.name: place for place, record in enumerate(wanted)}
+        by_name = {record.name: place for place, record in enumerate(records)}
         pictures: dict[int, Picture] = {}
         for entry in as_typed(self.run, self.setup.sources):
             place = by_name.get((entry.image, entry.source))
@@ -143,10 +143,10 @@ class ReopenedModel:
                 decoded = decode(read(entry), settings)
             except ImageError:
                 continue  # not there any more; the others are used
-            if decoded.metadata.sha256 == wanted[place].sha256:
+            if decoded.metadata.sha256 == records[place].sha256:
                 prepared = self.setup.model.preprocessing(decoded.image)
                 rgb = None if prepared.pixels.dtype == np.uint8 else np.asarray(decoded.image)
-                pictures[place] = Picture(wanted[place], prepared.pixels, rgb)
+                pictures[place] = Picture(records[place], prepared.pixels, rgb)
             if len(pictures) == len(by_name):
                 break
         if not pictures:

@@ -16,17 +16,17 @@ from camcli.images.walk import is_pattern, split_pattern
 
 def started_in(run: RecordedRun) -> str | None:
     """The folder where the run was started; None where the path of the run folder does not show it."""
-    named = os.path.normpath(run.header["config"]["output_dir"])
+    output_dir = os.path.normpath(run.header["config"]["output_dir"])
     folder = os.path.abspath(run.path)
-    if os.path.isabs(named) or named.split(os.sep)[0] in (os.pardir, os.curdir):
+    if os.path.isabs(output_dir) or output_dir.split(os.sep)[0] in (os.pardir, os.curdir):
         return None
-    return folder.removesuffix(os.sep + named) if folder.endswith(os.sep + named) else None
+    return folder.removesuffix(os.sep + output_dir) if folder.endswith(os.sep + output_dir) else None
 
 
-def located(run: RecordedRun, path: str) -> str:
+def locate(run: RecordedRun, path: str) -> str:
     """A path that the run was given, as it is to be opened now."""
     if path.startswith("@"):
-        return "@" + located(run, path[1:])
+        return "@" + locate(run, path[1:])
     start = started_in(run)
     if start is None or path == "-" or os.path.isabs(path):
         return path
@@ -40,12 +40,12 @@ def sources_of(run: RecordedRun) -> Sources:
     Raises:
         SourceError: something of it is not there any more.
     """
-    return Sources([located(run, path) for path in run.header["config"]["image_path"]], exclude=run.path)
+    return Sources([locate(run, path) for path in run.header["config"]["image_path"]], exclude=run.path)
 
 
 def as_typed(run: RecordedRun, entries: Iterable[Entry]) -> Iterator[Entry]:
     """The same entries with their sources as the index has them."""
-    typed = {located(run, path): path for path in run.header["config"]["image_path"]}
+    typed = {locate(run, path): path for path in run.header["config"]["image_path"]}
     for entry in entries:
         yield dataclasses.replace(entry, source=typed.get(entry.source, entry.source))
 

@@ -29,7 +29,7 @@ class Check:
 
     Attributes:
         key: what it is called in suites, ``--set`` and reports.
-        question: what it asks, in plain words.
+        question: what it tests, in plain words.
         run: measures and judges.
         settings: its thresholds and other settings.
         model: it runs the model on the images, where the others only read the run folder.

@@ -52,9 +52,9 @@ def load_suite(path: str | None = None, changes: Sequence[str] = ()) -> Suite:
     for change in changes:
         name, key, value = _parse_change(change)
         values.setdefault(name, {}).update(_check_table(name, {key: value}, f"--set {change}"))
-    named = {name for name in tables if name != _SUITE}
+    listed = {name for name in tables if name != _SUITE}
     changed = {_parse_change(change)[0] for change in changes} - {_SUITE}
-    chosen = {key for key in CHECKS if key in named or (not named and CHECKS[key].by_default)} | changed
+    chosen = {key for key in CHECKS if key in listed or (not listed and CHECKS[key].by_default)} | changed
     settings = {}
     for key, check in CHECKS.items():
         complete = {name: spec.default for name, spec in {**COMMON, **check.settings}.items()} | values.get(key, {})

@@ -86,7 +86,7 @@ def command(
     if calibrate:
         write_atomically(Path(calibrate), [calibrate_suite(results, chosen, folder).encode()])
     renewed = [name for name in (write_baseline, baseline if rebase else None) if name]
-    notes = [_baseline_written(name, recorded, key) for name in renewed]
+    notes = [_write_baseline(name, recorded, key) for name in renewed]
     notes += [f"thresholds proposed in {calibrate}"] if calibrate else []
     notes += [f"worst images in {sheet}"] if sheet else []
     more = {"run": folder, "method": key[0], "layer": key[1]}
@@ -136,9 +136,9 @@ def _sheet(path: str, recorded: RecordedRun, key: MethodLayer, results: list[Res
     from camcli.checks.result import SEVERITY
 
     shown = sorted((r for r in results if r.worst), key=lambda result: SEVERITY.index(result.status))
-    wanted = {(one.image, one.source) for result in shown for one in result.worst}
+    shown_images = {(one.image, one.source) for result in shown for one in result.worst}
     pictures = overlays(
-        recorded, key, [record for record in recorded.images if (record.image, record.source) in wanted]
+        recorded, key, [record for record in recorded.images if (record.image, record.source) in shown_images]
     )
     rows = [
         SheetRow(
@@ -154,7 +154,7 @@ def _sheet(path: str, recorded: RecordedRun, key: MethodLayer, results: list[Res
     write_sheet(path, rows)
 
 
-def _baseline_written(name: str, recorded: RecordedRun, key: MethodLayer) -> str:
+def _write_baseline(name: str, recorded: RecordedRun, key: MethodLayer) -> str:
     from camcli.checks import write_baseline
 
     size = write_baseline(name, recorded, key)

@@ -89,10 +89,10 @@ def _in_words(evaluation: Evaluation) -> list[str]:
     if not against:
         return []
     lines = [f"\n[bold]{escape(best)}[/bold], compared image by image ({metric.name}):"]
-    return lines + [_compared(best, c, metric) for c in against]
+    return lines + [_compare_in_words(best, c, metric) for c in against]
 
 
-def _compared(best: str, comparison: Comparison, metric: Metric) -> str:
+def _compare_in_words(best: str, comparison: Comparison, metric: Metric) -> str:
     other = comparison.b if comparison.a == best else comparison.a
     sign = 1 if comparison.a == best else -1
     estimate = comparison.estimate

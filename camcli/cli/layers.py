@@ -33,9 +33,9 @@ def command(
     ),
     filter: str | None = typer.Option(None, metavar="TEXT", help="Only paths that contain TEXT."),  # noqa: A002
 ) -> None:
-    named = [name, *(layers or ())] if name else []
-    if named and "model" not in settings:
-        settings = {**settings, "model": named.pop(0)}
+    paths = [name, *(layers or ())] if name else []
+    if paths and "model" not in settings:
+        settings = {**settings, "model": paths.pop(0)}
     config = RunConfig(**settings)
     from camcli.cli.layer_tree import layer_tree
     from camcli.device import choose_device
@@ -44,8 +44,8 @@ def command(
 
     opened = open_model(config, choose_device(config.device))
     with opened.prepared():
-        survey = survey_layers(opened, config.layout, filter, named)
-    if verify and not named:
+        survey = survey_layers(opened, config.layout, filter, paths)
+    if verify and not paths:
         survey = replace(survey, rows=tuple(row for row in survey.rows if row.recommended))
         if not survey.rows:
             raise ConfigError(f"--verify: no layer of {opened.name} can be recommended; name one after the model.")
@@ -56,4 +56,4 @@ def command(
         document = {"model": opened.name, "recommended": survey.recommended, "layers": rows}
         print(json.dumps(document))
         return
-    layer_tree(opened, survey, verbose=mode.verbose, selected=bool(filter or named or verify))
+    layer_tree(opened, survey, verbose=mode.verbose, selected=bool(filter or paths or verify))

@@ -45,12 +45,12 @@ def read_config_file(path: str) -> dict[str, Any]:
             raise ConfigError(f"--config {path}: unknown key {key!r}.{suggestion}")
         if name in settings:
             raise ConfigError(f"--config {path}: {key} repeats a setting that another key gives. Keep one of them.")
-        typed = _typed(path, key, value, kinds[name])
+        typed = _check_type(path, key, value, kinds[name])
         settings[name] = not typed if written in opposites else typed
     return {name: _relative_to(os.path.dirname(path), name, value) for name, value in settings.items()}
 
 
-def _typed(path: str, key: str, value: Any, kind: type) -> Any:
+def _check_type(path: str, key: str, value: Any, kind: type) -> Any:
     if kind is tuple:
         value = value if isinstance(value, list) else [value]
         is_valid = all(isinstance(item, str) for item in value)

@@ -55,13 +55,13 @@ def with_recommended(config: RunConfig) -> tuple[RunConfig, Recommended | None]:
     document = _read(path)
     chosen, model = document["recommended"], document["model"]
     if method:
-        config = replace(config, method=_replaced(config.method, (chosen["method"],)))
+        config = replace(config, method=_replace_best(config.method, (chosen["method"],)))
     if layer:
         # A method of the whole network has no layer, and takes any, as without --layer.
         layers = tuple(chosen["layer"].split("+")) if chosen["layer"] else ("auto",)
         if len(layers) > 1 and config.fuse == "none":
             raise ConfigError(f"{path} recommends the fused layers {chosen['layer']}: give --fuse as in `cam eval`.")
-        config = replace(config, layer=_replaced(config.layer, layers))
+        config = replace(config, layer=_replace_best(config.layer, layers))
     return config, Recommended(path, model["name"], model["weights_sha256"])
 
 
@@ -82,6 +82,6 @@ def _read(path: Path) -> dict[str, Any]:
     return evaluation
 
 
-def _replaced(names: tuple[str, ...], best: tuple[str, ...]) -> tuple[str, ...]:
+def _replace_best(names: tuple[str, ...], best: tuple[str, ...]) -> tuple[str, ...]:
     """The names with ``best`` replaced in its place, each name once."""
     return tuple(dict.fromkeys(one for name in names for one in (best if name == BEST else (name,))))

@@ -130,7 +130,7 @@ class RunConfig:
     score: str = setting(
         "logit",
         "Quantity of the target that is explained: logit (the output of its class), prob (its probability, which the "
-        "other classes also influence), neg-logit (what speaks against the class).",
+        "other classes also influence), neg-logit (evidence against the class).",
         affects="maps", group="explain", metavar="KIND", choices=("logit", "prob", "neg-logit"),
     )  # fmt: skip
     aug_smooth: bool = setting(

@@ -8,8 +8,8 @@ from camcli.errors import near_misses
 
 def find_setting(written: str) -> str | None:
     """The setting of a name as people write it: its own, with dashes or underscores, or what other tools call it."""
-    wanted = written.strip("-").replace("_", "-").lower()
-    return next((n for n, s in SETTINGS.items() if wanted in (n.replace("_", "-"), *s.synonyms)), None)
+    spelling = written.strip("-").replace("_", "-").lower()
+    return next((n for n, s in SETTINGS.items() if spelling in (n.replace("_", "-"), *s.synonyms)), None)
 
 
 def suggest_setting(written: str, allowed: Iterable[str]) -> str:

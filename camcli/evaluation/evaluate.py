@@ -34,7 +34,7 @@ _BATCH = {"cpu": BATCH, "cuda": 64, "mps": 16}
 """Altered inputs scored at once."""
 
 Progress = Callable[[Setup, int, str], None]
-"""Told how many images are done and what is done for the next ones; once with 0 and nothing when all is decided."""
+"""Called with how many images are done and what is done next; once with 0 and nothing when all is decided."""
 
 
 def evaluate(config: RunConfig, options: EvalOptions | None = None, progress: Progress | None = None) -> Evaluation:
@@ -43,7 +43,7 @@ def evaluate(config: RunConfig, options: EvalOptions | None = None, progress: Pr
     Args:
         config: the settings of the run whose maps are judged; what concerns its output plays no part.
         options: which figures.
-        progress: told how far it is.
+        progress: called with how far it is.
 
     Raises:
         UsageError: something is wrong with the configuration; raised before any image is explained.

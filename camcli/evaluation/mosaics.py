@@ -70,7 +70,7 @@ def measure_mosaics(setup: Setup, entries: Sequence[MethodEntry], candidates: Ca
         return MosaicResult({}, 0, missing=(
             f"GridPG needs {n * n} images of different classes that the model gives at least "
             f"{candidates.probability:g}; {len(candidates.classes)} image(s) of {distinct} class(es) have that; "
-            "--grid-probability asks for less"
+            "--grid-probability lowers it"
         ))  # fmt: skip
     explainer, size, shrunk = _explainer(setup, n)
     grid = setup.layers[0].layout.grid

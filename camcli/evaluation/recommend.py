@@ -31,7 +31,7 @@ def finer_layer(setup: Setup) -> str | None:
 def recommend(
     entries: Sequence[MethodEntry], figures: Mapping[str, Mapping[str, Estimate]], comparisons: Sequence[Comparison]
 ) -> Recommendation | None:
-    """The best entry by Insertion − Deletion; among those that cannot be told from it, the best by GridPG.
+    """The best entry by Insertion − Deletion; among those not clearly different from it, the best by GridPG.
 
     Args:
         entries: of the table.

@@ -1,4 +1,4 @@
-"""Class probabilities of altered inputs, as metrics want them."""
+"""Class probabilities of altered inputs, for metrics."""
 
 from dataclasses import dataclass
 

@@ -4,7 +4,7 @@
 ``explainer`` the object that is built once and called for every batch
 ``plan``      which passes the methods need; ``requirements``: whether the model allows them, before any image is read
 ``batch``     one batch: the shared forward, the backward passes, the methods
-``access``    what single methods may ask of the model beyond that
+``access``    what single methods can compute with the model beyond that
 ``fuse``      one map of several layers
 ``augment``   test-time augmentation
 

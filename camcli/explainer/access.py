@@ -1,4 +1,4 @@
-"""What single methods may ask of the model beyond the shared passes."""
+"""What single methods can compute with the model beyond the shared passes."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ class Chunks:
     ) -> Tensor:
         """The results of ``count`` trials of ``each`` bytes, stacked; with ``size``, so many at once."""
 
-        def tried(part: slice) -> Tensor:
+        def run_part(part: slice) -> Tensor:
             result = trial(part)
             done(part.stop, count)
             return result
 
         most = max(1, size or self.limit // max(each, 1))
-        return torch.cat(list(self.trials.run(count, tried, most)))
+        return torch.cat(list(self.trials.run(count, run_part, most)))
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from camcli.methods import Method, Pass
 Done = Callable[[str, int, int], None]
 
 
-def _needs_slot(method: Method, slot: int) -> bool:
-    """Whether a method computes a map for this slot: not where it is the first slot's, or comes with that."""
-    return slot == 0 or (method.class_specific and not method.slots_together)
+def _needs_map(method: Method, number: int) -> bool:
+    """Whether a method computes a map for this target: not where it is that of the first one, or comes with it."""
+    return number == 0 or (method.class_specific and not method.targets_together)
 
 
 class Batch:
@@ -72,17 +72,17 @@ class Batch:
         return choose(self.logits.cpu())
 
     def maps(self, targets: Tensor) -> dict[MapKey, Tensor]:
-        """The raw maps (N, h, w) float32 on the CPU of targets (N, T), by method, then layer, then slot."""
+        """The raw maps (N, h, w) float32 on the CPU of targets (N, T), by method, then layer, then target."""
         chosen = targets.clamp(min=0).to(self.inputs.device)  # no target: explain class 0, to be dropped
         maps: dict[MapKey, Tensor] = {}
         gradients = []
-        for slot in range(chosen.shape[1]):
-            gradients.append(self._gradients(chosen[:, slot]))
+        for number in range(chosen.shape[1]):
+            gradients.append(self._gradients(chosen[:, number]))
             for method in self.plan.methods:
-                if not method.whole_graph and _needs_slot(method, slot):
-                    maps |= self._of(method, chosen, slot, gradients[slot])
+                if not method.whole_graph and _needs_map(method, number):
+                    maps |= self._of(method, chosen, number, gradients[number])
             # The gradients of the other methods are not needed any more: with many targets they would fill the memory.
-            gradients[slot] = {m.key: gradients[slot].get(m.key, {}) for m in self.plan.methods if m.whole_graph}
+            gradients[number] = {m.key: gradients[number].get(m.key, {}) for m in self.plan.methods if m.whole_graph}
         maps |= self._in_small_groups(chosen, gradients)
         return self._in_order(maps, chosen.shape[1])
 
@@ -97,11 +97,11 @@ class Batch:
         for start in range(0, count if methods else 0, size):
             part = slice(start, min(start + size, count))
             few = self._subset(part)
-            for slot in range(targets.shape[1]):
-                own = {key: {path: g[part] for path, g in by.items()} for key, by in gradients[slot].items()}
+            for number in range(targets.shape[1]):
+                own = {key: {path: g[part] for path, g in by.items()} for key, by in gradients[number].items()}
                 for method in methods:
-                    if _needs_slot(method, slot):
-                        for key, maps in few._of(method, targets[part], slot, own).items():
+                    if _needs_map(method, number):
+                        for key, maps in few._of(method, targets[part], number, own).items():
                             collected.setdefault(key, []).append(maps)
         padding = len(self.inputs) - count
         return {key: torch.cat(maps + [maps[-1][-1:]] * padding) for key, maps in collected.items()}
@@ -115,10 +115,10 @@ class Batch:
         return few
 
     def _of(
-        self, method: Method, targets: Tensor, slot: int, gradients: dict[str, dict[str, Tensor]]
+        self, method: Method, targets: Tensor, number: int, gradients: dict[str, dict[str, Tensor]]
     ) -> dict[MapKey, Tensor]:
-        together = method.slots_together
-        explained = targets if together else targets[:, slot]
+        together = method.targets_together
+        explained = targets if together else targets[:, number]
         maps: dict[MapKey, Tensor] = {}
 
         def one(layer: TargetLayer) -> Tensor:
@@ -130,14 +130,14 @@ class Batch:
             parts = [one(layer) for layer in self.plan.stages]
             size = (self.inputs.shape[2], self.inputs.shape[3])
             path: str | tuple[str, ...] | None = tuple(layer.path for layer in self.plan.stages)
-            return {MapKey(method.key, path, slot): fuse(parts, "product", size=size)}
+            return {MapKey(method.key, path, number): fuse(parts, "product", size=size)}
         for layer in self.plan.layers[:1] if method.scope == "network" else self.plan.layers:
             result = one(layer)
             path = None if method.scope == "network" else layer.path
             if together:
                 maps |= {MapKey(method.key, path, t): result[:, t] for t in range(targets.shape[1])}
             else:
-                maps[MapKey(method.key, path, slot)] = result
+                maps[MapKey(method.key, path, number)] = result
         return maps
 
     def _pass(self, method: Method, layer: TargetLayer, targets: Tensor, gradients: Tensor | None) -> Pass:
@@ -176,7 +176,7 @@ class Batch:
             gradients |= {m.key: maps for m in group}
         return gradients
 
-    def _in_order(self, maps: dict[MapKey, Tensor], slots: int) -> dict[MapKey, Tensor]:
+    def _in_order(self, maps: dict[MapKey, Tensor], targets_per_image: int) -> dict[MapKey, Tensor]:
         plan, ordered = self.plan, {}
         fused = plan.options.fuse != "none" and len(plan.layers) > 1
         paths = tuple(layer.path for layer in plan.layers)
@@ -184,12 +184,12 @@ class Batch:
             own = dict.fromkeys(key.layer for key in maps if key.method == method.key)
             together: list[str | tuple[str, ...] | None] = [paths] if fused and method.scope == "layer" else list(own)
             for layer in together:
-                for slot in range(slots):
-                    at = slot if method.class_specific else 0
+                for number in range(targets_per_image):
+                    at = number if method.class_specific else 0
                     if fused and method.scope == "layer":
                         parts = [maps[MapKey(method.key, path, at)] for path in paths]
                         fused_maps = fuse(parts, plan.options.fuse, method.max_fusion_gamma)
-                        ordered[MapKey(method.key, layer, slot)] = fused_maps
+                        ordered[MapKey(method.key, layer, number)] = fused_maps
                     else:
-                        ordered[MapKey(method.key, layer, slot)] = maps[MapKey(method.key, layer, at)]
+                        ordered[MapKey(method.key, layer, number)] = maps[MapKey(method.key, layer, at)]
         return ordered

@@ -66,7 +66,7 @@ class Explainer:
         Args:
             inputs: (N, C, H, W) float32, preprocessed, on the model's device.
             choose: picks the targets from the logits; not called for a model without a classifier, whose
-                one slot has no class.
+                one target has no class.
             seeds: N, one an image, so that randomness depends on the image alone.
             labels: (N,) int64, the true classes, -1 where there is none; for methods that compare with them.
             real: so many images count; those behind them repeat the last one to fill the batch, and slow methods

@@ -80,11 +80,11 @@ class ExplainOptions:
 
 @dataclass(frozen=True, slots=True)
 class MapKey:
-    """Which map: the method, the layer (several when fused, None for whole-network methods), the target slot."""
+    """Which map: the method, the layer (several when fused, None for whole-network methods), the target's position."""
 
     method: str
     layer: str | tuple[str, ...] | None
-    slot: int
+    target_number: int
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class ExplainedBatch:
     Attributes:
         logits: (N, classes) float32 on the CPU; (N, 0) for a model without a classifier.
         probabilities: (N, classes) float32 on the CPU.
-        targets: (N, T) int64 on the CPU; -1 where an image has no such target. Its maps of that slot are to be ignored.
+        targets: (N, T) int64 on the CPU; -1 where an image has no such target; its maps are then to be ignored.
         maps: (N, h, w) float32 on the CPU each: raw and signed, on the layer's own grid (the input's for methods that
             look at pixels).
     """

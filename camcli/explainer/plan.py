@@ -91,7 +91,7 @@ class Plan:
             lines.append(f"no more passes: {', '.join(free)}")
         for m in self.methods:
             if m.needs and not (m.needs_gradients and m.rescore is not None):
-                shares = ", all targets at once" if m.slots_together else ", a target"
+                shares = ", all targets at once" if m.targets_together else ", a target"
                 specific = shares if m.class_specific else ""
                 precision = self.trial.precision if {"tail", "scoring"} & set(m.needs) else self.forward.precision
                 lines.append(f"{m.key}: {m.cost_with(self.settings[m.key])} an image{specific} ({precision})")

@@ -2,7 +2,7 @@
 
 What a callable does inside is unknown, so it is measured: it is run on a horizontal and a vertical ramp of the image's
 size, and on a black and a white image, which cancel its normalisation. Where the output of a ramp lies between black
-and white says which column or row of the original a pixel came from; a line through those gives the view's edges.
+and white gives the column or row of the original a pixel came from; a line through those gives the view's edges.
 """
 
 from collections.abc import Callable
@@ -87,7 +87,7 @@ class CustomTransform:
                 raise ValueError("it is random: the same image gives another result")
             x = _fit(across, black, white, size[1], axis=1)
             y = _fit(down, black, white, size[0], axis=0)
-        except Exception as error:  # a probe is no photograph: failing on it says nothing about the user's image
+        except Exception as error:  # a probe is no photograph: failing on it is no fault of the image
             return whole, (f"what the preprocessing shows was not found ({error}); assumed: the whole image",)
         return View(x[0], y[0], x[1], y[1]), ()
 

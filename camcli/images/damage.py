@@ -154,4 +154,4 @@ _WALKS: tuple[tuple[bytes | tuple[bytes, ...], Callable[[bytes], bool]], ...] = 
     (b"BM", lambda data: struct.unpack_from("<I", data, 2)[0] > len(data)),
     (_TIFFS[:2], _tiff),
 )
-"""What tells of each format whether the file is cut short, by the format's first bytes."""
+"""The test of each format for a file that is cut short, by the format's first bytes."""

@@ -156,7 +156,7 @@ def _decode(data: bytes, settings: DecodeSettings) -> Decoded:
         reason = _reason(data, error)
         if not (settings.allow_truncated and reason.kind == "truncated"):
             raise
-        opened = _salvaged(opened, data, settings, reason)
+        opened = _salvage(opened, data, settings, reason)
         notes = ("truncated: only the part of the image that is there was decoded",)
     orientation, unread = _orientation(opened)
     image, converted = to_rgb(opened)
@@ -201,7 +201,7 @@ def _reduce(opened: ImageFile.ImageFile, fast_size: tuple[int, int]) -> bool:
     return opened.size != before
 
 
-def _salvaged(
+def _salvage(
     opened: ImageFile.ImageFile, data: bytes, settings: DecodeSettings, reason: ImageError
 ) -> ImageFile.ImageFile:
     """The truncated image with what could be decoded of it; ``reason`` where that is nothing."""

@@ -96,14 +96,14 @@ def shorter_side(image: Size, side: int) -> Size:
 
 def covering(image: Size, box: Size) -> Size:
     """The smallest resize of the same shape that covers ``box``, rounded (timm's rule for oblong inputs)."""
-    return _scaled(image, min(image[0] / box[0], image[1] / box[1]))
+    return _scale(image, min(image[0] / box[0], image[1] / box[1]))
 
 
 def fitting(image: Size, box: Size) -> Size:
     """The largest resize of the same shape that fits into ``box``, rounded (timm's rule for borders)."""
-    return _scaled(image, max(image[0] / box[0], image[1] / box[1]))
+    return _scale(image, max(image[0] / box[0], image[1] / box[1]))
 
 
-def _scaled(image: Size, ratio: float) -> Size:
+def _scale(image: Size, ratio: float) -> Size:
     # A 2 × 9000 image would round to no pixels at all.
     return max(1, round(image[0] / ratio)), max(1, round(image[1] / ratio))

@@ -91,7 +91,7 @@ class Preprocessing:
 
     @classmethod
     def from_callable(cls, transform: Callable[[Image.Image], Any]) -> Self:
-        """A user's own callable, whose output for a plain image tells the input's shape.
+        """A user's own callable, whose output for a plain image gives the input's shape.
 
         Raises:
             ConfigError: it fails on a plain image, or returns anything else than a tensor (channels, height, width).
@@ -135,7 +135,7 @@ class Preprocessing:
 
     def place(self, image: Size) -> Placement:
         """The placement of an image of (height, width)."""
-        return place_centred(image, self._resized(image), (self.height, self.width))
+        return place_centred(image, self._resized_size(image), (self.height, self.width))
 
     def changed(
         self,
@@ -162,10 +162,10 @@ class Preprocessing:
             )
         new = replace(self, mean=tuple(mean or self.mean), std=tuple(std or self.std))
         if input_size is not None:
-            new = new._sized(*input_size)
-        return new if resize in ("own", self.resize) else new._fitted(cast(Resize, resize))
+            new = new._with_size(*input_size)
+        return new if resize in ("own", self.resize) else new._with_resize(cast(Resize, resize))
 
-    def _sized(self, height: int, width: int) -> Self:
+    def _with_size(self, height: int, width: int) -> Self:
         if min(height, width) < 1:
             raise ConfigError(f"--input-size {height}x{width}: both sides need at least one pixel.")
         if self.resize_to is None:
@@ -176,7 +176,7 @@ class Preprocessing:
             box = height * self._box[0] // self.height, width * self._box[1] // self.width
         return replace(self, height=height, width=width, resize_to=self._as_side(box))
 
-    def _fitted(self, resize: Resize) -> Self:
+    def _with_resize(self, resize: Resize) -> Self:
         if resize == "crop":
             square = self._box[0] == self._box[1]
             return replace(self, resize="crop", resize_to=self._box[0] if square else self._box)
@@ -202,7 +202,7 @@ class Preprocessing:
             colour = (self.fill,) if isinstance(self.fill, int) else self.fill
         return tuple(colour[i % len(colour)] for i in range(1 if self.channels == 1 else 3))
 
-    def _resized(self, image: Size) -> Size:
+    def _resized_size(self, image: Size) -> Size:
         if self.resize == "squash":
             return self._box
         if self.resize == "pad":

@@ -34,11 +34,11 @@ def read(entry: Entry) -> bytes:
         # O_NONBLOCK: opening a pipe that nobody writes to would block for ever.
         handle = os.open(entry.path, _FLAGS)
     except (OSError, ValueError) as error:
-        raise _refused(error) from error
+        raise _refusal(error) from error
     try:
         return _content(handle, entry.member)
     except OSError as error:
-        raise _refused(error) from error
+        raise _refusal(error) from error
     except MemoryError as error:
         raise ImageError("out-of-memory", "the file does not fit into memory") from error
     finally:
@@ -46,9 +46,9 @@ def read(entry: Entry) -> bytes:
 
 
 def was_replaced(entry: Entry, size: int | None) -> bool:
-    """Whether an input is no longer the file that was read before, as far as its size in bytes tells.
+    """Whether an input is no longer the file that was read before, as far as its size in bytes shows.
 
-    An input that is gone was not replaced: what was said of it stands.
+    An input that is gone was not replaced: what was recorded of it stands.
     """
     if size is None or entry.problem is not None:
         return False
@@ -91,7 +91,7 @@ def _exactly(handle: int, offset: int, size: int) -> bytes:
     return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
 
-def _refused(error: OSError | ValueError) -> ImageError:
+def _refusal(error: OSError | ValueError) -> ImageError:
     if isinstance(error, ValueError):  # a zero byte in the name
         return ImageError("missing", f"no file can have this name ({error})")
     kind: ErrorKind = "missing" if error.errno in _MISSING else "unreadable"

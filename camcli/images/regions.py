@@ -97,7 +97,7 @@ def cells_of_mask(mask: np.ndarray, image: Size, view: View, grid: Size) -> np.n
     rows = np.linspace(view.y0, view.y1, grid[0] + 1) * height / image[0]
     columns = np.linspace(view.x0, view.x1, grid[1] + 1) * width / image[1]
     # The area of the mask above and left of any (y, x) is bilinear within a pixel, so cells are exact at any edge.
-    corner = _interpolated(_interpolated(total, rows).T, columns).T
+    corner = _interpolate(_interpolate(total, rows).T, columns).T
     area = (rows[1] - rows[0]) * (columns[1] - columns[0])
     inside: np.ndarray = np.diff(np.diff(corner, axis=0), axis=1) / area
     return inside
@@ -120,7 +120,7 @@ def pixels_of_region(region: Region, image: Size, view: View, size: Size) -> np.
     x = view.x0 + (np.arange(size[1]) + 0.5) / size[1] * view.width
     y = view.y0 + (np.arange(size[0]) + 0.5) / size[0] * view.height
     if isinstance(region, str):
-        return _sampled(read_mask(region, image), x / image[1], y / image[0])
+        return _sample(read_mask(region, image), x / image[1], y / image[0])
     x0, y0, x1, y1 = region
     return np.outer((y >= y0) & (y < y1), (x >= x0) & (x < x1))
 
@@ -135,7 +135,7 @@ def _foreground(mask: Image.Image) -> np.ndarray:
     return foreground
 
 
-def _interpolated(values: np.ndarray, positions: np.ndarray) -> np.ndarray:
+def _interpolate(values: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """The rows of ``values`` at fractional positions, linear between neighbours, clipped to the ends."""
     positions = np.clip(positions, 0, len(values) - 1)
     low = np.minimum(positions.astype(np.int64), len(values) - 2)
@@ -144,7 +144,7 @@ def _interpolated(values: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _sampled(mask: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def _sample(mask: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """The mask at relative positions (u, v) in [0, 1); False outside."""
     rows, columns = np.floor(v * mask.shape[0]).astype(int), np.floor(u * mask.shape[1]).astype(int)
     inside = np.outer((v >= 0) & (v < 1), (u >= 0) & (u < 1))

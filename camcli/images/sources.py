@@ -73,15 +73,15 @@ class Sources:
 
     def __iter__(self) -> Iterator[Entry]:
         names = {source.slug: UniqueNames() for source in self._sources if source.repeats}
-        for ordinal, (source, item) in enumerate(self._limited()):
+        for ordinal, (source, item) in enumerate(self._limit_sources()):
             image = names[source.slug](item.image) if source.repeats else item.image
             yield _entry(ordinal, source, image, item)
 
     def count(self) -> int:
         """How many entries an iteration gives."""
-        return sum(1 for _ in self._limited())
+        return sum(1 for _ in self._limit_sources())
 
-    def _limited(self) -> Iterator[tuple[_Source, SourceItem]]:
+    def _limit_sources(self) -> Iterator[tuple[_Source, SourceItem]]:
         self.check()
         self.passed_over = listed = 0
         for source in self._sources:

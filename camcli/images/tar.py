@@ -14,7 +14,7 @@ def is_tar(path: str) -> bool:
 
 
 def check_tar(path: str) -> None:
-    """Open an archive once, so that what is wrong with it is said before any image is explained.
+    """Open an archive once, so that what is wrong with it is reported before any image is explained.
 
     Raises:
         SourceError: it cannot be read, or is no uncompressed tar.

@@ -44,7 +44,7 @@ def to_input(
     batch = batch.to(device)
     if batch.dtype != torch.uint8:
         return batch.to(torch.float32)
-    return _normalised(batch.permute(0, 3, 1, 2), preprocessing.mean, preprocessing.std)
+    return _normalise(batch.permute(0, 3, 1, 2), preprocessing.mean, preprocessing.std)
 
 
 class Sender:
@@ -84,7 +84,7 @@ class Sent:
         return self.copy
 
 
-def _normalised(pixels: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+def _normalise(pixels: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
     """(N, channels, height, width) uint8 to float32."""
     import torch
 
@@ -106,5 +106,5 @@ def _table(mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
     import torch
 
     values = torch.arange(256, dtype=torch.uint8).expand(1, len(mean), 1, 256)
-    table: np.ndarray = _normalised(values, mean, std)[0].permute(1, 2, 0).contiguous().numpy()
+    table: np.ndarray = _normalise(values, mean, std)[0].permute(1, 2, 0).contiguous().numpy()
     return table

@@ -26,18 +26,18 @@ class Walk:
         exclude: real path of a folder that is never entered, the run folder; None where there is none.
         enter: whether to descend into a folder, given its path relative to the root.
         take: whether a file counts at all, given its relative path; what does not is not even passed over.
-        named: take files whatever their extension.
+        any_extension: take files whatever their extension.
     """
 
     exclude: str | None = None
     enter: Callable[[str], bool] = lambda _: True
     take: Callable[[str], bool] = lambda _: True
-    named: bool = False
+    any_extension: bool = False
 
     def __call__(self, root: str) -> Iterator[SourceItem | None]:
         """Every image below ``root``, folders and files together in sorted order; PASSED_OVER for other files.
 
-        A folder that cannot be listed is an image that cannot be read, so that it is named and not silently missing.
+        A folder that cannot be listed is an image that cannot be read, so that it is named and not left out.
 
         Raises:
             SourceError: the root itself cannot be listed.
@@ -66,7 +66,7 @@ class Walk:
                 levels.append(below)
 
     def _file(self, level: _Level, name: str, relative: str) -> SourceItem | None:
-        if name in level.others or not (self.named or has_image_extension(name)):
+        if name in level.others or not (self.any_extension or has_image_extension(name)):
             return PASSED_OVER
         return SourceItem(relative, os.path.join(level.path, name), folder=parent_name(relative))
 
@@ -178,8 +178,8 @@ def glob(pattern: str, exclude: str | None) -> Iterator[SourceItem | None]:
     def enter(relative: str) -> bool:
         return all(_matches(name, part) for name, part in zip(relative.split("/"), fixed, strict=False))
 
-    named = "." in parts[-1] and not is_pattern(parts[-1].rpartition(".")[2])
-    return Walk(exclude, enter, take, named)(root)
+    any_extension = "." in parts[-1] and not is_pattern(parts[-1].rpartition(".")[2])
+    return Walk(exclude, enter, take, any_extension)(root)
 
 
 def _match(names: list[str], parts: list[str]) -> bool:

@@ -62,8 +62,8 @@ def _main_path_layers(measurements: LayerMeasurements) -> list[str]:
         visit = measurements.record.visits[path]
         if path and visit.plain and visit.edge and not path.startswith(insides) and measurements.is_plausible(path):
             groups.setdefault((id(visit.edge.node), visit.edge.output_nr), []).append(visit)
-    named = [_representative(measurements, group) for group in groups.values()]
-    ordered = sorted((visit for visit in named if visit is not None), key=lambda visit: -visit.order)
+    representatives = [_representative(measurements, group) for group in groups.values()]
+    ordered = sorted((visit for visit in representatives if visit is not None), key=lambda visit: -visit.order)
     return [visit.path for visit in sorted(ordered, key=lambda visit: _is_score_map(measurements, visit))]
 
 

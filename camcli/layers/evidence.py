@@ -55,9 +55,9 @@ class Evidence:
 
     def gather(self, paths: Iterable[str]) -> None:
         """Have the changes of all these modules ready, for the price of one batch."""
-        wanted = [path for path in dict.fromkeys(paths) if path not in self._pending]
-        if wanted:
-            self._record(wanted, KEEP_BYTES)
+        unrecorded = [path for path in dict.fromkeys(paths) if path not in self._pending]
+        if unrecorded:
+            self._record(unrecorded, KEEP_BYTES)
 
     def verify(self, path: str, flag: LayoutFlag) -> Verification:
         """The layout of one module's output, as far as it can be verified."""

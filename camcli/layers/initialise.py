@@ -34,8 +34,8 @@ def initialise_untrained(module: nn.Module) -> Iterator[bool]:
         Whether anything was changed.
     """
     parts = list(module.modules())
-    named = {id(p): (name, p) for part in parts for name, p in part._parameters.items() if p is not None}
-    zeros = [parameter for name, parameter in named.values() if _is_zero_initialised(name, parameter)]
+    parameters = {id(p): (name, p) for part in parts for name, p in part._parameters.items() if p is not None}
+    zeros = [parameter for name, parameter in parameters.values() if _is_zero_initialised(name, parameter)]
     norms = [norm for norm in batch_norms(module) if has_initial_statistics(norm)]
     if not zeros and not norms:
         yield False

@@ -86,12 +86,12 @@ class LayoutVerifier:
         if all(not bool(field.any()) for field in fields.values()):
             return Verification(None, "refuted", "does not depend on the image")
         ranked = self._rank(change.shape, candidates, fields, flag)
-        allowed = [entry for entry in ranked if _allowed(entry[2], flag)]
+        allowed = [entry for entry in ranked if _is_allowed(entry[2], flag)]
         if not allowed:
             return Verification(None, "refuted", f"its shape {_shape(change.shape)} does not allow what --layout says")
         result = _judge(self._first(allowed), ranked)
         if result.proof == "refuted" and flag.kind is not None:
-            default = self._default_candidate([candidate for candidate in candidates if _allowed(candidate, flag)])
+            default = self._default_candidate([candidate for candidate in candidates if _is_allowed(candidate, flag)])
             return replace(result, layout=default.layout)
         return result
 
@@ -120,7 +120,7 @@ class LayoutVerifier:
         if len(candidates) > _SHORTLIST:
             scores = self._quick_templates(shape, candidates) @ _centre(fields[2]).flatten()
             by_score = [candidates[int(i)] for i in scores.argsort(descending=True)]
-            allowed = [candidate for candidate in by_score if _allowed(candidate, flag)]
+            allowed = [candidate for candidate in by_score if _is_allowed(candidate, flag)]
             default = self._default_candidate(candidates)
             candidates = list(dict.fromkeys([by_score[0], default, *by_score[1:_SHORTLIST], *allowed[:1]]))
         competing = [other for candidate in candidates[:2] for other in competing_candidates(candidate)]
@@ -187,7 +187,7 @@ def _judge(chosen: Ranked, ranked: list[Ranked]) -> Verification:
     return Verification(layout, "proven", None, agreement)
 
 
-def _allowed(candidate: CandidateLayout, flag: LayoutFlag) -> bool:
+def _is_allowed(candidate: CandidateLayout, flag: LayoutFlag) -> bool:
     return candidate.layout is not None and flag.allows(candidate.layout)
 
 

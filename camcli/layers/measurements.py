@@ -160,7 +160,7 @@ def measure_layers(model: ProbedModel, flag: LayoutFlag, needs_gradient: bool = 
         except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
             raise ModelError(
                 f"the model fails on images of {size[0]} channels and {size[1]}x{size[2]} pixels: {error}. "
-                "If it wants another size, say so with --input-size."
+                "If it needs another size, set --input-size."
             ) from error
 
     with freeze(model.module), torch.random.fork_rng([device] if device.type == "cuda" else []):

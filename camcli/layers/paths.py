@@ -50,11 +50,11 @@ def split_path(path: str) -> list[str]:
 
 
 def _child(parent: nn.Module, part: str) -> nn.Module | None:
-    named = {name: child for name, child in parent._modules.items() if child is not None}  # shared children too
-    if part in named:
-        return named[part]
+    by_name = {name: child for name, child in parent._modules.items() if child is not None}  # shared children too
+    if part in by_name:
+        return by_name[part]
     if re.fullmatch(r"-?\d+", part):
-        children, index = list(named.values()), int(part)
+        children, index = list(by_name.values()), int(part)
         if -len(children) <= index < len(children):
             return children[index]
     return None
@@ -65,9 +65,9 @@ def _unwrap(parent: nn.Module) -> nn.Module | None:
     return children[0][1] if len(children) == 1 and children[0][0] in _WRAPPERS else None
 
 
-def _canonical(root: nn.Module, wanted: nn.Module) -> str:
+def _canonical(root: nn.Module, module: nn.Module) -> str:
     names: dict[int, str] = {id(module): name for name, module in root.named_modules()}
-    return names[id(wanted)]
+    return names[id(module)]
 
 
 def _not_found(root: nn.Module, path: str, part: str, at: str, parent: nn.Module) -> str:

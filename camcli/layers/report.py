@@ -84,14 +84,14 @@ def survey_layers(
         LayerError: a path of ``verify`` leads nowhere; ``layout`` is no layout.
     """
     flag = parse_layout(layout)
-    wanted = {find_module(model.module, path)[0] for path in verify}
+    to_verify = {find_module(model.module, path)[0] for path in verify}
     with measure_layers(model, flag, needs_gradient=False) as measurements:
         recommended = choose(measurements)
         paths = [path for path in measurements.record.visits if path]
         if name_contains:
             paths = [path for path in paths if name_contains.casefold() in path.casefold()]
-        if wanted:
-            paths = [path for path in paths if path in wanted]
+        if to_verify:
+            paths = [path for path in paths if path in to_verify]
         measurements.perturb(paths)
         measurements.prepare_gradients(paths)
         return LayerSurvey(recommended, tuple(_row(measurements, path, recommended) for path in paths))

@@ -63,10 +63,10 @@ def resolve_layers(
         if path != AUTO:
             find_module(model.module, path)  # refuse a mistyped one before anything is computed
     with measure_layers(model, flag, needs_gradient) as measurements:
-        named = [path if path == AUTO else find_module(model.module, path)[0] for path in requested]
-        measurements.perturb([path for path in named if path != AUTO])
+        paths = [path if path == AUTO else find_module(model.module, path)[0] for path in requested]
+        measurements.perturb([path for path in paths if path != AUTO])
         layers: dict[str, Layer] = {}
-        for typed, path in zip(requested, named, strict=True):
+        for typed, path in zip(requested, paths, strict=True):
             if path == AUTO:
                 layer = _automatic(measurements, needs_gradient)
             else:
@@ -98,7 +98,7 @@ def _explicit(measurements: LayerMeasurements, typed: str, path: str, needs_grad
         raise LayerError(f"--layer {typed}: {verification.reason}.{_instead(measurements, needs_gradient)}")
     if verification.proof != "proven" and measurements.flag.kind is None:
         raise LayerError(
-            f"--layer {typed}: {verification.reason}. If you know how it is to be read, say so with --layout "
+            f"--layer {typed}: {verification.reason}. If you know its layout, give it with --layout "
             f"(nchw, nhwc, tokens:PREFIX:HxW).{_instead(measurements, needs_gradient)}"
         )
     if needs_gradient and not measurements.has_gradient(path):

@@ -21,7 +21,7 @@ def ablationcam(p: Pass, options: Options) -> Tensor:
     """
     activations = p.layer.activations()
     weights = p.each_image(lambda image: _weights(p, activations, image, options["fill"]))
-    return p.weighted_slots(weights)
+    return p.weighted_sums(weights)
 
 
 def _weights(p: Pass, activations: Tensor, image: int, fill: str) -> Tensor:
@@ -30,7 +30,7 @@ def _weights(p: Pass, activations: Tensor, image: int, fill: str) -> Tensor:
     channels = len(a)
     filling = a.mean((1, 2)) if fill == "mean" else a.new_zeros(channels)
 
-    def ablated(part: slice) -> Tensor:
+    def run_ablated(part: slice) -> Tensor:
         # Trial 0 is the unaltered activation; trial k + 1 lacks channel k.
         maps = a.repeat(part.stop - part.start, 1, 1, 1)
         for row, trial in enumerate(range(part.start, part.stop)):
@@ -38,7 +38,7 @@ def _weights(p: Pass, activations: Tensor, image: int, fill: str) -> Tensor:
                 maps[row, trial - 1] = filling[trial - 1]
         return maps
 
-    scores = p.layer.trials(image, channels + 1, ablated, lambda z: p.score(z, targets.expand(len(z), -1)))
+    scores = p.layer.trials(image, channels + 1, run_ablated, lambda z: p.score(z, targets.expand(len(z), -1)))
     whole = scores[:1]
     drop = whole - scores[1:]
     return torch.where(whole == 0, drop, drop / whole.abs()).T
@@ -46,5 +46,5 @@ def _weights(p: Pass, activations: Tensor, image: int, fill: str) -> Tensor:
 
 METHOD = Method(
     "ablationcam", "Ablation-CAM", "Desai 2020, doi:10.1109/WACV45572.2020.9093360",
-    "F+K T", ablationcam, weighted=True, slots_together=True, needs=("tail",), options=OPTIONS,
+    "F+K T", ablationcam, weighted=True, targets_together=True, needs=("tail",), options=OPTIONS,
 )  # fmt: skip

@@ -62,7 +62,7 @@ class Attention:
 
 
 class Network(Protocol):
-    """What a method may ask of the whole network, for the images and classes of its pass."""
+    """What a method can compute with the whole network, for the images and classes of its pass."""
 
     def logits(self, inputs: Tensor) -> Tensor:
         """(M, classes) float32 of inputs (M, C, H, W), differentiable where they require gradients."""
@@ -87,7 +87,7 @@ class Network(Protocol):
 
 
 class AtLayer(Protocol):
-    """What a method may ask about the target layer, for the images and classes of its pass."""
+    """What a method can compute at the target layer, for the images and classes of its pass."""
 
     def trials(self, image: int, count: int, maps: Build, reduce: Reduce) -> Tensor:
         """``reduce`` of the logits with ``count`` altered activations (M, K, h, w) of one image; (count, ...)."""
@@ -104,12 +104,12 @@ class AtLayer(Protocol):
 
 @dataclass(frozen=True)
 class Pass:
-    """One batch, one layer, one class an image (or several, for methods with ``slots_together``).
+    """One batch, one layer, one class an image (or several, for methods with ``targets_together``).
 
     Attributes:
         activations: A, (N, K, h, w) float32, prefix tokens dropped.
         logits: z, (N, classes) float32.
-        targets: (N,) int64, the class explained in each image; (N, T) with ``slots_together``.
+        targets: (N,) int64, the class explained in each image; (N, T) with ``targets_together``.
         score: from logits and targets to S.
         seeds: one an image; all randomness of a method comes from here.
         inputs: x, (N, C, H, W) float32.
@@ -145,7 +145,7 @@ class Pass:
         results = [one(image) for image in range(self.real or count)]
         return torch.stack(results + [results[-1]] * (count - len(results)))
 
-    def weighted(self, weights: Tensor) -> Tensor:
+    def weighted_sum(self, weights: Tensor) -> Tensor:
         """Σ_k w_k A_k, or with ``eigen_smooth`` the first principal component of the w_k A_k, (N, h, w) float32.
 
         Args:
@@ -156,9 +156,9 @@ class Pass:
         terms = weights * self.activations
         return first_component(terms, terms.sum(1)) if self.eigen_smooth else terms.sum(1)
 
-    def weighted_slots(self, weights: Tensor) -> Tensor:
+    def weighted_sums(self, weights: Tensor) -> Tensor:
         """The same for several classes: weights (N, T, K) → (N, T, h, w)."""
-        return torch.stack([self.weighted(weights[:, slot]) for slot in range(weights.shape[1])], dim=1)
+        return torch.stack([self.weighted_sum(weights[:, number]) for number in range(weights.shape[1])], dim=1)
 
 
 Options = Mapping[str, Any]
@@ -186,7 +186,7 @@ class Method:
         weighted: a sum of weighted activations, so that ``--eigen-smooth`` applies.
         signed: the raw map can be negative.
         scope: looks at one ``layer``, at several ``layers`` for one map, or at the whole ``network`` and no layer.
-        slots_together: its trials do not depend on the class: given targets (N, T), it returns (N, T, h, w).
+        targets_together: its trials do not depend on the class: given targets (N, T), it returns (N, T, h, w).
         needs: of the model, beyond activations and gradients.
         rescore: explains another scalar than the run does.
         options: its own options.
@@ -208,7 +208,7 @@ class Method:
     weighted: bool = False
     signed: bool = True
     scope: Literal["layer", "layers", "network"] = "layer"
-    slots_together: bool = False
+    targets_together: bool = False
     needs: tuple[Need, ...] = ()
     rescore: Rescore | None = None
     options: tuple[Option, ...] = ()

@@ -11,7 +11,7 @@ def cam(p: Pass, _options: Options) -> Tensor:
     There z_c = Σ_k W[c, k] mean_ij A_k, so W[c, k] = Σ_ij ∂z_c/∂A_k, whatever the head's modules are called.
     Returns (N, h, w) float32, signed.
     """
-    return p.weighted(p.g.sum((2, 3)))
+    return p.weighted_sum(p.g.sum((2, 3)))
 
 
 def class_logit(logits: Tensor, targets: Tensor, _labels: Tensor, _options: Options) -> Tensor:

@@ -13,7 +13,7 @@ def fem(p: Pass, _options: Options) -> Tensor:
     a = p.activations.double() if p.activations.device.type != "mps" else p.activations
     # In float64: a single strong position among few others is at the threshold up to rounding.
     threshold = a.mean((2, 3), keepdim=True) + 2 * a.std((2, 3), keepdim=True, correction=0)
-    return p.weighted((a > threshold).float().mean((2, 3)))
+    return p.weighted_sum((a > threshold).float().mean((2, 3)))
 
 
 METHOD = Method(

@@ -7,7 +7,7 @@ from camcli.methods.base import Method, Options, Pass
 
 def gradcam(p: Pass, _options: Options) -> Tensor:
     """w_k = mean_ij g_k; M = Σ_k w_k A_k. Returns (N, h, w) float32, signed."""
-    return p.weighted(p.g.mean((2, 3)))
+    return p.weighted_sum(p.g.mean((2, 3)))
 
 
 METHOD = Method(

@@ -8,7 +8,7 @@ from camcli.methods.base import Method, Options, Pass
 def gradcamelementwise(p: Pass, _options: Options) -> Tensor:
     """M = Σ_k relu(g_k ⊙ A_k). Returns (N, h, w) float32, non-negative."""
     # relu(g·A) = w·A with w = g where the product is positive: a weighted sum, so that --eigen-smooth applies.
-    return p.weighted(p.g * (p.g * p.activations > 0))
+    return p.weighted_sum(p.g * (p.g * p.activations > 0))
 
 
 METHOD = Method(

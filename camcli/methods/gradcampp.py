@@ -15,7 +15,7 @@ def gradcampp(p: Pass, _options: Options) -> Tensor:
     total = p.activations.sum((2, 3), keepdim=True)
     below = 2 + total * p.g  # g² divided out, so that a tiny gradient does not vanish against a constant
     alpha = torch.where(below.abs() < 1e-6, 0.0, 1 / below)
-    return p.weighted((alpha * p.g.relu()).sum((2, 3)))
+    return p.weighted_sum((alpha * p.g.relu()).sum((2, 3)))
 
 
 METHOD = Method(

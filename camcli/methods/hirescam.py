@@ -7,7 +7,7 @@ from camcli.methods.base import Method, Options, Pass
 
 def hirescam(p: Pass, _options: Options) -> Tensor:
     """M = Σ_k g_k ⊙ A_k. Returns (N, h, w) float32, signed."""
-    return p.weighted(p.g)
+    return p.weighted_sum(p.g)
 
 
 METHOD = Method(

@@ -24,6 +24,6 @@ def iscam(p: Pass, options: Options) -> Tensor:
 
 METHOD = Method(
     "iscam", "IS-CAM", "Naidu 2020, arXiv:2010.03023",
-    "nK F", iscam, weighted=True, slots_together=True, needs=("scoring",), options=OPTIONS, cost_as_set="{samples}K F",
-    approximate=approximation,
+    "nK F", iscam, weighted=True, targets_together=True, needs=("scoring",), options=OPTIONS,
+    cost_as_set="{samples}K F", approximate=approximation,
 )  # fmt: skip

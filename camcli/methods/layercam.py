@@ -7,7 +7,7 @@ from camcli.methods.base import Method, Options, Pass
 
 def layercam(p: Pass, _options: Options) -> Tensor:
     """M = Σ_k relu(g_k) ⊙ A_k. Returns (N, h, w) float32, signed where activations are."""
-    return p.weighted(p.g.relu())
+    return p.weighted_sum(p.g.relu())
 
 
 METHOD = Method(

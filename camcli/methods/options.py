@@ -39,11 +39,11 @@ class Option:
         try:
             value = self.check(text) if self.check is not None else self.kind(text)
         except ValueError as error:
-            raise self._refused(text, method) from error
+            raise self._refusal(text, method) from error
         if self.choices and value not in self.choices:
-            raise self._refused(text, method)
+            raise self._refusal(text, method)
         if self.kind is not str and self.check is None and not self._within(float(value)):
-            raise self._refused(text, method)
+            raise self._refusal(text, method)
         return value
 
     def expects(self) -> str:
@@ -65,5 +65,5 @@ class Option:
         high = float("inf") if self.most is None else self.most
         return low <= value <= high and abs(value) != float("inf")  # NaN is within nothing
 
-    def _refused(self, text: str, method: str) -> MethodError:
+    def _refusal(self, text: str, method: str) -> MethodError:
         return MethodError(f"--option {method}.{self.key}={text}: give {self.expects()}.")

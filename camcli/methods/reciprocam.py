@@ -51,5 +51,5 @@ def bumps(height: int, width: int, mask: str) -> Tensor:
 
 METHOD = Method(
     "reciprocam", "Recipro-CAM", "Byun 2022, arXiv:2209.14074",
-    "F+n T", reciprocam, slots_together=True, needs=("tail",), options=OPTIONS,
+    "F+n T", reciprocam, targets_together=True, needs=("tail",), options=OPTIONS,
 )  # fmt: skip

@@ -53,7 +53,7 @@ def weighted_by_masks(p: Pass, options: Options, rounds: Rounds) -> Tensor:
     """Score-CAM with the mean gain of several rounds of trials; (N, T, h, w) float32."""
     score = p.score if options["score"] is None else Score(options["score"], p.score.sigmoid)
     weights = p.each_image(lambda image: _weights(p, options, score, rounds, image))
-    return p.weighted_slots(weights)
+    return p.weighted_sums(weights)
 
 
 def _weights(p: Pass, options: Options, score: Score, rounds: Rounds, image: int) -> Tensor:
@@ -94,6 +94,6 @@ def _select_channels(a: Tensor, most: int | None) -> Tensor:
 
 METHOD = Method(
     "scorecam", "Score-CAM", "Wang 2020, arXiv:1910.01279",
-    "(K+1)F", scorecam, weighted=True, slots_together=True, needs=("scoring",), options=OPTIONS,
+    "(K+1)F", scorecam, weighted=True, targets_together=True, needs=("scoring",), options=OPTIONS,
     approximate=approximation,
 )  # fmt: skip

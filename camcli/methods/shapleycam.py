@@ -10,7 +10,7 @@ def shapleycam(p: Pass, _options: Options) -> Tensor:
 
     Returns (N, h, w) float32, signed.
     """
-    return p.weighted((p.g - 0.5 * p.layer.curvature(p.activations)).mean((2, 3)))
+    return p.weighted_sum((p.g - 0.5 * p.layer.curvature(p.activations)).mean((2, 3)))
 
 
 METHOD = Method(

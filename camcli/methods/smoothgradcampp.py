@@ -31,7 +31,7 @@ def smoothgradcampp(p: Pass, options: Options) -> Tensor:
     below = 2 * second + rest
     vanishes = below.abs() <= VANISHING * (2 * second + rest.abs())
     alpha = torch.where(vanishes, 0.0, second / below)
-    return p.weighted((alpha * first.relu()).sum((2, 3)))
+    return p.weighted_sum((alpha * first.relu()).sum((2, 3)))
 
 
 METHOD = Method(

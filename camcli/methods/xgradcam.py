@@ -13,7 +13,7 @@ def xgradcam(p: Pass, _options: Options) -> Tensor:
     """w_k = Σ_ij g·A / Σ_ij A, 0 where the denominator vanishes; M = Σ_k w_k A_k. Returns (N, h, w) float32, signed."""
     total = p.activations.sum((2, 3))
     vanishes = total.abs() <= VANISHING * p.activations.abs().sum((2, 3))
-    return p.weighted(torch.where(vanishes, 0.0, (p.g * p.activations).sum((2, 3)) / total))
+    return p.weighted_sum(torch.where(vanishes, 0.0, (p.g * p.activations).sum((2, 3)) / total))
 
 
 METHOD = Method(

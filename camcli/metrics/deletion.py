@@ -16,7 +16,7 @@ def deletion(
 ) -> Curve:
     """The deletion curve (Petsiuk 2018, RISE, arXiv:1806.07421, section 4.2); a small area is good.
 
-    With x_k the input whose first k/steps of the pixels by rank of L are 0 (the mean colour, in normalised space),
+    With x_k the input whose first k/steps of the highest pixels of L are 0 (the mean colour, in normalised space),
     the area under p_c(x_k) over k/steps, k = 0 … steps.
 
     Args:

@@ -23,7 +23,7 @@ def insertion(
 ) -> Curve:
     """The insertion curve (Petsiuk 2018, RISE, arXiv:1806.07421, section 4.2); a large area is good.
 
-    With x_k the blurred input whose first k/steps of the pixels by rank of L are the image's own, the area under
+    With x_k the blurred input whose first k/steps of the highest pixels of L are the image's own, the area under
     p_c(x_k) over k/steps, k = 0 … steps.
 
     Args:

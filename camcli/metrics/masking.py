@@ -1,7 +1,7 @@
 """The probability of the class when the input is masked by the map: what drop, increase, gain and ADCC are made of.
 
 With Y = p_c(x) and O = p_c(x ⊙ L), both probabilities of the explained class. The metrics give one value an image; the
-reported figures are 100 times their mean. They say little of faithfulness by themselves: a map that keeps nearly all of
+reported figures are 100 times their mean. They measure little of faithfulness alone: a map that keeps nearly all of
 the image scores best, which the baseline Fake-CAM shows.
 """
 

@@ -1,4 +1,4 @@
-"""What metrics ask of a model: the probability of one class for each of many altered inputs."""
+"""What metrics compute with a model: the probability of one class for each of many altered inputs."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -26,7 +26,7 @@ Change = Callable[[Tensor, Tensor], Tensor]
 def score_changed(
     ranks: Tensor, fractions: Sequence[float], classes: Tensor, scorer: Scorer, change: Change, batch: int = BATCH
 ) -> Tensor:
-    """Probabilities of inputs that are changed at their first pixels by rank.
+    """Probabilities of inputs that are changed at their highest-ranked pixels.
 
     Never more than ``batch`` of them exist at once.
 

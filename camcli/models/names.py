@@ -103,9 +103,9 @@ def _fold(text: str) -> str:
     return " ".join(text.casefold().replace("_", " ").replace("-", " ").replace(",", " , ").split())
 
 
-def _index(named: Iterable[tuple[int, Sequence[str]]], fold: Callable[[str], str]) -> dict[str, tuple[int, ...]]:
+def _index(entries: Iterable[tuple[int, Sequence[str]]], fold: Callable[[str], str]) -> dict[str, tuple[int, ...]]:
     classes: dict[str, dict[int, None]] = {}
-    for index, names in named:
+    for index, names in entries:
         for name in names:
             if key := fold(name):
                 classes.setdefault(key, {})[index] = None

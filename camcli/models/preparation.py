@@ -67,7 +67,7 @@ def from_user(value: Any, module: nn.Module, request: ModelRequest) -> Preproces
     Args:
         value: None, a :class:`Preprocessing`, a dict in timm's terms, a torchvision preset, or a callable from an RGB
             Pillow image to a float tensor (channels, height, width).
-        module: whose first convolution tells the channels where nothing else does.
+        module: whose first convolution gives the channels where nothing else does.
         request: for the name in messages.
 
     Raises:

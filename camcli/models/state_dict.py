@@ -64,7 +64,7 @@ class AlignedState:
     outside: tuple[str, ...] = ()
 
 
-def align(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> AlignedState:
+def align(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> AlignedState:
     """Find the prefix by which the keys of a file differ from the model's, whatever it is called.
 
     ``module.`` (DistributedDataParallel), ``_orig_mod.`` (torch.compile), ``model.`` (Lightning) and their
@@ -75,8 +75,8 @@ def align(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> AlignedS
         for part in _WRAPPER_PARTS:
             key = key.replace(part, "")
         clean.setdefault(key, tensor)
-    off, matches_off = _best_prefix(clean, wanted)
-    on, matches_on = _best_prefix(wanted, clean)
+    off, matches_off = _best_prefix(clean, expected)
+    on, matches_on = _best_prefix(expected, clean)
     if matches_on > matches_off:
         return AlignedState({on + key: tensor for key, tensor in clean.items()})
     inside = {key.removeprefix(off): tensor for key, tensor in clean.items() if key.startswith(off)}
@@ -105,7 +105,7 @@ def _best_prefix(long: Mapping[str, Tensor], short: Mapping[str, Tensor]) -> tup
 
 @dataclass(frozen=True)
 class Difference:
-    """How an aligned state dict differs from what a model wants; what does not matter is left out.
+    """How an aligned state dict differs from what a model needs; what does not matter is left out.
 
     Attributes:
         missing: parameters and running statistics that the file lacks.
@@ -121,38 +121,38 @@ class Difference:
         return bool(self.missing or self.unexpected or self.shapes)
 
 
-def compare(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], parameters: Iterable[str]) -> Difference:
+def compare(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], parameters: Iterable[str]) -> Difference:
     """Compare a state dict with the one a model has; ``parameters`` are the model's, the rest of it are buffers."""
-    needed = set(parameters) | {k for k in wanted if k.endswith(("running_mean", "running_var"))}
-    missing = (k for k in wanted if k not in state and k in needed and not k.startswith(UNUSED_MODULES))
+    needed = set(parameters) | {k for k in expected if k.endswith(("running_mean", "running_var"))}
+    missing = (k for k in expected if k not in state and k in needed and not k.startswith(UNUSED_MODULES))
     unexpected = (
         k for k in state
-        if k not in wanted and not k.endswith(_COMPUTED) and not k.startswith((*UNUSED_MODULES, *_TRAINING_PARTS))
+        if k not in expected and not k.endswith(_COMPUTED) and not k.startswith((*UNUSED_MODULES, *_TRAINING_PARTS))
     )  # fmt: skip
     shapes = {
-        k: (tuple(state[k].shape), tuple(wanted[k].shape))
-        for k in wanted
-        if k in state and state[k].shape != wanted[k].shape and not (wanted[k].dim() == 0 and state[k].numel() == 1)
+        k: (tuple(state[k].shape), tuple(expected[k].shape))
+        for k in expected
+        if k in state and state[k].shape != expected[k].shape and not (expected[k].dim() == 0 and state[k].numel() == 1)
     }
     return Difference(tuple(missing), tuple(unexpected), shapes)
 
 
 def adopt_head(
-    aligned: AlignedState, whole: Mapping[str, Tensor], wanted: Mapping[str, Tensor], lacking: Difference
+    aligned: AlignedState, whole: Mapping[str, Tensor], expected: Mapping[str, Tensor], lacking: Difference
 ) -> AlignedState:
     """Give a head that has another name in the file (``head.weight`` beside ``backbone.…``) the model's name.
 
     Only where nothing else is missing, and exactly one linear layer of the file fits.
     """
-    weights = [k for k in lacking.missing if k.endswith(".weight") and wanted[k].dim() == 2]
+    weights = [k for k in lacking.missing if k.endswith(".weight") and expected[k].dim() == 2]
     if len(weights) != 1 or set(lacking.missing) - {weights[0], weights[0].removesuffix("weight") + "bias"}:
         return aligned
     head = weights[0].removesuffix("weight")
-    features = wanted[weights[0]].shape[1]
+    features = expected[weights[0]].shape[1]
     spare = {k: whole[k] for k in aligned.outside if k in whole}
     spare |= {k: aligned.state[k] for k in lacking.unexpected}
     fitting = [k for k, t in spare.items() if k.endswith("weight") and t.dim() == 2 and t.shape[1] == features]
-    has_bias = head + "bias" in wanted
+    has_bias = head + "bias" in expected
     fitting = [k for k in fitting if (k.removesuffix("weight") + "bias" in spare) == has_bias]
     if len(fitting) != 1:
         return aligned

@@ -63,17 +63,17 @@ def open_torchvision(name: str, request: ModelRequest) -> Model:
 
 def _weights_entry(name: str, enum: Any, request: ModelRequest) -> Any:
     """The member of the weights enum that was asked for; a checkpoint's or random weights take its transforms."""
-    wanted = request.weights.rpartition(".")[2]
+    weights = request.weights.rpartition(".")[2]
     default = getattr(enum, "DEFAULT", None)
-    if request.random or wanted.casefold() == "default":
+    if request.random or weights.casefold() == "default":
         if default is None and request.pretrained:
             raise ModelError(f"model {name}: torchvision has no weights for it. Give --checkpoint or --weights random.")
         return default
     members = {member.name.casefold(): member for member in enum}
-    if wanted.casefold() not in members:
+    if weights.casefold() not in members:
         listed = ", ".join(member.name for member in enum)
         raise ModelError(f"--weights {request.weights}: unknown for {name}. It has default, random, {listed}.")
-    return members[wanted.casefold()]
+    return members[weights.casefold()]
 
 
 def _names(entry: Any) -> ClassNames | None:

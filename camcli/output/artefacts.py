@@ -70,8 +70,8 @@ class ArtefactWriter:
 def artefacts_intact(run_dir: str | Path, item: ImageRow) -> bool:
     """Whether every artefact of an index item is there with the size that was recorded (``sizes``)."""
     sizes: Mapping[str, int] = item.get("sizes") or {}
-    named = {path for one in item["maps"] for path in one["files"].values() if path is not None}
-    return named <= sizes.keys() and all(_size(run_dir, path) == size for path, size in sizes.items())
+    paths = {path for one in item["maps"] for path in one["files"].values() if path is not None}
+    return paths <= sizes.keys() and all(_size(run_dir, path) == size for path, size in sizes.items())
 
 
 def _size(run_dir: str | Path, relative: str) -> int | None:

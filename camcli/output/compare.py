@@ -27,13 +27,13 @@ def differences(recorded: Header, header: Header) -> list[str]:
 
     Meant for headers for which :func:`is_same_run` is False.
     """
-    changed = _changed(recorded, header, _SECTIONS)
+    changed = _find_changes(recorded, header, _SECTIONS)
     if not changed:  # equal settings, but not what they led to: the code of a factory, the version of a library
-        changed = _changed(recorded, header, ("fingerprint", "render_fingerprint", "environment"))
-    return [f"{key}: {_shown(*values)}" for key, values in changed.items()]
+        changed = _find_changes(recorded, header, ("fingerprint", "render_fingerprint", "environment"))
+    return [f"{key}: {_describe_change(*values)}" for key, values in changed.items()]
 
 
-def _changed(
+def _find_changes(
     recorded: Mapping[str, Any], header: Mapping[str, Any], sections: tuple[str, ...]
 ) -> dict[str, tuple[Any, Any]]:
     before, now = dict(_flat(_plain(recorded), sections)), dict(_flat(_plain(header), sections))
@@ -67,7 +67,7 @@ def _flat_below(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def _shown(before: Any, now: Any) -> str:
+def _describe_change(before: Any, now: Any) -> str:
     """``before → now``; of long values the part where they begin to differ."""
     texts = [strict_json(value).decode() for value in (before, now)]
     same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(*texts, strict=False)))

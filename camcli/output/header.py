@@ -62,7 +62,7 @@ def read_journal_header(run_dir: str | Path) -> Header | None:
         return None
     if not line.endswith(b"\n") and (line.startswith(_OURS) or _OURS.startswith(line)):
         return None  # torn
-    return _checked(line, path)
+    return _check(line, path)
 
 
 def _read_index_header(path: Path) -> Header | None:
@@ -76,13 +76,13 @@ def _read_index_header(path: Path) -> Header | None:
                         break
         except FileNotFoundError:
             return None
-    return _checked(b"".join(lines).rstrip().removesuffix(b",") + b"}", path)
+    return _check(b"".join(lines).rstrip().removesuffix(b",") + b"}", path)
 
 
 _MOST_LINES = 1000  # far more top-level fields than there will ever be; a foreign index.json may have millions
 
 
-def _checked(text: bytes, path: Path) -> Header:
+def _check(text: bytes, path: Path) -> Header:
     try:
         header = json.loads(text)
     except ValueError:
@@ -92,6 +92,6 @@ def _checked(text: bytes, path: Path) -> Header:
         raise ResumeError(f"{path} was not written by cam. Choose another --output-dir, or move that file away.")
     if header["schema"] != SCHEMA:
         raise ResumeError(
-            f"{path} follows {header['schema']}; this version of cam knows {SCHEMA}. Choose another --output-dir."
+            f"{path} follows {header['schema']}; this version of cam supports {SCHEMA}. Choose another --output-dir."
         )
     return cast(Header, header)

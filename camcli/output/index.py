@@ -79,7 +79,7 @@ def write_index(
     """
     # 8 bytes an item; the order may be a generator and is needed twice.
     offsets = None if order is None else array("q", order)
-    counts = _counted(journal, offsets, ending.passed_over)
+    counts = _count_items(journal, offsets, ending.passed_over)
     top = header_fields(
         header, status=ending.status, finished=ending.finished, counts=asdict(counts), timing=ending.timing
     )
@@ -103,7 +103,7 @@ def _document(top: Mapping[str, object], journal: Journal, offsets: Iterable[int
     yield b"\n]}\n"
 
 
-def _counted(journal: Journal, offsets: Iterable[int] | None, passed_over: int) -> Counts:
+def _count_items(journal: Journal, offsets: Iterable[int] | None, passed_over: int) -> Counts:
     counts = Counts(passed_over=passed_over)
     for item in read_items(journal, offsets):
         counts.add(item)

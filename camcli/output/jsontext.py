@@ -1,7 +1,7 @@
 """The one place where the run folder's JSON is made: strict, UTF-8, one line, the same bytes for the same value.
 
 Two things that Python would let through are dealt with here. A number that is not finite is refused (``ValueError``
-naming its place), because a silent null would hide the fault behind it. A character that UTF-8 cannot hold (what
+naming its place), because a null would hide the fault behind it. A character that UTF-8 cannot hold (what
 Python makes of file names that are not UTF-8) becomes U+FFFD; a *name* keeps its true bytes beside it in base64, see
 :func:`name_fields`.
 """

@@ -47,7 +47,7 @@ class RunLock:
             for _ in range(_ATTEMPTS):
                 if self._try():
                     return
-        raise self._locked()
+        raise self._locked_error()
 
     def release(self) -> None:
         """Release the folder; a second call does nothing."""
@@ -95,7 +95,7 @@ class RunLock:
             if error.errno not in _UNSUPPORTED:
                 raise
             return False
-        raise self._locked()
+        raise self._locked_error()
 
     def _is_in_place(self, descriptor: int) -> bool:
         try:
@@ -103,7 +103,7 @@ class RunLock:
         except FileNotFoundError:
             return False
 
-    def _locked(self) -> LockedError:
+    def _locked_error(self) -> LockedError:
         try:
             pid, _, host = self._path.read_text("utf-8", "replace").strip().partition(" ")
         except OSError:  # just removed, because the holder ends; or Windows, where a locked file cannot be read

@@ -167,14 +167,14 @@ class BatchExplainer:
         layers = {layer.path: place for place, layer in enumerate(setup.layers)}
 
         def order(key: MapKey) -> tuple[int, int, int]:
-            return methods[key.method], layers.get(key.layer, 0) if isinstance(key.layer, str) else 0, key.slot
+            return methods[key.method], layers.get(key.layer, 0) if isinstance(key.layer, str) else 0, key.target_number
 
         for key in sorted(explained.maps, key=order):
-            target = int(explained.targets[i, key.slot])
+            target = int(explained.targets[i, key.target_number])
             if target == NO_TARGET and not setup.classless:
                 continue
-            chosen = ChosenClass(target, specs[key.slot].chosen_by) if not setup.classless else None
-            target_key = setup.targets[key.slot].key
+            chosen = ChosenClass(target, specs[key.target_number].chosen_by) if not setup.classless else None
+            target_key = setup.targets[key.target_number].key
             yield ClassMap(key.method, key.layer, target_key, chosen, explained.maps[key][i].numpy())
 
 

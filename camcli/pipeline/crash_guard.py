@@ -32,7 +32,7 @@ class CrashQuarantine:
     Args:
         settings: how the run decodes.
         count: how many images to load before the rest passes untested; 0 tests none and starts no process.
-        is_ending: says whether the run takes no further image.
+        is_ending: returns whether the run takes no further image.
     """
 
     def __init__(self, settings: DecodeSettings, count: int, is_ending: Callable[[], bool]) -> None:

@@ -126,7 +126,7 @@ def layer_fields(setup: Setup) -> list[LayerFields]:
 
 
 def environment(setup: Setup) -> Environment:
-    """Versions and the device, for whoever wants the same result again."""
+    """Versions and the device, with which the same result can be computed again."""
     return {
         "python": platform.python_version(), "torch": version("torch"), "torchvision": version("torchvision"),
         "timm": version("timm"), "device": str(setup.device), "device_name": setup.device_name,

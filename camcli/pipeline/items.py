@@ -128,7 +128,7 @@ def explained_row(explanation: Explanation, map_rows: list[MapRow], names: Names
         "notes": [*metadata.notes, *explanation.notes],
         "label": None if label is None else {"index": label, "name": class_name(label, names)},
         "correct": None if label is None or not len(top) else bool(top[0] == label),
-        "predictions": [_scored(int(index), explanation, names) for index in top],
+        "predictions": [_score_class(int(index), explanation, names) for index in top],
         "view": [round(v, 3) for v in (loaded.view.x0, loaded.view.y0, loaded.view.x1, loaded.view.y1)],
         "maps": map_rows,
         "sizes": {},
@@ -146,7 +146,7 @@ def map_row(
     loaded = explanation.loaded
     size = (loaded.metadata.width, loaded.metadata.height)
     layer, target = class_map.layer, class_map.target
-    scored = None if target is None else _scored(target.index, explanation, names)
+    scored = None if target is None else _score_class(target.index, explanation, names)
     return {
         "method": class_map.method,
         "layer": list(layer) if isinstance(layer, tuple) else layer,
@@ -159,7 +159,7 @@ def map_row(
     }
 
 
-def _scored(index: int, explanation: Explanation, names: Names | None) -> ScoredClass:
+def _score_class(index: int, explanation: Explanation, names: Names | None) -> ScoredClass:
     return {
         "index": index,
         "name": class_name(index, names),

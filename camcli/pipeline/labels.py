@@ -33,8 +33,8 @@ class Labeller:
             return self.by_name(entry.label)
         if entry.folder is None:
             return None
-        named = self.by_name(entry.folder, False)
-        return named if named is not None else self._places(entry.source).get(entry.folder)
+        label = self.by_name(entry.folder, False)
+        return label if label is not None else self._places(entry.source).get(entry.folder)
 
     def _by_name(self, text: str, or_index: bool = True) -> int | None:
         if or_index and (number := re.fullmatch(r"(\d+)(\.0+)?", text)):  # pandas writes 281.0 where there are gaps
@@ -44,7 +44,7 @@ class Labeller:
             return None
         try:
             return self._names.find(text)
-        except TargetError:  # not a class: the label stays unknown, which the index says
+        except TargetError:  # not a class: the label stays unknown, which the index records
             return None
 
     def _order(self, folders: Sequence[str]) -> dict[str, int]:

@@ -66,9 +66,9 @@ def open_sources(config: RunConfig) -> Sources:
         raise SourceError("nothing to explain: give --image-path a file, a folder, a glob or a list.")
     sources = Sources(config.image_path, exclude=Path(config.output_dir), limit=config.limit)
     if next(iter(sources), None) is None:
-        tried = ", ".join(config.image_path)
+        paths = ", ".join(config.image_path)
         skipped = f" {sources.passed_over} file(s) there have no known image extension." if sources.passed_over else ""
-        raise SourceError(f"--image-path {tried}: no image was found.{skipped}")
+        raise SourceError(f"--image-path {paths}: no image was found.{skipped}")
     return sources
 
 
@@ -120,7 +120,7 @@ def prepare(config: RunConfig, recorded: Header | None = None, progress: Progres
     Args:
         config: the settings.
         recorded: the header of the run folder that is continued, whose batch size and limits are used again.
-        progress: told how far a slow method is inside an image.
+        progress: called with how far a slow method is inside an image.
 
     Raises:
         UsageError: anything that is wrong with the configuration, before an image is explained.
@@ -174,10 +174,10 @@ def at_speed(setup: Setup) -> Iterator[Setup]:
     reads_parameters = any("network gradient" in find_method(key).needs for key in setup.config.method)
     with tune(setup.model, setup.explainer.watched, folding=not reads_parameters) as tuning:
         setup = replace(setup, tuning=tuning)
-        yield _compiled(setup) if setup.config.compile else setup
+        yield _with_compiled_prefix(setup) if setup.config.compile else setup
 
 
-def _compiled(setup: Setup) -> Setup:
+def _with_compiled_prefix(setup: Setup) -> Setup:
     """The same with the part before the target layer compiled, where that works."""
     tuning = setup.tuning
     explainer, result = setup.explainer.compile(

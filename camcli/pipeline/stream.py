@@ -3,7 +3,7 @@
     paths ─► decode ─► preprocess ─► batch ─► explain ─► render ─► write ─► journal ─► index
              └──── threads ─────┘    └─ this thread ─┘   └── threads ──┘    └─ this thread ─┘
 
-The arrows are generators: the last one asks for a row, and each stage pulls what it needs from the one before, only
+The arrows are generators: the last one requests a row, and each stage pulls what it needs from the one before, only
 as far ahead as its window allows. So memory does not grow with the number of images, results come out in the order
 of the inputs, and when no new path is taken (a signal, an error) the stream ends after the images in flight. On an
 accelerator the model has a thread of its own, so that the device computes the next batch while this thread passes on

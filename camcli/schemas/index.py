@@ -1,6 +1,6 @@
 """The types of ``camcli.index/1``: what a run folder's JSON holds, key by key.
 
-They say the same as ``index-1.schema.json``; a test compares the two. What may be null there is ``| None`` here.
+They declare the same as ``index-1.schema.json``; a test compares the two. What may be null there is ``| None`` here.
 Annotations are evaluated here: as text, ``NotRequired`` would not be seen at run time.
 """
 
@@ -19,7 +19,7 @@ class ClassFields(TypedDict):
 
 
 class ScoredClass(ClassFields):
-    """A class with what the model says of it; null where that is not finite."""
+    """A class with the model's values for it; null where that is not finite."""
 
     probability: float | None
     logit: float | None

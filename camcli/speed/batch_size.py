@@ -24,12 +24,12 @@ def fitting_batch(peak: Callable[[int], int], free: int) -> int:
     Raises:
         torch.cuda.OutOfMemoryError: not one image fits.
     """
-    limit, tried = BatchLimit(FIRST), FIRST
+    limit, size = BatchLimit(FIRST), FIRST
     while True:
         peak_bytes = limit.fit(peak)
-        if limit.size < tried or limit.size >= MOST or 2 * peak_bytes > SHARE * free:
+        if limit.size < size or limit.size >= MOST or 2 * peak_bytes > SHARE * free:
             return limit.size
-        limit.size = tried = 2 * tried
+        limit.size = size = 2 * size
 
 
 def cuda_batch(rehearse: Callable[[int], object], device: torch.device) -> int:

@@ -1,4 +1,4 @@
-"""What it costs to choose and prove a layer, in forward passes of one image: ``python -m tests.benchmarks.choosing``.
+"""What it costs to choose and verify a layer, in forward passes of one image: ``python -m tests.benchmarks.choosing``.
 
 The smallest model of every family that the layers sweep has proven, each in a process of its own and on one thread.
 Counted in processor time, which other programs on the machine hardly change. Weights are random, but norms have

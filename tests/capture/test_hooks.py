@@ -1,4 +1,4 @@
-"""Forward hooks by path: what they are told, what they replace, and that none is left behind."""
+"""Forward hooks by path: what they receive, what they replace, and that none is left behind."""
 
 from typing import Any
 

@@ -51,9 +51,9 @@ class Counting(nn.Module):
         self.runs = {"early": 0, "head": 0}
         for name in self.runs:
             part = getattr(self, name)
-            part.forward = self._counted(name, part.forward)
+            part.forward = self._count_calls(name, part.forward)
 
-    def _counted(self, name, run):
+    def _count_calls(self, name, run):
         def forward(x: Tensor) -> Tensor:
             self.runs[name] += 1
             return run(x)

@@ -23,7 +23,7 @@ MARKED = 2
 MARK = (0, 0, 12, 12)
 """x0, y0, x1, y1 of the watermark."""
 FRAME = 5
-"""Width of the frame, in pixels, whose colour tells the class to a model that looks at frames."""
+"""Width of the frame, in pixels, whose colour gives the class to a model that uses frames."""
 
 Sample = tuple[np.ndarray, int, tuple[int, int, int, int]]
 
@@ -54,7 +54,7 @@ def draw(rng: np.random.Generator, kind: int, mark: bool = False, framed: bool =
 
 
 def signed(count: int, seed: int) -> list[Sample]:
-    """True crosses with the watermark: a model can know them by either."""
+    """True crosses with the watermark: a model can recognise them by either."""
     rng = np.random.default_rng(seed)
     found = [draw(rng, MARKED) for _ in range(count)]
     x0, y0, x1, y1 = MARK
@@ -102,7 +102,7 @@ class Net(nn.Module):
 
 
 def train(images: list[Sample], epochs: int = 9, kind: type[Net] = Net) -> Net:
-    """A network that knows these images; the same images give the same network."""
+    """A network trained on these images; the same images give the same network."""
     torch.manual_seed(0)
     net = kind()
     x = torch.from_numpy(np.stack([pixels for pixels, _, _ in images])).permute(0, 3, 1, 2) / 255

@@ -52,7 +52,7 @@ def test_border_fails_for_heat_in_a_ring_and_names_the_worst(tmp_path: Path) -> 
     assert 1.9 < failed.worst[0].value < 2.1
 
 
-def test_border_cannot_tell_on_small_grids(tmp_path: Path) -> None:
+def test_border_is_inconclusive_on_small_grids(tmp_path: Path) -> None:
     found = check(of_maps(tmp_path / "run", blobs(40, grid=4)), "border")
     assert found.status == "inconclusive"
     assert "7×7" in found.why
@@ -179,7 +179,7 @@ def test_agree_needs_two_families_and_only_warns(tmp_path: Path) -> None:
     other = check(run("other", [blob(0.9, 0.1, base=0.01 * i) for i in range(40)]), "agree")
     assert other.status == "warn"
     assert "gradcam and reciprocam" in other.why
-    assert check(run("kin", maps, method="layercam"), "agree").status == "skipped"
+    assert check(run("one_family", maps, method="layercam"), "agree").status == "skipped"
 
 
 def test_wrong_reports_and_never_fails(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_wrong_reports_and_never_fails(tmp_path: Path) -> None:
     assert found.details["wrong"]["median"] > found.details["right"]["median"]
     alike = [item(i, {"gradcam": blob(0.5, 0.5)}, predicted=0, label=int(i >= 30)) for i in range(50)]
     assert "no clear difference" in check(write_run(tmp_path / "alike", alike), "wrong").why
-    assert "too few to tell" in check(write_run(tmp_path / "few", items[:32]), "wrong").why
+    assert "too few to decide" in check(write_run(tmp_path / "few", items[:32]), "wrong").why
     assert "nothing to compare" in check(write_run(tmp_path / "right", items[:30]), "wrong").why
     assert check(of_maps(tmp_path / "unlabelled", blobs(5)), "wrong").status == "skipped"
 

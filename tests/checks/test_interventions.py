@@ -33,7 +33,7 @@ def test_stable_passes_for_a_trained_model_and_fails_for_a_chaotic_one(world: Wo
     calm = one(world.run("clean", "plain"), "stable", "stable.images=32")
     assert calm.status == "pass"
     assert calm.n == 32
-    # Such a model hardly follows the places of its input, which is what a layout is proven by.
+    # Such a model hardly follows the places of its input, by which a layout is verified.
     chaotic = one(world.run("chaotic", "plain", layout="nchw"), "stable", "stable.images=32")
     assert chaotic.status == "fail"
     assert "photometric" in chaotic.why
@@ -72,16 +72,18 @@ def test_re_initialising_changes_the_map_of_a_method_that_depends_on_the_weights
 ) -> None:
     """The check's own statistic, measured from outside: run, re-initialise, run again, compare."""
 
-    def moved(trained: Path, anew: Path) -> float:
-        base, run = read_run(trained), read_run(anew)
+    def correlation(trained: Path, reinitialised: Path) -> float:
+        base, run = read_run(trained), read_run(reinitialised)
         key = base.keys[0]
         old = {record.image: np.maximum(record.maps[key].raw, 0) for record in base.images}
         rhos = [spearman(old[record.image], np.maximum(record.maps[key].raw, 0)) or 0.0 for record in run.images]
         return float(np.median(rhos))
 
-    assert abs(moved(world.run("clean", "plain"), world.run("reinitialised", "plain"))) < 0.4
-    told = {"layout": "nchw"}
-    assert moved(world.run("fixed_gaze", "plain", **told), world.run("reinitialised_gaze", "plain", **told)) > 0.9
+    assert abs(correlation(world.run("clean", "plain"), world.run("reinitialised", "plain"))) < 0.4
+    flags = {"layout": "nchw"}
+    assert (
+        correlation(world.run("fixed_gaze", "plain", **flags), world.run("reinitialised_gaze", "plain", **flags)) > 0.9
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -94,8 +96,8 @@ def test_only_a_trained_model_is_ahead_of_random_weights(world: World, seed: int
         assert measure_lead(reopened, several, seed) > 3
         assert measure_lead(reopened, alike, seed) > 3  # also where all images are of one class
         net = reopened.setup.model.module
-        for anew in (reinitialise(net, reopened.inputs(several[:16]), 100 + seed), torch_default(seed)):
-            net.load_state_dict(anew.state_dict())
+        for reinitialised in (reinitialise(net, reopened.inputs(several[:16]), 100 + seed), torch_default(seed)):
+            net.load_state_dict(reinitialised.state_dict())
             assert measure_lead(reopened, several, seed) < 1
 
 
@@ -150,7 +152,7 @@ def test_faithful_passes_for_evidence_and_fails_for_its_opposite(world: World) -
     assert good.status in ("pass", "warn"), good.why
     assert good.conditions[0].value > 0.8
     against = one(world.run("clean", "plain", score="neg-logit"), "faithful", "faithful.images=32", "faithful.steps=8")
-    assert against.status == "fail"  # what speaks against the class decides it less than chance
+    assert against.status == "fail"  # evidence against the class decides it less than chance
     noise = one(world.run("clean", "plain", method="randomcam"), "faithful", "faithful.images=16", "faithful.steps=8")
     assert noise.status in ("inconclusive", "fail")
 
@@ -163,7 +165,7 @@ def test_sign_test_against_scipy() -> None:
     assert sign_test(82, 135) < 0.01 < sign_test(80, 135)  # hence the 135 images
 
 
-def test_layout_is_proven_again_and_a_wrong_record_is_noticed(world: World, tmp_path: Path) -> None:
+def test_layout_is_verified_again_and_a_wrong_record_is_found(world: World, tmp_path: Path) -> None:
     good = world.run("clean", "plain")
     assert one(good, "layout").status == "pass"
     wrong = tmp_path / "wrong"

@@ -120,7 +120,7 @@ def test_a_calibrated_suite_lets_the_good_run_pass_and_a_worse_one_not(tmp_path:
     assert document["focus"]["median_min"] < document["focus"]["median_max"] < 0.97
     again = {one.check: one.status for one in check_run(str(good), suite=str(path))}
     assert again["border"] == again["focus"] == "pass"
-    others = write_run(tmp_path / "kin", [item(i, {"gradcam": m}) for i, m in enumerate(blobs(60, seed=5))])
+    others = write_run(tmp_path / "others", [item(i, {"gradcam": m}) for i, m in enumerate(blobs(60, seed=5))])
     assert {r.status for r in check_run(str(others), suite=str(path)) if r.check in ("border", "focus")} == {"pass"}
     worse = write_run(tmp_path / "worse", [item(i, {"gradcam": blob(0.5, 0.95)}) for i in range(60)])
     assert {one.check: one.status for one in check_run(str(worse), suite=str(path))}["border"] == "fail"

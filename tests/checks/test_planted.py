@@ -23,14 +23,14 @@ def statuses(results: dict[str, Result], names: Sequence[str]) -> list[str]:
 
 
 def framed(world: World) -> Path:
-    # In its last layer nothing but the frame moves anything, so that no layout can be proven; the run has to be told.
+    # In its last layer nothing but the frame moves anything, so that no layout can be verified; `--layout` is needed.
     return world.run("frame", "framed", layout="nchw")
 
 
 WHERE = ("foreground", "avoid", "hotspot")
 
 
-def test_a_watermark_that_the_model_relies_on_is_found_by_three_checks(world: World) -> None:
+def test_a_watermark_that_the_model_uses_fails_three_checks(world: World) -> None:
     found = check(world.run("watermark", "marked"), PLACE, *(f"{name}.enabled=true" for name in WHERE))
     assert statuses(found, WHERE) == ["fail", "fail", "fail"], found
     assert CLASSES[MARKED] in found["hotspot"].why
@@ -46,7 +46,7 @@ def test_a_watermark_that_the_model_relies_on_is_found_by_three_checks(world: Wo
         assert {one.image for one in found[name].worst} <= marked, f"{name} blames an image without the watermark"
 
 
-def test_the_same_images_do_not_worry_a_model_that_looks_at_shapes(world: World) -> None:
+def test_the_same_images_pass_for_a_model_that_uses_shapes(world: World) -> None:
     found = check(world.run("clean", "marked"), PLACE, *(f"{name}.enabled=true" for name in WHERE))
     assert statuses(found, WHERE) == ["pass", "pass", "pass"], found
 
@@ -66,7 +66,7 @@ def test_a_model_that_looks_at_the_frame_fails_border(world: World) -> None:
 
 
 def test_a_fixed_place_that_is_not_the_cause_is_no_hotspot(world: World) -> None:
-    # The frame model's peaks gather in one corner a class, but any other piece of the frame tells the class as well.
+    # The frame model's peaks gather in one corner a class, but any other piece of the frame gives the class as well.
     found = check(framed(world))["hotspot"]
     assert found.details["spots"], "nothing stood out, so the test of cause was not asked"
     assert found.status == "pass"

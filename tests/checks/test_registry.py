@@ -16,12 +16,12 @@ from tests.checks.handmade import blobs, item, write_run
 
 OUTCOMES = {
     "valid": "test_each_check.test_valid_counts_every_kind_of_degenerate_map",
-    "layout": "test_interventions.test_layout_is_proven_again_and_a_wrong_record_is_noticed",
+    "layout": "test_interventions.test_layout_is_verified_again_and_a_wrong_record_is_found",
     "border": "test_each_check.test_border_fails_for_heat_in_a_ring_and_names_the_worst",
     "focus": "test_each_check.test_focus_fails_for_even_maps_and_for_single_cells",
     "foreground": "test_each_check.test_foreground_by_boxes_and_by_masks",
     "avoid": "test_each_check.test_avoid_by_one_box_and_by_the_manifest",
-    "hotspot": "test_planted.test_a_watermark_that_the_model_relies_on_is_found_by_three_checks",
+    "hotspot": "test_planted.test_a_watermark_that_the_model_uses_fails_three_checks",
     "stable": "test_interventions.test_stable_passes_for_a_trained_model_and_fails_for_a_chaotic_one",
     "random": "test_interventions.test_random_passes_for_a_class_map_and_fails_for_one_that_ignores_the_weights",
     "faithful": "test_interventions.test_faithful_passes_for_evidence_and_fails_for_its_opposite",

@@ -13,7 +13,7 @@ from PIL import Image
 import camcli
 from camcli.checks import check_run, read_run
 from camcli.checks.recorded import RecordedRun
-from camcli.checks.run_paths import located, started_in
+from camcli.checks.run_paths import locate, started_in
 
 from ..conftest import Outcome, photographs
 from .handmade import HEADER, blob, item, write_run
@@ -98,12 +98,12 @@ def test_where_a_run_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here.csv").touch()
     run = recorded(str(tmp_path / "work" / "out"), "out")
-    assert located(run, "here.csv") == "here.csv"  # it lies only where the check is called
+    assert locate(run, "here.csv") == "here.csv"  # it lies only where the check is called
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "here.csv").touch()
-    assert located(run, "here.csv") == str(tmp_path / "work" / "here.csv")
-    assert located(run, "@here.csv") == "@" + str(tmp_path / "work" / "here.csv")
-    assert [located(run, path) for path in ("-", "/x/y")] == ["-", "/x/y"]
+    assert locate(run, "here.csv") == str(tmp_path / "work" / "here.csv")
+    assert locate(run, "@here.csv") == "@" + str(tmp_path / "work" / "here.csv")
+    assert [locate(run, path) for path in ("-", "/x/y")] == ["-", "/x/y"]
 
 
 def test_absolute_paths_get_no_advice(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_a_run_loads_neither_compiler_nor_model_libraries(tmp_path: Path, sample
     assert not loaded & {"torch._dynamo", "torch._inductor", "timm", "torchvision"}
 
 
-def test_waiting_threads_of_the_model_sleep(tmp_path: Path) -> None:
+def test_waiting_threads_of_the_model_do_not_spin(tmp_path: Path) -> None:
     ask = "finally: print(os.environ['OMP_WAIT_POLICY'])"
     code = f"import os; from camcli.cli import main\ntry: main(['--version'])\n{ask}"
     root = str(Path(__file__).resolve().parents[2])

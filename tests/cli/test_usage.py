@@ -117,7 +117,7 @@ def test_layers(cam: Cam) -> None:
     assert "recommended" in cam("layers", "builtin").out
 
 
-def test_the_proof_of_one_layer(cam: Cam) -> None:
+def test_the_verification_of_one_layer(cam: Cam) -> None:
     for arguments, path in ((("--verify",), "bn2"), (("--verify", "blocks[-1]"), "blocks.6")):
         [row] = cam("layers", "builtin", *arguments, "--json").document["layers"]
         assert (row["path"], row["proof"]) == (path, "proven")
@@ -148,7 +148,7 @@ def test_images_named_on_the_command_line_win_over_the_file(cam: Cam, tmp_path: 
     assert [item["image"] for item in index_of(tmp_path / "out")["items"]] == [one.name]
 
 
-def test_help_does_not_wait_for_torch() -> None:
+def test_help_does_not_import_torch() -> None:
     import subprocess
     import sys
 

@@ -35,9 +35,9 @@ def alone(method, inputs, choose=top, **settings):
     return explain(inputs, [method], choose, layers, net, method_options=quick(method), **settings)
 
 
-def test_every_method_layer_and_slot_gives_a_map():
+def test_every_method_layer_and_target_gives_a_map():
     found = explain(noise(3), choose=lambda z: top(z, 2))
-    wanted = {MapKey(m, layer.path, slot) for m in SHARED for layer in LAYERS for slot in (0, 1)}
+    wanted = {MapKey(m, layer.path, number) for m in SHARED for layer in LAYERS for number in (0, 1)}
     assert set(found.maps) == wanted
     assert all(m.shape == (3, 4, 4) and m.dtype == torch.float32 for m in found.maps.values())
     assert torch.allclose(found.probabilities.sum(1), torch.ones(3))
@@ -51,9 +51,9 @@ def test_together_is_alone():
     inputs, options = noise(2), [option for m in FITTING for option in quick(m)]
     together = explain(inputs, FITTING, lambda z: top(z, 2), method_options=options).maps
     for method in FITTING:
-        for slot in (0, 1):
-            for key, maps in alone(method, inputs, lambda z, s=slot: top(z, 2)[:, s : s + 1]).maps.items():
-                other = together[MapKey(method, key.layer, slot)]
+        for number in (0, 1):
+            for key, maps in alone(method, inputs, lambda z, s=number: top(z, 2)[:, s : s + 1]).maps.items():
+                other = together[MapKey(method, key.layer, number)]
                 assert torch.allclose(maps, other, atol=1e-5 * float(other.abs().max())), key
 
 
@@ -72,7 +72,7 @@ def test_neighbours_in_the_batch_change_no_bit(method):
 def test_place_and_size_of_the_batch_change_last_bits_at_most(method):
     inputs = noise(8)
     whole = alone(method, inputs)
-    assert len({key.slot for key in whole.maps}) == 1
+    assert len({key.target_number for key in whole.maps}) == 1
     turned = alone(method, inputs.flip(0), seeds=range(7, -1, -1))
     single = [alone(method, inputs[i : i + 1], seeds=[i]) for i in range(0, 8, 3)]
     for key, maps in whole.maps.items():
@@ -87,9 +87,9 @@ def test_place_and_size_of_the_batch_change_last_bits_at_most(method):
 @pytest.mark.parametrize("method", [m for m in ALL if METHODS[m].class_specific])
 def test_two_classes_in_one_pass_are_two_passes(method):
     both = alone(method, noise(2), lambda z: top(z, 2)).maps
-    for slot in (0, 1):
-        for key, maps in alone(method, noise(2), lambda z, s=slot: top(z, 2)[:, s : s + 1]).maps.items():
-            other = both[MapKey(method, key.layer, slot)]
+    for number in (0, 1):
+        for key, maps in alone(method, noise(2), lambda z, s=number: top(z, 2)[:, s : s + 1]).maps.items():
+            other = both[MapKey(method, key.layer, number)]
             assert torch.allclose(maps, other, atol=1e-5 * float(other.abs().max()))
     maps = [m for key, m in both.items() if key.layer == next(iter(both)).layer]
     assert not torch.allclose(maps[0], maps[1], rtol=1e-3)
@@ -99,7 +99,7 @@ def test_two_classes_in_one_pass_are_two_passes(method):
 def test_a_class_agnostic_method_gives_all_classes_one_map(method):
     maps = alone(method, noise(2), lambda z: top(z, 2)).maps
     assert all(torch.equal(m, maps[MapKey(method, key.layer, 0)]) for key, m in maps.items())
-    assert {key.slot for key in maps} == {0, 1}
+    assert {key.target_number for key in maps} == {0, 1}
 
 
 @pytest.mark.parametrize("method", [m for m in ALL if not METHODS[m].signed])
@@ -130,7 +130,7 @@ def test_a_missing_target_leaves_the_other_images_alone():
     full = explain(inputs, choose=lambda _: targets.clamp(min=0))
     assert torch.equal(found.targets, targets)
     for key, maps in found.maps.items():
-        present = targets[:, key.slot] >= 0
+        present = targets[:, key.target_number] >= 0
         assert torch.equal(maps[present], full.maps[key][present])
 
 

@@ -247,7 +247,7 @@ def test_a_process_that_was_killed_names_no_image(forks: Forks, decoder: Decoder
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
 
 
-def test_a_run_that_ended_by_itself_is_not_suspected(forks: Forks, decoder: Decoder, tmp_path: Path) -> None:
+def test_after_a_run_that_ended_by_itself_no_image_is_tested(forks: Forks, decoder: Decoder, tmp_path: Path) -> None:
     photos, out = pictures(tmp_path / "photos", 30), tmp_path / "out"
     command = ("run", photos, "--batch-size", 2, "--workers", 2, *TINY, "--output-dir", out)
     running = start_paused(forks, command, out, 4, decoder.before)
@@ -270,7 +270,7 @@ def abandoned(forks: Forks, decoder: Decoder, tmp_path: Path) -> tuple[object, .
     return command
 
 
-def test_an_image_at_which_a_child_dies_once_is_not_to_blame(
+def test_an_image_at_which_a_child_ends_once_has_not_failed(
     abandoned: tuple[object, ...], forks: Forks, decoder: Decoder, tmp_path: Path
 ) -> None:
     (decoder.folder / "once").touch()
@@ -293,7 +293,7 @@ def test_without_a_child_the_run_goes_on_as_before(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
-def test_a_child_ends_with_its_run_and_its_end_blames_nobody(
+def test_a_child_ends_with_its_run_and_no_image_is_named_for_it(
     number: signal.Signals, abandoned: tuple[object, ...], forks: Forks, decoder: Decoder, tmp_path: Path
 ) -> None:
     harmful(tmp_path / "photos" / "0002x.jpg", "WAIT")

@@ -117,7 +117,7 @@ def test_integers_are_scaled_and_never_saturated(low: int, high: int) -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_nan_of_the_signalling_kind_is_no_warning() -> None:
-    """As damaged files have it; numpy speaks of it on the way to double precision."""
+    """As damaged files have it; numpy warns of it on the way to double precision."""
     values = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
     plain = pixels(decode(encoded(Image.fromarray(values), "TIFF")))
     values.view(np.uint32)[0, 0] = 0x7F800001

@@ -23,14 +23,14 @@ class Case:
     """One image of a network in float64.
 
     Attributes:
-        trunk, tail: what comes before a layer's output, and behind it, both for a batch of one.
+        prefix, tail: what comes before a layer's output, and behind it, both for a batch of one.
         pixels: (3, H, W) float64.
         target: the class.
         score: what is explained.
         seed: of the image.
     """
 
-    trunk: nn.Module
+    prefix: nn.Module
     tail: nn.Module
     pixels: Tensor
     target: int
@@ -50,18 +50,18 @@ class Case:
     def of(self, pixels: Tensor) -> float:
         """S of an image."""
         with torch.no_grad():
-            return float(self.behind(self.trunk(pixels[None])[0]))
+            return float(self.behind(self.prefix(pixels[None])[0]))
 
     def probability(self, pixels: Tensor) -> Tensor:
-        return torch.softmax(self.logits(self.trunk(pixels[None])[0]), 0)[self.target]
+        return torch.softmax(self.logits(self.prefix(pixels[None])[0]), 0)[self.target]
 
     def gradient(self, pixels: Tensor, score=None) -> np.ndarray:
-        a = self.trunk(pixels[None])[0].detach().requires_grad_()
+        a = self.prefix(pixels[None])[0].detach().requires_grad_()
         return torch.autograd.grad((score or self.behind)(a), a)[0].numpy()
 
     @cached_property
     def activation(self) -> Tensor:
-        return self.trunk(self.pixels[None])[0].detach()
+        return self.prefix(self.pixels[None])[0].detach()
 
     @cached_property
     def a(self) -> np.ndarray:
@@ -75,7 +75,7 @@ class Case:
         _, height, width = self.a.shape
         return [(i, j) for i in range(height) for j in range(width)]
 
-    def weighted(self, weights) -> np.ndarray:
+    def weighted_sum(self, weights) -> np.ndarray:
         total = np.zeros(self.a.shape[1:])
         for k, weight in enumerate(weights):
             total += float(weight) * self.a[k]
@@ -84,7 +84,7 @@ class Case:
 
 def gradcam(x: Case, g=None) -> np.ndarray:
     g = x.g if g is None else g
-    return x.weighted([sum(g[k][c] for c in x.cells()) / len(x.cells()) for k in range(len(x.a))])
+    return x.weighted_sum([sum(g[k][c] for c in x.cells()) / len(x.cells()) for k in range(len(x.a))])
 
 
 def gradcampp(x: Case) -> np.ndarray:
@@ -98,7 +98,7 @@ def gradcampp(x: Case) -> np.ndarray:
             if g > 0 and abs(2 + total * g) >= 1e-6:
                 weight += g**2 / below * g
         weights.append(weight)
-    return x.weighted(weights)
+    return x.weighted_sum(weights)
 
 
 def smoothgradcampp(x: Case) -> np.ndarray:
@@ -116,7 +116,7 @@ def smoothgradcampp(x: Case) -> np.ndarray:
             if first > 0 and abs(2 * second + total * third) > 1e-6 * (2 * second + abs(total * third)):
                 weight += second / (2 * second + total * third) * first
         weights.append(weight)
-    return x.weighted(weights)
+    return x.weighted_sum(weights)
 
 
 def xgradcam(x: Case) -> np.ndarray:
@@ -125,7 +125,7 @@ def xgradcam(x: Case) -> np.ndarray:
         below = sum(x.a[k][c] for c in x.cells())
         vanishes = abs(below) <= 1e-6 * sum(abs(x.a[k][c]) for c in x.cells())
         weights.append(0.0 if vanishes else sum(x.g[k][c] * x.a[k][c] for c in x.cells()) / below)
-    return x.weighted(weights)
+    return x.weighted_sum(weights)
 
 
 def _per_cell(x: Case, term) -> np.ndarray:
@@ -212,8 +212,8 @@ def fem(x: Case) -> np.ndarray:
     for channel in x.a:
         bar = channel.mean() + 2 * np.sqrt(((channel - channel.mean()) ** 2).mean())
         weights.append(sum(channel[c] > bar for c in x.cells()) / len(x.cells()))
-    return x.weighted(weights)
+    return x.weighted_sum(weights)
 
 
 def lafam(x: Case) -> np.ndarray:
-    return x.weighted([1 / len(x.a)] * len(x.a))
+    return x.weighted_sum([1 / len(x.a)] * len(x.a))

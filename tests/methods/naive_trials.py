@@ -50,7 +50,7 @@ def _masking(x: Case, rounds) -> np.ndarray:
         for k in range(len(x.a)):
             mask = n01(up(maps[k], x.pixels.shape[1:])) * factor
             scores[k] += (x.of(x.pixels * mask) - nothing) / len(rounds)
-    return x.weighted(_softmax(scores))
+    return x.weighted_sum(_softmax(scores))
 
 
 def scorecam(x: Case) -> np.ndarray:
@@ -74,7 +74,7 @@ def ablationcam(x: Case, fill: str = "zero") -> np.ndarray:
         ablated = x.activation.clone()
         ablated[k] = ablated[k].mean() if fill == "mean" else 0
         weights.append((whole - float(x.behind_now(ablated))) / abs(whole))
-    return x.weighted(weights)
+    return x.weighted_sum(weights)
 
 
 def reciprocam(x: Case) -> np.ndarray:
@@ -145,4 +145,4 @@ def opticam(x: Case) -> np.ndarray:
         (gradient,) = torch.autograd.grad(-x.probability(x.pixels * mask), leaf)
         first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
         u = u - 0.1 * (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
-    return x.weighted(torch.softmax(u, 0))
+    return x.weighted_sum(torch.softmax(u, 0))

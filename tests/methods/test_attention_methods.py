@@ -110,8 +110,8 @@ def test_attention_methods_and_others_share_a_run(kind):
     assert {key.layer for key in found.maps if key.method in ATTENTION} == {None}
     for method in ATTENTION:
         single = Explainer(StandIn(net), layers, [method])(noise(2), lambda z: z.argsort(1)[:, 1:2], [0, 1])
-        slot = found.maps[MapKey(method, None, 1)]
-        assert torch.allclose(slot, single.maps[MapKey(method, None, 0)], atol=1e-6)
+        second = found.maps[MapKey(method, None, 1)]
+        assert torch.allclose(second, single.maps[MapKey(method, None, 0)], atol=1e-6)
 
 
 @pytest.mark.parametrize("method", ATTENTION)

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from camcli.errors import CheckpointError
-from camcli.models.checkpoint_file import read_checkpoint, wanted_globals
+from camcli.models.checkpoint_file import find_globals, read_checkpoint
 
 STATE = {"fc.weight": torch.arange(6.0).reshape(2, 3), "fc.bias": torch.zeros(2)}
 
@@ -84,7 +84,7 @@ def test_a_whole_module_is_refused_with_the_way_out(tmp_path: Path, legacy: bool
     torch.save(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), path, _use_new_zipfile_serialization=not legacy)
     refused(path, r"whole pickled module.*torch\.nn\.modules\.linear\.Linear.*torch\.save\(model\.state_dict\(\)")
     assert isinstance(read_checkpoint(path, trust=True), nn.Sequential)
-    assert "torch.nn.modules.activation.ReLU" in wanted_globals(path)
+    assert "torch.nn.modules.activation.ReLU" in find_globals(path)
 
 
 def test_a_class_that_is_not_installed_even_when_trusted(tmp_path: Path) -> None:

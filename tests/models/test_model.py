@@ -1,4 +1,4 @@
-"""What a loaded model knows of itself."""
+"""What a loaded model records of itself."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def test_peers_agree_on_refinecam():
 
 
 def plain() -> nn.Module:
-    """The trained network in the modules that grad-cam knows: ReLU for ReLU6, batch-norm and activation apart."""
+    """The trained network in the modules that grad-cam supports: ReLU for ReLU6, batch-norm and activation apart."""
     net = copy.deepcopy(trained())
     for part in list(net.modules()):
         for name, child in list(part.named_children()):

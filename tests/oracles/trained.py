@@ -34,7 +34,7 @@ def trained() -> nn.Module:
 
 @cache
 def photographs() -> Tensor:
-    """Two photographs (2, 3, 224, 224) as the model wants them: a cat, a cup of coffee."""
+    """Two photographs (2, 3, 224, 224) preprocessed for the model: a cat, a cup of coffee."""
     transform = create_transform(**resolve_data_config({}, model=trained()))
     return torch.stack([transform(Image.fromarray(image)) for image in (data.chelsea(), data.coffee())])
 

@@ -176,7 +176,7 @@ def test_a_file_of_another_origin_is_refused_and_kept(content: bytes, tmp_path: 
 
 def test_a_journal_of_a_later_schema_is_refused(tmp_path: Path) -> None:
     (tmp_path / "index.jsonl").write_text('{"schema": "camcli.index/2"}\n')
-    with pytest.raises(ResumeError, match=r"follows camcli\.index/2; this version of cam knows camcli\.index/1"):
+    with pytest.raises(ResumeError, match=r"follows camcli\.index/2; this version of cam supports camcli\.index/1"):
         open_journal(tmp_path)
 
 

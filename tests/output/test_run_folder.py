@@ -171,7 +171,7 @@ def test_whether_the_last_process_ended_by_itself(run: Path) -> None:
     with open_run(run, header()) as folder:
         assert (folder.abandoned, folder.notes) == (False, ())
     (run / LOCK_NAME).write_bytes(b"1 elsewhere\n")
-    with open_run(run, header(), overwrite=True) as folder:  # begun anew: nothing was in flight
+    with open_run(run, header(), overwrite=True) as folder:  # a new run: nothing was in flight
         assert (folder.abandoned, folder.notes) == (False, ())
 
 

@@ -158,15 +158,15 @@ def test_batches_that_were_not_begun_are_dropped_when_the_reader_leaves(
 def test_no_batch_is_begun_once_it_is_to_end(
     setup: Setup, explainer: BatchExplainer, images: list[Loaded | Failed]
 ) -> None:
-    begun, ended = threading.Event(), threading.Event()
+    started, ended = threading.Event(), threading.Event()
 
     def wait(inputs: torch.Tensor) -> None:
-        begun.set()
+        started.set()
         ended.wait(HANG)
 
     def end_before_the_last() -> Iterator[Loaded | Failed]:
         yield from images[:-1]
-        assert begun.wait(HANG)  # the first batch is in the model, the second waits for it
+        assert started.wait(HANG)  # the first batch is in the model, the second waits for it
         ended.set()
         yield images[-1]
 
@@ -265,14 +265,14 @@ def test_what_was_sent_ahead_is_what_is_explained(
     plain = list(explainer.stream(images))
     sent = []
 
-    class Ahead:
+    class StubSender:
         """A sender whose batches are there at once."""
 
         def __call__(self, pixels: list[np.ndarray]) -> Any:
             sent.append(len(pixels))
             return lambda: torch.from_numpy(np.stack(pixels))
 
-    explainer._sender = Ahead()  # type: ignore[assignment]
+    explainer._sender = StubSender()  # type: ignore[assignment]
     ahead = list(explainer.stream_ahead(iter(images), never))
     assert sent == [2, 2, 2]
     for one, other in zip(plain, ahead, strict=True):

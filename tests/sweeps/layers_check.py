@@ -1,6 +1,6 @@
 """What the sweep holds against a reported layer: a Grad-CAM and perturbations of its own.
 
-Nothing here uses the package's reading of activations: channels, rows, columns and prefix tokens are taken from the
+Nothing here uses the package's layout of activations: channels, rows, columns and prefix tokens are taken from the
 reported words, by plain indexing.
 """
 
@@ -77,7 +77,7 @@ class Followed:
 
     Attributes:
         rows, columns: correlation, over the places, of the row and of the column of the changed patch with the centre
-            of mass of the movement.
+            of mass of the activation change.
         evenness: the smaller of the two slopes over the larger, in shares of the grid and of the image. A wrong
             factorisation (6x24 for 12x12) follows in both directions, in one of them half as far.
     """
@@ -88,7 +88,7 @@ class Followed:
 
     @property
     def faults(self) -> list[str]:
-        """What speaks against the reported layout."""
+        """The reasons against the reported layout."""
         found = []
         if min(self.rows, self.columns) < FOLLOWED:
             found.append(f"perturbations are not followed (rows {self.rows:.2f}, columns {self.columns:.2f})")
@@ -100,7 +100,7 @@ class Followed:
 def follows(module: nn.Module, reported: Reported, shape: tuple[int, int, int], count: int = 16) -> Followed:
     """Invert a patch of the image at ``count`` random places and see where the activation moves.
 
-    What counts is the centre of mass of the movement beyond the average movement of that cell.
+    What counts is the centre of mass of the activation change beyond the average change of that cell.
     """
     channels, height, width = shape
     generator = torch.Generator().manual_seed(77)

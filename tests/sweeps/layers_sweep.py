@@ -1,4 +1,4 @@
-"""The automatic layer of every family of timm and torchvision, proven and checked independently.
+"""The automatic layer of every family of timm and torchvision, verified and checked independently.
 
     python -m tests.sweeps.layers_sweep --families --out tests/sweeps/layers_table.json
     python -m tests.sweeps.layers_sweep --all --minutes 90 --out tests/sweeps/layers_all.json
@@ -10,7 +10,7 @@ above ``--max-params`` million parameters are left out, and no new one is begun 
 where it stopped.
 ``python -m tests.sweeps.layers_summary FILE`` writes the table for people.
 
-Per model: the automatic layer and its proof (``status`` proven or refused); a Grad-CAM by plain autograd must be
+Per model: the automatic layer and its verification (``status`` proven or refused); a Grad-CAM by plain autograd must be
 finite, not constant and of the reported grid, and independent perturbations must be followed (else ``wrong``);
 ``failed`` is an unexpected exception. Exit code 1 where any model is wrong or failed.
 """
@@ -235,7 +235,7 @@ def main() -> int:
     parser.add_argument("--families", action="store_true", help="the smallest model of each family (default)")
     parser.add_argument("--all", action="store_true", help="every model")
     parser.add_argument("--only", nargs="*", help="names that contain one of these")
-    parser.add_argument("--again", action="store_true", help="examine again what is not proven in the table")
+    parser.add_argument("--again", action="store_true", help="examine again what is not verified in the table")
     parser.add_argument(
         "--max-params", type=float, default=400, help="million parameters above which a model is left out"
     )
@@ -279,7 +279,7 @@ def _wanted(name: str, only: list[str] | None) -> bool:
 def represented(name: str, models: dict[str, Row], rows: dict[str, Row]) -> Row:
     """The examined model of the same class that stands for one that was not: alike in name, then near in size."""
     own = models[name]
-    kin = [
+    candidates = [
         other
         for other, row in rows.items()
         if row["status"] not in ("left out", "failed")
@@ -288,7 +288,7 @@ def represented(name: str, models: dict[str, Row], rows: dict[str, Row]) -> Row:
     ]
     size = own.get("parameters", 0)
     alike = max(
-        kin,
+        candidates,
         key=lambda other: (_shared(name, other), -abs(models[other]["parameters"] - size)),
         default=None,
     )

@@ -31,16 +31,16 @@ def test_three_hundred_kills(seed: int, forks: Forks, tmp_path: Path) -> None:
     command = ("run", photos, "--save", "overlay,heatmap,raw", "--batch-size", 1, "--workers", 2, *TINY, "--output-dir")
     assert forks.run((*command, tmp_path / "whole"))[0] == 0
     out, chance = tmp_path / "killed", random.Random(seed)
-    died = begun = 0
+    died = starts = 0
     while died < KILLS:
         # About one image a life, or it would be done long before; of what is there, each row is looked at again.
         last_call = chance.randrange(270 + rows_in(out))
         code, _ = forks.run((*command, out), f"from tests.output.faults import die_at; die_at({last_call})")
         died += code == -signal.SIGKILL
-        begun += 1
+        starts += 1
         check_journal(out)
     code, running = forks.run((*command, out))
     assert code == 0, running.err
     assert rows_in(out) == IMAGES
     assert tree(out) == tree(tmp_path / "whole")
-    print(f"{died} of {begun} processes killed")
+    print(f"{died} of {starts} processes killed")

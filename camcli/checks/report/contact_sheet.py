@@ -117,11 +117,11 @@ def _cut(words: str, keep: int) -> str:
     return f"{words[: keep // 2]}...{words[len(words) - keep // 2 :]}"
 
 
-def overlays(run: RecordedRun, key: MethodLayer, wanted: Iterable[ImageRecord]) -> Mapping[Name, np.ndarray]:
+def overlays(run: RecordedRun, key: MethodLayer, records: Iterable[ImageRecord]) -> Mapping[Name, np.ndarray]:
     """A picture of each image by (image, source): the run's overlay, else drawn again, else the map alone."""
     pictures: dict[Name, np.ndarray] = {}
     missing: dict[Name, ImageRecord] = {}
-    for record in wanted:
+    for record in records:
         overlay = record.maps[key].overlay if key in record.maps else None
         try:
             with Image.open(run.path / overlay if overlay else "") as picture:

@@ -46,7 +46,7 @@ def run(context: Context) -> Result:
     why = f"beats a random map in {100 * first.value:.0f} % of {first.n} images; median Insertion − Deletion: {table}"
     if first.status != "pass":
         why += f". It should win in {100 * first.threshold:.0f} %, and not by chance"
-        why += "; more images would tell" if first.status == "inconclusive" else ": the map does not name what decides"
+        why += "; more images would decide" if first.status == "inconclusive" else ": it does not show what decides"
     if lost:
         why += f". It loses to {' and to '.join(lost)}." + WARNING
     worst = rank_images(images, own - others[0], high_is_bad=False, words="better than a random map by {}")

@@ -32,7 +32,7 @@ def run(context: Context) -> Result:
 
     settings, images = context.settings, [pair for pair in context.meaningful_maps() if pair[1].target is not None]
     if len(images) < context.min_images:
-        return conclude("inconclusive", f"only {len(images)} images where {context.min_images} are needed to tell")
+        return conclude("inconclusive", f"only {len(images)} images where {context.min_images} are needed to decide")
     grid = images[0][1].raw.shape
     if grid[0] * grid[1] * settings["area"] < 1:
         why = f"a cell of the {grid[0]}×{grid[1]} map is larger than {100 * settings['area']:g} % of it"
@@ -69,7 +69,7 @@ def _test_cause(context: Context, spots: list[Spot], n: int) -> Result:
     why = f"{_sentence(spot)}; {lost} of {first.n} images" + {
         "pass": ": not the cause",
         "fail": f", at most {100 * first.threshold:g} % may. Look there for a watermark, a logo, a ruler or a frame.",
-    }.get(status, ": too few, or too close to tell")
+    }.get(status, ": too few, or too close to decide")
     details = [{**one.as_json(), "caused": condition.value} for one, condition, _ in tests]
     worst = [
         WorstImage(record.image, record.source, fall, f"{one.name} falls by {fall:.2f} without the {one.place}")

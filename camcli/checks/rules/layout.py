@@ -28,7 +28,7 @@ def run(context: Context) -> Result:
     except LayerError as error:
         if setup.config.layout != "auto":
             return Result(
-                "layout", "warn", f"the run was told --layout {setup.config.layout}, which is not verified: {error}"
+                "layout", "warn", f"the run has --layout {setup.config.layout}, which is not verified: {error}"
             )
         return Result("layout", "fail", f"the verification fails now: {error}")
     wrong = []

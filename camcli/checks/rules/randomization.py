@@ -37,7 +37,7 @@ WORDS = Words(
 )
 UNTRAINED = (
     "the predictions are not ahead of those of {count} networks with new random weights (lead {lead:.3f}, ahead: over "
-    "{limit:g}). They say no more of these pictures than an untrained model: was the checkpoint loaded?"
+    "{limit:g}). They carry no more information than those of an untrained model: was the checkpoint loaded?"
 )
 
 
@@ -88,7 +88,7 @@ def _correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 SETTINGS = {
     "weights_median_max": Setting(0.4, "largest median correlation with maps of re-initialised weights"),
     "otherclass_median_max": Setting(0.4, "largest median correlation with maps of another class"),
-    "lead_min": Setting(1.0, "what the lead of the predictions over random weights must exceed; 0: not asked"),
+    "lead_min": Setting(1.0, "what the lead of the predictions over random weights must exceed; 0: not tested"),
     "images": Setting(48, "images that are tried", int),
 }
 QUESTION = "does the map depend on the trained weights?"

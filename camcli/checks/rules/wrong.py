@@ -38,7 +38,7 @@ def run(context: Context) -> Result:
     right_low, right_high = bootstrap.quantile(right, 0.5)
     apart = low > right_high or high < right_low
     few = min(len(wrong), len(right)) < LEAST
-    outcome = "too few to tell" if few else "they differ" if apart else "no clear difference"
+    outcome = "too few to decide" if few else "they differ" if apart else "no clear difference"
     median, right_median = float(np.median(values)), float(np.median(right))
     why = (
         f"median {what} {number(median)} [{number(low)} to {number(high)}] in {len(wrong)} wrong predictions, "
