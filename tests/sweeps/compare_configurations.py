@@ -163,11 +163,11 @@ CONFIGURATIONS = (
             "run photos --method gradcam,reciprocam --output-dir first",
             "run photos --method gradcam,reciprocam --output-dir second --score prob --quality 80",
             "check first --format json --write-baseline attention.baseline",
-            "check second --format json --baseline attention.baseline --rebase --fail-on never",
             "check first --format json --baseline attention.baseline --fail-on never",
+            "check second --format json --baseline attention.baseline --rebase --fail-on never",
             "check first --suite checks.toml --format json --fail-on never",
             "diff first second --format json --fail-on never",
-            "diff attention.baseline second --json --fail-on never",
+            "diff attention.baseline first --json --fail-on never",
         ),
     ),
     Configuration(
