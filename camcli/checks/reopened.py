@@ -80,20 +80,19 @@ class ReopenedModel:
         Raises:
             UnavailableError: they cannot be opened any more, or the weights are others.
         """
-        from camcli.models.factory import importable_from
+        from camcli.models.own_code import importable_from
         from camcli.pipeline.setup import prepare
 
         config, start = self._config(), started_in(self.run)
         try:
-            with ExitStack() as own_code:
-                if start is not None and config.model.startswith("factory:"):
-                    own_code.enter_context(importable_from(start, first=False))
-                try:
-                    setup = prepare(config, self.run.header)
-                except DeviceError:
-                    if self._device is not None:
-                        raise
-                    setup = prepare(dataclasses.replace(config, device="cpu"), self.run.header)
+            if start is not None and config.model.startswith("factory:"):
+                self._stack.enter_context(importable_from(start, first=False))
+            try:
+                setup = prepare(config, self.run.header)
+            except DeviceError:
+                if self._device is not None:
+                    raise
+                setup = prepare(dataclasses.replace(config, device="cpu"), self.run.header)
         except CamError as error:
             message = f"the run's model or images cannot be opened here: {error}"
             raise UnavailableError(message + self._path_hint()) from error

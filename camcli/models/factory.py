@@ -6,9 +6,7 @@ folder of ``PYTHONPATH``.
 """
 
 import importlib
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -85,23 +83,6 @@ def _import_function(name: str) -> Callable[[], Any]:
         raise ModelError(f"model factory:{name}: {path} is a {kind}. Name a function that returns the model.")
     function: Callable[[], Any] = value
     return function
-
-
-@contextmanager
-def importable_from(folder: str, *, first: bool) -> Iterator[None]:
-    """Search a folder for modules inside the block, before all others or after them.
-
-    Only the folder is taken off ``sys.path`` afterwards: what the user's code adds to it stays.
-    """
-    added = first or folder not in sys.path
-    if added:
-        sys.path.insert(0 if first else len(sys.path), folder)
-        importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        if added and folder in sys.path:
-            sys.path.remove(folder)
 
 
 def _names(module: nn.Module, saved: Any) -> ClassNames | None:

@@ -11,10 +11,11 @@ from torch import nn
 from camcli.device import choose_device
 from camcli.errors import ModelError, did_you_mean
 from camcli.models.builtin import open_builtin
-from camcli.models.factory import importable_from, open_factory
+from camcli.models.factory import open_factory
 from camcli.models.model import Model, is_distilled, unwrap
 from camcli.models.names import ClassNames, read_class_names
 from camcli.models.outputs import describe_output, find_logits
+from camcli.models.own_code import importable_from
 from camcli.models.request import ModelRequest, ModelSettings
 from camcli.models.timm_source import has_model, open_hub, open_timm
 from camcli.models.torchvision_source import classifiers, open_torchvision

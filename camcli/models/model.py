@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +18,7 @@ from camcli.capture.frozen import evaluation_mode
 from camcli.errors import ModelError
 from camcli.models.names import ClassNames
 from camcli.models.outputs import Probability, find_logits, probabilities
+from camcli.models.own_code import importable_from
 
 if TYPE_CHECKING:
     from camcli.images import Preprocessing
@@ -116,6 +118,8 @@ class Model:
             if home != self.device:
                 undo.callback(self.module.to, home)
                 self.module.to(self.device)
+            if self.source == "factory":  # the user's code may import more of itself in any pass
+                undo.enter_context(importable_from(str(Path.cwd()), first=False))
             undo.enter_context(evaluation_mode(self.module))
             if (dtype := parameter_dtype(self.module)) is not torch.float32:
                 undo.callback(self.module.register_forward_pre_hook(_caster(dtype)).remove)

@@ -107,7 +107,7 @@ def check_corpus(forks: Forks, folder: Path, count: int, seed: int, *flags: str)
     return index
 
 
-def test_rows_1_to_9_a_hostile_corpus(forks: Forks, tmp_path: Path) -> None:
+def test_a_hostile_corpus(forks: Forks, tmp_path: Path) -> None:
     index = check_corpus(forks, tmp_path, 300, seed=5)
     counts = index["counts"]
     assert counts["images"] == 300 + len(NO_FILES) + 3

@@ -208,7 +208,7 @@ Stop.request, os.replace = requested, replaced
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
-def test_rows_15_and_16_a_signal_then_a_full_disk(number: int, code: int, forks: Forks, tmp_path: Path) -> None:
+def test_a_signal_then_a_full_disk(number: int, code: int, forks: Forks, tmp_path: Path) -> None:
     photos, out = pictures(tmp_path / "photos", 12), tmp_path / "out"
     command = ("run", photos, "--batch-size", 2, "--workers", 2, *TINY, "--output-dir")
     running = start_paused(forks, (*command, out), out, 2, _FULL_AFTER_THE_SIGNAL)

@@ -207,13 +207,17 @@ def test_a_factory_may_import_while_it_runs_and_extend_the_path_itself(tmp_path:
 def test_a_model_may_import_more_when_it_runs(tmp_path: Path) -> None:
     (tmp_path / "late_import.py").write_text("FACTOR = 2")
     (tmp_path / "lazy_model.py").write_text(
-        "from insects import Net\nclass Lazy(Net):\n    def forward(self, x):\n        import late_import\n"
+        "from insects import Net\nclass Lazy(Net):\n    def forward(self, x):\n        if len(x) < 5:\n"
+        "            return super().forward(x)\n        import late_import\n"
         "        return super().forward(x) * late_import.FACTOR\n"
     )
+    before = list(sys.path)
     try:
         model = load_model("factory:lazy_model:Lazy")
+        assert sys.path == before
         with model.prepared() as module, torch.no_grad():
-            assert module(torch.ones(1, 3, 64, 64)).shape == (1, 3)
+            assert module(torch.ones(5, 3, 64, 64)).shape == (5, 3)  # no pass of so many images was made before
+        assert sys.path == before
     finally:
         for name in ("late_import", "lazy_model"):
             sys.modules.pop(name, None)
