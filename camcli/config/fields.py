@@ -75,12 +75,14 @@ class Declaration:
         Raises:
             ConfigError: naming the flag, the value and what is allowed.
         """
-        if value is None:
+        if value is None and self.default is None:
             return
         if self.kind is str and self.choices and value not in self.choices:
             listed = f" Choose one of {', '.join(self.choices)}." if len(self.choices) < 12 else ""
-            raise ConfigError(f"{flag(self.name)} {value}: no such choice.{did_you_mean(value, self.choices)}{listed}")
-        if self.kind in (int, float) and not self.least <= value <= self.most:
+            raise ConfigError(
+                f"{flag(self.name)} {value}: no such choice.{did_you_mean(str(value), self.choices)}{listed}"
+            )
+        if self.kind in (int, float) and (value is None or not self.least <= value <= self.most):
             span = f"at least {self.least}" if self.most == math.inf else f"between {self.least} and {self.most}"
             raise ConfigError(f"{flag(self.name)} {value}: must be {span}.")
 

@@ -145,6 +145,12 @@ def test_wrong_values_name_their_flag(settings: dict[str, object], message: str)
         RunConfig(**settings)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["fuse", "alpha", "max_side"])
+def test_none_is_no_value_of_a_setting_that_has_a_default(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')} None"):
+        RunConfig(**{name: None})  # type: ignore[arg-type]
+
+
 def test_scale() -> None:
     assert parse_scale("per-image") == Scale()
     assert parse_scale("-1:2.5") == Scale(low=-1, high=2.5)
