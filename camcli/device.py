@@ -66,6 +66,11 @@ def choose_precision(name: str, device: torch.device) -> str:
     return "bf16" if device.type == "cuda" else "fp32"
 
 
+def pad(batch: list[In], size: int) -> list[In]:
+    """A batch, not empty, filled to ``size`` by repeating its last item."""
+    return batch + batch[-1:] * (size - len(batch))
+
+
 @dataclass
 class BatchLimit:
     """How many items go through the model at once.
@@ -113,7 +118,7 @@ class BatchLimit:
 
         def padded(part: slice, size: int) -> Out:
             batch = list(items[part])
-            return work(batch + batch[-1:] * (size - len(batch)), len(batch))
+            return work(pad(batch, size), len(batch))
 
         return self._run(len(items), padded, most)
 

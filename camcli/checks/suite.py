@@ -13,6 +13,7 @@ from typing import Any
 from camcli.checks.judge import LIMIT
 from camcli.checks.registry import CHECKS
 from camcli.checks.settings import COMMON, SUITE, Check, Setting
+from camcli.config.file import read_toml
 from camcli.errors import ConfigError, did_you_mean
 
 _SUITE = "suite"
@@ -66,12 +67,7 @@ def load_suite(path: str | None = None, changes: Sequence[str] = ()) -> Suite:
 
 
 def _read(path: str) -> dict[str, dict[str, Any]]:
-    try:
-        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"--suite {path}: cannot be read ({error.strerror}).") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--suite {path}: not a TOML file ({error}).") from error
+    document: dict[str, dict[str, Any]] = read_toml("--suite", path)
     for name, table in document.items():
         if not isinstance(table, dict):
             raise ConfigError(f"--suite {path}: {name} stands outside of a table; put it below [CHECK] or [suite].")

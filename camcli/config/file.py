@@ -20,6 +20,20 @@ _WANTED = {
 }
 
 
+def read_toml(option: str, path: str) -> dict[str, Any]:
+    """The document of a TOML file that a flag names.
+
+    Raises:
+        ConfigError: the file cannot be read or is not TOML; the message names the flag and the file.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{option} {path}: cannot be read ({error.strerror}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{option} {path}: not a TOML file ({error}).") from error
+
+
 def read_config_file(path: str) -> dict[str, Any]:
     """The settings of a TOML file, by field name; paths in it are relative to the folder of the file.
 
@@ -28,12 +42,7 @@ def read_config_file(path: str) -> dict[str, Any]:
     Raises:
         ConfigError: the file cannot be read, is not TOML, has an unknown key or a value of the wrong type.
     """
-    try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"--config {path}: cannot be read ({error.strerror}).") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config {path}: not a TOML file ({error}).") from error
+    table = read_toml("--config", path)
     kinds = {name: declared.kind for name, declared in SETTINGS.items()} | dict.fromkeys(OUTPUT_FLAGS, bool)
     opposites = {f"no_{name}": name for name, declared in SETTINGS.items() if declared.default is True}
     settings: dict[str, Any] = {}

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from camcli.concurrency import Clock, in_order
-from camcli.device import BatchLimit
+from camcli.device import BatchLimit, pad
 from camcli.errors import CamError, ImageError, is_out_of_memory
 from camcli.explainer import ExplainedBatch, MapKey
 from camcli.images import Sender, Sent, to_input
@@ -107,9 +107,8 @@ class BatchExplainer:
         good = [image for image in images if isinstance(image, Loaded)]
         if self._sender is None or not good or self.limit.size < self.setup.batch_size:
             return Group(images)
-        padded = good + good[-1:] * (self.setup.batch_size - len(good))
         try:
-            return Group(images, self._sender([image.pixels for image in padded]))
+            return Group(images, self._sender([image.pixels for image in pad(good, self.setup.batch_size)]))
         except RuntimeError:  # no memory, or the device is lost: the pass fails in the same way, and handles it
             return Group(images)
 
