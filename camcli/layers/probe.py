@@ -120,7 +120,8 @@ def record(module: nn.Module, feed: Feed, image: Tensor, score_of: Callable[[Any
 def _mix(scores: Tensor) -> Tensor:
     """All class scores in one scalar, weighted at random so that nothing cancels (probabilities sum to a constant)."""
     weights = torch.randn(scores.shape, generator=torch.Generator().manual_seed(3))
-    return (scores.float() * weights.to(scores.device)).sum()
+    with torch.enable_grad():
+        return (scores.float() * weights.to(scores.device)).sum()
 
 
 def _watch(module: nn.Module, feed: Feed, visits: dict[str, Visit], image: Tensor, leaves: frozenset[str]) -> Any:
@@ -145,10 +146,13 @@ def _watch(module: nn.Module, feed: Feed, visits: dict[str, Visit], image: Tenso
         visit.shape, visit.plain = tuple(tensor.shape), tensor is output
         visit.keep(tensor)
         if path in leaves and not tensor.requires_grad and tensor.ndim >= 3 and stack:
-            leaf = tensor.detach().requires_grad_()
-            visit.edge = get_gradient_edge(leaf)
+            torch.set_grad_enabled(True)  # until the block of the model ends that has disabled it
+            with torch.inference_mode(False):
+                leaf = (tensor.clone() if tensor.is_inference() else tensor.detach()).requires_grad_()
+                visit.edge = get_gradient_edge(leaf)
             return with_main_tensor(output, leaf)
-        visit.edge = get_gradient_edge(tensor) if tensor.requires_grad else None
+        with torch.inference_mode(False):  # the edge of a leaf is that of a view of it
+            visit.edge = get_gradient_edge(tensor) if tensor.requires_grad else None
         return None
 
     with hook_calls(module, visits, leave, enter), torch.enable_grad():

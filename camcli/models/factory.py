@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from camcli.capture.states import enable_autograd
 from camcli.errors import ModelError, did_you_mean
 from camcli.models.fit import Blueprint, WeightedModel, fit_checkpoint
 from camcli.models.model import Model, unwrap
@@ -30,7 +31,8 @@ def open_factory(name: str, request: ModelRequest) -> Model:
         raise ModelError(
             f"--weights {request.weights}: a factory makes its own weights. Use --checkpoint, or do it in the factory."
         )
-    module, preprocessing = _build_module(name)
+    with enable_autograd():  # what the user's file sets for the whole process ends here
+        module, preprocessing = _build_module(name)
     loaded = WeightedModel(module, None, "factory")
     if request.checkpoint is not None:
         loaded = fit_checkpoint(Blueprint(f"factory:{name}", lambda _: module, None, fixed=True), request)
