@@ -61,7 +61,7 @@ def place_at(file: str, line: int) -> Place:
 
 def describe_failure(error: BaseException) -> str:
     """An exception in the user's code in one line: its class, its message, and where it was raised."""
-    text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    text = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":. ")
     place = place_of_error(error)
     return text if place is None else f"{text} ({place})"
 

@@ -8,6 +8,7 @@ from typing import Unpack
 import torch
 from torch import nn
 
+from camcli.capture.failures import describe_failed_pass
 from camcli.device import choose_device
 from camcli.errors import ModelError, did_you_mean
 from camcli.models.builtin import open_builtin
@@ -110,10 +111,7 @@ def _run_blank(model: Model) -> object:
         try:
             return module(blank)
         except Exception as error:  # a user's module can fail in any way
-            raise ModelError(
-                f"model {model.name}: a forward pass on an input of {tuple(blank.shape)} fails "
-                f"({type(error).__name__}: {error}). --input-size, or the factory's preprocessing, sets that shape."
-            ) from error
+            raise ModelError(f"model {model.name}: {describe_failed_pass(error, blank.shape)}") from error
 
 
 def _count_classes(model: Model, output: object) -> int | None:
