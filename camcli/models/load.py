@@ -15,6 +15,7 @@ from camcli.models.builtin import open_builtin
 from camcli.models.factory import open_factory
 from camcli.models.model import Model, is_distilled, unwrap
 from camcli.models.names import ClassNames, read_class_names
+from camcli.models.other_tasks import refuse_task, require_classifier, require_images, task_of_torchvision
 from camcli.models.outputs import describe_output, find_logits
 from camcli.models.own_code import importable_from
 from camcli.models.request import ModelRequest, ModelSettings
@@ -94,6 +95,8 @@ def _open_bare(name: str, request: ModelRequest) -> Model:
     if in_timm:
         opened = open_timm(name, request)
         return replace(opened, notes=(f"{name} is timm's", *opened.notes))
+    if (task := task_of_torchvision(name)) is not None:
+        raise refuse_task(name, task)
     import timm
 
     names = ["builtin", *in_torchvision, *timm.list_models()]
@@ -109,9 +112,13 @@ def _run_blank(model: Model) -> object:
     blank = torch.zeros(1, pre.channels, pre.height, pre.width, device=model.device)
     with model.prepared() as module, torch.no_grad():
         try:
-            return module(blank)
+            output = module(blank)
         except Exception as error:  # a user's module can fail in any way
+            require_images(model.name, module)
             raise ModelError(f"model {model.name}: {describe_failed_pass(error, blank.shape)}") from error
+    if model.output_key is None:
+        require_classifier(model.name, output, (pre.height, pre.width))
+    return output
 
 
 def _count_classes(model: Model, output: object) -> int | None:
