@@ -69,7 +69,8 @@ def describe_failure(error: BaseException) -> str:
 def is_raised_by_others(error: BaseException) -> bool:
     """Whether an exception was raised outside this package: by a library, or by the user's code."""
     frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and not _is_within(frames[-1].filename, _PACKAGE)
+    is_of_library = type(error).__module__.split(".")[0] not in ("builtins", __package__)  # also where C code raises it
+    return is_of_library or (bool(frames) and not _is_within(frames[-1].filename, _PACKAGE))
 
 
 @cache
@@ -92,7 +93,7 @@ def _installed() -> tuple[str, ...]:
 
 def _is_within(file: str, folder: str) -> bool:
     real = os.path.realpath(file)
-    return real.startswith(folder + os.sep) or "site-packages" in real.split(os.sep) and folder != _PACKAGE
+    return real.startswith(folder + os.sep) or ("site-packages" in real.split(os.sep) and folder != _PACKAGE)
 
 
 _PACKAGE = os.path.dirname(os.path.realpath(__file__))

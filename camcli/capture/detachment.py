@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -86,10 +86,8 @@ def find_detachments(run: Callable[[Tensor], object], image: Tensor) -> list[Det
     """
     blocks: list[_Block] = []
     with _noted_blocks(blocks) as seen, torch.enable_grad(), _Watch(blocks) as watch:
-        try:
+        with suppress(Exception):  # what fails has been reported, or is the cause itself
             run(image.detach().clone().requires_grad_())
-        except Exception:  # what fails has been reported, or is the cause itself
-            pass
     found = watch.detachments or [block.detachment for block in seen if block.kind is torch.inference_mode]
     return list(dict.fromkeys(found))
 

@@ -26,7 +26,6 @@ Key = tuple[str, int]
 """A module's path and which of its calls in the pass, from 0."""
 
 
-
 def key_of(path: str) -> Key:
     """The call that a layer's path means: ``encoder@2`` is ``("encoder", 1)``."""
     base, call = split_call(path)

@@ -80,7 +80,7 @@ def _record_outputs(forward: Forward, path: str, inputs: Tensor, memo: Memo | No
     names = [name for name, _ in forward.module.named_modules() if name]
     with hook_calls(forward.module, names, leave, enter=lambda _name: open_calls.append([])):
         forward(inputs)
-    if count[layer[0]] != 1 and layer[0] == path or count[layer[0]] <= layer[1]:
+    if (count[layer[0]] != 1 and layer[0] == path) or count[layer[0]] <= layer[1]:
         raise LayerError(f"layer {path!r} runs {count[layer[0]]} times in a forward pass, not once.")
     return memo
 

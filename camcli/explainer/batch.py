@@ -124,7 +124,9 @@ class Batch:
 
         def one(layer: TargetLayer | None) -> Tensor:
             with torch.no_grad():
-                own = self._pass(method, layer, explained, gradients.get(method.key, {}).get(layer.path if layer else ""))
+                own = self._pass(
+                    method, layer, explained, gradients.get(method.key, {}).get(layer.path if layer else "")
+                )
                 return method.compute(own, self.plan.settings[method.key]).float().cpu()
 
         if method.scope == "layers":

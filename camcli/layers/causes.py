@@ -29,9 +29,9 @@ def why_no_layout(measurements: LayerMeasurements) -> str:
     views = [visit for visit in maps if visit.shape is not None and visit.shape[0] > 1]
     last = max(views or maps, key=lambda visit: visit.order)
     return (
-        f"{last.path}, the last that may be a map of the image: {measurements.verify(last.path).reason}. Where you know "
-        "how a layer is to be read, name it with --layer, and its layout with --layout (nchw, nhwc, tokens:PREFIX:HxW); "
-        "cam layers shows what each layer returns"
+        f"{last.path}, the last that may be a map of the image: {measurements.verify(last.path).reason}. Where you "
+        "know how a layer is to be read, name it with --layer, and its layout with --layout (nchw, nhwc, "
+        "tokens:PREFIX:HxW); cam layers shows what each layer returns"
     )
 
 

@@ -56,9 +56,7 @@ class Evidence:
     def with_other_blocks(self, perturbation: Perturbation) -> Evidence:
         """Evidence with other blocks in the same image; ``perturbation`` has no image replaced throughout."""
         verifier = LayoutVerifier(perturbation.boxes, self.verifier.image)
-        return Evidence(
-            self.module, perturbation, self.feed, self.visits, verifier, self.batch_size, earlier=self
-        )
+        return Evidence(self.module, perturbation, self.feed, self.visits, verifier, self.batch_size, earlier=self)
 
     @property
     def paths(self) -> list[str]:

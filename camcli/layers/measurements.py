@@ -153,7 +153,6 @@ class LayerMeasurements:
         self.prepare_gradients([path])
         return _is_nonzero(self._gradients[path], self.verify(path))
 
-
     def has_image_gradient(self) -> bool:
         """Whether the class score has a gradient at the image itself."""
         try:

@@ -115,9 +115,7 @@ def _no_layer(measurements: LayerMeasurements, needs_gradient: bool) -> NoLayerE
         cause = f"the class score has no gradient at any layer: {why_no_gradient(measurements)}."
         return NoLayerError(f"--layer auto: {cause}", without, image_gradient)
     cause = why_no_layout(measurements)
-    return NoLayerError(
-        f"--layer auto: no layer has a layout that can be verified: {cause}.", without, image_gradient
-    )
+    return NoLayerError(f"--layer auto: no layer has a layout that can be verified: {cause}.", without, image_gradient)
 
 
 def _explicit(measurements: LayerMeasurements, typed: str, path: str, needs_gradient: bool) -> Layer:

@@ -1,6 +1,7 @@
 """From a model's name to the model: read this to see what a name can be."""
 
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
@@ -10,7 +11,7 @@ from torch import nn
 
 from camcli.capture.failures import describe_failed_pass
 from camcli.device import choose_device
-from camcli.errors import ModelError, did_you_mean
+from camcli.errors import CamError, ModelError, did_you_mean, is_out_of_memory
 from camcli.models.builtin import open_builtin
 from camcli.models.factory import open_factory
 from camcli.models.model import Model, is_distilled, unwrap
@@ -21,6 +22,7 @@ from camcli.models.own_code import importable_from
 from camcli.models.request import ModelRequest, ModelSettings
 from camcli.models.timm_source import has_model, open_hub, open_timm
 from camcli.models.torchvision_source import classifiers, open_torchvision
+from camcli.user_code import describe_failure, is_raised_by_others
 
 
 def load_model(name: str = "builtin", request: ModelRequest | None = None, **settings: Unpack[ModelSettings]) -> Model:
@@ -40,8 +42,21 @@ def load_model(name: str = "builtin", request: ModelRequest | None = None, **set
     """
     model_request = request or ModelRequest(name=name, **settings)
     device = choose_device(str(model_request.device))
-    with _imports_of(model_request):
+    with _imports_of(model_request), _failures_of(model_request.name):
         return _load(model_request, device)
+
+
+@contextmanager
+def _failures_of(name: str) -> Iterator[None]:
+    """Whatever a library raises about what the user named is an error of the user's."""
+    try:
+        yield
+    except CamError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error) or not is_raised_by_others(error):
+            raise
+        raise ModelError(f"model {name}: it cannot be loaded ({describe_failure(error)}).") from error
 
 
 def _imports_of(request: ModelRequest) -> AbstractContextManager[None]:

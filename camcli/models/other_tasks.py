@@ -13,7 +13,9 @@ _TASKS = {
     "optical_flow": "a model of optical flow: it takes two images and returns a flow",
     "quantization": "a quantised classifier: its operations have no gradient, and no floating-point activations",
 }
-_INSTEAD = " cam explains classifiers of images. A classifier around it, as factory:package.module:function, can be one."
+_INSTEAD = (
+    " cam explains classifiers of images. A classifier around it, as factory:package.module:function, can be one."
+)
 
 
 def task_of_torchvision(name: str) -> str | None:
