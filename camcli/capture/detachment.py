@@ -85,9 +85,9 @@ def find_detachments(run: Callable[[Tensor], object], image: Tensor) -> list[Det
         image: (1, C, H, W).
     """
     blocks: list[_Block] = []
-    with _noted_blocks(blocks) as seen, torch.enable_grad(), _Watch(blocks) as watch:
-        with suppress(Exception):  # what fails has been reported, or is the cause itself
-            run(image.detach().clone().requires_grad_())
+    # What fails has been reported, or is the cause itself.
+    with _noted_blocks(blocks) as seen, torch.enable_grad(), _Watch(blocks) as watch, suppress(Exception):
+        run(image.detach().clone().requires_grad_())
     found = watch.detachments or [block.detachment for block in seen if block.kind is torch.inference_mode]
     return list(dict.fromkeys(found))
 

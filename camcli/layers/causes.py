@@ -28,6 +28,8 @@ def why_no_layout(measurements: LayerMeasurements) -> str:
         return "no module returns a map of the image: no output has rows and columns"
     views = [visit for visit in maps if visit.shape is not None and visit.shape[0] > 1]
     last = max(views or maps, key=lambda visit: visit.order)
+    if views:
+        return f"{last.path} {measurements.verify(last.path).reason}"
     return (
         f"{last.path}, the last that may be a map of the image: {measurements.verify(last.path).reason}. Where you "
         "know how a layer is to be read, name it with --layer, and its layout with --layout (nchw, nhwc, "
