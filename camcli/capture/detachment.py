@@ -102,7 +102,7 @@ _WITHOUT_VALUES = {"empty_like", "zeros_like", "ones_like", "full_like", "rand_l
 
 
 def _name(func: Any) -> str:
-    name = resolve_name(func) or getattr(func, "__name__", str(func))
+    name: str = resolve_name(func) or getattr(func, "__name__", str(func))
     return name.removesuffix(".__get__").removeprefix("torch.").replace("_tensor.", "")
 
 

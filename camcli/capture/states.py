@@ -76,7 +76,7 @@ def _normal_tensors(parts: Sequence[nn.Module]) -> Iterator[None]:
     replaced: list[tuple[dict[str, Any], str, Tensor]] = []
     copies: dict[int, Tensor] = {}
     for part in parts:
-        for tensors in (part._parameters, part._buffers):
+        for tensors in _tensors_of(part):
             for name, tensor in tensors.items():
                 if tensor is not None and tensor.is_inference():
                     replaced.append((tensors, name, tensor))
@@ -90,6 +90,10 @@ def _normal_tensors(parts: Sequence[nn.Module]) -> Iterator[None]:
     finally:
         for tensors, name, tensor in replaced:
             tensors[name] = tensor
+
+
+def _tensors_of(part: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:
+    return part._parameters, part._buffers
 
 
 @contextmanager

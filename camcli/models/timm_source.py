@@ -49,7 +49,8 @@ def open_hub(name: str, request: ModelRequest) -> Model:
         ModelError: the repository is neither in the cache nor can be reached, or is not in timm's format.
     """
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.utils import HFValidationError, validate_repo_id
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils._validators import validate_repo_id
 
     folder = find_folder(name)
     if folder is not None:

@@ -52,4 +52,5 @@ def test_data_of_a_tensor_counts() -> None:
     with evaluation_mode(net):
         [one] = find_detachments(net, IMAGE)
     assert one.what == "Tensor.data"
-    assert one.place is not None and one.place.file == __file__
+    assert one.place is not None
+    assert one.place.file == __file__
