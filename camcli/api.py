@@ -33,7 +33,7 @@ class Target:
 
     index: int
     name: str | None
-    probability: float
+    probability: float | None  # None where the outputs of the model are values
     logit: float
     chosen_by: str
 
@@ -44,13 +44,13 @@ class MapResult:
 
     Attributes:
         native: (h, w) float32, raw: before ReLU and normalisation, signed where the method is signed.
-        target: the class it explains.
+        target: the class it explains; None of an encoder without classes.
         layer: path of the layer, several when fused, None for whole-network methods.
         view: the part of the image that is the model's input (x0, y0, x1, y1), in upright original pixels.
     """
 
     native: np.ndarray
-    target: Target
+    target: Target | None
     layer: str | tuple[str, ...] | None
     view: View
     model_size: tuple[int, int]
@@ -153,7 +153,8 @@ def _result(setup: Setup, explained: ExplainedBatch, i: int, image: _Image) -> R
 
     def target(index: int, chosen_by: str) -> Target:
         name = class_name(index, model.class_names)
-        return Target(index, name, float(probabilities[index]), float(logits[index]), chosen_by)
+        probability = None if model.returns_values else float(probabilities[index])
+        return Target(index, name, probability, float(logits[index]), chosen_by)
 
     maps: dict[str, MapResult] = {}
     for key, raw in explained.maps.items():
@@ -166,7 +167,7 @@ def _result(setup: Setup, explained: ExplainedBatch, i: int, image: _Image) -> R
         if len(specs) > 1:
             levels.append(specs[key.target_number].key)
         size = (model.preprocessing.height, model.preprocessing.width)
-        chosen = target(index, specs[key.target_number].chosen_by)
+        chosen = None if setup.classless else target(index, specs[key.target_number].chosen_by)
         maps["/".join(levels)] = MapResult(raw[i].numpy(), chosen, key.layer, image.view, size, image.original)
     top = highest(logits.numpy(), 5)
     return Result(tuple(target(int(index), "predicted") for index in top), maps)

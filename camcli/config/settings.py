@@ -70,9 +70,10 @@ class RunConfig:
     )  # fmt: skip
     probability: str = setting(
         "auto",
-        "How logits become probabilities: softmax (one class is right), sigmoid (each class by itself), auto (sigmoid "
-        "for a single logit or a multi-label model, else softmax).",
-        affects="maps", group="model", metavar="KIND", choices=("auto", "softmax", "sigmoid"),
+        "How logits become probabilities: softmax (one class is right), sigmoid (each class by itself), none (the "
+        "outputs are values, as of a regression), auto (sigmoid for a single logit or a multi-label model, else "
+        "softmax; where the outputs are probabilities already, these).",
+        affects="maps", group="model", metavar="KIND", choices=("auto", "softmax", "sigmoid", "none"),
     )  # fmt: skip
     input_size: str | None = setting(
         None, "Size of the model's input in pixels, instead of its own: N, or HxW (height x width).",

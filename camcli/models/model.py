@@ -19,6 +19,7 @@ from camcli.errors import ModelError
 from camcli.methods.score import Link
 from camcli.methods.score import probabilities as apply_link
 from camcli.models.names import ClassNames
+from camcli.models.output_entries import is_within
 from camcli.models.output_form import OutputForm
 from camcli.models.outputs import Probability, find_logits
 from camcli.models.own_code import importable_from
@@ -58,7 +59,7 @@ class Model:
     num_classes: int | None = None
     multi_label: bool = False
     output_key: str | None = None
-    output: OutputForm = OutputForm()
+    output: OutputForm = field(default_factory=OutputForm)
     trial: object = field(default=None, compare=False, repr=False)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     notes: tuple[str, ...] = ()
@@ -91,6 +92,12 @@ class Model:
             raise ModelError(
                 f"model {self.name} returns {logits.shape[1]} logits per image where {expected} were expected."
             )
+        if self.output.assumed is not None and self.output.kind == "probabilities" and not is_within(logits, 0, 1):
+            outside = float(logits.detach().flatten()[(logits.detach().flatten() - 0.5).abs().argmax()])
+            raise ModelError(
+                f"model {self.name} returned {outside:.4g}, so its outputs are no probabilities, as was taken from the "
+                "first ones. Give --probability sigmoid or softmax (logits), or none (values)."
+            )
         return self.output.scores(logits)
 
     def raw(self, output: object) -> Tensor:
@@ -108,6 +115,11 @@ class Model:
     def probabilities(self, logits: Tensor, mode: Probability = "auto") -> Tensor:
         """(N, C) scores → (N, C) probabilities; ``auto``: sigmoid for one logit or a multi-label model."""
         return apply_link(logits, self.link(mode))
+
+    @property
+    def returns_values(self) -> bool:
+        """Whether its outputs are values, as of a regression: no classes, and no probabilities."""
+        return self.output.kind == "values"
 
     @property
     def no_classifier(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from camcli.errors import ModelError, did_you_mean
+from camcli.models.embeddings import is_timm_embedding
 from camcli.models.fit import Blueprint, Shape
 from camcli.models.hub import unreachable_reason
 from camcli.models.model import Model
@@ -86,15 +87,24 @@ def _open(name: str, source: str, kind: str, config: Mapping[str, Any], request:
     )
     loaded = with_weights(blueprint, request, partial(_pretrained, name, source, kind, config, size))
     stated = dict(getattr(loaded.module, "pretrained_cfg", config))
+    num_classes, notes = loaded.num_classes, loaded.notes
+    if (
+        request.num_classes is None
+        and request.class_names is None
+        and loaded.names is None
+        and is_timm_embedding(config, num_classes)
+    ):
+        notes = (*notes, f"its {num_classes} outputs are an embedding, not classes (--num-classes says otherwise)")
+        num_classes = None
     return Model(
         module=loaded.module,
         preprocessing=from_timm(_data_config(stated, loaded.channels)),
         name=name,
         source=kind,
         weights=loaded.weights,
-        num_classes=loaded.num_classes,
-        class_names=loaded.class_names or _names(stated, loaded.num_classes),
-        notes=loaded.notes,
+        num_classes=num_classes,
+        class_names=(loaded.class_names or _names(stated, num_classes)) if num_classes else None,
+        notes=notes,
     )
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,12 +13,14 @@ from camcli.capture import noise
 from camcli.config.recommended import with_recommended
 from camcli.config.settings import RunConfig
 from camcli.device import choose_device, choose_precision, device_name
-from camcli.errors import ConfigError, DeviceError, SourceError, is_out_of_memory
+from camcli.errors import ConfigError, DeviceError, SourceError, TargetError, is_out_of_memory
 from camcli.explainer import Explainer, ExplainOptions, Progress
 from camcli.images import Sources
 from camcli.layers import Layer, resolve_layers
 from camcli.methods import find_method
 from camcli.models import Model, load_model
+from camcli.models.output_examination import examine
+from camcli.pipeline.first_image import first_image
 from camcli.pipeline.labels import Labeller
 from camcli.pipeline.targets import TargetSpec, parse_target
 from camcli.render import Style
@@ -145,10 +148,13 @@ def setup_for(
     precision = choose_precision(config.precision, device)
     earlier = recorded["config"] if recorded else {}
     with model.prepared():
+        model = examine(model, config.probability, partial(first_image, config, model, sources)).model  # type: ignore[arg-type]
         layers = tuple(resolve_layers(model, config.layer, config.layout, needs_gradient(config)))
         explainer = Explainer(model, layers, config.method, explain_options(config, precision), progress)
         batch_size = _batch_size(config, explainer, model, earlier.get("batch_size"))
     targets = parse_target(config.target or "predicted", model.class_names, model.num_classes)
+    if model.returns_values and any(spec.kind == "label" for spec in targets):
+        raise TargetError(f"--target label: the outputs of model {model.name} are values, and a label is a class.")
     return Setup(
         config=config,
         sources=sources,
@@ -156,7 +162,7 @@ def setup_for(
         layers=layers,
         explainer=explainer,
         targets=targets,
-        labeller=Labeller(model.class_names, model.num_classes, sources.class_folders),
+        labeller=_labeller(model, sources),
         device=device,
         device_name=device_name(device),
         precision=precision,
@@ -165,6 +171,13 @@ def setup_for(
         style=Style(config.colormap, config.alpha, config.image_format, config.quality),
         limits=_limits(config, earlier.get("scale_limits")),
     )
+
+
+def _labeller(model: Model, sources: Sources) -> Labeller:
+    """The true classes of images; of values there are none."""
+    if model.returns_values:
+        return Labeller(None, 0, lambda source: ())
+    return Labeller(model.class_names, model.num_classes, sources.class_folders)
 
 
 @contextmanager
