@@ -124,11 +124,12 @@ class Model:
     @property
     def no_classifier(self) -> str:
         """What to tell a user who wants a class of a model that has none."""
+        reason = f" ({self.output.note})" if self.output.note else ""
         return (
-            f"model {self.name} is an encoder without a classifier: there is no class score to explain. Methods that "
-            "explain no class still work (eigencam, lafam, …: class-specific `no` in `cam methods`). To give it a "
-            "head: --checkpoint FILE with the weights of the whole classifier, or factory:package.module:function "
-            "that returns encoder and head as one module."
+            f"model {self.name} is an encoder without a classifier{reason}: there is no class score to explain. "
+            "Methods that explain no class still work (eigencam, lafam, …: class-specific `no` in `cam methods`). "
+            "To give it a head: --checkpoint FILE with the weights of the whole classifier, or "
+            "factory:package.module:function that returns encoder and head as one module."
         )
 
     def layers(self, **options: Any) -> list[LayerReport]:

@@ -77,7 +77,7 @@ def examine(model: Model, mode: Probability = "auto", example: Example = lambda:
 def _examine_encoder(model: Model) -> Examination:
     image = noise(model.preprocessing, 1, model.device)
     first, second = (main_tensor(_run(model, image)) for _ in range(2))
-    model = replace(model, output=OutputForm("embedding", link="none"), trial=None)
+    model = replace(model, output=replace(model.output, kind="embedding", link="none"), trial=None)
     if first is None or second is None:
         return Examination(model)
     return Examination(model, first.detach().flatten(1).float(), second.detach().flatten(1).float())
@@ -113,12 +113,12 @@ def recognise(model: Model, row: Tensor, rows: Tensor, mode: Probability) -> Mod
     origin = find_origin(row)
     if _are_decisions(row, rows, origin):
         raise ModelError(
-            f"model {model.name} returns whole numbers ({_listed(rows)}) without a gradient, such as argmax and a "
-            "threshold give: a class index says nothing about how sure the model is, and there is no score to explain. "
-            "Return the scores that it is taken from, or name them with --output-key."
+            f"model {model.name} returns whole numbers ({_listed(rows)}) without a gradient, such as argmax or a "
+            "threshold gives: a class index has no gradient, and does not say how sure the model is. Return the "
+            "scores that it is taken from, or name them with --output-key."
         )
     if _are_unit_vectors(rows):
-        note = f"its {rows.shape[1]} outputs are an embedding, not classes: every row has length 1"
+        note = f"the model's {rows.shape[1]} outputs are an embedding, not classes: every row has length 1"
         return _say(replace(model, output=OutputForm("embedding", link="none", note=note), num_classes=None))
     form = _form(model, origin, rows, mode)
     if form.kind == "values":
@@ -150,16 +150,18 @@ def _form(model: Model, origin: Origin, rows: Tensor, mode: Probability) -> Outp
     if several and is_within(rows, 0, 1) and sum_to_one(rows):
         return replace(start, kind="probabilities", link="exp", note=_OWN.format("probabilities", "log p"))
     if several and are_logarithms(rows):
-        return replace(start, kind="log-probabilities", link="exp", note=_OWN.format("logarithms of them", "log p"))
+        return replace(
+            start, kind="log-probabilities", link="exp", note=_OWN.format("logarithms of probabilities", "log p")
+        )
     if origin == "logsigmoid":
-        note = _OWN.format("logarithms of them", "log p − log(1 − p)")
+        note = _OWN.format("logarithms of probabilities", "log p − log(1 − p)")
         return replace(start, kind="log-probabilities", link="sigmoid", note=note)
     if is_within(rows, 0, 1) and origin != "unbounded":
         note = _OWN.format("probabilities", "log p − log(1 − p)")
         if origin == "sigmoid":
             return replace(start, kind="probabilities", link="sigmoid", note=note)
         if mode == "auto":
-            guess = f"its outputs ({_listed(rows)}) are taken for probabilities, since they lie in 0 to 1{_OVERRIDE}"
+            guess = f"the model's outputs ({_listed(rows)}) are taken for probabilities: they lie in 0 to 1{_OVERRIDE}"
             return replace(start, kind="probabilities", link="sigmoid", assumed=guess)
     if several:
         return start
@@ -173,14 +175,12 @@ def _single(start: OutputForm, model: Model, rows: Tensor, mode: Probability) ->
         return replace(start, link="sigmoid")
     if bool((rows.abs() > SATURATED).all()):
         guess = (
-            f"its one output ({_listed(rows)}) is taken for a value, since as a logit it would always mean 0 or 100 %; "
-            "if it is one, give --probability sigmoid"
+            f"the model's one output ({_listed(rows)}) is taken for a value: as a logit it would always mean 0 or "
+            "100 %; if it is one, give --probability sigmoid"
         )
         return replace(start, kind="values", link="none", assumed=guess)
-    guess = (
-        "its one output is taken for the logit of two classes, decided at zero; if it is a value (regression), give "
-    )
-    return replace(start, link="sigmoid", assumed=guess + "--probability none")
+    guess = "the model's one output is taken for the logit of two classes, decided at zero; "
+    return replace(start, link="sigmoid", assumed=guess + "if it is a value (regression), give --probability none")
 
 
 def _states_regression(model: Model) -> bool:
@@ -217,6 +217,6 @@ _EMBEDDING = 16
 """The least width of an embedding."""
 SATURATED = 17.0
 """A logit that is larger has a sigmoid that float32 rounds to 1."""
-_OWN = "its outputs are {} already: they are shown as they are, and {} is explained"
+_OWN = "the model's outputs are {} already: they are shown as they are, and {} is explained"
 _OVERRIDE = "; if they are logits, give --probability sigmoid or softmax, if values, none"
-_REGRESSION = "its configuration says regression: its outputs are values, not classes"
+_REGRESSION = "the model's configuration says regression: its outputs are values, not classes"

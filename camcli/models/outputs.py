@@ -110,13 +110,13 @@ def _as_logits(value: object, key: str | None) -> Tensor:
             f"the model returns {describe_output(value)}, in which no logits (images, classes) were found. "
             "Name the entry that holds them with --output-key."
         )
-    value = squeeze(value)
     if not value.is_floating_point():
         raise ModelError(
             f"the model returns {describe_output(value)} of {str(value.dtype).removeprefix('torch.')}, such as argmax "
-            "gives: a class index or a decision has no gradient, and its size says nothing about the class. Return the "
+            "or a threshold gives: a class index has no gradient, and does not say how sure the model is. Return the "
             "scores that it is taken from, or name them with --output-key."
         )
+    value = squeeze(value)
     if value.dim() != 2:
         where = f"entry {key} of the output is" if key else "the model returns"
         raise ModelError(

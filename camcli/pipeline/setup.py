@@ -153,8 +153,7 @@ def setup_for(
         explainer = Explainer(model, layers, config.method, explain_options(config, precision), progress)
         batch_size = _batch_size(config, explainer, model, earlier.get("batch_size"))
     targets = parse_target(config.target or "predicted", model.class_names, model.num_classes)
-    if model.returns_values and any(spec.kind == "label" for spec in targets):
-        raise TargetError(f"--target label: the outputs of model {model.name} are values, and a label is a class.")
+    _check_values(config, model, targets)
     return Setup(
         config=config,
         sources=sources,
@@ -171,6 +170,16 @@ def setup_for(
         style=Style(config.colormap, config.alpha, config.image_format, config.quality),
         limits=_limits(config, earlier.get("scale_limits")),
     )
+
+
+def _check_values(config: RunConfig, model: Model, targets: Sequence[TargetSpec]) -> None:
+    """Refuse what needs classes where the outputs are values."""
+    if not model.returns_values:
+        return
+    if any(spec.kind == "label" for spec in targets):
+        raise TargetError(f"--target label: the outputs of model {model.name} are values, and a label is a class.")
+    if config.score == "prob":
+        raise ConfigError(f"--score prob: the outputs of model {model.name} are values, without probabilities.")
 
 
 def _labeller(model: Model, sources: Sources) -> Labeller:
