@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from camcli.capture import noise
+from camcli.capture import freeze, noise
 from camcli.capture.outputs import main_tensor
 from camcli.errors import ConfigError, ModelError
 from camcli.models.model import Model, is_distilled, unwrap
@@ -87,7 +87,7 @@ def _run(model: Model, image: Tensor) -> object:
     """The output of one pass, with its graph where that can be recorded; None where the model fails."""
     for needs_graph in (True, False):
         try:
-            with torch.set_grad_enabled(needs_graph):
+            with freeze(model.module), torch.set_grad_enabled(needs_graph):
                 return model.module(image.detach().clone().requires_grad_(needs_graph))
         except Exception:  # a user's module can fail in any way; the layout verification says how
             continue

@@ -149,6 +149,7 @@ def setup_for(
     earlier = recorded["config"] if recorded else {}
     with model.prepared():
         model = examine(model, config.probability, partial(first_image, config, model, sources)).model  # type: ignore[arg-type]
+        precision = precision_for(model, config.precision, precision)
         layers = tuple(resolve_layers(model, config.layer, config.layout, needs_gradient(config)))
         explainer = Explainer(model, layers, config.method, explain_options(config, precision), progress)
         batch_size = _batch_size(config, explainer, model, earlier.get("batch_size"))
@@ -170,6 +171,17 @@ def setup_for(
         style=Style(config.colormap, config.alpha, config.image_format, config.quality),
         limits=_limits(config, earlier.get("scale_limits")),
     )
+
+
+def precision_for(model: Model, asked: str, precision: str) -> str:
+    """float32 for a model with its sigmoid inside, unless another precision was asked for.
+
+    bf16 rounds such a probability to 1 from a logit of 6 on, and nothing is left to explain; a softmax is computed in
+    float32 in any case.
+    """
+    form = model.output
+    is_rounded = asked == "auto" and form.kind in ("probabilities", "log-probabilities") and form.link == "sigmoid"
+    return "fp32" if is_rounded else precision
 
 
 def _check_values(config: RunConfig, model: Model, targets: Sequence[TargetSpec]) -> None:
