@@ -248,7 +248,7 @@ class RunConfig:
         affects="maps", resolved=True, group="images", metavar="K,…", synonyms=("channels",),
     )  # fmt: skip
     show_bands: str | None = setting(
-        None, "Bands that are drawn of an image with other bands than RGB: three (by default the first), or one in grey.",
+        None, "Bands that are drawn of an image with other bands than RGB: three (default: the first), or one in grey.",
         affects="pictures", resolved=True, group="images", metavar="K,K,K", synonyms=("rgb-bands",),
     )  # fmt: skip
     window: str | None = setting(

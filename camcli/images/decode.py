@@ -146,12 +146,12 @@ def _decode(data: bytes, settings: DecodeSettings) -> Decoded:
 
 def _own_reader(data: bytes, settings: DecodeSettings) -> Callable[[bytes, DecodeSettings], Decoded] | None:
     """What decodes a file that is not for Pillow."""
+    if has_preamble(data):  # before it, a DICOM file may have the start of a TIFF file
+        return decode_dicom
     if data.startswith(TIFFS):
         return decode_tiff if is_multiband(data, settings.channels) else None
     if data.startswith(NPY):
         return decode_npy
-    if has_preamble(data):
-        return decode_dicom
     return decode_npz if is_npz(data) else None
 
 

@@ -24,6 +24,8 @@ from camcli.images.decoded import Decoded, DecodeSettings, ImageMetadata, Window
 _INSTALL = "pip install 'cambatch[dicom]'"
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _FIRST_ELEMENTS = (0x0000, 0x0001, 0x0005, 0x0008, 0x0012, 0x0013, 0x0014, 0x0016, 0x0018)
+_CUT_SHORT = ("less than expected", "unexpected end", "truncated", "end of file", "fewer bytes")
+_NO_DECODER = ("missing dependencies", "no available plugins", "unable to decompress")
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 
 
@@ -57,6 +59,10 @@ def decode_dicom(data: bytes, settings: DecodeSettings) -> Decoded:
         if not has_preamble(data) and not any(name in header for name in (*_PIXELS, "SOPClassUID")):
             raise ImageError("not-an-image", "this is content that no decoder recognises")
         frames = _check(header, settings)
+        if "TransferSyntaxUID" not in header.file_meta:  # what pydicom took it for
+            implicit, little = header.original_encoding
+            uid = pydicom.uid.ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian
+            header.file_meta.TransferSyntaxUID = uid if little else pydicom.uid.ExplicitVRBigEndian
     with _no_header_in_messages("its pixels", header):
         stored = pydicom.pixels.pixel_array(header, index=0)
     with _no_header_in_messages("its values", header):
@@ -76,16 +82,15 @@ def _no_header_in_messages(what: str, header: Any = None) -> Iterator[None]:
         raise
     except Exception as error:  # pydicom and its decoders raise nearly anything
         text = str(error).lower()
-        if any(words in text for words in ("missing dependencies", "unable to decompress", "no available plugins")):
-            raise ImageError(
-                "unsupported", f"{_compression(header)}, for which no decoder is installed: {_INSTALL}"
-            ) from error
-        if isinstance(error, EOFError) or any(
-            words in text for words in ("less than", "unexpected end", "truncated", "end of file")
-        ):
+        if isinstance(error, EOFError) or any(words in text for words in _CUT_SHORT):
             raise ImageError("truncated", f"the DICOM file ends too early: {what} cannot be read in full") from error
-        if isinstance(error, NotImplementedError):
-            raise ImageError("unsupported", f"{_compression(header)}, which cannot be decoded") from error
+        if any(words in text for words in _NO_DECODER) or isinstance(error, NotImplementedError):
+            raise ImageError("unsupported", f"{_compression(header)}, which needs a decoder: {_INSTALL}") from error
+        if "all available plugins" in text:
+            message = (
+                f"{_compression(header)}, and no decoder can read them: damaged, or of a kind that they do not have"
+            )
+            raise ImageError("corrupt", message) from error
         raise ImageError(
             "corrupt", f"the DICOM file is damaged: {what} cannot be read ({type(error).__name__})"
         ) from error
@@ -106,10 +111,10 @@ def _check(header: Any, settings: DecodeSettings) -> int:
     from pydicom.uid import UID_dictionary
 
     if not any(name in header for name in _PIXELS):
-        uid = str(header.get("SOPClassUID", ""))
+        uid = str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID", ""))
         kind = f" ({UID_dictionary[uid][0]})" if uid in UID_dictionary else ""
         if "Rows" in header or "Image Storage" in kind:  # the last element of an image is its pixels
-            raise ImageError("truncated", "the DICOM file ends too early: it ends before its pixels")
+            raise ImageError("truncated", "this DICOM file has no pixels: it is a header alone, or was cut short")
         raise ImageError("unsupported", f"this DICOM file holds no image{kind}")
     samples = int(header.get("SamplesPerPixel", 1) or 1)
     shape = (int(header.Rows), int(header.Columns), samples)
