@@ -10,6 +10,7 @@ import io
 import math
 import struct
 import zipfile
+from typing import IO
 
 import numpy as np
 from PIL import Image
@@ -132,7 +133,7 @@ def check_shape(shape: tuple[int, ...], dtype: np.dtype, settings: DecodeSetting
         raise ImageError("too-large", f"{shape[1]}×{shape[0]} with {shape[2]} bands has {more} ({allowed:,})")
 
 
-def _read_npy(stream: io.BufferedIOBase | zipfile.ZipExtFile, settings: DecodeSettings) -> np.ndarray:  # type: ignore[type-arg]
+def _read_npy(stream: IO[bytes], settings: DecodeSettings) -> np.ndarray:
     """The array of a file in NumPy's format, whose header is a dict that is written as Python has it."""
     start = _exactly(stream, 8)
     if not start.startswith(NPY):
@@ -155,7 +156,7 @@ def _read_npy(stream: io.BufferedIOBase | zipfile.ZipExtFile, settings: DecodeSe
     return values.reshape(shape[::-1]).T if is_column_wise else values.reshape(shape)
 
 
-def _exactly(stream: io.BufferedIOBase | zipfile.ZipExtFile, count: int) -> bytes:  # type: ignore[type-arg]
+def _exactly(stream: IO[bytes], count: int) -> bytes:
     data = stream.read(count)
     if len(data) < count:
         raise ImageError(

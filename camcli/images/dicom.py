@@ -12,7 +12,7 @@ import hashlib
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -36,8 +36,9 @@ def has_preamble(data: bytes) -> bool:
 
 def is_bare_dicom(data: bytes) -> bool:
     """Whether a file that no other decoder knows begins with an element of a DICOM data set, without the preamble."""
-    for order in ("little", "big"):
-        group, element = (int.from_bytes(data[at : at + 2], order) for at in (0, 2))  # type: ignore[arg-type]
+    orders: tuple[Literal["little", "big"], ...] = ("little", "big")
+    for order in orders:
+        group, element = (int.from_bytes(data[at : at + 2], order) for at in (0, 2))
         if group in (0x0002, 0x0008) and element in _FIRST_ELEMENTS and len(data) > 8:
             return True
     return False
@@ -52,6 +53,7 @@ def decode_dicom(data: bytes, settings: DecodeSettings) -> Decoded:
     """
     try:
         import pydicom
+        from pydicom.pixels.utils import pixel_array
     except ImportError as error:
         raise ImageError("unsupported", f"a DICOM file, which needs the package pydicom: {_INSTALL}") from error
     with _no_header_in_messages("its header"):
@@ -64,7 +66,7 @@ def decode_dicom(data: bytes, settings: DecodeSettings) -> Decoded:
             uid = pydicom.uid.ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian
             header.file_meta.TransferSyntaxUID = uid if little else pydicom.uid.ExplicitVRBigEndian
     with _no_header_in_messages("its pixels", header):
-        stored = pydicom.pixels.pixel_array(header, index=0)
+        stored = pixel_array(header, index=0)
     with _no_header_in_messages("its values", header):
         bands, notes = _values(header, stored, settings)
     height, width = bands.values.shape[:2]
@@ -97,25 +99,26 @@ def _no_header_in_messages(what: str, header: Any = None) -> Iterator[None]:
 
 
 def _compression(header: Any) -> str:
-    """The standard's name of how the pixels are stored; the file's own text only where the standard has it."""
-    from pydicom.uid import UID_dictionary
+    """How the pixels are stored, as far as the standard has a name for it."""
+    name = _standard_name(getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", ""))
+    return f"its pixels are stored as {name}" if name else "its pixels are compressed"
 
-    uid = str(getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", ""))
-    return (
-        f"its pixels are stored as {UID_dictionary[uid][0]}" if uid in UID_dictionary else "its pixels are compressed"
-    )
+
+def _standard_name(uid: Any) -> str | None:
+    """What the standard calls a UID; None for one that it does not have."""
+    from pydicom.uid import UID
+
+    name = UID(str(uid)).name
+    return None if name == str(uid) else name
 
 
 def _check(header: Any, settings: DecodeSettings) -> int:
     """Check that there is an image of an allowed size; the number of its frames."""
-    from pydicom.uid import UID_dictionary
-
     if not any(name in header for name in _PIXELS):
-        uid = str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID", ""))
-        kind = f" ({UID_dictionary[uid][0]})" if uid in UID_dictionary else ""
-        if "Rows" in header or "Image Storage" in kind:  # the last element of an image is its pixels
+        kind = _standard_name(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID", ""))
+        if "Rows" in header or "Image Storage" in (kind or ""):  # the last element of an image is its pixels
             raise ImageError("truncated", "this DICOM file has no pixels: it is a header alone, or was cut short")
-        raise ImageError("unsupported", f"this DICOM file holds no image{kind}")
+        raise ImageError("unsupported", f"this DICOM file holds no image{f' ({kind})' if kind else ''}")
     samples = int(header.get("SamplesPerPixel", 1) or 1)
     shape = (int(header.Rows), int(header.Columns), samples)
     check_shape(shape, np.dtype(np.float64 if "DoubleFloatPixelData" in header else np.uint16), settings)
@@ -124,15 +127,16 @@ def _check(header: Any, settings: DecodeSettings) -> int:
 
 def _values(header: Any, stored: np.ndarray, settings: DecodeSettings) -> tuple[Bands, tuple[str, ...]]:
     """The frame as a viewer shows it, and what was assumed for that."""
-    from pydicom.pixels import apply_color_lut
+    from pydicom.pixels.processing import apply_color_lut
 
     kind = str(header.PhotometricInterpretation).strip().upper()
     if kind in _GREY:
         shares, notes = _grey(header, stored, settings.window)
         return Bands(shares[:, :, None].astype(np.float32), is_scaled=True), notes
     if kind == "PALETTE COLOR":
-        stored = apply_color_lut(stored, header)[:, :, :3]
-        bits = 8 * stored.dtype.itemsize
+        stored, bits = apply_color_lut(stored, header)[:, :, :3], 8
+        if stored.dtype != np.uint8:  # the high byte, as palettes of 8 bits are also stored
+            stored = (stored >> 8).astype(np.uint8)
     elif kind.startswith(("RGB", "YBR")) and stored.ndim == 3 and stored.shape[2] == 3:
         bits = int(header.BitsStored)
     else:
@@ -144,7 +148,7 @@ def _values(header: Any, stored: np.ndarray, settings: DecodeSettings) -> tuple[
 
 def _grey(header: Any, stored: np.ndarray, window: Window | None) -> tuple[np.ndarray, tuple[str, ...]]:
     """(height, width) float64: shares of white, and what was assumed."""
-    from pydicom.pixels import apply_modality_lut, apply_voi
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
     notes: tuple[str, ...] = ()
     values = apply_modality_lut(stored, header)
@@ -186,13 +190,13 @@ def apply_window(values: np.ndarray, window: Window, function: str) -> np.ndarra
     """
     centre, width = window
     if function == "SIGMOID":
-        return 1 / (1 + np.exp((-4 * (values - centre) / width).clip(-700, 700)))
+        shares: np.ndarray = 1 / (1 + np.exp((-4 * (values - centre) / width).clip(-700, 700)))
+        return shares
     if function == "LINEAR_EXACT":
         return (values - centre) / width + 0.5
     if width == 1:
         return (values > centre - 0.5).astype(np.float64)
-    shares: np.ndarray = (values - (centre - 0.5)) / (width - 1) + 0.5
-    return shares
+    return (values - (centre - 0.5)) / (width - 1) + 0.5
 
 
 def _is_window(width: float, function: str) -> bool:

@@ -44,8 +44,8 @@ def decode_tiff(data: bytes, settings: DecodeSettings) -> Decoded:
     try:
         import tifffile
     except ImportError as error:
-        bands = "" if page is None else f" of {page.samples} band{'s' * (page.samples != 1)}"
-        raise ImageError("unsupported", f"a TIFF file{bands} that needs the package tifffile: {_INSTALL}") from error
+        of_bands = "" if page is None else f" of {page.samples} band{'s' * (page.samples != 1)}"
+        raise ImageError("unsupported", f"a TIFF file{of_bands} that needs the package tifffile: {_INSTALL}") from error
     if page is not None and page.photometric not in (None, GREY, RGB):
         raise ImageError(
             "unsupported",
