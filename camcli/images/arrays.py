@@ -16,7 +16,8 @@ import numpy as np
 from PIL import Image
 
 from camcli.errors import ImageError
-from camcli.images.bands import Bands, draw
+from camcli.images.band_picture import draw
+from camcli.images.bands import Bands
 from camcli.images.decoded import Decoded, DecodeSettings, ImageMetadata
 
 NPY = b"\x93NUMPY"

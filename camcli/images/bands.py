@@ -5,7 +5,7 @@ torchvision's ``to_dtype(scale=True)`` does it, so that ``--mean`` and ``--std``
 values are taken as they are.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,9 +22,6 @@ ASSUMED = "assumed: "
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Shares of red, green and blue in grey (ITU-R 601), as Pillow has them."""
-_LIMITS = (2, 98)
-"""Percentiles of a band that are drawn black and white."""
-_SAMPLES = 1 << 20
 _FEW = 32
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda values: values[:, ::-1],
@@ -61,6 +58,30 @@ class Bands:
         """(width, height), as Pillow has it."""
         return int(self.values.shape[1]), int(self.values.shape[0])
 
+    @property
+    def is_bytes(self) -> bool:
+        """Whether the model gets them as 8-bit values."""
+        return self.values.dtype in (np.uint8, np.bool_)
+
+    @property
+    def ceiling(self) -> int | None:
+        """What integers of 8 to 16 bits are divided by."""
+        kind = self.values.dtype
+        return int(np.iinfo(kind).max) if kind.kind in "iu" and kind.itemsize <= 2 else None
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """A note on the range that was assumed of values that are not of 8 bits."""
+        if self.is_bytes or self.is_scaled:
+            return ()
+        if self.ceiling is not None:
+            return (f"{ASSUMED}{self.values.dtype.name} values are divided by {self.ceiling}",)
+        return (f"{ASSUMED}floating-point values are taken as they are, not scaled",)
+
+    def picked(self, numbers: Sequence[int]) -> "Bands":
+        """These bands, counted from 1, in this order."""
+        return Bands(self.values[:, :, [number - 1 for number in numbers]], self.is_scaled)
+
     def turned(self, orientation: int) -> "Bands":
         """Upright, by the EXIF orientation 1–8."""
         turn = _UPRIGHT.get(orientation)
@@ -85,29 +106,29 @@ def check_choice(choice: BandChoice | None, channels: int, *, has_own_preprocess
     )
 
 
-def input_values(
+def input_bands(
     source: Image.Image | Bands, choice: BandChoice | None, channels: int
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The values of the bands that are the model's input, one a channel, with a note where something was assumed.
+) -> tuple[Iterator[np.ndarray], tuple[str, ...]]:
+    """The bands that are the model's input, one a channel, with a note where something was assumed of their values.
 
     A picture is an image of three bands. Without a choice, a grey image goes to all of three channels, and red, green
     and blue become grey for one.
 
     Returns:
-        (height, width, channels): uint8, to be divided by 255; or float32, as mean and deviation take it.
+        (height, width) each, made one by one: uint8, to be divided by 255; or float32, as mean and deviation take it.
 
     Raises:
-        ImageError: ``bands``: the image has others than the model takes, or than were chosen; ``unsupported``.
+        ImageError: ``bands``: the image has others than the model takes, or than were chosen. While the bands are made,
+            ``unsupported``: a type without a usual range, or values that are not finite.
     """
     bands = as_bands(source)
     if choice is None and (bands.count, channels) == (3, 1):
-        values, notes = scale(bands)
-        return _luma(values), notes
-    return scale(choose_bands(bands, choice, channels))
+        return iter([_luma(*(scale(bands, number) for number in (1, 2, 3)))]), bands.assumed
+    return (scale(bands, number) for number in band_numbers(bands, choice, channels)), bands.assumed
 
 
-def choose_bands(bands: Bands, choice: BandChoice | None, channels: int) -> Bands:
-    """As many bands as there are channels.
+def band_numbers(bands: Bands, choice: BandChoice | None, channels: int) -> tuple[int, ...]:
+    """The numbers of as many bands as there are channels.
 
     Raises:
         ImageError: ``bands``: the image has others than the model takes, or than were chosen.
@@ -115,27 +136,26 @@ def choose_bands(bands: Bands, choice: BandChoice | None, channels: int) -> Band
     count = bands.count
     if choice is None:
         if count == channels:
-            return bands
+            return tuple(range(1, count + 1))
         if (count, channels) == (1, 3):
-            return _picked(bands, (1, 1, 1))
+            return (1, 1, 1)
         raise ImageError("bands", _mismatch(bands, channels))
     if choice == "repeat":
         if count > channels:
             raise ImageError("bands", f"{_count(bands)}, more than the model's {channels}: none can be repeated")
-        return _picked(bands, [1 + i % count for i in range(channels)])
-    chosen = pick_bands(bands, choice)
-    return _picked(chosen, (1,) * channels) if len(choice) == 1 else chosen
+        return tuple(1 + i % count for i in range(channels))
+    check_numbers(bands, choice)
+    return choice * channels if len(choice) == 1 else choice
 
 
-def pick_bands(source: Bands, choice: Sequence[int], flag: str = "--bands") -> Bands:
-    """The bands of these numbers, in this order.
+def check_numbers(bands: Bands, numbers: Sequence[int], flag: str = "--bands") -> None:
+    """Check that the image has bands of these numbers.
 
     Raises:
-        ImageError: ``bands``: the image has no such band.
+        ImageError: ``bands``: it has not.
     """
-    if max(choice) > source.count:
-        raise ImageError("bands", f"it has no band {max(choice)}, as {flag} asks for: {_count(source)}")
-    return _picked(source, choice)
+    if max(numbers) > bands.count:
+        raise ImageError("bands", f"it has no band {max(numbers)}, as {flag} asks for: {_count(bands)}")
 
 
 def as_bands(source: Image.Image | Bands) -> Bands:
@@ -143,37 +163,35 @@ def as_bands(source: Image.Image | Bands) -> Bands:
     return source if isinstance(source, Bands) else Bands(np.asarray(source), is_picture=True)
 
 
-def scale(bands: Bands) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The values as the model's mean and deviation take them, with a note where their range was assumed.
+def scale(bands: Bands, number: int) -> np.ndarray:
+    """One band as the model's mean and deviation take it.
 
     Returns:
-        (height, width, bands): uint8 as it is (it is divided by 255 later), or float32.
+        (height, width): uint8 as it is (it is divided by 255 later), or float32.
 
     Raises:
         ImageError: ``unsupported``: a type without a usual range, or values that are not finite.
     """
-    values = bands.values
+    values = np.ascontiguousarray(bands.values[:, :, number - 1])
     kind = values.dtype
     if kind == np.uint8:
-        return values, ()
+        return values
     if kind == np.bool_:
-        return values.astype(np.uint8) * np.uint8(255), ()
-    if kind.kind in "iu" and kind.itemsize <= 2:
-        most = int(np.iinfo(kind).max)
-        return values.astype(np.float32) / np.float32(most), (f"{ASSUMED}{kind.name} values are divided by {most}",)
+        return values.astype(np.uint8) * np.uint8(255)
+    if bands.ceiling is not None:
+        return values.astype(np.float32) / np.float32(bands.ceiling)
     if kind.kind != "f":
         raise ImageError(
             "unsupported",
             f"values of type {kind.name} have no usual range: save them as uint8, uint16, int16 or float32",
         )
     with np.errstate(over="ignore", invalid="ignore"):
-        floats = values.astype(np.float32)
-    check_finite(floats)
-    notes = () if bands.is_scaled else (f"{ASSUMED}floating-point values are taken as they are, not scaled",)
-    return floats, notes
+        floats: np.ndarray = values.astype(np.float32)
+    check_finite(floats, f"of band {number}")
+    return floats
 
 
-def check_finite(values: np.ndarray) -> None:
+def check_finite(values: np.ndarray, whose: str) -> None:
     """Refuse floating-point values of which the model would make NaN.
 
     Raises:
@@ -183,64 +201,16 @@ def check_finite(values: np.ndarray) -> None:
     if wrong:
         raise ImageError(
             "unsupported",
-            f"{wrong:,} of its {values.size:,} values are not finite (NaN, infinite, or too large for float32), "
+            f"{wrong:,} of the {values.size:,} values {whose} are not finite (NaN, infinite, too large for float32), "
             "which would make every output of the model NaN: replace them",
         )
 
 
-def draw(bands: Bands, show: Sequence[int] | None = None) -> Image.Image:
-    """The RGB picture of three bands, or of one in grey.
-
-    Args:
-        bands: uint8 and scaled values are drawn as they are; others between their 2nd and 98th percentile, band by
-            band.
-        show: three numbers of bands or one; None: the first three, or the first of one or two.
-
-    Raises:
-        ImageError: ``bands``: the image has no such band.
-    """
-    if show is None:
-        show = (1, 2, 3) if bands.count >= 3 else (1,)
-    values = pick_bands(bands, show, "--show-bands").values
-    shown = np.dstack([_as_bytes(values[:, :, i], bands.is_scaled) for i in range(values.shape[2])])
-    return Image.fromarray(np.ascontiguousarray(shown[:, :, 0] if len(show) == 1 else shown)).convert("RGB")
-
-
-def _as_bytes(values: np.ndarray, is_scaled: bool) -> np.ndarray:
-    if values.dtype == np.uint8:
-        return values
-    if values.dtype == np.bool_:
-        return values.astype(np.uint8) * np.uint8(255)
-    with np.errstate(over="ignore", invalid="ignore"):
-        floats = values.astype(np.float64)
-    floats[~np.isfinite(floats)] = np.nan
-    low, high = (0.0, 1.0) if is_scaled else _limits(floats)
-    with np.errstate(over="ignore", invalid="ignore"):
-        share = np.clip((floats - low) / ((high - low) or 1.0), 0, 1)
-    shown: np.ndarray = np.rint(np.nan_to_num(share) * 255).astype(np.uint8)
-    return shown
-
-
-def _limits(values: np.ndarray) -> tuple[float, float]:
-    """What is drawn black and white of a band; from a regular sample of a large one."""
-    step = max(1, -(-values.size // _SAMPLES))
-    sampled = values.ravel()[::step]
-    sampled = sampled[np.isfinite(sampled)]
-    if not sampled.size:
-        return 0.0, 1.0
-    low, high = (float(value) for value in np.percentile(sampled, _LIMITS))
-    return (low, high) if high > low else (float(sampled.min()), float(sampled.max()))
-
-
-def _picked(source: Bands, choice: Sequence[int]) -> Bands:
-    return Bands(source.values[:, :, [number - 1 for number in choice]], source.is_scaled)
-
-
-def _luma(values: np.ndarray) -> np.ndarray:
-    """(height, width, 1) of red, green and blue; 8-bit values as Pillow converts them."""
-    if values.dtype == np.uint8:
-        return np.asarray(Image.fromarray(np.ascontiguousarray(values)).convert("L"))[:, :, None]
-    grey: np.ndarray = values @ _LUMA[:, None]
+def _luma(red: np.ndarray, green: np.ndarray, blue: np.ndarray) -> np.ndarray:
+    """Grey (height, width); 8-bit values as Pillow converts them."""
+    if red.dtype == np.uint8:
+        return np.asarray(Image.fromarray(np.dstack([red, green, blue])).convert("L"))
+    grey: np.ndarray = red * _LUMA[0] + green * _LUMA[1] + blue * _LUMA[2]
     return grey
 
 

@@ -115,7 +115,7 @@ class CustomTransform:
                 reasons.append(f"for {_describe(values, form)} it raises {type(error).__name__}: {error}")
                 continue
             if pixels.shape == expected:
-                check_finite(pixels)
+                check_finite(pixels, f"that the preprocessing {self.name} gives")
                 view, notes = self._view((values.shape[0], values.shape[1]), form, values.shape[2])
                 return pixels, view, notes
             reasons.append(f"for {_describe(values, form)} it gives {_times(pixels.shape)}")

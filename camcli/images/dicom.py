@@ -18,7 +18,8 @@ import numpy as np
 
 from camcli.errors import ImageError
 from camcli.images.arrays import check_shape
-from camcli.images.bands import ASSUMED, Bands, check_finite, draw
+from camcli.images.band_picture import draw
+from camcli.images.bands import ASSUMED, Bands, check_finite
 from camcli.images.decoded import Decoded, DecodeSettings, ImageMetadata, Window
 
 _INSTALL = "pip install 'cambatch[dicom]'"
@@ -165,14 +166,14 @@ def _grey(header: Any, stored: np.ndarray, window: Window | None) -> tuple[np.nd
         shares = values.astype(np.float64) / (2 ** int(header.BitsStored) - 1)
     else:
         shares, notes = _stretch(header, stored, values.astype(np.float64))
-    check_finite(shares)
+    check_finite(shares, "of its pixels")
     shares = shares.clip(0, 1)
     return (1 - shares if str(header.PhotometricInterpretation).strip().upper() == _GREY[0] else shares), notes
 
 
 def _stretch(header: Any, stored: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """From the smallest value to the largest, without those that only fill the frame."""
-    check_finite(values)
+    check_finite(values, "of its pixels")
     padding = header.get("PixelPaddingValue")
     inside = values if padding is None or not (stored != padding).any() else values[stored != padding]
     low, high = float(inside.min()), float(inside.max())

@@ -78,6 +78,8 @@ def _read(file: "tifffile.TiffFile", number: int, data: bytes, settings: DecodeS
     if page.dtype is None or page.imagedepth != 1:
         raise ImageError("unsupported", f"a TIFF file with {page.bitspersample} bits a value cannot be read")
     check_shape(shape, np.dtype(page.dtype), settings)
+    if page.is_tiled:
+        check_shape((page.tilelength, page.tilewidth, page.samplesperpixel), np.dtype(page.dtype), settings)
     try:
         values = page.asarray(maxworkers=1)
     except Exception as error:  # decoders raise nearly anything

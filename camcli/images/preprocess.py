@@ -18,15 +18,15 @@ from camcli.images.bands import (
     BandChoice,
     Bands,
     as_bands,
+    band_numbers,
     check_choice,
-    choose_bands,
-    input_values,
-    pick_bands,
+    check_numbers,
+    input_bands,
     show_choice,
 )
 from camcli.images.custom import CustomTransform
 from camcli.images.geometry import Placement, Size, View, covering, fitting, place_centred, shorter_side
-from camcli.images.resample import INTERPOLATIONS, window_pixels, window_values
+from camcli.images.resample import INTERPOLATIONS, window_bands, window_pixels
 
 Resize = Literal["crop", "squash", "pad"]
 
@@ -157,20 +157,23 @@ class Preprocessing:
     def _window(self, image: Image.Image | Bands, placement: Placement) -> tuple[np.ndarray, tuple[str, ...]]:
         if isinstance(image, Image.Image) and self.bands is None and self.channels in (1, 3):
             return window_pixels(image, placement, self.interpolation, self._fill, self.channels), ()
-        values, notes = input_values(image, self.bands, self.channels)
+        bands = as_bands(image)
+        values, notes = input_bands(bands, self.bands, self.channels)
         fill: Sequence[float] = self._fill
-        if values.dtype != np.uint8:
+        if not bands.is_bytes:
             has_mean_colour = self.resize == "pad" and self.fill is None
             fill = self.mean if has_mean_colour else [colour / 255 for colour in fill]
-        return window_values(values, placement, self.interpolation, fill), notes
+        return window_bands(values, placement, self.interpolation, fill), notes
 
     def _chosen(self, image: Image.Image | Bands) -> Image.Image | Bands:
         """What a user's own transform gets: all bands, but where some are chosen."""
         if self.bands is None:
             return image
+        bands = as_bands(image)
         if self.bands == "repeat":
-            return choose_bands(as_bands(image), self.bands, self.channels)
-        return pick_bands(as_bands(image), self.bands)
+            return bands.picked(band_numbers(bands, self.bands, self.channels))
+        check_numbers(bands, self.bands)
+        return bands.picked(self.bands)
 
     def place(self, image: Size) -> Placement:
         """The placement of an image of (height, width)."""

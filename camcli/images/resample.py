@@ -3,7 +3,7 @@
 Values that are no 8-bit picture are resized in Pillow's mode F, band by band: the same filters in float32.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image
@@ -38,23 +38,23 @@ def window_pixels(
     return np.ascontiguousarray(np.array(image).reshape(*at.window, -1))
 
 
-def window_values(values: np.ndarray, at: Placement, interpolation: str, fill: Sequence[float]) -> np.ndarray:
-    """The same for any number of bands, each resized by itself: (height, width, bands) uint8 or float32.
+def window_bands(bands: Iterable[np.ndarray], at: Placement, interpolation: str, fill: Sequence[float]) -> np.ndarray:
+    """The same for any number of bands, each resized by itself.
 
     Args:
-        values: (height, width, bands) uint8 or float32.
-        at: where it goes.
+        bands: (height, width) uint8 or float32 each, all of one type.
+        at: where they go.
         interpolation: one of :data:`INTERPOLATIONS`.
         fill: value of padding, one a band, in the units of the values.
 
     Returns:
-        (window height, window width, bands), of the type of the values.
+        (window height, window width, bands), of the type of the bands.
     """
-    result = np.empty((*at.window, values.shape[2]), values.dtype)
-    for band in range(values.shape[2]):
-        image = Image.fromarray(np.ascontiguousarray(values[:, :, band]))
-        result[:, :, band] = np.asarray(_window(image, at, interpolation, fill[band]))
-    return result
+    windows = [
+        np.asarray(_window(Image.fromarray(band), at, interpolation, colour))
+        for band, colour in zip(bands, fill, strict=True)
+    ]
+    return np.stack(windows, axis=-1)
 
 
 def _window(image: Image.Image, at: Placement, interpolation: str, fill: float | tuple[int, ...]) -> Image.Image:

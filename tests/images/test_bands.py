@@ -11,7 +11,8 @@ from torchvision.transforms import v2
 
 from camcli.errors import ConfigError, ImageError
 from camcli.images import Bands, DecodeSettings, Preprocessing, decode, from_pillow, to_input
-from camcli.images.bands import ASSUMED, BandChoice, draw
+from camcli.images.band_picture import draw
+from camcli.images.bands import ASSUMED, BandChoice
 from tests.bands import rgba, six_bands
 from tests.images.files import encoded, photo
 
@@ -65,7 +66,7 @@ def test_integers_without_a_usual_range_are_refused(kind: type) -> None:
 def test_values_that_are_not_finite_are_refused_where_the_model_gets_them(wrong: float) -> None:
     raw = SIX.astype(np.float64)
     raw[3, 4, 5] = wrong
-    with pytest.raises(ImageError, match=r"1 of its 11,520 values are not finite"):
+    with pytest.raises(ImageError, match=r"1 of the 1,920 values of band 6 are not finite"):
         plain(6)(Bands(raw))
     assert np.array_equal(values(Bands(raw), 3, (1, 2, 3)), raw[:, :, :3].astype(np.float32).transpose(2, 0, 1))
 

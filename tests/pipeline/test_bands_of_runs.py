@@ -177,7 +177,7 @@ def test_values_that_are_not_finite_never_reach_the_index(cam: Cam, tmp_path: Pa
     (tmp_path / "y.npy").write_bytes(npy(np.full((64, 64, 6), 3e38, np.float32)))
     run(cam, tmp_path, "six", tmp_path / "x.npy", tmp_path / "y.npy", *PLAIN, code=3)
     found = rows(tmp_path)
-    assert "1 of its 24,576 values are not finite" in found["x.npy"]["error"]["message"]
+    assert "1 of the 4,096 values of band 1 are not finite" in found["x.npy"]["error"]["message"]
     assert found["y.npy"]["status"] == "ok"
     assert set(logits_of(found["y.npy"])) <= {None} or np.isfinite(logits_of(found["y.npy"])).all()
 
