@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any, cast
 
@@ -108,9 +109,10 @@ class _EvaluationRun:
 
     def _batches(self) -> Iterator[list[Explanation]]:
         setup, clock = self.setup, Clock(_STAGES)
-        with ThreadPoolExecutor(setup.workers, "load") as pool:
+        with ThreadPoolExecutor(setup.workers, "load") as pool, ExitStack() as stack:
             loaded = in_order(pool, make_loader(setup, clock), setup.sources, 2 * setup.batch_size)
-            for results in in_batches(BatchExplainer(setup, clock).stream(loaded), setup.batch_size):
+            explained = stack.enter_context(closing(BatchExplainer(setup, clock).stream(loaded)))
+            for results in in_batches(explained, setup.batch_size):
                 for failed in (result for result in results if isinstance(result, Failed)):
                     error = failed.error
                     self.failed.append({"image": failed.entry.image, "kind": error.kind, "message": error.message})

@@ -18,7 +18,7 @@ from camcli.explainer.batch import Batch
 from camcli.explainer.options import ExplainedBatch, ExplainedModel, ExplainOptions, Progress, TargetChoice, TargetLayer
 from camcli.explainer.plan import Plan, in_layer_order
 from camcli.explainer.requirements import require
-from camcli.methods import Method, Score, find_method, parse_options, probabilities
+from camcli.methods import METHODS, Method, Score, find_method, parse_options, probabilities
 from camcli.speed import Compilation, compile_prefix
 
 
@@ -165,8 +165,11 @@ class Explainer:
                 hint = getattr(self.model, "no_classifier", "the model has no classifier. eigencam works.")
                 raise MethodError(f"{method.key}: {hint}")
             if self.options.eigen_smooth and not method.weighted:
-                fits = ", ".join(m.key for m in methods if m.weighted) or "gradcam"
+                fits = ", ".join(m.key for m in methods if m.weighted) or _FIRST_WEIGHTED
                 raise MethodError(f"--eigen-smooth needs a weighted sum, which {method.key} is not. Use {fits}.")
+
+
+_FIRST_WEIGHTED = next(method.key for method in METHODS.values() if method.weighted)
 
 
 def _no_logits(output: Any) -> Tensor:

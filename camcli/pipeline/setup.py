@@ -12,7 +12,7 @@ from camcli.capture import noise
 from camcli.config.recommended import with_recommended
 from camcli.config.settings import RunConfig
 from camcli.device import choose_device, choose_precision, device_name
-from camcli.errors import ConfigError, DeviceError, SourceError
+from camcli.errors import ConfigError, DeviceError, SourceError, is_out_of_memory
 from camcli.explainer import Explainer, ExplainOptions, Progress
 from camcli.images import ASSUMED, DecodeSettings, Preprocessing, Sources
 from camcli.layers import Layer, resolve_layers
@@ -205,8 +205,7 @@ def setup_for(
 @contextmanager
 def at_speed(setup: Setup) -> Iterator[Setup]:
     """The same, with a model that runs as fast as it can; inside :meth:`camcli.models.Model.prepared`."""
-    # Gradients of the whole network are taken for methods that read the biases of its norms.
-    reads_parameters = any("network gradient" in find_method(key).needs for key in setup.config.method)
+    reads_parameters = any(find_method(key).reads_parameters for key in setup.config.method)
     with tune(setup.model, setup.explainer.watched, folding=not reads_parameters) as tuning:
         setup = replace(setup, tuning=tuning)
         yield _with_compiled_prefix(setup) if setup.config.compile else setup
@@ -229,7 +228,9 @@ def _batch_size(config: RunConfig, explainer: Explainer, model: Model, earlier: 
         return _BATCH[model.device.type]
     try:
         return cuda_batch(lambda size: explainer.rehearse(noise(model.preprocessing, size, model.device)), model.device)
-    except torch.cuda.OutOfMemoryError as error:
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
         raise DeviceError(
             f"--device {model.device}: one image does not fit into its memory with model {model.name}. Free some, "
             "take a smaller --input-size, or run on the CPU (--device cpu)."
