@@ -2,14 +2,15 @@
 
 It gets a Pillow image where Pillow can carry the image: RGB pictures, and 8-bit bands of one (L), three (RGB) or four
 (RGBA). Any other image comes as an array (height, width, bands) of the type that the file has, with all its bands; or,
-where the callable does not make the model's input of that, as a tensor (bands, height, width) of the same values.
+where the callable does not make the model's input of that, as a tensor (bands, height, width) of the same values. A
+callable that fails on a Pillow image gets pictures as arrays or tensors, too.
 
 What a callable does inside is unknown, so it is measured: it is run on a horizontal and a vertical ramp of the image's
 size, and on a black and a white image, which cancel its normalisation. Where the output of a ramp lies between black
 and white gives the column or row of the original a pixel came from; a line through those gives the view's edges.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -39,6 +40,7 @@ class CustomTransform:
 
     def __init__(self, transform: Callable[[Any], Any], channels: int = 3) -> None:
         self._transform, self._channels = transform, channels
+        self._takes_pictures = True
         self.name = str(getattr(transform, "__qualname__", type(transform).__qualname__))
         self._view = lru_cache(maxsize=_KNOWN_SIZES)(self._find_view)
 
@@ -57,6 +59,8 @@ class CustomTransform:
                     shapes.append(self(_as_form(plain, form)).shape)
                 except Exception as error:  # the user's code may raise anything
                     failure = failure or error
+                    if (count, form) == (3, "picture"):
+                        self._takes_pictures = False
                     continue
                 if shapes[-1][0] == self._channels:
                     return shapes[-1][0], shapes[-1][1], shapes[-1][2]
@@ -90,14 +94,16 @@ class CustomTransform:
             ImageError: the output has another shape than ``expected``, or the callable fails.
         """
         if isinstance(image, Bands):
-            return self._prepare_bands(image.values, expected)
+            return self._prepare_bands(image.values, _forms(image.values), expected)
+        if not self._takes_pictures:
+            return self._prepare_bands(np.asarray(image), ("array", "tensor"), expected)
         try:
             pixels = self(image)
         except Exception as error:  # the user's code may raise anything; it is this image's failure
             raise ImageError("internal", f"the preprocessing {self.name} failed: {error}") from error
         if pixels.shape != expected:
             raise ImageError(
-                "unsupported",
+                "unsupported" if pixels.shape[0] == expected[0] else "bands",
                 f"the preprocessing {self.name} gives {_times(pixels.shape)} for this image of "
                 f"{image.width}×{image.height}, and the model takes {_times(expected)}",
             )
@@ -105,10 +111,10 @@ class CustomTransform:
         return pixels, view, notes
 
     def _prepare_bands(
-        self, values: np.ndarray, expected: tuple[int, int, int]
+        self, values: np.ndarray, forms: Iterable[Form], expected: tuple[int, int, int]
     ) -> tuple[np.ndarray, View, tuple[str, ...]]:
         reasons = []
-        for form in _forms(values):
+        for form in forms:
             try:
                 pixels = self(_as_form(values, form))
             except Exception as error:  # the user's code may raise anything

@@ -20,7 +20,7 @@ from camcli.images.arrays import NPY, decode_npy, decode_npz, is_npz
 from camcli.images.damage import has_known_start, is_cut_short, what_it_is
 from camcli.images.decoded import Decoded, DecodeSettings, ImageMetadata
 from camcli.images.dicom import decode_dicom, has_preamble, is_bare_dicom
-from camcli.images.multiband import decode_tiff, is_multiband
+from camcli.images.multiband import decode_tiff, is_multiband, is_rarely_compressed
 from camcli.images.rgb import own_bands, to_rgb
 from camcli.images.tiff import TIFFS, count_pages, first_page
 
@@ -123,6 +123,8 @@ def _decode(data: bytes, settings: DecodeSettings) -> Decoded:
         opened.load()
         notes: tuple[str, ...] = ()
     except OSError as error:
+        if opened.format == "TIFF" and is_rarely_compressed(data) and not is_cut_short(data):
+            return _decode_other_tiff(data, settings)
         reason = _reason(data, error)
         if not (settings.allow_truncated and reason.kind == "truncated"):
             raise

@@ -68,6 +68,7 @@ def decode_dicom(data: bytes, settings: DecodeSettings) -> Decoded:
             header.file_meta.TransferSyntaxUID = uid if little else pydicom.uid.ExplicitVRBigEndian
     with _no_header_in_messages("its pixels", header):
         stored = pixel_array(header, index=0)
+        _lift_first_frame(header)
     with _no_header_in_messages("its values", header):
         bands, notes = _values(header, stored, settings)
     height, width = bands.values.shape[:2]
@@ -124,6 +125,15 @@ def _check(header: Any, settings: DecodeSettings) -> int:
     shape = (int(header.Rows), int(header.Columns), samples)
     check_shape(shape, np.dtype(np.float64 if "DoubleFloatPixelData" in header else np.uint16), settings)
     return max(1, int(header.get("NumberOfFrames", 1) or 1))
+
+
+def _lift_first_frame(header: Any) -> None:
+    """Enhanced images keep slope and window in groups of each frame: give those of the first to the whole."""
+    for name in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for groups in (header.get(name) or ())[:1]:
+            for group in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+                for element in (groups.get(group) or ())[:1]:
+                    header.update({each.tag: each for each in element})
 
 
 def _values(header: Any, stored: np.ndarray, settings: DecodeSettings) -> tuple[Bands, tuple[str, ...]]:

@@ -28,6 +28,12 @@ def is_multiband(data: bytes, channels: int) -> bool:
     return page is not None and (page.has_other_bands or _pages_are_bands(page, data, channels))
 
 
+def is_rarely_compressed(data: bytes) -> bool:
+    """Whether a TIFF file that Pillow cannot decode may be valid."""
+    page = first_page(data)
+    return page is not None and page.has_rare_compression
+
+
 def _pages_are_bands(page: Page, data: bytes, channels: int) -> bool:
     """For a model that takes no picture: as many pages of one band each as it has channels."""
     return channels not in (1, 3) and page.samples == 1 and count_pages(data) == channels
@@ -49,8 +55,8 @@ def decode_tiff(data: bytes, settings: DecodeSettings) -> Decoded:
     if page is not None and page.photometric not in (None, GREY, RGB):
         raise ImageError(
             "unsupported",
-            f"a TIFF file of {page.samples} bands whose colours are of kind {page.photometric} (the tag "
-            "PhotometricInterpretation) and of an unusual type: save it as grey (1) or RGB (2)",
+            f"a TIFF file whose colours are of kind {page.photometric} (PhotometricInterpretation), which cannot be "
+            "converted for this type of values: save it as grey (1) or RGB (2)",
         )
     notes: tuple[str, ...] = ()
     with tifffile.TiffFile(io.BytesIO(data)) as file:
@@ -63,12 +69,21 @@ def decode_tiff(data: bytes, settings: DecodeSettings) -> Decoded:
     height, width = values.shape[:2]
     digest = hashlib.sha256(data).hexdigest()
     metadata = ImageMetadata(len(data), digest, width, height, "TIFF", pages, notes)
-    if values.shape[2] == 1 and values.dtype.kind == "f":  # a grey picture, as where Pillow reads its type
-        grey = Image.fromarray(values[:, :, 0].astype(np.float32))
-        picture, converted = to_rgb(grey)
-        bands = own_bands(grey, settings.channels, keeps_all=settings.keeps_bands)
-        return Decoded(picture, replace(metadata, notes=converted), bands)
-    return as_image(Bands(values), metadata, settings)
+    picture = _as_pillow(values, page)
+    if picture is None:
+        return as_image(Bands(values), metadata, settings)
+    image, converted = to_rgb(picture)
+    bands = own_bands(picture, settings.channels, keeps_all=settings.keeps_bands)
+    return Decoded(image, replace(metadata, notes=converted), bands)
+
+
+def _as_pillow(values: np.ndarray, page: Page | None) -> Image.Image | None:
+    """The picture that Pillow would have loaded, if it had its type or compression: float grey, 8 bits with alpha."""
+    if values.shape[2] == 1 and values.dtype.kind == "f":
+        return Image.fromarray(values[:, :, 0].astype(np.float32))
+    if values.dtype == np.uint8 and values.shape[2] in (2, 4) and page is not None and page.has_alpha:
+        return Image.fromarray(values)
+    return None
 
 
 def _read(file: "tifffile.TiffFile", number: int, data: bytes, settings: DecodeSettings) -> np.ndarray:

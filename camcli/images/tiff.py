@@ -12,6 +12,7 @@ GREY, RGB = 1, 2
 _COLOURS = {0: 1, GREY: 1, RGB: 3}
 """Bands of each kind of picture, without those that the tag ExtraSamples declares."""
 _ALPHA = (1, 2)
+_USUAL_COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946)  # none, CCITT, LZW, JPEG, deflate, PackBits
 _INTEGERS = {1: "B", 3: "H", 4: "L", 16: "Q"}
 
 
@@ -23,11 +24,23 @@ class Page:
         samples: bands.
         photometric: how they are meant; None where it is missing.
         extra: what the bands beyond those of a picture are: 1 or 2 for alpha, 0 for anything else.
+        compression: how they are stored.
     """
 
     samples: int
     photometric: int | None
     extra: tuple[int, ...]
+    compression: int = 1
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether it is a grey or RGB picture with alpha and nothing else."""
+        return len(self.extra) == 1 and self.extra[0] in _ALPHA and self.photometric in (GREY, RGB)
+
+    @property
+    def has_rare_compression(self) -> bool:
+        """Whether Pillow may have been built without it."""
+        return self.compression not in _USUAL_COMPRESSIONS
 
     @property
     def has_other_bands(self) -> bool:
@@ -47,12 +60,14 @@ def first_page(data: bytes) -> Page | None:
         tags = {}
         for i in range(min(entries, 4096)):
             tag, kind = struct.unpack_from(order + "HH", data, at + i * size)
-            if tag in (262, 277, 338) and kind in _INTEGERS:
+            if tag in (259, 262, 277, 338) and kind in _INTEGERS:
                 tags[tag] = _numbers(data, at + i * size + 4, order, place, _INTEGERS[kind])
     except (struct.error, OverflowError):
         return None
-    samples, photometric = tags.get(277, (1,)), tags.get(262)
-    return Page(samples[0], photometric[0] if photometric else None, tags.get(338, ())) if samples else None
+    samples, photometric, compression = tags.get(277, (1,)), tags.get(262), tags.get(259, (1,))
+    if not samples or not compression:
+        return None
+    return Page(samples[0], photometric[0] if photometric else None, tags.get(338, ()), compression[0])
 
 
 def _numbers(data: bytes, at: int, order: str, place: str, kind: str) -> tuple[int, ...]:

@@ -141,6 +141,16 @@ def test_bands_come_as_an_array(transform: Any) -> None:
     assert prepared.notes == ()
 
 
+def test_pictures_come_as_arrays_to_a_callable_that_takes_no_pillow_image() -> None:
+    def transform(values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(values.astype(np.float32)[:64, :64] / 255).permute(2, 0, 1)
+
+    custom = Preprocessing.from_callable(transform)
+    picture = image(100, 80)
+    assert np.array_equal(custom(picture).pixels, transform(np.asarray(picture)).numpy())
+    assert close(custom(picture).view, View(0, 0, 64, 64), (100, 80))
+
+
 def test_bands_come_as_a_tensor_where_an_array_does_not_do() -> None:
     def transform(values: Any) -> torch.Tensor:
         return torch.nn.functional.adaptive_avg_pool2d(values.float(), (60, 80))

@@ -122,6 +122,20 @@ def test_the_functions_of_a_window_are_those_of_pydicom(function: str) -> None:
     assert apply_window(np.array([-1e9, 1e9]), (0.0, 1.0), function).clip(0, 1).tolist() == pytest.approx([0, 1])
 
 
+def test_enhanced_images_have_slope_and_window_in_the_groups_of_a_frame() -> None:
+    slope, window, shared, frame = Dataset(), Dataset(), Dataset(), Dataset()
+    slope.RescaleSlope, slope.RescaleIntercept = 2, -100
+    window.WindowCenter, window.WindowWidth = 300, 1600
+    shared.PixelValueTransformationSequence = Sequence([slope])
+    frame.FrameVOILUTSequence = Sequence([window])
+    groups = {
+        "SharedFunctionalGroupsSequence": Sequence([shared]),
+        "PerFrameFunctionalGroupsSequence": Sequence([frame, Dataset()]),
+    }
+    wanted = np.clip((STORED * 2.0 - 100 - 299.5) / 1599 + 0.5, 0, 1)
+    assert np.abs(values(made(STORED, **groups)) - wanted).max() < 1e-7
+
+
 def test_monochrome1_is_inverted() -> None:
     elements = {"WindowCenter": 700, "WindowWidth": 900}
     other = values(made(STORED, **elements, PhotometricInterpretation="MONOCHROME1"))

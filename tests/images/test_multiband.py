@@ -157,6 +157,26 @@ def test_what_cannot_be_read_is_named(data: bytes, kind: str, words: str) -> Non
     assert words in error.message
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA"])
+def test_a_compression_that_pillow_lacks_gives_the_same_picture(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import TiffImagePlugin
+
+    values = np.atleast_3d(np.asarray(rgba(40, 48).convert(mode)))
+    options: dict[str, Any] = {"photometric": "rgb" if mode.startswith("RGB") else "minisblack"}
+    if mode.endswith("A"):
+        options["extrasamples"] = ["unassalpha"]
+    wanted = np.asarray(decode(tiff(values, **options)).image)
+
+    def refuse(self: Any) -> None:
+        raise OSError("decoder error -2")
+
+    monkeypatch.setattr(TiffImagePlugin.TiffImageFile, "load", refuse)
+    found = decode(tiff(values, compression="zstd", **options))
+    assert np.array_equal(np.asarray(found.image), wanted)
+    assert found.bands is None
+    assert failure(tiff(values, compression="zlib", **options)).kind == "corrupt"
+
+
 def test_damage_inside_is_damage() -> None:
     data = bytearray(tiff(SIX, compression="zlib"))
     data[len(data) // 2 : len(data) // 2 + 400] = bytes(400)
@@ -170,7 +190,7 @@ def test_the_size_is_checked_before_the_pixels() -> None:
 
 
 def test_the_directory_tells_the_bands() -> None:
-    assert first_page(tiff(SIX)) == Page(6, 1, (0,) * 5)
+    assert first_page(tiff(SIX)) == Page(6, 1, (0,) * 5, 1)
     assert first_page(tiff(SIX, bigtiff=True, byteorder=">")) == Page(6, 1, (0,) * 5)
     assert first_page(encoded(rgba(), "TIFF")) == Page(4, 2, (2,))
     for length in range(4, 400, 7):
