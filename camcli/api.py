@@ -127,7 +127,7 @@ def explain(
     )  # fmt: skip
     if isinstance(images, str | os.PathLike | np.ndarray | Image.Image) or not isinstance(images, Iterable):
         images = [images]
-    model = with_bands(model, config)
+    model = model if config.bands is None else with_bands(model, config)
     setup, decoding = setup_for(config, model, Sources(())), decode_settings(config, model.preprocessing)
     if any(spec.kind == "label" for spec in setup.targets):
         raise SourceError("target='label' needs a run over folders or a manifest: use camcli.run.")
@@ -180,7 +180,10 @@ def _load(image: ImageLike, model: Model, settings: DecodeSettings) -> _Image:
         original = partial(_read_again, os.path.abspath(path), decoded.metadata.sha256, settings)
     else:
         decoded = _decode_pixels(image, settings)
-    prepared = model.preprocessing(decoded.source)
+    try:
+        prepared = model.preprocessing(decoded.source)
+    except ImageError as error:
+        raise ImageError(error.kind, f"{path}: {error.message}" if path else error.message) from error
     return _Image(
         Entry(path, path, ordinal=0, source="", source_slug=""), decoded.metadata, prepared.pixels, prepared.view,
         canvas=None, label=None, own_target=None, original=original or decoded.image.copy,

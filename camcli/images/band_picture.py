@@ -46,8 +46,9 @@ def _as_bytes(values: np.ndarray, is_scaled: bool) -> np.ndarray:
 
 def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """From ``low``, black, to ``high``, white."""
+    floats: np.ndarray = values.astype(np.float64) if values.dtype.itemsize > 4 else values.astype(np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
-        shares = (values.astype(np.float64 if values.dtype.itemsize > 4 else np.float32) - low) / ((high - low) or 1.0)
+        shares = (floats - low) / ((high - low) or 1.0)
     shares = np.nan_to_num(shares, copy=False, nan=0.0, posinf=1.0, neginf=0.0)
     drawn: np.ndarray = np.rint(np.clip(shares, 0, 1, out=shares) * 255).astype(np.uint8)
     return drawn

@@ -228,9 +228,9 @@ def test_a_missing_decoder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_message_or_note_quotes_the_header() -> None:
     data = made(STORED, PatientComments=SECRET, WindowCenter=700, WindowWidth=900)
     with pillow_limits():
-        for length in range(140, len(data), 37):
+        for length in range(140, len(data), 97):
             assert SECRET not in failure(data[:length]).message
-        for at in range(132, 700):
+        for at in range(132, 700, 5):
             damaged = bytearray(data)
             damaged[at] ^= 0xFF
             try:

@@ -15,6 +15,7 @@ from PIL import Image
 
 import camcli
 from camcli.checks import check_run
+from camcli.errors import ImageError
 from camcli.images import Preprocessing
 from tests import bands as models
 from tests.bands import npy, npz, rgba, six_bands, tiff
@@ -72,11 +73,13 @@ def test_the_logits_of_six_bands_are_the_models_own(cam: Cam, tmp_path: Path, fo
     assert "in turn" not in outcome.out
 
 
+def in_memory(network: torch.nn.Module, channels: int) -> camcli.Model:
+    pre = Preprocessing(channels, 64, 64, mean=(0.0,), std=(1.0,), resize="squash")
+    return camcli.Model(module=network, preprocessing=pre, name="tiny", source="factory", weights="none", num_classes=4)
+
+
 def test_python_gives_the_same(folder: Path) -> None:
-    pre = Preprocessing(6, 64, 64, mean=(0.0,), std=(1.0,), resize="squash")
-    model = camcli.Model(
-        module=models.six(), preprocessing=pre, name="six", source="factory", weights="none", num_classes=4
-    )
+    model = in_memory(models.six(), 6)
     results = camcli.explain(model, [SIX, str(folder / "a.tif"), (SIX / 65535).astype(np.float32)])
     for result in results:
         found = [one.logit for one in sorted(result.predictions, key=lambda one: one.index)]
@@ -85,8 +88,16 @@ def test_python_gives_the_same(folder: Path) -> None:
     assert np.array_equal(results[0].maps["gradcam"].native, results[1].maps["gradcam"].native)
 
 
+def test_python_names_the_file_of_other_bands(folder: Path) -> None:
+    with pytest.raises(ImageError, match=r"a\.tif: it has 6 bands, and the model takes 3"):
+        camcli.explain(in_memory(models.three(), 3), str(folder / "a.tif"))
+    (result,) = camcli.explain(in_memory(models.three(), 3), str(folder / "a.tif"), bands=[4, 3, 2])
+    found = [one.logit for one in sorted(result.predictions, key=lambda one: one.index)]
+    assert found == by_hand(models.three(), SHARES[[3, 2, 1]])
+
+
 def test_python_takes_grey_with_an_axis_of_bands() -> None:
-    model = camcli.load_model("builtin")
+    model = in_memory(models.three(), 3)
     grey = (SIX[:, :, 0] >> 8).astype(np.uint8)
     one, other = camcli.explain(model, [grey, grey[:, :, None]])
     assert np.array_equal(one.maps["gradcam"].native, other.maps["gradcam"].native)
