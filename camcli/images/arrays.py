@@ -10,6 +10,7 @@ import io
 import math
 import struct
 import zipfile
+import zlib
 from typing import IO
 
 import numpy as np
@@ -67,7 +68,11 @@ def decode_npz(data: bytes, settings: DecodeSettings) -> Decoded:
         try:
             with archive.open(f"{KEY if len(names) > 1 else names[0]}.npy") as member:
                 array = _read_npy(member, settings)
-        except (zipfile.BadZipFile, EOFError) as error:
+        except RuntimeError as error:
+            raise ImageError(
+                "unsupported", "its archive is encrypted or compressed in a way that is not read"
+            ) from error
+        except (zipfile.BadZipFile, EOFError, ValueError, zlib.error) as error:
             raise ImageError("corrupt", "the file is damaged (its archive cannot be unpacked)") from error
     return from_array(array, settings, kind="NPZ", data=data)
 

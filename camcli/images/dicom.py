@@ -84,7 +84,9 @@ def _no_header_in_messages(what: str, header: Any = None) -> Iterator[None]:
         yield
     except (ImageError, MemoryError):
         raise
-    except Exception as error:  # pydicom and its decoders raise nearly anything
+    except BaseException as error:  # pydicom and its decoders raise nearly anything
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of decoders written in Rust
+            raise
         text = str(error).lower()
         if isinstance(error, EOFError) or any(words in text for words in _CUT_SHORT):
             raise ImageError("truncated", f"the DICOM file ends too early: {what} cannot be read in full") from error

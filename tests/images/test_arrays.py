@@ -112,3 +112,13 @@ def test_other_archives_are_no_images_and_damaged_ones_are_damaged() -> None:
 
 def test_the_limit_of_pixels_applies() -> None:
     assert failure(npy(SIX), max_pixels=100).kind == "too-large"
+
+
+def test_an_encrypted_archive_is_not_called_damaged() -> None:
+    data = bytearray(npz(image=SIX))
+    for start in (b"PK\x03\x04", b"PK\x01\x02"):  # the flag of encryption in both headers of the member
+        at = data.index(start)
+        data[at + (6 if start.endswith(b"\x04") else 8)] |= 1
+    error = failure(bytes(data))
+    assert error.kind == "unsupported"
+    assert "encrypted" in error.message

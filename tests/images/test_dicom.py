@@ -238,3 +238,16 @@ def test_no_message_or_note_quotes_the_header() -> None:
             except ImageError as error:
                 notes = (error.message,)
             assert not any(part in note for note in notes for part in ("Schmidt", "Erika"))
+
+
+def test_a_panic_of_a_decoder_is_the_images_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    class PanicException(BaseException):
+        pass
+
+    def panic(*_: object, **__: object) -> None:
+        raise PanicException("index out of bounds")
+
+    monkeypatch.setattr("pydicom.pixels.utils.pixel_array", panic)
+    error = failure((FILES / "MR_small_RLE.dcm").read_bytes())
+    assert error.kind == "corrupt"
+    assert "PanicException" in error.message
