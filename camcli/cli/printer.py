@@ -17,7 +17,7 @@ from camcli.cli.options import OutputMode
 from camcli.cli.streams import discard_output
 from camcli.config.settings import RunConfig
 from camcli.errors import CamError, printable
-from camcli.images import Sources
+from camcli.images import ASSUMED, Sources
 from camcli.models import Model
 from camcli.pipeline.header import layer_fields, model_fields, output_fields
 from camcli.pipeline.setup import Setup, prepare
@@ -38,6 +38,7 @@ class Printer(Watcher):
     def __init__(self, mode: OutputMode) -> None:
         self.mode = mode
         self.lines = 0
+        self.assumed: set[str] = set()  # notes of images that are printed once
         self.earlier = 0  # images that an earlier start explained
         self.done = 0
         self.total: int | None = None
@@ -76,6 +77,10 @@ class Printer(Watcher):
         self.done += 1
         if self.mode.quiet:
             return
+        for note in row["notes"]:
+            if note.startswith(ASSUMED) and note not in self.assumed:
+                self.assumed.add(note)
+                self.show(f"note     {note}")
         if row["status"] == "failed":
             self.problem(printable(f"failed   {row['image']}: {row['error']['message']} ({row['error']['kind']})"))
         elif self.lines < _LINES or self.mode.verbose:

@@ -148,7 +148,7 @@ class _EvaluationRun:
             self.parts = {entry.name: {metric.key: [] for metric in self.metrics} for entry in self.entries}
             self.degenerate = dict.fromkeys(self.parts, 0)
         pre = setup.model.preprocessing
-        inputs = to_input(np.stack([e.loaded.pixels for e in batch]), pre, setup.device)
+        inputs = to_input([e.loaded.pixels for e in batch], pre, setup.device)
         classes = torch.tensor(
             [chosen.index for e in batch if (chosen := e.maps[0].target) is not None], device=setup.device
         )

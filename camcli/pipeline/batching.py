@@ -9,7 +9,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
 import torch
 
 from camcli.concurrency import Clock, in_order
@@ -108,6 +107,8 @@ class BatchExplainer:
         good = [image for image in images if isinstance(image, Loaded)]
         if self._sender is None or not good or self.limit.size < self.setup.batch_size:
             return Group(images)
+        if len({image.pixels.dtype for image in good}) > 1:  # 8-bit images among others
+            return Group(images)
         try:
             return Group(images, self._sender([image.pixels for image in pad(good, self.setup.batch_size)]))
         except RuntimeError:  # no memory, or the device is lost: the pass fails in the same way, and handles it
@@ -202,7 +203,7 @@ def explain_batch(setup: Setup, batch: Sequence[Loaded], count: int, sent: Sent 
         count: so many of them count.
         sent: their pixels, where they are being copied to the device already.
     """
-    pixels = sent() if sent else np.stack([image.pixels for image in batch])
+    pixels = sent() if sent else [image.pixels for image in batch]
     inputs = setup.tuning.arrange(to_input(pixels, setup.model.preprocessing, setup.device))
     labels, own = [image.label for image in batch], [image.own_target for image in batch]
 

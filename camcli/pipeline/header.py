@@ -66,6 +66,7 @@ def resolved_config(setup: Setup) -> dict[str, Any]:
 
 def _decides_maps(setup: Setup) -> dict[str, Any]:
     config = setup.config
+    window = config.parsed.window
     return {
         "weights": setup.model.weights_sha256,
         "model": setup.model.name,
@@ -81,6 +82,7 @@ def _decides_maps(setup: Setup) -> dict[str, Any]:
         "batch": setup.batch_size,
         "compiled": setup.tuning.compiled,
         **_decides_scores(setup),
+        **({"window": list(window)} if window is not None else {}),
         **collect_verbatim(config, "maps"),
     }
 
@@ -95,11 +97,13 @@ def _decides_scores(setup: Setup) -> dict[str, Any]:
 
 def _decides_pictures(setup: Setup) -> dict[str, Any]:
     config = setup.config
+    show = config.parsed.show_bands
     return {
         "save": sorted(config.save),
         "format": [config.image_format, config.quality],
         "limits": _limits(setup),
         "class_names": list(setup.model.class_names.names) if setup.model.class_names else None,
+        **({"show_bands": list(show)} if show is not None else {}),
         **collect_verbatim(config, "pictures"),
     }
 

@@ -15,7 +15,7 @@ from camcli.config.settings import RunConfig
 from camcli.device import choose_device, choose_precision, device_name
 from camcli.errors import ConfigError, DeviceError, SourceError, TargetError, is_out_of_memory
 from camcli.explainer import Explainer, ExplainOptions, Progress
-from camcli.images import Sources
+from camcli.images import ASSUMED, DecodeSettings, Preprocessing, Sources
 from camcli.layers import Layer, resolve_layers
 from camcli.methods import find_method
 from camcli.models import Model, load_model
@@ -77,7 +77,7 @@ def open_sources(config: RunConfig) -> Sources:
 
 def open_model(config: RunConfig, device: torch.device) -> Model:
     """The model of a configuration, on its device."""
-    return load_model(
+    model = load_model(
         config.model,
         weights=config.weights,
         checkpoint=config.checkpoint,
@@ -90,6 +90,41 @@ def open_model(config: RunConfig, device: torch.device) -> Model:
         device=device,
         trust_checkpoint=config.trust_checkpoint,
         output_key=config.output_key,
+    )
+    return with_bands(model, config)
+
+
+def with_bands(model: Model, config: RunConfig) -> Model:
+    """The same with ``--bands``, and what is assumed of its channels in its notes.
+
+    Raises:
+        ConfigError: more or fewer bands than the model takes.
+    """
+    pre = model.preprocessing.changed(bands=config.parsed.bands)
+    notes = model.notes
+    if pre.custom is None and pre.channels == 1:
+        notes += ("the model takes one channel: colours become grey (ITU-R 601 luma)",)
+    is_repeated = pre.channels > 3 and all(value == pre.mean[i % 3] for i, value in enumerate(pre.mean))
+    if pre.custom is None and is_repeated and config.mean is None:
+        listed = ", ".join(f"{value:g}" for value in pre.mean[:3])
+        notes += (
+            f"{ASSUMED}the mean of the model's {pre.channels} channels is {listed} in turn, and their deviation "
+            "likewise (--mean, --std)",
+        )
+    return replace(model, preprocessing=pre, notes=notes)
+
+
+def decode_settings(config: RunConfig, preprocessing: Preprocessing) -> DecodeSettings:
+    """How the images of a run are read."""
+    return DecodeSettings(
+        max_pixels=config.max_pixels,
+        allow_truncated=config.allow_truncated,
+        fast_decode=config.fast_decode,
+        fast_size=(preprocessing.width, preprocessing.height),
+        channels=preprocessing.channels,
+        keeps_bands=preprocessing.bands is not None,
+        show_bands=config.parsed.show_bands,
+        window=config.parsed.window,
     )
 
 
