@@ -166,11 +166,11 @@ class Explainer:
                 hint = getattr(self.model, "no_classifier", "the model has no classifier. eigencam works.")
                 raise MethodError(f"{method.key}: {hint}")
             if self.options.eigen_smooth and not method.weighted:
-                fits = ", ".join(m.key for m in methods if m.weighted) or _FIRST_WEIGHTED
-                raise MethodError(f"--eigen-smooth needs a weighted sum, which {method.key} is not. Use {fits}.")
+                fits = ", ".join(m.key for m in methods if m.weighted) or _WEIGHTED
+                raise MethodError(f"--eigen-smooth needs a weighted sum, which {method.key} is not. These are: {fits}.")
 
 
-_FIRST_WEIGHTED = next(method.key for method in METHODS.values() if method.weighted)
+_WEIGHTED = ", ".join(method.key for method in METHODS.values() if method.weighted)
 
 
 def _no_logits(output: Any) -> Tensor:
