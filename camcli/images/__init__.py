@@ -6,13 +6,35 @@ sources → read → decode → preprocess, each independent of the others and o
 from camcli.images.decode import MAX_PIXELS, Decoded, DecodeSettings, ImageMetadata, decode, pillow_limits
 from camcli.images.entry import IMAGE_EXTENSIONS, Entry
 from camcli.images.geometry import Placement, Size, View
+from camcli.images.in_memory import ACCEPTED_ARRAYS, decode_array, decode_pillow, show_input, split_batch
 from camcli.images.preprocess import Prepared, Preprocessing
 from camcli.images.reading import read, was_replaced
 from camcli.images.sources import Sources
 from camcli.images.tensors import Sender, Sent, to_input
 
 __all__ = [
-    "IMAGE_EXTENSIONS", "MAX_PIXELS", "DecodeSettings", "Decoded", "Entry", "ImageMetadata", "Placement", "Prepared",
-    "Preprocessing", "Sender", "Sent", "Size", "Sources", "View", "decode", "pillow_limits", "read", "to_input",
+    "ACCEPTED_ARRAYS",
+    "IMAGE_EXTENSIONS",
+    "MAX_PIXELS",
+    "DecodeSettings",
+    "Decoded",
+    "Entry",
+    "ImageMetadata",
+    "Placement",
+    "Prepared",
+    "Preprocessing",
+    "Sender",
+    "Sent",
+    "Size",
+    "Sources",
+    "View",
+    "decode",
+    "decode_array",
+    "decode_pillow",
+    "pillow_limits",
+    "read",
+    "show_input",
+    "split_batch",
+    "to_input",
     "was_replaced",
 ]  # fmt: skip

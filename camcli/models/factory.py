@@ -40,8 +40,8 @@ def open_factory(name: str, request: ModelRequest) -> Model:
         name=name,
         source="factory",
         weights=loaded.weights,
-        class_names=_names(module, loaded.names),
-        multi_label=_is_multi_label(module),
+        class_names=own_names(module, loaded.names),
+        multi_label=is_multi_label(module),
         notes=loaded.notes,
     )
 
@@ -85,14 +85,16 @@ def _import_function(name: str) -> Callable[[], Any]:
     return function
 
 
-def _names(module: nn.Module, saved: Any) -> ClassNames | None:
+def own_names(module: nn.Module, saved: Any = None) -> ClassNames | None:
+    """The class names that a user's module states, or those that its checkpoint does."""
     inner = unwrap(module)
     own = [getattr(inner, name, None) for name in ("class_names", "classes")]
     stated = (saved, *own, getattr(getattr(inner, "config", None), "id2label", None))
     return next((names for value in stated if (names := names_from(value, None)) is not None), None)
 
 
-def _is_multi_label(module: nn.Module) -> bool:
+def is_multi_label(module: nn.Module) -> bool:
+    """Whether a user's module states that its classes do not exclude each other."""
     inner = unwrap(module)
     problem = getattr(getattr(inner, "config", None), "problem_type", None)
     return getattr(inner, "multi_label", False) is True or problem == "multi_label_classification"

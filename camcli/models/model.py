@@ -30,12 +30,12 @@ class Model:
     """A classifier, its preprocessing, its classes and where it came from.
 
     Attributes:
-        module: the network, on the device, in evaluation mode and without gradients; a user's own (``factory:``) is so
-            only inside :meth:`prepared`.
+        module: the network, on the device, in evaluation mode and without gradients; a user's own (``factory:``, or one
+            that was in memory) is so only inside :meth:`prepared`.
         preprocessing: from an upright RGB image to the input tensor.
         class_names: None where the classes have no names.
         name: the architecture, with the pretrained tag where there is one.
-        source: ``builtin``, ``torchvision``, ``timm``, ``hf-hub`` or ``factory``.
+        source: ``builtin``, ``torchvision``, ``timm``, ``hf-hub``, ``factory`` or ``memory``.
         weights: where the weights came from, in words for the index.
         num_classes: None for an encoder without a classifier; methods that explain no class still work on it.
         multi_label: the classes do not exclude each other; a probability is a sigmoid.
@@ -55,6 +55,11 @@ class Model:
     output_key: str | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the module is the user's, which does not state its classes and is left as it was."""
+        return self.source in ("factory", "memory")
 
     @cached_property
     def weights_sha256(self) -> str:

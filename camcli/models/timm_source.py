@@ -93,7 +93,7 @@ def _open(name: str, source: str, kind: str, config: Mapping[str, Any], request:
         source=kind,
         weights=loaded.weights,
         num_classes=loaded.num_classes,
-        class_names=loaded.class_names or _names(stated, loaded.num_classes),
+        class_names=loaded.class_names or names_of(stated, loaded.num_classes),
         notes=loaded.notes,
     )
 
@@ -192,7 +192,7 @@ def _require_hub(repository: str, what: str) -> None:
         )
 
 
-def _names(config: Mapping[str, Any], num_classes: int | None) -> ClassNames | None:
+def names_of(config: Mapping[str, Any], num_classes: int | None) -> ClassNames | None:
     if num_classes is None:
         return None
     stated = names_from(config.get("label_names"), num_classes)
