@@ -70,17 +70,16 @@ def explain(
     setup = setup_for(config, opened, Sources(()))
     if any(spec.kind == "label" for spec in setup.targets):
         raise SourceError("target='label' needs a run over folders or a manifest: use camcli.run.")
-    singles = single_images(images, opened.preprocessing.channels)
+    model = setup.model
+    singles = single_images(images, model.preprocessing.channels)
 
     def explain_padded(batch: list[InputImage], count: int) -> list[Result]:
         explained = explain_batch(setup, _of_one_kind(batch, setup), count)
         return [_result(setup, explained, i, image) for i, image in enumerate(batch[:count])]
 
     limit = BatchLimit(setup.batch_size)
-    with opened.prepared():
-        loaded = (
-            load_image(image, opened.preprocessing, own) for image, own in _with_targets(singles, targets, opened)
-        )
+    with model.prepared():
+        loaded = (load_image(image, model.preprocessing, own) for image, own in _with_targets(singles, targets, model))
         batches = in_batches(loaded, setup.batch_size)
         return [result for batch in batches for part in limit.run_padded(batch, explain_padded) for result in part]
 

@@ -3,10 +3,13 @@
 What a callable does inside is unknown, so it is measured: it is run on a horizontal and a vertical ramp of the image's
 size, and on a black and a white image, which cancel its normalisation. Where the output of a ramp lies between black
 and white gives the column or row of the original a pixel came from; a line through those gives the view's edges.
+
+A callable that draws random numbers gets a seed of the image's pixels and ``--seed``, for the image and for the ramps.
 """
 
 from collections.abc import Callable
-from functools import lru_cache
+from contextlib import nullcontext
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -24,13 +27,42 @@ class CustomTransform:
     """A callable (PIL image) → normalised tensor or array (C, H, W), or (1, C, H, W), with its view.
 
     Args:
-        transform: the user's callable; the same image must give the same tensor.
+        transform: the user's callable.
+        seed: of a callable that draws random numbers; the same image gives the same tensor.
     """
 
-    def __init__(self, transform: Callable[[Image.Image], Any]) -> None:
+    def __init__(self, transform: Callable[[Image.Image], Any], seed: int = 0) -> None:
         self._transform = transform
+        self._seed = seed
         self.name = str(getattr(transform, "__qualname__", type(transform).__qualname__))
         self._view = lru_cache(maxsize=_KNOWN_SIZES)(self._find_view)
+
+    def seeded(self, seed: int) -> "CustomTransform":
+        """The same callable with another seed."""
+        other = CustomTransform(self._transform, seed)
+        other.__dict__["is_random"] = self.is_random  # known already
+        return other
+
+    @cached_property
+    def is_random(self) -> bool:
+        """Whether it draws random numbers, found out on a plain image.
+
+        Raises:
+            ConfigError: its output changes, and no seed of torch, NumPy or Python decides that.
+        """
+        from camcli.randomness import repeat  # here alone: torch, which it needs, takes seconds to import
+
+        ramp = _ramp(_PROBE, axis=1)
+        try:
+            kind = repeat(lambda: self._run(ramp), partial(np.array_equal, equal_nan=True)).kind
+        except Exception:  # the user's code may raise anything: it is said for each image that it fails on
+            return False
+        if kind == "unrepeatable":
+            raise ConfigError(
+                f"the preprocessing {self.name} gives another tensor each time for the same image, and no seed of "
+                "torch, NumPy or Python decides it. Return the preprocessing of your validation, without augmentation."
+            )
+        return kind == "random"
 
     def output_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of the output for a plain image.
@@ -39,16 +71,31 @@ class CustomTransform:
             ConfigError: the callable fails on it or returns something else.
         """
         try:
-            channels, height, width = self(_plain(_PROBE, 128)).shape
+            channels, height, width = self._run_seeded(_plain(_PROBE, 128), 0).shape
         except Exception as error:  # the user's code may raise anything
             raise ConfigError(
                 f"the preprocessing {self.name} fails on a plain {_PROBE[1]}×{_PROBE[0]} RGB image: {error}. It must "
                 "take a PIL image and return a normalised tensor (channels, height, width)."
             ) from error
+        _ = self.is_random  # raises for what cannot be repeated
         return channels, height, width
 
     def __call__(self, image: Image.Image) -> np.ndarray:
         """The callable's output (C, H, W) float32; whatever it raises passes through."""
+        return self._run_seeded(image, self._seed_of(image))
+
+    def _seed_of(self, image: Image.Image) -> int | None:
+        from camcli.randomness import seed_from
+
+        return seed_from(image.tobytes(), self._seed) if self.is_random else None
+
+    def _run_seeded(self, image: Image.Image, seed: int | None) -> np.ndarray:
+        from camcli.randomness import seeded
+
+        with seeded(seed) if seed is not None else nullcontext():
+            return self._run(image)
+
+    def _run(self, image: Image.Image) -> np.ndarray:
         out = self._transform(image)
         if hasattr(out, "detach"):
             out = out.detach().cpu().float()
@@ -65,8 +112,9 @@ class CustomTransform:
         Raises:
             ImageError: the output has another shape than ``expected``, or the callable fails.
         """
+        seed = self._seed_of(image)
         try:
-            pixels = self(image)
+            pixels = self._run_seeded(image, seed)
         except Exception as error:  # the user's code may raise anything; it is this image's failure
             raise ImageError("internal", f"the preprocessing {self.name} failed: {error}") from error
         if pixels.shape != expected:
@@ -75,16 +123,14 @@ class CustomTransform:
                 f"the preprocessing {self.name} gives {_times(pixels.shape)} for this image of "
                 f"{image.width}×{image.height}, and the model takes {_times(expected)}",
             )
-        view, notes = self._view((image.height, image.width))
+        view, notes = self._view((image.height, image.width), seed)
         return pixels, view, notes
 
-    def _find_view(self, size: Size) -> tuple[View, tuple[str, ...]]:
+    def _find_view(self, size: Size, seed: int | None) -> tuple[View, tuple[str, ...]]:
         whole = View(0.0, 0.0, float(size[1]), float(size[0]))
         try:
-            black, white = self(_plain(size, 0)), self(_plain(size, 255))
-            across, down = self(_ramp(size, axis=1)), self(_ramp(size, axis=0))
-            if not np.array_equal(across, self(_ramp(size, axis=1))):
-                raise ValueError("it is random: the same image gives another result")
+            probes = (_plain(size, 0), _plain(size, 255), _ramp(size, axis=1), _ramp(size, axis=0))
+            black, white, across, down = (self._run_seeded(probe, seed) for probe in probes)
             x = _fit(across, black, white, size[1], axis=1)
             y = _fit(down, black, white, size[0], axis=0)
         except Exception as error:  # a probe is no photograph: failing on it is no fault of the image

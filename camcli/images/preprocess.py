@@ -94,11 +94,18 @@ class Preprocessing:
         """A user's own callable, whose output for a plain image gives the input's shape.
 
         Raises:
-            ConfigError: it fails on a plain image, or returns anything else than a tensor (channels, height, width).
+            ConfigError: it fails on a plain image, returns anything else than a tensor (channels, height, width), or is
+                random in a way that no seed decides.
         """
         own = CustomTransform(transform)
         channels, height, width = own.output_shape()
         return cls(channels, height, width, mean=(0.0,), std=(1.0,), custom=own)
+
+    def seeded(self, seed: int) -> Self:
+        """The same; a user's own callable that draws random numbers starts from a seed of the image and this one."""
+        if not isinstance(self.custom, CustomTransform) or not self.custom.is_random:
+            return self
+        return replace(self, custom=self.custom.seeded(seed))
 
     @property
     def description(self) -> str:

@@ -9,6 +9,7 @@ from typing import Unpack
 import torch
 from torch import nn
 
+from camcli.capture.frozen import copied_buffers
 from camcli.device import choose_device
 from camcli.errors import ModelError, did_you_mean
 from camcli.models.builtin import open_builtin
@@ -21,6 +22,7 @@ from camcli.models.own_code import importable_from
 from camcli.models.request import ModelRequest, ModelSettings
 from camcli.models.timm_source import has_model, open_hub, open_timm
 from camcli.models.torchvision_source import classifiers, open_torchvision
+from camcli.randomness import seeded
 
 
 def load_model(
@@ -130,7 +132,7 @@ def _run_blank(model: Model) -> object:
     """The output of one forward pass on an empty image: does the module take inputs of this shape at all?"""
     pre = model.preprocessing
     blank = torch.zeros(1, pre.channels, pre.height, pre.width, device=model.device)
-    with model.prepared() as module, torch.no_grad():
+    with model.prepared() as module, copied_buffers(module), seeded(0), torch.no_grad():
         try:
             return module(blank)
         except Exception as error:  # a user's module can fail in any way

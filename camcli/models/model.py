@@ -23,6 +23,7 @@ from camcli.models.own_code import importable_from
 if TYPE_CHECKING:
     from camcli.images import Preprocessing
     from camcli.layers import LayerReport
+    from camcli.models.repetition import RepeatablePasses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,7 @@ class Model:
         output_key: which entry of the output holds the logits, where the user named it.
         device: where inputs go.
         notes: what a user should know, such as which of two libraries a bare name was taken from.
+        passes: what makes the passes of a model repeatable that depend on more than the image; None for all others.
     """
 
     module: nn.Module
@@ -55,6 +57,7 @@ class Model:
     output_key: str | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     notes: tuple[str, ...] = ()
+    passes: RepeatablePasses | None = None
 
     @property
     def is_own(self) -> bool:
@@ -126,6 +129,8 @@ class Model:
             if self.source == "factory":  # the user's code may import more of itself in any pass
                 undo.enter_context(importable_from(str(Path.cwd()), first=False))
             undo.enter_context(evaluation_mode(self.module))
+            if self.passes is not None:
+                undo.enter_context(self.passes.applied_to(self.module))
             if (dtype := parameter_dtype(self.module)) is not torch.float32:
                 undo.callback(self.module.register_forward_pre_hook(_caster(dtype)).remove)
             yield self.module

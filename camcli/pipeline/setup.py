@@ -18,6 +18,7 @@ from camcli.images import Sources
 from camcli.layers import Layer, resolve_layers
 from camcli.methods import find_method
 from camcli.models import Model, load_model
+from camcli.models.repetition import make_repeatable
 from camcli.pipeline.labels import Labeller
 from camcli.pipeline.targets import TargetSpec, parse_target
 from camcli.render import Style
@@ -145,6 +146,8 @@ def setup_for(
     precision = choose_precision(config.precision, device)
     earlier = recorded["config"] if recorded else {}
     with model.prepared():
+        model = make_repeatable(model, config.seed)
+    with model.prepared():
         layers = tuple(resolve_layers(model, config.layer, config.layout, needs_gradient(config)))
         explainer = Explainer(model, layers, config.method, explain_options(config, precision), progress)
         batch_size = _batch_size(config, explainer, model, earlier.get("batch_size"))
@@ -188,6 +191,8 @@ def _with_compiled_prefix(setup: Setup) -> Setup:
 
 
 def _batch_size(config: RunConfig, explainer: Explainer, model: Model, earlier: int | None) -> int:
+    if model.passes is not None and model.passes.alone:
+        return 1
     if size := config.parsed.batch_size or earlier:
         return size
     if model.device.type != "cuda":
