@@ -1,7 +1,9 @@
 """The function `explain`."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import repeat
 from typing import Any
 
@@ -77,11 +79,19 @@ def explain(
         explained = explain_batch(setup, _of_one_kind(batch, setup), count)
         return [_result(setup, explained, i, image) for i, image in enumerate(batch[:count])]
 
+    for line in setup.assumptions:
+        _say_once(line)
     limit = BatchLimit(setup.batch_size)
     with model.prepared():
         loaded = (load_image(image, model.preprocessing, own) for image, own in _with_targets(singles, targets, model))
         batches = in_batches(loaded, setup.batch_size)
         return [result for batch in batches for part in limit.run_padded(batch, explain_padded) for result in part]
+
+
+@lru_cache(maxsize=256)
+def _say_once(line: str) -> None:
+    """Log what was assumed, as a warning of the logger ``camcli``: without further settings, on stderr."""
+    logging.getLogger("camcli").warning("%s", line)
 
 
 def _batch_size(count: int | None) -> int:

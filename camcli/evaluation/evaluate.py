@@ -200,7 +200,7 @@ class _EvaluationRun:
 
     def _notes(self, some: Sequence[Any], grids: MosaicResult) -> list[str]:
         absent = [m.name for m in self.options.chosen if m.needs == "regions" and m not in some]
-        notes = [*self.setup.model.notes, *self.setup.explainer.notes]
+        notes = [*self.setup.assumptions, *self.setup.model.notes, *self.setup.explainer.notes]
         if self.maker.limit.size < self.setup.batch_size:
             notes.append(f"maps of masked images were made {self.maker.limit.size} at a time after memory ran out")
         if grids.missing:

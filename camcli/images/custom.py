@@ -126,6 +126,12 @@ class CustomTransform:
         view, notes = self._view((image.height, image.width), seed)
         return pixels, view, notes
 
+    def assumptions(self) -> tuple[str, ...]:
+        """That it is random, and that it was not found what it shows of an image; tried with a plain one."""
+        notes = self._view(_PROBE, self._seed if self.is_random else None)[1]
+        seeded = f"the preprocessing {self.name} draws random numbers: they are seeded by the image and --seed"
+        return (seeded, *notes) if self.is_random else notes
+
     def _find_view(self, size: Size, seed: int | None) -> tuple[View, tuple[str, ...]]:
         whole = View(0.0, 0.0, float(size[1]), float(size[0]))
         try:

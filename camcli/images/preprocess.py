@@ -119,6 +119,11 @@ class Preprocessing:
             to = f"{verb} {self._box[0]}×{self._box[1]}"
         return f"{self.resize}: {to}, {self.interpolation}, central {self.height}×{self.width}"
 
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What has to be assumed of a user's own callable, one line each."""
+        return self.custom.assumptions() if isinstance(self.custom, CustomTransform) else ()
+
     def __call__(self, image: Image.Image, original: Size | None = None) -> Prepared:
         """Prepare one image.
 

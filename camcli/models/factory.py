@@ -16,7 +16,7 @@ from camcli.errors import ModelError, did_you_mean
 from camcli.models.fit import Blueprint, WeightedModel, fit_checkpoint
 from camcli.models.model import Model, unwrap
 from camcli.models.names import ClassNames, names_from
-from camcli.models.preparation import from_user
+from camcli.models.preparation import assumed_preprocessing, from_user
 from camcli.models.request import ModelRequest
 
 
@@ -34,9 +34,11 @@ def open_factory(name: str, request: ModelRequest) -> Model:
     loaded = WeightedModel(module, None, "factory")
     if request.checkpoint is not None:
         loaded = fit_checkpoint(Blueprint(f"factory:{name}", lambda _: module, None, fixed=True), request)
+    usual = from_user(preprocessing, module, request)
     return Model(
         module=module,
-        preprocessing=from_user(preprocessing, module, request),
+        preprocessing=usual,
+        assumptions=() if preprocessing is not None else assumed_preprocessing(usual, module, request),
         name=name,
         source="factory",
         weights=loaded.weights,

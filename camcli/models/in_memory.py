@@ -10,7 +10,7 @@ from camcli.errors import ModelError
 from camcli.images import Preprocessing
 from camcli.models.factory import is_multi_label, own_names
 from camcli.models.model import Model, unwrap
-from camcli.models.preparation import from_user, imagenet, input_channels
+from camcli.models.preparation import assumed_preprocessing, from_user, imagenet, input_channels
 from camcli.models.request import ModelRequest
 
 
@@ -22,9 +22,12 @@ def open_module(module: nn.Module, request: ModelRequest) -> Model:
     """
     _refuse_settings_of_weights(request)
     stated = _stated_by_timm(module)
+    is_stated = request.preprocessing is not None or stated is not None
+    preprocessing = _preprocessing(module, stated, request)
     return Model(
         module=module,
-        preprocessing=_preprocessing(module, stated, request),
+        preprocessing=preprocessing,
+        assumptions=() if is_stated else assumed_preprocessing(preprocessing, module, request),
         name=_name(module, stated),
         source="memory",
         weights="in memory",

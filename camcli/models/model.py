@@ -43,6 +43,7 @@ class Model:
         output_key: which entry of the output holds the logits, where the user named it.
         device: where inputs go.
         notes: what a user should know, such as which of two libraries a bare name was taken from.
+        assumptions: what was assumed about it, such as the preprocessing of a module that brings none; one line each.
         passes: what makes the passes of a model repeatable that depend on more than the image; None for all others.
     """
 
@@ -57,6 +58,7 @@ class Model:
     output_key: str | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     notes: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
     passes: RepeatablePasses | None = None
 
     @property

@@ -36,6 +36,7 @@ def make_header(setup: Setup, command: Sequence[str]) -> Header:
         "render_fingerprint": fingerprint(_decides_pictures(setup)),
         "model": model_fields(setup),
         "layers": layer_fields(setup),
+        "assumptions": list(setup.assumptions),
         "methods": list(setup.config.method),
         "environment": environment(setup),
         "counts": None,

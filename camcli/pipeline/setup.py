@@ -50,6 +50,7 @@ class Setup:
     style: Style
     limits: Mapping[str, tuple[float, float]]  # fixed normalisation limits of each method, raw units
     tuning: Tuning = field(default_factory=Tuning)  # how the model runs inside at_speed
+    assumptions: tuple[str, ...] = ()  # what was assumed, or done so that results can be repeated; one line each
 
     @property
     def classless(self) -> bool:
@@ -167,7 +168,14 @@ def setup_for(
         workers=config.parsed.workers or min(16, max(2, os.cpu_count() or 2)),
         style=Style(config.colormap, config.alpha, config.image_format, config.quality),
         limits=_limits(config, earlier.get("scale_limits")),
+        assumptions=_assumptions(model, layers),
     )
+
+
+def _assumptions(model: Model, layers: Sequence[Layer]) -> tuple[str, ...]:
+    of_passes = model.passes.lines if model.passes is not None else ()
+    of_layers = tuple(layer.assumption for layer in layers if layer.assumption is not None)
+    return (*model.assumptions, *model.preprocessing.assumptions, *of_passes, *of_layers)
 
 
 @contextmanager

@@ -205,6 +205,7 @@ class Header(TypedDict):
     render_fingerprint: str
     model: ModelFields
     layers: list[LayerFields]
+    assumptions: NotRequired[list[str]]
     methods: list[str]
     environment: Environment
     counts: CountFields | None
