@@ -76,7 +76,7 @@ def _generators() -> list[Any]:
     import torch
 
     generators = [torch.default_generator]
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         generators += torch.cuda.default_generators
     if torch.backends.mps.is_available():
         generators.append(torch.mps._get_default_mps_generator())

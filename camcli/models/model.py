@@ -19,11 +19,11 @@ from camcli.errors import ModelError
 from camcli.models.names import ClassNames
 from camcli.models.outputs import Probability, find_logits, probabilities
 from camcli.models.own_code import importable_from
+from camcli.models.passes import RepeatablePasses
 
 if TYPE_CHECKING:
     from camcli.images import Preprocessing
     from camcli.layers import LayerReport
-    from camcli.models.repetition import RepeatablePasses
 
 
 @dataclass(frozen=True, kw_only=True)
