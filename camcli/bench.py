@@ -91,6 +91,7 @@ class Bench:
     recommended: dict[str, str]
 
     def as_json(self) -> dict[str, Any]:
+        """The document of ``cam bench --json``."""
         return {"schema": "camcli.bench/1", **asdict(self)}
 
 

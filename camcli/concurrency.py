@@ -119,6 +119,7 @@ class Clock:
                 self._seconds[stage] += spent
 
     def seconds(self) -> dict[str, float]:
+        """Of each stage so far, to a tenth of a millisecond."""
         with self._lock:
             return {stage: round(spent, 4) for stage, spent in self._seconds.items()}
 
@@ -136,6 +137,7 @@ class Stop:
         self.flowing = False
 
     def request(self, signal: int) -> None:
+        """Ask the stream to stop; the first signal counts."""
         if self.signal is None:
             self.signal = signal
 

@@ -187,10 +187,12 @@ class Drawing:
 
     @cached_property
     def heatmap(self) -> np.ndarray:
+        """Colours alone, (H, W, 3) uint8."""
         return self._whole(self._coloured)
 
     @cached_property
     def overlay(self) -> np.ndarray:
+        """Colours over the picture, (H, W, 3) uint8; what the model did not see is dimmed."""
         pixels, alpha = self.canvas.pixels, self.style.alpha
         picture = dim(pixels)
         if self.patch.size:
@@ -199,6 +201,7 @@ class Drawing:
 
     @cached_property
     def panel(self) -> np.ndarray:
+        """Original, native heatmap, upsampled heatmap and overlay side by side, (H, W, 3) uint8."""
         blocks = cv2.resize(self.heat, self.model_size[::-1], interpolation=cv2.INTER_NEAREST)
         native, _ = place(blocks, self.model_size, self.canvas)
         tiles = (self.canvas.pixels, self._whole(self._colour(native)), self.heatmap, self.overlay)

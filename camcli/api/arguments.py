@@ -18,6 +18,7 @@ TargetLike: TypeAlias = str | SupportsIndex
 
 _EXPLANATION = (
     "score", "precision", "option", "fuse", "layout", "seed", "probability", "aug_smooth", "eigen_smooth",
+    "bands", "show_bands", "window",
 )  # fmt: skip
 _OF_NAMED_MODELS = ("weights", "checkpoint", "num_classes", "trust_checkpoint", "seed")
 _MODEL = tuple(name for name in get_type_hints(ModelSettings) if name not in _OF_NAMED_MODELS)

@@ -2,12 +2,10 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from itertools import repeat
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from camcli.api.arguments import TargetLike, as_config, as_model, check_batch_size, split_settings, target_text
@@ -16,11 +14,11 @@ from camcli.api.result import MapResult, Result, Target
 from camcli.device import BatchLimit
 from camcli.errors import SourceError, TargetError
 from camcli.explainer import ExplainedBatch
-from camcli.images import Sources, to_input
+from camcli.images import Sources
 from camcli.models import Model
 from camcli.pipeline.batching import explain_batch, in_batches
 from camcli.pipeline.items import class_name
-from camcli.pipeline.setup import Setup, setup_for
+from camcli.pipeline.setup import Setup, decode_settings, setup_for, with_bands
 from camcli.pipeline.targets import NO_TARGET, TargetSpec, highest, parse_target, specs_of
 
 _LARGEST_BATCH = 16
@@ -39,8 +37,9 @@ def explain(
             give all images to one.
         images: file names, Pillow images, arrays (H, W) or (H, W, C), tensors (C, H, W), and batches of arrays and
             tensors (N, …); one, or any iterable of them. They are read batch by batch, so that memory does not grow
-            with their pixels. Arrays and tensors hold ``uint8``, or floats in 0 to 1. With ``mean=0, std=1``, floats
-            in the shape of the model's input are its input as they stand, whatever their range.
+            with their pixels. Arrays and tensors hold ``uint8``, ``uint16``, ``int16``, or floats in 0 to 1. With
+            ``mean=0, std=1``, floats in the shape of the model's input are its input as they stand, whatever their
+            range.
         method: one or more methods, a comma list or a sequence.
         target: the class to explain: an index, a name, or what else ``--target`` takes. A sequence gives every image
             one map of each. A string is split at commas unless it is the name of a class.
@@ -51,8 +50,9 @@ def explain(
             changes the last bits of a result. Halved when memory runs out.
         settings: any other setting of :class:`camcli.RunConfig` that concerns the explanation: ``score``,
             ``precision``, ``option``, ``fuse``, ``layout``, ``seed``, ``probability``, ``aug_smooth``,
-            ``eigen_smooth``. And of a ``torch.nn.Module``, what :func:`camcli.load_model` takes: ``mean``, ``std``,
-            ``input_size``, ``resize``, ``preprocessing``, ``class_names``, ``output_key``, ``device``.
+            ``eigen_smooth``, ``bands``, ``show_bands``, ``window``. And of a ``torch.nn.Module``, what
+            :func:`camcli.load_model` takes: ``mean``, ``std``, ``input_size``, ``resize``, ``preprocessing``,
+            ``class_names``, ``output_key``, ``device``.
 
     Returns:
         One result an image, in order.
@@ -69,21 +69,24 @@ def explain(
     size = check_batch_size(batch_size) or _batch_size(count_images(images))
     opened = as_model(model, of_model)
     config = as_config(opened.module, method, target, layer, size, of_explanation)
-    setup = setup_for(config, opened, Sources(()))
+    setup = setup_for(config, with_bands(opened, config), Sources(()))
     if any(spec.kind == "label" for spec in setup.targets):
         raise SourceError("target='label' needs a run over folders or a manifest: use camcli.run.")
-    model = setup.model
+    model, decoding = setup.model, decode_settings(config, setup.model.preprocessing)
     singles = single_images(images, model.preprocessing.channels)
 
     def explain_padded(batch: list[InputImage], count: int) -> list[Result]:
-        explained = explain_batch(setup, _of_one_kind(batch, setup), count)
+        explained = explain_batch(setup, batch, count)
         return [_result(setup, explained, i, image) for i, image in enumerate(batch[:count])]
 
     for line in setup.assumptions:
         _say_once(line)
     limit = BatchLimit(setup.batch_size)
     with model.prepared():
-        loaded = (load_image(image, model.preprocessing, own) for image, own in _with_targets(singles, targets, model))
+        loaded = (
+            load_image(image, model.preprocessing, decoding, own)
+            for image, own in _with_targets(singles, targets, model)
+        )
         batches = in_batches(loaded, setup.batch_size)
         return [result for batch in batches for part in limit.run_padded(batch, explain_padded) for result in part]
 
@@ -123,26 +126,14 @@ def _with_targets(
         raise TargetError("targets has more than there are images. Give one target for each image.")
 
 
-def _of_one_kind(batch: list[InputImage], setup: Setup) -> list[InputImage]:
-    """The batch; where some of it are inputs as they stand, all as such."""
-    if len({image.pixels.dtype for image in batch}) == 1:
-        return batch
-
-    def as_input(image: InputImage) -> InputImage:
-        if image.pixels.dtype != np.uint8:
-            return image
-        return replace(image, pixels=to_input(image.pixels[None], setup.model.preprocessing)[0].numpy())
-
-    return [as_input(image) for image in batch]
-
-
 def _result(setup: Setup, explained: ExplainedBatch, i: int, image: InputImage) -> Result:
     model, specs = setup.model, specs_of(setup.targets, image.own_target)
     logits, probabilities = explained.logits[i], explained.probabilities[i]
 
     def target(index: int, chosen_by: str) -> Target:
         name = class_name(index, model.class_names)
-        return Target(index, name, float(probabilities[index]), float(logits[index]), chosen_by)
+        probability = None if model.returns_values else float(probabilities[index])
+        return Target(index, name, probability, float(logits[index]), chosen_by)
 
     maps: dict[str, MapResult] = {}
     for key, raw in explained.maps.items():

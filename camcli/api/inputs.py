@@ -20,9 +20,10 @@ from camcli.images import (
     Prepared,
     Preprocessing,
     View,
+    as_pixels,
     decode,
-    decode_array,
     decode_pillow,
+    from_array,
     show_input,
     split_batch,
 )
@@ -75,7 +76,9 @@ def count_images(images: object) -> int | None:
     return None
 
 
-def load_image(image: Single, preprocessing: Preprocessing, own_target: TargetSpec | None) -> InputImage:
+def load_image(
+    image: Single, preprocessing: Preprocessing, settings: DecodeSettings, own_target: TargetSpec | None
+) -> InputImage:
     """Read and preprocess one image.
 
     Raises:
@@ -86,16 +89,19 @@ def load_image(image: Single, preprocessing: Preprocessing, own_target: TargetSp
     if isinstance(image, str | os.PathLike):
         path = os.fspath(image)
         data = _read(path)
-        decoded = _decode(path, data)
-        original = partial(_decode_image, path, data)
+        decoded = _decode(path, data, settings)
+        original = partial(_decode_image, path, data, settings)
     elif isinstance(image, Image.Image):
-        decoded = decode_pillow(image)
+        decoded = decode_pillow(image, settings)
     elif (inputs := _as_input(image, preprocessing)) is not None:
         decoded = show_input(inputs)
-        prepared = Prepared(inputs, View(0.0, 0.0, float(inputs.shape[2]), float(inputs.shape[1])))
+        prepared = Prepared(inputs, View(0.0, 0.0, float(inputs.shape[1]), float(inputs.shape[0])))
     else:
-        decoded = decode_array(image)
-    prepared = prepared or preprocessing(decoded.image)
+        decoded = from_array(as_pixels(image, preprocessing), settings)
+    try:
+        prepared = prepared or preprocessing(decoded.source)
+    except ImageError as error:
+        raise ImageError(error.kind, f"{path}: {error.message}" if path else error.message) from error
     return InputImage(
         Entry(path, path, ordinal=0, source="", source_slug=""), decoded.metadata, prepared.pixels, prepared.view,
         canvas=None, label=None, own_target=own_target, original=original or decoded.image.copy,
@@ -122,16 +128,13 @@ def _not_an_image(value: object) -> str:
 
 
 def _as_input(array: np.ndarray, preprocessing: Preprocessing) -> np.ndarray | None:
-    """The array as the model's input (C, H, W), where it is one as it stands: floats that are not to be normalised."""
+    """The array as the model's input (H, W, C), where it is one as it stands: floats that are not to be normalised."""
     plain = preprocessing.custom is None and not any(preprocessing.mean) and all(std == 1 for std in preprocessing.std)
-    if not plain or array.dtype == np.uint8:
+    if not plain or array.dtype.kind != "f" or preprocessing.bands is not None:
         return None
-    inputs = np.moveaxis(np.atleast_3d(array), -1, 0).astype(np.float32)
-    return np.ascontiguousarray(inputs) if inputs.shape == _input_shape(preprocessing) else None
-
-
-def _input_shape(preprocessing: Preprocessing) -> tuple[int, int, int]:
-    return preprocessing.channels, preprocessing.height, preprocessing.width
+    inputs = np.ascontiguousarray(np.atleast_3d(array), dtype=np.float32)
+    shape = (preprocessing.height, preprocessing.width, preprocessing.channels)
+    return inputs if inputs.shape == shape and array.size else None
 
 
 def _read(path: str) -> bytes:
@@ -143,12 +146,12 @@ def _read(path: str) -> bytes:
         raise ImageError("missing", f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from error
 
 
-def _decode_image(path: str, data: bytes) -> Image.Image:
-    return _decode(path, data).image
+def _decode_image(path: str, data: bytes, settings: DecodeSettings) -> Image.Image:
+    return _decode(path, data, settings).image
 
 
-def _decode(path: str, data: bytes) -> Decoded:
+def _decode(path: str, data: bytes, settings: DecodeSettings) -> Decoded:
     try:
-        return decode(data, DecodeSettings())
+        return decode(data, settings)
     except ImageError as error:
         raise ImageError(error.kind, f"{path}: {error.message}") from error

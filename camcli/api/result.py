@@ -18,7 +18,7 @@ class Target:
 
     index: int
     name: str | None
-    probability: float
+    probability: float | None  # None where the outputs of the model are values
     logit: float
     chosen_by: str
 

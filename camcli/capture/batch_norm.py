@@ -33,10 +33,12 @@ def measure_on_batch(module: nn.Module, inputs: Tensor) -> None:
     for norm in norms:
         norm.train()
         norm.momentum = 1.0
-    module(inputs)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.eval()
-        norm.momentum = momentum
+    try:
+        module(inputs)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.eval()
+            norm.momentum = momentum
 
 
 def measure_on_first_input(norm: _BatchNorm) -> Callable[[], None]:

@@ -77,6 +77,7 @@ class Baseline:
 
     @property
     def size(self) -> int:
+        """Number of images."""
         return len(self.images)
 
     def matching(self, run: RecordedRun) -> Baseline:

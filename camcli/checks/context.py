@@ -30,10 +30,12 @@ class ReopenedImages:
 
     @property
     def images(self) -> list[ImageRecord]:
+        """The records of the images that were read."""
         return [picture.record for picture in self.pictures]
 
     @property
     def pixels(self) -> list[np.ndarray]:
+        """What the model saw of each image, (H, W, C)."""
         return [picture.pixels for picture in self.pictures]
 
 
@@ -61,11 +63,13 @@ class Context:
 
     @property
     def min_images(self) -> int:
+        """The least number of images for a verdict of this check."""
         own = self.settings["min_images"]
         return int(self.suite["min_images"] if own is None else own)
 
     @property
     def seed(self) -> int:
+        """Of everything random in a check."""
         return int(self.suite["seed"])
 
     def bootstrap(self, tests: int = 1) -> Bootstrap:

@@ -48,6 +48,7 @@ class Difference:
         return sorted(self.changes, key=lambda one: one.distances["spearman"])[:count]
 
     def as_json(self) -> dict[str, Any]:
+        """The document of ``cam diff --format json``."""
         return {
             "images": len(self.changes),
             "changed_predictions": len(self.groups["changed prediction"]),

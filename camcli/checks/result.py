@@ -96,6 +96,7 @@ class Result:
 
     @property
     def deciding(self) -> Condition | None:
+        """The condition whose value and threshold stand in the table; None where nothing was measured."""
         return self.conditions[0] if self.conditions else None
 
     def as_warning(self) -> Result:
@@ -103,6 +104,7 @@ class Result:
         return replace(self, status="warn") if self.status == "fail" else self
 
     def as_json(self) -> dict[str, Any]:
+        """One result of ``cam check --format json``."""
         first = self.deciding
         return {
             "check": self.check,

@@ -33,6 +33,7 @@ class Suite:
 
     @property
     def checks(self) -> list[Check]:
+        """The checks that run."""
         return [CHECKS[key] for key in self.settings]
 
 

@@ -65,6 +65,7 @@ def command(
     settings = {**settings, "output_dir": output_dir or RunConfig().output_dir, "save": "none", "csv": None}
     config = RunConfig(**with_positional(settings, images))
     from camcli.cli.evaluation_table import print_evaluation
+    from camcli.config.recommended import FILE
     from camcli.evaluation import EvalOptions, evaluate
     from camcli.evaluation.plot import can_plot, check_plot, write_plot
     from camcli.output import write_with_folders
@@ -86,7 +87,7 @@ def command(
         write_plot(evaluation, Path(plot))
     if output_dir is not None:
         folder = Path(output_dir)
-        write_with_folders(folder / "eval.json", [document.encode() + b"\n"])
+        write_with_folders(folder / FILE, [document.encode() + b"\n"])
         write_with_folders(folder / "eval.csv", [_table(evaluation)])
         if can_plot():
             write_plot(evaluation, folder / "eval.png")

@@ -107,19 +107,19 @@ def _compare_in_words(best: str, comparison: Comparison, metric: Metric) -> str:
 
 def _warnings(evaluation: Evaluation) -> list[str]:
     lines = [f"[dim]note: {escape(note)}[/dim]" for note in evaluation.notes]
-    if _fakecam_leads(evaluation):
-        lines.insert(0, (
-            "[dim]note: fakecam keeps the whole image but one pixel and leads Average Drop: that figure alone does not "
-            "say that a map explains[/dim]"
-        ))  # fmt: skip
+    lines[:0] = [
+        f"[dim]note: {metric.led_by} has the best {metric.name} by construction, and explains nothing: that figure "
+        "alone does not say that a map explains[/dim]"
+        for metric in evaluation.metrics
+        if _led_by_baseline(evaluation, metric)
+    ]
     if len(evaluation.images) < 30:
         lines.append(f"[dim]note: {len(evaluation.images)} images are few; intervals are rough below about 30[/dim]")
     return [f"\n{lines[0]}", *lines[1:]] if lines else []
 
 
-def _fakecam_leads(evaluation: Evaluation) -> bool:
-    """Whether the baseline ``fakecam`` has the smallest Average Drop."""
-    if all(metric.key != "drop" for metric in evaluation.metrics):
-        return False
-    values = defined_values(evaluation.figures, evaluation.entries, "drop")
-    return "fakecam" in values and values["fakecam"] == min(values.values())
+def _led_by_baseline(evaluation: Evaluation, metric: Metric) -> bool:
+    """Whether the baseline that leads this metric by construction has its best figure."""
+    values = defined_values(evaluation.figures, evaluation.entries, metric.key)
+    pick = max if metric.better == "higher" else min
+    return metric.led_by in values and values[metric.led_by] == pick(values.values())

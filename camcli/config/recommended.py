@@ -14,6 +14,7 @@ from camcli.errors import ConfigError
 
 BEST = "best"
 FILE = "eval.json"
+SCHEMA = "camcli.evaluation/1"
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def _read(path: Path) -> dict[str, Any]:
     way_out = f"Find it with `cam eval IMAGES --recommend --output-dir {path.parent}` and the same model."
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        if document["schema"] != "camcli.evaluation/1":
+        if document["schema"] != SCHEMA:
             raise ValueError(f"it follows {document['schema']}")
         recommended = document["recommended"]
     except FileNotFoundError as error:

@@ -6,12 +6,13 @@ from functools import cached_property
 
 from camcli.errors import ConfigError
 from camcli.methods import METHODS
-from camcli.metrics import Metric, find_metrics
+from camcli.metrics import METRICS, Metric, find_metrics
 from camcli.metrics.curve import STEPS
 
 CANDIDATES = tuple(method.key for method in METHODS.values() if method.candidate)
 """What ``--recommend`` tries where no method but the default is named."""
-RANKED_BY, TIED_BY = "ins-del", "gridpg"
+RANKED_BY = next(metric.key for metric in METRICS.values() if metric.headline)
+TIED_BY = next(metric.key for metric in METRICS.values() if metric.breaks_ties)
 """The metrics that a recommendation is made from: the first, and the one that decides between equals."""
 
 

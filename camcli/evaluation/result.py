@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from camcli.config.recommended import SCHEMA
 from camcli.evaluation.entries import MethodEntry
 from camcli.metrics import Metric
 from camcli.stats import Estimate, difference, estimate
-
-SCHEMA = "camcli.evaluation/1"
 
 
 @dataclass(frozen=True)
@@ -78,10 +77,12 @@ class Evaluation:
 
     @property
     def methods(self) -> list[MethodEntry]:
+        """The entries that are no baseline."""
         return [entry for entry in self.entries if not entry.baseline]
 
     @property
     def exit_code(self) -> int:
+        """3 where an image could not be explained, else 0."""
         return 3 if self.failed else 0
 
     def as_json(self) -> dict[str, Any]:

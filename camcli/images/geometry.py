@@ -29,10 +29,12 @@ class View:
 
     @property
     def width(self) -> float:
+        """In pixels."""
         return self.x1 - self.x0
 
     @property
     def height(self) -> float:
+        """In pixels."""
         return self.y1 - self.y0
 
     def scaled(self, sx: float, sy: float) -> View:

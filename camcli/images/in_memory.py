@@ -7,11 +7,15 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from camcli.errors import ImageError, SourceError
-from camcli.images.decode import Decoded, ImageMetadata
-from camcli.images.rgb import to_rgb
+from camcli.images.decode import from_pillow
+from camcli.images.decoded import Decoded, DecodeSettings, ImageMetadata
+from camcli.images.preprocess import Preprocessing
 
 _PICTURE_CHANNELS = (1, 3, 4)
-ACCEPTED_ARRAYS = "uint8, or floats in 0 to 1; (H, W), (H, W, C) or (C, H, W), or a batch (N, …) of the latter two"
+_EIGHT_BITS = 1e-3  # of a step of 1/255: floats so near to whole steps are 8-bit values
+ACCEPTED_ARRAYS = (
+    "uint8, uint16, int16, or floats in 0 to 1; (H, W), (H, W, C) or (C, H, W), or a batch (N, …) of the latter two"
+)
 
 
 def split_batch(array: np.ndarray, channels: int, *, channels_first: bool) -> Sequence[np.ndarray]:
@@ -22,51 +26,54 @@ def split_batch(array: np.ndarray, channels: int, *, channels_first: bool) -> Se
     Args:
         array: (H, W), (H, W, C), (C, H, W), (N, H, W, C) or (N, C, H, W).
         channels: that the model takes.
-        channels_first: which of both it is where either could be.
+        channels_first: which of both it is where either could be, or none.
 
     Raises:
         TypeError: another type of numbers, or a shape that is none of these.
     """
-    if array.dtype != np.uint8 and array.dtype.kind != "f":
+    if array.dtype.kind not in "biuf" or (array.dtype.kind in "iu" and array.dtype.itemsize > 2):
         raise TypeError(f"an array of {array.dtype}, shape {array.shape}: give {ACCEPTED_ARRAYS}.")
     if array.ndim == 2:
         return [array]
     if array.ndim not in (3, 4):
         raise TypeError(f"an array of shape {array.shape}: give {ACCEPTED_ARRAYS}.")
     ends = (-3, -1) if channels_first else (-1, -3)
-    axis = next((axis for axis in ends if array.shape[axis] in (*_PICTURE_CHANNELS, channels)), None)
-    if axis is None:
-        raise TypeError(
-            f"an array of shape {array.shape}: no axis of it holds 1, 3 or 4 channels, or the {channels} of the model. "
-            f"Give {ACCEPTED_ARRAYS}."
-        )
+    axis = next((axis for axis in ends if array.shape[axis] in (*_PICTURE_CHANNELS, channels)), ends[0])
     images = np.moveaxis(array, axis, -1)
     return [images] if array.ndim == 3 else list(images)
 
 
-def decode_array(array: np.ndarray) -> Decoded:
-    """The picture of an array.
+def as_pixels(array: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """The array with its values as files have them: floats that are 8-bit pixels over 255 become those.
 
     Args:
-        array: (H, W) or (H, W, C) uint8, or floats in 0 to 1, which are rounded to 256 steps; C is 1, 3, or 4 with
-            alpha, which is laid over white.
+        array: (H, W) or (H, W, C).
+        preprocessing: of the model; where its mean and deviation are of values in 0 to 1, floats have to be.
 
     Raises:
-        SourceError: no pixels, or floats outside 0 to 1.
-        TypeError: another number of channels.
+        SourceError: no pixels, or floats of a picture outside 0 to 1.
     """
     if not array.size:
         raise SourceError(f"an array of shape {array.shape} has no pixels.")
-    pixels = array if array.dtype == np.uint8 else _to_bytes(array)
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[:, :, 0]
-    if pixels.ndim == 3 and pixels.shape[2] not in _PICTURE_CHANNELS:
-        raise TypeError(f"an array of shape {array.shape} with {pixels.shape[2]} channels: give 1, 3 or 4.")
-    return _decoded(Image.fromarray(np.ascontiguousarray(pixels)), "array")
+    is_picture = array.ndim == 2 or array.shape[2] in (1, 3)
+    if array.dtype.kind != "f" or not is_picture or preprocessing.channels not in (1, 3):
+        return array
+    low, high = float(array.min()), float(array.max())
+    if low >= 0 and high <= 1:
+        steps = array.astype(np.float64) * 255
+        whole = np.rint(steps)
+        return whole.astype(np.uint8) if np.abs(steps - whole).max() < _EIGHT_BITS else array
+    if _normalises(preprocessing):
+        raise SourceError(
+            f"an array of floats from {low:.4g} to {high:.4g}: floats are pixels in 0 to 1. Divide by 255 where they "
+            "are 0 to 255. Where they are normalised already, say mean=0, std=1: an array of the size of the model's "
+            "input is then its input as it stands."
+        )
+    return array
 
 
-def decode_pillow(image: Image.Image) -> Decoded:
-    """A Pillow image, upright and in RGB as a file of it would be.
+def decode_pillow(image: Image.Image, settings: DecodeSettings) -> Decoded:
+    """A Pillow image, upright as a file of it would be.
 
     Raises:
         SourceError: no pixels.
@@ -76,38 +83,25 @@ def decode_pillow(image: Image.Image) -> Decoded:
         raise SourceError("a Pillow image without pixels.")
     try:
         upright = ImageOps.exif_transpose(image)  # a copy: the user's own image may change later
-    except ImageError:
-        raise
     except Exception as error:  # of a file that is read only now, decoders raise nearly anything
         raise ImageError("corrupt", f"the Pillow image cannot be loaded ({type(error).__name__}: {error})") from error
-    return _decoded(upright, image.format or "Pillow")
+    return from_pillow(upright, settings)
 
 
 def show_input(pixels: np.ndarray) -> Decoded:
-    """A picture of a model's input (C, H, W) float32, stretched to its own range where that is not 0 to 1."""
-    low, high = min(0.0, float(pixels.min())), max(1.0, float(pixels.max()))
-    if (low, high) != (0.0, 1.0):
-        low, high = float(pixels.min()), float(pixels.max())
-    shown = pixels[:3] if len(pixels) >= 3 else pixels[:1]
-    share = (shown - low) / ((high - low) or 1.0)
-    decoded = decode_array(np.rint(np.moveaxis(share, 0, -1) * 255).astype(np.uint8))
-    digest = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
-    metadata = ImageMetadata(0, digest, decoded.image.width, decoded.image.height, "array", 1)
-    return Decoded(decoded.image, metadata)
+    """A picture of a model's input (H, W, C) float32, stretched to its own range where that is not 0 to 1."""
+    low, high = float(pixels.min()), float(pixels.max())
+    if low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    shown = pixels[:, :, :3] if pixels.shape[2] >= 3 else np.repeat(pixels[:, :, :1], 3, axis=2)
+    share = np.nan_to_num((shown - low) / ((high - low) or 1.0))
+    picture = Image.fromarray(np.ascontiguousarray(np.rint(share * 255).astype(np.uint8)))
+    digest = hashlib.sha256(pixels.tobytes()).hexdigest()
+    return Decoded(picture, ImageMetadata(0, digest, picture.width, picture.height, "array", 1))
 
 
-def _to_bytes(array: np.ndarray) -> np.ndarray:
-    low, high = float(array.min()), float(array.max())
-    if not (low >= 0 and high <= 1):  # also where one is NaN
-        raise SourceError(
-            f"an array of floats from {low:.4g} to {high:.4g}: floats are pixels in 0 to 1. Divide by 255 where they "
-            "are 0 to 255. Where they are normalised already, say mean=0, std=1: an array of the size of the model's "
-            "input is then its input as it stands."
-        )
-    return np.rint(array.astype(np.float32) * 255).astype(np.uint8)
-
-
-def _decoded(image: Image.Image, kind: str) -> Decoded:
-    rgb, notes = to_rgb(image)
-    digest = hashlib.sha256(rgb.tobytes()).hexdigest()
-    return Decoded(rgb, ImageMetadata(0, digest, rgb.width, rgb.height, kind, 1, notes))
+def _normalises(preprocessing: Preprocessing) -> bool:
+    """Whether mean and deviation are of values in 0 to 1, so that other values were never meant."""
+    if preprocessing.custom is not None:
+        return False
+    return all(0 <= mean <= 1 for mean in preprocessing.mean) and all(std <= 1 for std in preprocessing.std)

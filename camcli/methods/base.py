@@ -237,6 +237,11 @@ class Method:
         """Whether it differentiates through the whole network rather than from a layer on."""
         return bool({"network gradient", "attention"} & set(self.needs))
 
+    @property
+    def reads_parameters(self) -> bool:
+        """Whether it reads biases and norms of the network, which folding would merge into other layers."""
+        return "network gradient" in self.needs
+
     def approximations(self, settings: Options) -> list[str]:
         """What with these settings is less than the method's definition, for the user."""
         note = self.approximate(settings) if self.approximate is not None else None

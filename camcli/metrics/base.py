@@ -141,6 +141,8 @@ class Metric:
         finish: from means over images to the figure, before the factor.
         by_default: whether it is computed without being asked for.
         headline: whether methods are compared in words by it, where no earlier entry of the table is.
+        breaks_ties: whether it decides between methods that the headline metric does not tell apart.
+        led_by: a baseline that has the best figure by construction, without explaining anything.
         settings: its parameters by name, for inputs of a height and width; they stand in the header of an evaluation.
         exclusion: images that do not enter.
         across_rows: for a metric that compares rows: its values from those that ``measure`` gave each row.
@@ -157,17 +159,22 @@ class Metric:
     finish: Finish = first
     by_default: bool = True
     headline: bool = False
+    breaks_ties: bool = False
+    led_by: str | None = None
     settings: Callable[[int, int], Mapping[str, Any]] | None = None
     exclusion: Exclusion | None = None
     across_rows: AcrossRows | None = None
 
     @property
     def decimals(self) -> int:
+        """Digits after the point in a table."""
         return 1 if self.factor == 100 else 3
 
     def as_json(self) -> dict[str, Any]:
+        """Its entry under ``metrics`` in the document of ``cam eval``."""
         return {"key": self.key, "name": self.name, "better": self.better, "paper": self.paper, "percent": self.percent}
 
     @property
     def percent(self) -> bool:
+        """Whether its figure is a percentage."""
         return self.factor == 100

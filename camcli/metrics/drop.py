@@ -19,5 +19,6 @@ def drop(sample: Sample) -> Tensor:
 
 METRIC = Metric(
     "drop", "Average Drop %", "Chattopadhyay 2018, arXiv:1710.11063", "scores", "Masking", drop, factor=100,
-    better="lower", exclusion=Exclusion(lambda y: y < EDGE, f"with a probability below {EDGE:g} leave Average Drop"),
+    better="lower", led_by="fakecam",
+    exclusion=Exclusion(lambda y: y < EDGE, f"with a probability below {EDGE:g} leave Average Drop"),
 )  # fmt: skip

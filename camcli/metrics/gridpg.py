@@ -90,4 +90,7 @@ def _shares(length: int, n: int) -> Tensor:
     return clipped.diff(dim=1) * length / n
 
 
-METRIC = Metric("gridpg", "GridPG", "Böhle 2021, arXiv:2104.00032", "mosaics", "Localisation", None, headline=True)
+METRIC = Metric(
+    "gridpg", "GridPG", "Böhle 2021, arXiv:2104.00032", "mosaics", "Localisation", None,
+    headline=True, breaks_ties=True,
+)  # fmt: skip

@@ -69,6 +69,7 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
+        """As documented: 0, 1, 3, or 128 and the number of the signal."""
         if self.signal is not None:
             return 128 + self.signal
         if self.status == "aborted":
@@ -79,11 +80,20 @@ class Summary:
 class Watcher:
     """Receives the events of a run; the command line prints them. This one ignores them."""
 
-    def compiling(self) -> None: ...
-    def ready(self, setup: Setup, notes: Sequence[str]) -> None: ...
-    def row(self, row: ImageRow) -> None: ...
-    def skipped(self, count: int) -> None: ...
-    def inside(self, method: str, done: int, total: int) -> None: ...
+    def compiling(self) -> None:
+        """The prefix of the network is about to be compiled, which takes a while."""
+
+    def ready(self, setup: Setup, notes: Sequence[str]) -> None:
+        """Everything is decided; the first image comes next."""
+
+    def row(self, row: ImageRow) -> None:
+        """The row of an image is in the journal."""
+
+    def skipped(self, count: int) -> None:
+        """So many images were explained by an earlier run of the same command."""
+
+    def inside(self, method: str, done: int, total: int) -> None:
+        """A slow method has done ``done`` of ``total`` passes of a batch."""
 
 
 def run(

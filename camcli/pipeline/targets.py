@@ -20,9 +20,11 @@ class Names(Protocol):
     """What target selection needs of a model's class names."""
 
     @property
-    def names(self) -> Sequence[str]: ...
+    def names(self) -> Sequence[str]:
+        """Of all classes, by index."""
 
-    def find(self, text: str) -> int: ...
+    def find(self, text: str) -> int:
+        """The index of a class name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class TargetSpec:
 
     @property
     def chosen_by(self) -> str:
+        """What ``chosen_by`` of a target is in the index."""
         return f"top:{self.value}" if self.kind == "top" else self.kind
 
     @property

@@ -38,6 +38,7 @@ class Compilation:
 
     @property
     def works(self) -> bool:
+        """Whether a compiled prefix is used."""
         return self.forward.prefix is not None
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 import camcli
-from camcli.errors import SourceError
+from camcli.errors import ImageError, SourceError
 from camcli.images import View
 from tests.tiny import build
 
@@ -44,7 +44,7 @@ TENSOR = torch.from_numpy(PIXELS.copy()).permute(2, 0, 1)
         photographs()[0], str(photographs()[0]), PICTURE, PIXELS, PIXELS.astype(np.float32) / 255, PIXELS / 255,
         PIXELS.transpose(2, 0, 1), TENSOR, TENSOR / 255, (TENSOR / 255).double(), TENSOR.permute(1, 2, 0), TENSOR[None],
         PIXELS[None], PIXELS.transpose(2, 0, 1)[None], (TENSOR[None] / 255).requires_grad_(),
-        PICTURE.convert("RGBA"), np.dstack([PIXELS, np.full(PIXELS.shape[:2], 255, np.uint8)]), [PIXELS],
+        PICTURE.convert("RGBA"), [PIXELS],
     ],
 )  # fmt: skip
 def test_every_form_of_an_image_gives_the_same_map(model: camcli.Model, image: Any) -> None:
@@ -110,12 +110,30 @@ def test_floats_that_are_no_pixels_are_refused_with_what_to_say(model: camcli.Mo
 @pytest.mark.parametrize(
     "wrong",
     [3, None, b"x", {"a": 1}, [3], [[1, 2], [3, 4]], [(TENSOR, 1)], np.zeros((4, 4, 3), np.int64),
-     np.zeros(3, np.uint8), torch.zeros(4, 4, 3, dtype=torch.int64), np.array(["a"]), np.zeros((10, 28, 28)),
+     np.zeros(3, np.uint8), torch.zeros(4, 4, 3, dtype=torch.int64), np.array(["a"]),
      np.zeros((1, 1, 4, 4, 3))],
 )  # fmt: skip
 def test_wrong_types_are_refused_with_what_is_accepted(model: camcli.Model, wrong: Any) -> None:
-    with pytest.raises(TypeError, match=r"[Gg]ive .*uint8, or floats in 0 to 1"):
+    with pytest.raises(TypeError, match=r"[Gg]ive .*uint8, uint16, int16, or floats in 0 to 1"):
         camcli.explain(model, wrong)
+
+
+def test_other_bands_than_those_of_the_model_are_named(model: camcli.Model) -> None:
+    for array in (np.zeros((40, 30, 28), np.uint8), torch.zeros(28, 40, 30)):
+        with pytest.raises(ImageError, match="it has 28 bands, and the model takes 3"):
+            camcli.explain(model, array)
+    six = np.random.default_rng(0).random((64, 64, 6)).astype(np.float32)
+    chosen = native(model, torch.from_numpy(six).permute(2, 0, 1), bands=[4, 3, 2])
+    assert np.array_equal(chosen[0], native(model, six[:, :, [3, 2, 1]])[0])
+
+
+def test_floats_between_the_steps_of_8_bits_are_not_rounded(net: nn.Module) -> None:
+    pixels = np.random.default_rng(0).random((64, 64, 3)).astype(np.float32)
+    settings: dict[str, Any] = {"mean": 0.5, "std": 0.25, "input_size": 64, "resize": "squash"}
+    (result,) = camcli.explain(net, pixels, **settings)
+    with torch.no_grad():
+        logits = net.eval()(torch.from_numpy((pixels - 0.5) / 0.25).permute(2, 0, 1)[None].float())
+    assert result.predictions[0].logit == pytest.approx(float(logits.max()), abs=1e-6)
 
 
 def test_nothing_is_explained_where_there_is_nothing(model: camcli.Model) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from camcli.config.settings import RunConfig
+from camcli.errors import DeviceError
+from camcli.pipeline import setup
 from camcli.speed.batch_size import FIRST, MOST, SHARE, fitting_batch
 
 
@@ -50,3 +55,16 @@ def test_not_even_one() -> None:
     with pytest.raises(torch.cuda.OutOfMemoryError):
         fitting_batch(device.peak, device.free)
     assert device.tried == [16, 8, 4, 2, 1]
+
+
+@pytest.mark.parametrize("form", [torch.cuda.OutOfMemoryError, RuntimeError])
+def test_a_device_without_room_for_one_image_is_named(
+    form: type[RuntimeError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*_: object) -> int:
+        raise form("CUDA error: out of memory")
+
+    monkeypatch.setattr(setup, "cuda_batch", no_room)
+    model = SimpleNamespace(device=torch.device("cuda:0"), name="large", preprocessing=None)
+    with pytest.raises(DeviceError, match="one image does not fit into its memory with model large"):
+        setup._batch_size(RunConfig(image_path=("x",)), None, model, None)  # type: ignore[arg-type]
