@@ -119,7 +119,9 @@ def _header(run: RecordedRun, key: MethodLayer) -> dict[str, Any]:
 
 def _first_target(target: str | None) -> str:
     """How the class is chosen whose map is compared: of several targets the first."""
-    first = (target or "predicted").split(",")[0].strip()
+    from camcli.pipeline.targets import split_targets  # here alone: a baseline is read without the pipeline
+
+    first = split_targets(target or "predicted")[0]
     return "predicted" if first.startswith("top:") else first
 
 

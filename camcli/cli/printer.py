@@ -61,6 +61,8 @@ class Printer(Watcher):
             return
         self.last = time.monotonic()
         self.show(*describe_setup(setup, passes=self.mode.verbose))
+        for line in setup.assumptions:
+            self.problem(printable(f"note     {line}"))
         for note in (*setup.model.notes, *setup.explainer.notes, *notes):
             self.show(f"note     {note}")
         if sys.stderr.isatty():
@@ -223,6 +225,8 @@ def print_plan(config: RunConfig, mode: OutputMode) -> None:
         return
     for line in describe_setup(setup, passes=True):
         print(line)
+    for line in setup.assumptions:
+        print(printable(f"note     {line}"), file=sys.stderr)
     for note in setup.model.notes:
         print(f"note     {note}")
     print(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from copy import copy
 from typing import Any
 
@@ -72,7 +73,8 @@ class Explainer:
             real: so many images count; those behind them repeat the last one to fill the batch, and slow methods
                 do not look at them again. None: all.
         """
-        with freeze(self.model.module):
+        passes = getattr(self.model, "passes", None)
+        with freeze(self.model.module), passes.of_image(seeds[0]) if passes is not None else nullcontext():
             batch = self._batch(inputs, seeds, labels, real)
             targets = batch.choose(choose)
             maps = batch.maps(targets)
