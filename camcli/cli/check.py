@@ -117,7 +117,7 @@ def _folder(settings: dict[str, Any], paths: list[str], mode: OutputMode) -> tup
         printer.summary(summary)
     if summary.status != "complete":
         raise typer.Exit(summary.exit_code)
-    return config.output_dir, summary.exit_code
+    return str(summary.run_dir), summary.exit_code
 
 
 def _refuse_other(baseline: Baseline, recorded: RecordedRun, key: MethodLayer) -> None:

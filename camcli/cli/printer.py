@@ -18,8 +18,9 @@ from camcli.cli.streams import discard_output
 from camcli.config.settings import RunConfig
 from camcli.errors import CamError, printable
 from camcli.images import Sources
+from camcli.pipeline.folder import earlier_header, plan_folder
 from camcli.pipeline.header import layer_fields, model_fields
-from camcli.pipeline.setup import Setup, prepare
+from camcli.pipeline.setup import Setup, in_run_folder, prepare
 from camcli.pipeline.stream import Summary, Watcher
 from camcli.schemas.index import ImageRow
 
@@ -53,6 +54,11 @@ class Printer(Watcher):
     def compiling(self) -> None:
         if not self.mode.quiet:
             print("compiling what comes before the target layer; this takes up to minutes", file=sys.stderr, flush=True)
+
+    def elsewhere(self, note: str) -> None:
+        # Said with --quiet, too: a program that reads the default folder would read another run.
+        if self.mode.quiet:
+            self.problem(printable(f"cam: {note}"))
 
     def ready(self, setup: Setup, notes: Sequence[str]) -> None:
         if self.mode.quiet:
@@ -137,7 +143,8 @@ class Printer(Watcher):
             )
         if summary.status != "complete":
             self.show(f"{summary.status}: the same command continues")
-        self.show(printable(f"results in {summary.run_dir}: {contents(summary)}"))
+        instead = f" ({summary.instead_of})" if summary.instead_of else ""
+        self.show(printable(f"results in {summary.run_dir}{instead}: {contents(summary)}"))
 
     def show(self, *lines: str) -> None:
         for line in lines:
@@ -196,13 +203,14 @@ def describe_setup(setup: Setup, *, passes: bool) -> list[str]:
 
 def print_plan(config: RunConfig, mode: OutputMode) -> None:
     """``--dry-run``: decide everything, print it, write nothing."""
-    setup = prepare(config)
-    count = setup.sources.count()
+    setup = prepare(config, earlier_header(config))
+    folder = plan_folder(setup)
+    count = in_run_folder(setup, folder).sources.count()
     if mode.json:
         plan = {
             "images": count, "model": model_fields(setup), "layers": layer_fields(setup),
             "methods": list(setup.config.method), "batch_size": setup.batch_size, "device": str(setup.device),
-            "precision": setup.precision, "save": list(config.save), "output_dir": config.output_dir,
+            "precision": setup.precision, "save": list(config.save), "output_dir": str(folder),
         }  # fmt: skip
         print(json.dumps(plan))
         return
@@ -212,5 +220,5 @@ def print_plan(config: RunConfig, mode: OutputMode) -> None:
         f"images   {count}"
         + (f", {setup.sources.passed_over} other files passed over" if setup.sources.passed_over else "")
     )
-    print(f"output   {config.output_dir}: {', '.join(config.save) or 'index only'}")
+    print(f"output   {folder}: {', '.join(config.save) or 'index only'}")
     print("dry run: nothing was explained or written")

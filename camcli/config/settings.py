@@ -11,6 +11,8 @@ from camcli.config.fields import Effect, declarations_of, setting
 from camcli.config.parse import Parsed, flag, parse_count, parse_floats, parse_input_size, parse_scale
 from camcli.errors import ConfigError, did_you_mean
 
+DEFAULT_OUTPUT_DIR = "cam-output"
+"""The run folder without ``--output-dir``; where it is taken, a number is appended."""
 SAVE_KINDS = ("overlay", "heatmap", "gray", "raw", "map", "panel")
 COLORMAPS = (
     "autumn", "bone", "jet", "winter", "rainbow", "ocean", "summer", "spring", "cool", "hsv", "pink", "hot", "parula",
@@ -34,8 +36,10 @@ class RunConfig:
         affects="maps", resolved=True, group="images", metavar="PATH", path="input",
         synonyms=("source", "data-dir", "data", "input", "input-dir", "images"),
     )  # fmt: skip
-    output_dir: str = setting(
-        "cam-output", "The run folder, where pictures and index are written.",
+    output_dir: str | None = setting(
+        None,
+        "The run folder, where pictures and index are written; a run of the same configuration in it is continued. "
+        "(default: cam-output; where that holds another run, the next free one from cam-output-2 on)",
         affects="nothing", group="output", metavar="DIR", short="-o", path="output", synonyms=("out", "save-dir"),
     )  # fmt: skip
     model: str = setting(
@@ -274,6 +278,11 @@ class RunConfig:
             mean=parse_floats("mean", self.mean),
             std=parse_floats("std", self.std),
         )
+
+    @property
+    def run_dir(self) -> str:
+        """``--output-dir``, or the name that is tried first without it."""
+        return self.output_dir or DEFAULT_OUTPUT_DIR
 
     @property
     def pictures(self) -> bool:

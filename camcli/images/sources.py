@@ -77,6 +77,10 @@ class Sources:
             image = names[source.slug](item.image) if source.repeats else item.image
             yield _entry(ordinal, source, image, item)
 
+    def exclude(self, run_dir: Path) -> None:
+        """Never enter this folder from now on, instead of the one before."""
+        self._exclude = os.path.realpath(run_dir)
+
     def count(self) -> int:
         """How many entries an iteration gives."""
         return sum(1 for _ in self._limit_sources())

@@ -64,7 +64,7 @@ def open_sources(config: RunConfig) -> Sources:
     """
     if not config.image_path:
         raise SourceError("nothing to explain: give --image-path a file, a folder, a glob or a list.")
-    sources = Sources(config.image_path, exclude=Path(config.output_dir), limit=config.limit)
+    sources = Sources(config.image_path, exclude=Path(config.run_dir), limit=config.limit)
     if next(iter(sources), None) is None:
         paths = ", ".join(config.image_path)
         skipped = f" {sources.passed_over} file(s) there have no known image extension." if sources.passed_over else ""
@@ -165,6 +165,12 @@ def setup_for(
         style=Style(config.colormap, config.alpha, config.image_format, config.quality),
         limits=_limits(config, earlier.get("scale_limits")),
     )
+
+
+def in_run_folder(setup: Setup, run_dir: Path) -> Setup:
+    """The same with the run folder that was chosen, which the sources never enter."""
+    setup.sources.exclude(run_dir)
+    return replace(setup, config=replace(setup.config, output_dir=str(run_dir)))
 
 
 @contextmanager

@@ -165,3 +165,26 @@ def test_a_process_that_hangs_holds_its_lock(forks: Forks, cam: Tiny, tmp_path: 
     running.send(signal.SIGCONT)
     running.send(signal.SIGKILL)
     running.wait()
+
+
+def test_without_an_output_dir_the_next_free_folder_is_taken(
+    photos: Path, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, second = (photos / "0000.jpg", "--save", "raw"), (photos / "0001.png", "--save", "raw")
+    assert tiny(*first).code == 0
+    before = tree(tmp_path / "cam-output")
+    other = tiny(*second)
+    assert other.code == 0
+    note = "cam-output holds another run and is left alone; the run folder is cam-output-2"
+    assert f"note     {note}" in other.out
+    assert "results in cam-output-2 (cam-output holds another run): raw/, index.json" in other.out
+    assert tree(tmp_path / "cam-output") == before
+    assert index_of(tmp_path / "cam-output-2")["config"]["output_dir"] == "cam-output-2"
+    again = tiny(*second, "--quiet")
+    assert (again.code, again.out, again.err) == (0, "", f"cam: {note}\n")
+    assert "output   cam-output-2: raw" in tiny(*second, "--dry-run").out
+    assert "output   cam-output-3: raw" in tiny(*second, "--seed", "1", "--dry-run").out
+    assert tiny(*second, "--output-dir", "cam-output").code == 2
+    assert tiny(*second, "--json", "--overwrite").document["output_dir"] == "cam-output"
+    assert sorted(path.name for path in tmp_path.glob("cam-output*")) == ["cam-output", "cam-output-2"]
