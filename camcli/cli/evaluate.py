@@ -29,6 +29,7 @@ cam eval photos -m resnet50 --recommend -o out
 cam eval objects.csv --method gradcam --metrics pointing,energy,maxboxacc --plot eval.png --csv eval.csv
 
 Exit codes: 0 done, 2 wrong usage, 3 some images could not be explained and are left out."""
+_FILES = ("eval.json", "eval.csv", "eval.png")
 _EVERY = 5.0
 """Seconds between progress lines."""
 
@@ -68,10 +69,15 @@ def command(
     from camcli.config.recommended import FILE
     from camcli.evaluation import EvalOptions, evaluate
     from camcli.evaluation.plot import can_plot, check_plot, write_plot
-    from camcli.output import write_with_folders
+    from camcli.output import check_named_file, write_named_file
 
     if plot is not None:
         check_plot(plot)
+    folder = None if output_dir is None else Path(output_dir)
+    files = [("--csv", csv), ("--plot", plot), *(("--output-dir", folder / name) for name in _FILES if folder)]
+    for option, file in files:
+        if file is not None:
+            check_named_file(option, file)
     keys = [key.strip() for text in metrics or () for key in text.split(",") if key.strip()]
     options = EvalOptions(tuple(keys), steps, baselines, grid, grid_probability, recommend)
     evaluation = evaluate(config, options, _Progress(mode))
@@ -82,15 +88,14 @@ def command(
         print_evaluation(evaluation, quiet=mode.quiet)
     # Printed first: a full disk must not lose the figures.
     if csv is not None:
-        write_with_folders(csv, [_table(evaluation)])
+        write_named_file("--csv", csv, [_table(evaluation)])
     if plot is not None:
         write_plot(evaluation, Path(plot))
-    if output_dir is not None:
-        folder = Path(output_dir)
-        write_with_folders(folder / FILE, [document.encode() + b"\n"])
-        write_with_folders(folder / "eval.csv", [_table(evaluation)])
+    if folder is not None:
+        write_named_file("--output-dir", folder / FILE, [document.encode() + b"\n"])
+        write_named_file("--output-dir", folder / "eval.csv", [_table(evaluation)])
         if can_plot():
-            write_plot(evaluation, folder / "eval.png")
+            write_plot(evaluation, folder / "eval.png", "--output-dir")
         elif not mode.quiet:
             print("eval.png is left out: it needs matplotlib (pip install matplotlib)", file=sys.stderr)
         if evaluation.recommended is not None and not mode.quiet:

@@ -12,12 +12,13 @@ from camcli.capture import noise
 from camcli.config.recommended import with_recommended
 from camcli.config.settings import RunConfig
 from camcli.device import choose_device, choose_precision, device_name
-from camcli.errors import ConfigError, DeviceError, SourceError, is_out_of_memory
+from camcli.errors import DeviceError, SourceError, is_out_of_memory
 from camcli.explainer import Explainer, ExplainOptions, Progress
 from camcli.images import Sources
 from camcli.layers import Layer, resolve_layers
 from camcli.methods import find_method
 from camcli.models import Model, load_model
+from camcli.output import check_named_file
 from camcli.pipeline.labels import Labeller
 from camcli.pipeline.targets import TargetSpec, parse_target
 from camcli.render import Style
@@ -127,8 +128,8 @@ def prepare(config: RunConfig, recorded: Header | None = None, progress: Progres
     """
     config, best = with_recommended(config)
     device = choose_device(config.device)
-    if config.csv and Path(config.csv).is_dir():
-        raise ConfigError(f"--csv {config.csv}: a folder stands in its place. Name a file.")
+    if config.csv:
+        check_named_file("--csv", config.csv)
     needs_gradient(config)  # a mistyped method: say so before a model is loaded
     sources = open_sources(config)
     model = open_model(config, device)
