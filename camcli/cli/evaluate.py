@@ -66,6 +66,7 @@ def command(
     settings = {**settings, "output_dir": output_dir, "save": "none", "csv": None}
     config = RunConfig(**with_positional(settings, images))
     from camcli.cli.evaluation_table import print_evaluation
+    from camcli.cli.printer import failure_line
     from camcli.config.recommended import FILE
     from camcli.evaluation import EvalOptions, evaluate
     from camcli.evaluation.plot import can_plot, check_plot, write_plot
@@ -86,6 +87,11 @@ def command(
         print(document)
     else:
         print_evaluation(evaluation, quiet=mode.quiet)
+    if evaluation.failed and (mode.quiet or mode.json):
+        first = evaluation.failed[0]
+        why = f"{first['image']}: {first['message']} ({first['kind']})"
+        count = len(evaluation.failed)
+        print(failure_line(count, count + len(evaluation.images), why, "; left out"), file=sys.stderr, flush=True)
     # Printed first: a full disk must not lose the figures.
     if csv is not None:
         write_named_file("--csv", csv, [_table(evaluation)])

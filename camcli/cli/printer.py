@@ -18,6 +18,7 @@ from camcli.cli.streams import discard_output
 from camcli.config.settings import RunConfig
 from camcli.errors import CamError, printable
 from camcli.images import Sources
+from camcli.output import INDEX_NAME
 from camcli.pipeline.folder import earlier_header, plan_folder
 from camcli.pipeline.header import layer_fields, model_fields
 from camcli.pipeline.setup import Setup, in_run_folder, prepare
@@ -43,6 +44,7 @@ class Printer(Watcher):
         self.total: int | None = None
         self.last = time.monotonic()
         self.bar: tqdm[Any] | None = None
+        self.first_failed: str | None = None
 
     def __enter__(self) -> Printer:
         return self
@@ -79,6 +81,8 @@ class Printer(Watcher):
 
     def row(self, row: ImageRow) -> None:
         self.done += 1
+        if row["status"] == "failed" and self.first_failed is None:
+            self.first_failed = f"{row['image']}: {row['error']['message']} ({row['error']['kind']})"
         if self.mode.quiet:
             return
         if row["status"] == "failed":
@@ -115,8 +119,15 @@ class Printer(Watcher):
             of = f" of {self.total}" if self.total else ""
             self._print(f"{self.done}{of} images", sys.stderr)
 
+    def failures(self, summary: Summary) -> None:
+        """With ``--quiet``: one line that images failed, which are otherwise printed one by one."""
+        failed, images = summary.counts["failed"], summary.counts["images"]
+        if self.mode.quiet and failed:
+            self.problem(failure_line(failed, images, self.first_failed, f"; see {summary.run_dir / INDEX_NAME}"))
+
     def summary(self, summary: Summary) -> None:
         if self.mode.quiet:
+            self.failures(summary)
             return
         counts = summary.counts
         earlier = f" ({self.earlier} of them were there already)" if self.earlier else ""
@@ -161,6 +172,13 @@ class Printer(Watcher):
                 print(line, file=stream, flush=True)
         except OSError:  # the reader (head, a terminal) has exited or a disk is full: the run goes on
             discard_output(stream)
+
+
+def failure_line(failed: int, images: int, first: str | None, more: str = "") -> str:
+    """That images failed, in one line: how many, and the first with its reason."""
+    count = f"{failed} of {images} images" if images > 1 else "the image"
+    reason = f"; the first: {first}" if first and images > 1 else f": {first}" if first else ""
+    return printable(f"cam: {count} could not be explained{reason}{more}")
 
 
 def prediction(row: ImageRow) -> str:

@@ -9,7 +9,7 @@ from camcli.output.artefacts import ArtefactWriter, artefacts_intact
 from camcli.output.atomic import naming_os_errors, write_atomically
 from camcli.output.csv_table import write_csv
 from camcli.output.default_folder import default_folder, find_earlier, in_folder, open_default_run
-from camcli.output.header import INDEX_NAME, JOURNAL_NAME, SCHEMA, read_header
+from camcli.output.header import INDEX_NAME, JOURNAL_NAME, SCHEMA, read_header, read_index_header
 from camcli.output.index import Counts, Ending, FinalStatus, write_index
 from camcli.output.journal import Journal
 from camcli.output.jsontext import strict_json, true_name
@@ -20,6 +20,6 @@ from camcli.output.run_folder import RunFolder, open_run
 __all__ = [
     "INDEX_NAME", "JOURNAL_NAME", "SCHEMA", "ArtefactWriter", "Counts", "Ending", "FinalStatus", "Journal", "RunFolder",
     "artefact_path", "artefacts_intact", "check_named_file", "default_folder", "find_earlier", "in_folder",
-    "naming_os_errors", "open_default_run", "open_run", "read_header", "strict_json", "true_name", "write_atomically",
-    "write_csv", "write_index", "write_named_file",
+    "naming_os_errors", "open_default_run", "open_run", "read_header", "read_index_header", "strict_json", "true_name",
+    "write_atomically", "write_csv", "write_index", "write_named_file",
 ]  # fmt: skip

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from camcli.concurrency import Clock, Stop, in_order, lower_priority
 from camcli.config.settings import RunConfig
-from camcli.errors import OutputError
+from camcli.errors import OutputError, ResumeError
 from camcli.images import Entry, pillow_limits, was_replaced
 from camcli.output import (
     Ending,
@@ -28,6 +28,7 @@ from camcli.output import (
     RunFolder,
     artefacts_intact,
     in_folder,
+    read_index_header,
     write_csv,
     write_index,
 )
@@ -226,6 +227,18 @@ class Stream:
             self.offsets.append(NOT_REACHED)
         self.offsets[entry.ordinal] = offset
 
+    def _unchanged(self, ending: Ending) -> Ending:
+        """The ending as it is recorded already, where this start had nothing to do."""
+        recorded = None
+        if self.folder.resumed and not self.explained:
+            with suppress(ResumeError, OutputError):  # damaged: it is written again
+                recorded = read_index_header(self.folder.path)
+        if recorded is None or recorded["timing"] is None:
+            return ending
+        same = recorded["status"] == ending.status and recorded["finished"] is not None
+        finished = recorded["finished"] if same else ending.finished
+        return replace(ending, timing=recorded["timing"], finished=finished or ending.finished)
+
     def _finish(self, header: Header, entries: Iterator[Entry]) -> Summary:
         folder, setup, signal = self.folder, self.setup, self.stop.signal
         status = self.ended or ("interrupted" if signal is not None else "complete")
@@ -239,7 +252,7 @@ class Stream:
         rate = round(self.explained / seconds, 3) if seconds else 0.0
         timing: Timing = {"seconds": seconds, "images_per_second": rate, "stages": self.clock.seconds()}
         header = {**header, "started": folder.journal.header["started"]}
-        ending = Ending(status, now(), timing, setup.sources.passed_over)
+        ending = self._unchanged(Ending(status, now(), timing, setup.sources.passed_over))
         counts = write_index(folder.path, header, folder.journal, order, ending)
         if setup.config.csv:
             write_csv(setup.config.csv, folder.journal, order)

@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -327,3 +328,13 @@ def test_all_images_bad_is_an_error_and_not_an_empty_table(cam: Cam, tmp_path: P
     done = cam("eval", tmp_path, *MODEL)
     assert done.code == 3
     assert "none of 1 image could be explained. bad.png: this is text" in done.err
+
+
+def test_quiet_leaves_one_line_on_images_that_are_left_out(cam: Cam, photos: Path) -> None:
+    broken = min(photos.rglob("*.png"))
+    broken.write_bytes(b"")
+    done = cam("eval", photos, "--metrics", "sparsity", "--no-baselines", "--quiet", *MODEL)
+    assert done.code == 3
+    assert re.fullmatch(
+        rf"cam: 1 of \d+ images could not be explained; the first: .*{broken.name}: .* \(empty\); left out\n", done.err
+    )

@@ -188,3 +188,22 @@ def test_without_an_output_dir_the_next_free_folder_is_taken(
     assert tiny(*second, "--output-dir", "cam-output").code == 2
     assert tiny(*second, "--json", "--overwrite").document["output_dir"] == "cam-output"
     assert sorted(path.name for path in tmp_path.glob("cam-output*")) == ["cam-output", "cam-output-2"]
+
+
+def test_a_start_with_nothing_to_do_leaves_the_timing_as_it_was(
+    finished: tuple[object, ...], tiny: Tiny, tmp_path: Path
+) -> None:
+    index = tmp_path / "out" / "index.json"
+    document = json.loads(index.read_text())
+    document["timing"]["seconds"], document["finished"] = 1234.5, "2026-01-02T03:04:05Z"
+    index.write_text(
+        "{\n" + ",\n".join(f"{json.dumps(key)}: {json.dumps(document[key])}" for key in document) + "\n}\n"
+    )
+    again = tiny(*finished).document
+    assert (again["explained_now"], again["timing"]["seconds"] < 1000) == (0, True)
+    after = index_of(tmp_path / "out")
+    assert (after["timing"], after["finished"]) == (document["timing"], "2026-01-02T03:04:05Z")
+    assert after["items"] == document["items"]
+    (tmp_path / "out" / after["items"][0]["maps"][0]["files"]["raw"]).unlink()
+    assert tiny(*finished).document["explained_now"] == 1
+    assert index_of(tmp_path / "out")["timing"]["seconds"] < 1000

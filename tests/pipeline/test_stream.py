@@ -202,6 +202,20 @@ def test_csv_and_quiet(tiny: Cam, tmp_path: Path, photos: Path) -> None:
     assert lines[0].startswith("image")
 
 
+@pytest.mark.parametrize("mode", [("--quiet",), ("--quiet", "--json")])
+def test_quiet_leaves_one_line_on_failed_images(tiny: Cam, tmp_path: Path, photos: Path, mode: tuple[str, ...]) -> None:
+    (photos / "0.png").write_bytes(b"no picture")
+    (photos / "3.png").write_bytes(b"")
+    done = tiny(photos, "--output-dir", tmp_path / "o", "--save", "none", *mode)
+    assert done.code == 3
+    assert bool(done.out) == ("--json" in mode)
+    first = next(item for item in items(tmp_path / "o") if item["status"] == "failed")
+    assert done.err == (
+        f"cam: 2 of 6 images could not be explained; the first: 0.png: {first['error']['message']} (not-an-image); "
+        f"see {tmp_path / 'o' / 'index.json'}\n"
+    )
+
+
 def test_json_is_the_only_thing_on_stdout(tiny: Cam, tmp_path: Path, photos: Path) -> None:
     done = tiny(photos, "--output-dir", tmp_path / "o", "--json")
     document = done.document
