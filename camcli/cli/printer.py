@@ -17,11 +17,10 @@ from camcli.cli.options import OutputMode
 from camcli.cli.streams import discard_output
 from camcli.config.settings import RunConfig
 from camcli.errors import CamError, printable
-from camcli.images import Sources
 from camcli.output import INDEX_NAME
 from camcli.pipeline.folder import earlier_header, plan_folder
 from camcli.pipeline.header import layer_fields, model_fields
-from camcli.pipeline.setup import Setup, in_run_folder, prepare
+from camcli.pipeline.setup import Setup, in_run_folder, list_sources, prepare
 from camcli.pipeline.stream import Summary, Watcher
 from camcli.schemas.index import ImageRow
 
@@ -77,7 +76,7 @@ class Printer(Watcher):
     def _count(self, config: RunConfig) -> None:
         # Only for the bar: the stream reports what is wrong with a source.
         with suppress(CamError, OSError):
-            self.total = Sources(config.image_path, exclude=None, limit=config.limit).count()
+            self.total = list_sources(config).count()
 
     def row(self, row: ImageRow) -> None:
         self.done += 1

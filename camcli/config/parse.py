@@ -72,6 +72,24 @@ def parse_scale(value: str) -> Scale:
 
 
 @dataclass(frozen=True)
+class SampleSize:
+    """How many images are chosen at random: in all, or of each class."""
+
+    count: int
+    per_class: bool
+
+
+def parse_sample(value: str | None) -> SampleSize | None:
+    """``100`` or ``5/class``."""
+    if value is None:
+        return None
+    count, _, unit = value.partition("/")
+    if not count.isdecimal() or int(count) < 1 or value not in (count, f"{count}/class"):
+        raise ConfigError(f"--sample {value}: give N or N/class, for example 100 or 5/class.")
+    return SampleSize(int(count), unit == "class")
+
+
+@dataclass(frozen=True)
 class Parsed:
     """The settings that are written as text, as values.
 
@@ -80,6 +98,7 @@ class Parsed:
         batch_size, workers: None for ``auto``.
         input_size: (height, width); None for the model's own.
         mean, std: of each channel, pixels in 0..1; None for the model's own.
+        sample: how many images are chosen; None for all.
     """
 
     scale: Scale
@@ -88,3 +107,4 @@ class Parsed:
     input_size: tuple[int, int] | None
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
+    sample: SampleSize | None = None

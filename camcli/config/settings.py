@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from camcli.config.fields import Effect, declarations_of, setting
-from camcli.config.parse import Parsed, flag, parse_count, parse_floats, parse_input_size, parse_scale
+from camcli.config.parse import Parsed, flag, parse_count, parse_floats, parse_input_size, parse_sample, parse_scale
 from camcli.errors import ConfigError, did_you_mean
 
 DEFAULT_OUTPUT_DIR = "cam-output"
@@ -235,12 +235,18 @@ class RunConfig:
         89_478_485, "Refuse images with more pixels than this before they are decoded.",
         affects="nothing", group="images", metavar="N", least=1,
     )  # fmt: skip
+    sample: str | None = setting(
+        None,
+        "Explain N images only, chosen at random by --seed; N/class: N of each label, or of each folder where "
+        "there are no labels. Their order stays; --limit then counts the chosen ones.",
+        affects="nothing", group="images", metavar="N[/class]", synonyms=("subset", "num-samples", "sample-size"),
+    )  # fmt: skip
     limit: int | None = setting(
         None, "Explain only the first N images.",
         affects="nothing", group="images", metavar="N", least=1, synonyms=("max-images", "num-images"),
     )  # fmt: skip
     seed: int = setting(
-        0, "Seed of methods that use random numbers.",
+        0, "Seed of methods that use random numbers, and of --sample.",
         affects="maps", group="run", metavar="S", least=0, most=2**63 - 1, synonyms=("random-seed",),
     )  # fmt: skip
     fail_fast: bool = setting(
@@ -277,6 +283,7 @@ class RunConfig:
             input_size=parse_input_size(self.input_size),
             mean=parse_floats("mean", self.mean),
             std=parse_floats("std", self.std),
+            sample=parse_sample(self.sample),
         )
 
     @property

@@ -8,11 +8,12 @@ from camcli.images.entry import IMAGE_EXTENSIONS, Entry
 from camcli.images.geometry import Placement, Size, View
 from camcli.images.preprocess import Prepared, Preprocessing
 from camcli.images.reading import read, was_replaced
+from camcli.images.sample import Sampler
 from camcli.images.sources import Sources
 from camcli.images.tensors import Sender, Sent, to_input
 
 __all__ = [
     "IMAGE_EXTENSIONS", "MAX_PIXELS", "DecodeSettings", "Decoded", "Entry", "ImageMetadata", "Placement", "Prepared",
-    "Preprocessing", "Sender", "Sent", "Size", "Sources", "View", "decode", "pillow_limits", "read", "to_input",
-    "was_replaced",
+    "Preprocessing", "Sampler", "Sender", "Sent", "Size", "Sources", "View", "decode", "pillow_limits", "read",
+    "to_input", "was_replaced",
 ]  # fmt: skip

@@ -14,7 +14,7 @@ from camcli.config.settings import RunConfig
 from camcli.device import choose_device, choose_precision, device_name
 from camcli.errors import DeviceError, SourceError, is_out_of_memory
 from camcli.explainer import Explainer, ExplainOptions, Progress
-from camcli.images import Sources
+from camcli.images import Sampler, Sources
 from camcli.layers import Layer, resolve_layers
 from camcli.methods import find_method
 from camcli.models import Model, load_model
@@ -57,6 +57,13 @@ class Setup:
         return self.model.num_classes is None
 
 
+def list_sources(config: RunConfig) -> Sources:
+    """The inputs of a run, of which nothing is read yet."""
+    size = config.parsed.sample
+    sampler = None if size is None else Sampler(size.count, size.per_class, config.seed)
+    return Sources(config.image_path, exclude=Path(config.run_dir), limit=config.limit, sample=sampler)
+
+
 def open_sources(config: RunConfig) -> Sources:
     """The inputs of a run.
 
@@ -65,7 +72,7 @@ def open_sources(config: RunConfig) -> Sources:
     """
     if not config.image_path:
         raise SourceError("nothing to explain: give --image-path a file, a folder, a glob or a list.")
-    sources = Sources(config.image_path, exclude=Path(config.run_dir), limit=config.limit)
+    sources = list_sources(config)
     if next(iter(sources), None) is None:
         paths = ", ".join(config.image_path)
         skipped = f" {sources.passed_over} file(s) there have no known image extension." if sources.passed_over else ""

@@ -207,3 +207,6 @@ def test_a_start_with_nothing_to_do_leaves_the_timing_as_it_was(
     (tmp_path / "out" / after["items"][0]["maps"][0]["files"]["raw"]).unlink()
     assert tiny(*finished).document["explained_now"] == 1
     assert index_of(tmp_path / "out")["timing"]["seconds"] < 1000
+    index.write_text("damaged")
+    assert tiny(*finished).document["explained_now"] == 0
+    assert index_of(tmp_path / "out")["items"] == document["items"]

@@ -194,6 +194,17 @@ def test_its_own_output_is_never_explained(tiny: Cam, photos: Path) -> None:
     assert len(items(out)) == 6
 
 
+def test_a_sample_is_continued_by_a_larger_one(tiny: Cam, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert tiny(photos, "--output-dir", out, "--sample", "2", "--json").document["explained_now"] == 2
+    two = items(out)
+    assert tiny(photos, "--output-dir", out, "--sample", "4", "--json").document["explained_now"] == 2
+    assert [item for item in items(out) if item in two] == two
+    assert tiny(photos, "--output-dir", out, "--json").document["explained_now"] == 2
+    assert len(items(out)) == 6
+    assert tiny(photos, "--output-dir", out, "--sample", "2/class").code == 2
+
+
 def test_csv_and_quiet(tiny: Cam, tmp_path: Path, photos: Path) -> None:
     done = tiny(photos, "--output-dir", tmp_path / "o", "--csv", tmp_path / "t.csv", "--save", "none", "--quiet")
     assert (done.code, done.out, done.err) == (0, "", "")
