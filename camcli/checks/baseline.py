@@ -19,7 +19,7 @@ import numpy as np
 
 from camcli.checks.recorded import ImageRecord, MethodLayer, RecordedRun, SaliencyMap
 from camcli.errors import ConfigError
-from camcli.output import strict_json, write_atomically
+from camcli.output import strict_json, write_named_file
 
 SCHEMA = "camcli.baseline/1"
 MOST_CELLS = 196
@@ -136,13 +136,13 @@ def _baseline_images(run: RecordedRun, key: MethodLayer) -> Iterator[tuple[str, 
         yield record.sha256[:_HASH], BaselineImage(record.image, record.predicted, record.predicted_name, raw)
 
 
-def write_baseline(path: str, run: RecordedRun, key: MethodLayer) -> int:
-    """Write the baseline of a run; returns the bytes written.
+def write_baseline(path: str, run: RecordedRun, key: MethodLayer, option: str = "--write-baseline") -> int:
+    """Write the baseline of a run to the file that a flag names; returns the bytes written.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    return write_atomically(Path(path), (line + b"\n" for line in _lines(run, key)))
+    return write_named_file(option, path, (line + b"\n" for line in _lines(run, key)))
 
 
 def _lines(run: RecordedRun, key: MethodLayer) -> Iterator[bytes]:

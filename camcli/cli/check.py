@@ -5,12 +5,18 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from camcli.cli.check_report import FAIL_ON_FLAG, FORMAT_FLAG, JUNIT_FLAG, Reporter, console_for_people, make_folders
+from camcli.cli.check_report import (
+    FAIL_ON_FLAG,
+    FORMAT_FLAG,
+    JUNIT_FLAG,
+    Reporter,
+    check_named_files,
+    console_for_people,
+)
 from camcli.cli.options import OutputMode, takes_settings
 from camcli.cli.run import stopping, with_positional
 from camcli.config.parse import flag
@@ -65,13 +71,16 @@ def command(
     from camcli.checks import choose_maps, load_suite, read_baseline, read_run, run_checks
     from camcli.checks.calibrate import calibrate_suite
     from camcli.checks.report.contact_sheet import sheet_format
-    from camcli.output import write_atomically
+    from camcli.output import write_named_file
 
     chosen = load_suite(suite, set_ or ())
     if sheet:
         sheet_format(sheet)
     compared = read_baseline(baseline) if baseline and not rebase else None
-    make_folders(junit, sheet, calibrate, write_baseline)
+    check_named_files(
+        {"--junit": junit, "--sheet": sheet, "--calibrate": calibrate, "--write-baseline": write_baseline,
+         "--baseline": baseline if rebase else None}
+    )  # fmt: skip
     folder, code = _folder(settings, run or [], mode)
     recorded = read_run(folder)
     if code is None:
@@ -84,9 +93,9 @@ def command(
     if sheet:
         _sheet(sheet, recorded, key, results)
     if calibrate:
-        write_atomically(Path(calibrate), [calibrate_suite(results, chosen, folder).encode()])
-    renewed = [name for name in (write_baseline, baseline if rebase else None) if name]
-    notes = [_write_baseline(name, recorded, key) for name in renewed]
+        write_named_file("--calibrate", calibrate, [calibrate_suite(results, chosen, folder).encode()])
+    renewed = {"--write-baseline": write_baseline, "--baseline": baseline if rebase else None}
+    notes = [_write_baseline(option, name, recorded, key) for option, name in renewed.items() if name]
     notes += [f"thresholds proposed in {calibrate}"] if calibrate else []
     notes += [f"worst images in {sheet}"] if sheet else []
     more = {"run": folder, "method": key[0], "layer": key[1]}
@@ -117,7 +126,7 @@ def _folder(settings: dict[str, Any], paths: list[str], mode: OutputMode) -> tup
         printer.summary(summary)
     if summary.status != "complete":
         raise typer.Exit(summary.exit_code)
-    return config.output_dir, summary.exit_code
+    return str(summary.run_dir), summary.exit_code
 
 
 def _refuse_other(baseline: Baseline, recorded: RecordedRun, key: MethodLayer) -> None:
@@ -154,10 +163,10 @@ def _sheet(path: str, recorded: RecordedRun, key: MethodLayer, results: list[Res
     write_sheet(path, rows)
 
 
-def _write_baseline(name: str, recorded: RecordedRun, key: MethodLayer) -> str:
+def _write_baseline(option: str, name: str, recorded: RecordedRun, key: MethodLayer) -> str:
     from camcli.checks import write_baseline
 
-    size = write_baseline(name, recorded, key)
+    size = write_baseline(name, recorded, key, option)
     return f"baseline of {len(recorded.images)} images written: {name} ({size:,} bytes)"
 
 

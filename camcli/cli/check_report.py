@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -92,7 +91,7 @@ class Reporter:
         """
         from camcli.checks.report.junit import junit
         from camcli.checks.report.text import document, github
-        from camcli.output import write_atomically
+        from camcli.output import write_named_file
 
         code = self.exit_code(results, run_code)
         if self.json:
@@ -105,20 +104,14 @@ class Reporter:
         if self.junit:
             strict = self.fail_on == "warn"
             about = {key: value for key, value in more.items() if isinstance(value, str)}
-            write_atomically(Path(self.junit), [junit(results, f"cam {name}", strict=strict, properties=about)])
+            write_named_file("--junit", self.junit, [junit(results, f"cam {name}", strict=strict, properties=about)])
         return code
 
 
-def make_folders(*files: str | None) -> None:
-    """Make the folders of files that are written at the end, so that a wrong path fails at the beginning.
+def check_named_files(files: Mapping[str, str | None]) -> None:
+    """Refuse at the beginning what could not be written at the end: the file of each flag; None: not given."""
+    from camcli.output import check_named_file
 
-    Raises:
-        OutputError: one cannot be made.
-    """
-    from camcli.output import naming_os_errors
-
-    for file in files:
+    for option, file in files.items():
         if file:
-            folder = Path(file).parent
-            with naming_os_errors(folder):
-                folder.mkdir(parents=True, exist_ok=True)
+            check_named_file(option, file)

@@ -17,10 +17,12 @@ from camcli.cli.options import OutputMode
 from camcli.cli.streams import discard_output
 from camcli.config.settings import RunConfig
 from camcli.errors import CamError, printable
-from camcli.images import ASSUMED, Sources
+from camcli.images import ASSUMED
 from camcli.models import Model
+from camcli.output import INDEX_NAME
+from camcli.pipeline.folder import earlier_header, plan_folder
 from camcli.pipeline.header import layer_fields, model_fields, output_fields
-from camcli.pipeline.setup import Setup, prepare
+from camcli.pipeline.setup import Setup, in_run_folder, list_sources, prepare
 from camcli.pipeline.stream import Summary, Watcher
 from camcli.schemas.index import ImageRow
 
@@ -44,6 +46,7 @@ class Printer(Watcher):
         self.total: int | None = None
         self.last = time.monotonic()
         self.bar: tqdm[Any] | None = None
+        self.first_failed: str | None = None
 
     def __enter__(self) -> Printer:
         return self
@@ -55,6 +58,11 @@ class Printer(Watcher):
     def compiling(self) -> None:
         if not self.mode.quiet:
             print("compiling what comes before the target layer; this takes up to minutes", file=sys.stderr, flush=True)
+
+    def elsewhere(self, note: str) -> None:
+        # Said with --quiet, too: a program that reads the default folder would read another run.
+        if self.mode.quiet:
+            self.problem(printable(f"cam: {note}"))
 
     def ready(self, setup: Setup, notes: Sequence[str]) -> None:
         if self.mode.quiet:
@@ -73,10 +81,12 @@ class Printer(Watcher):
     def _count(self, config: RunConfig) -> None:
         # Only for the bar: the stream reports what is wrong with a source.
         with suppress(CamError, OSError):
-            self.total = Sources(config.image_path, exclude=None, limit=config.limit).count()
+            self.total = list_sources(config).count()
 
     def row(self, row: ImageRow) -> None:
         self.done += 1
+        if row["status"] == "failed" and self.first_failed is None:
+            self.first_failed = f"{row['image']}: {row['error']['message']} ({row['error']['kind']})"
         if self.mode.quiet:
             return
         for note in row["notes"]:
@@ -117,8 +127,15 @@ class Printer(Watcher):
             of = f" of {self.total}" if self.total else ""
             self._print(f"{self.done}{of} images", sys.stderr)
 
+    def failures(self, summary: Summary) -> None:
+        """With ``--quiet``: one line that images failed, which are otherwise printed one by one."""
+        failed, images = summary.counts["failed"], summary.counts["images"]
+        if self.mode.quiet and failed:
+            self.problem(failure_line(failed, images, self.first_failed, f"; see {summary.run_dir / INDEX_NAME}"))
+
     def summary(self, summary: Summary) -> None:
         if self.mode.quiet:
+            self.failures(summary)
             return
         counts = summary.counts
         earlier = f" ({self.earlier} of them were there already)" if self.earlier else ""
@@ -145,7 +162,8 @@ class Printer(Watcher):
             )
         if summary.status != "complete":
             self.show(f"{summary.status}: the same command continues")
-        self.show(printable(f"results in {summary.run_dir}: {contents(summary)}"))
+        instead = f" ({summary.instead_of})" if summary.instead_of else ""
+        self.show(printable(f"results in {summary.run_dir}{instead}: {contents(summary)}"))
 
     def show(self, *lines: str) -> None:
         for line in lines:
@@ -162,6 +180,13 @@ class Printer(Watcher):
                 print(line, file=stream, flush=True)
         except OSError:  # the reader (head, a terminal) has exited or a disk is full: the run goes on
             discard_output(stream)
+
+
+def failure_line(failed: int, images: int, first: str | None, more: str = "") -> str:
+    """That images failed, in one line: how many, and the first with its reason."""
+    count = f"{failed} of {images} images" if images > 1 else "the image"
+    reason = f"; the first: {first}" if first and images > 1 else f": {first}" if first else ""
+    return printable(f"cam: {count} could not be explained{reason}{more}")
 
 
 def prediction(row: ImageRow) -> str:
@@ -212,14 +237,15 @@ def counted(model: Model) -> str:
 
 def print_plan(config: RunConfig, mode: OutputMode) -> None:
     """``--dry-run``: decide everything, print it, write nothing."""
-    setup = prepare(config)
-    count = setup.sources.count()
+    setup = prepare(config, earlier_header(config))
+    folder = plan_folder(setup)
+    count = in_run_folder(setup, folder).sources.count()
     if mode.json:
         plan = {
             "images": count, "model": model_fields(setup), "output": output_fields(setup),
             "layers": layer_fields(setup),
             "methods": list(setup.config.method), "batch_size": setup.batch_size, "device": str(setup.device),
-            "precision": setup.precision, "save": list(config.save), "output_dir": config.output_dir,
+            "precision": setup.precision, "save": list(config.save), "output_dir": str(folder),
         }  # fmt: skip
         print(json.dumps(plan))
         return
@@ -233,5 +259,5 @@ def print_plan(config: RunConfig, mode: OutputMode) -> None:
         f"images   {count}"
         + (f", {setup.sources.passed_over} other files passed over" if setup.sources.passed_over else "")
     )
-    print(f"output   {config.output_dir}: {', '.join(config.save) or 'index only'}")
+    print(f"output   {folder}: {', '.join(config.save) or 'index only'}")
     print("dry run: nothing was explained or written")

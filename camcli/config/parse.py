@@ -107,6 +107,24 @@ def parse_scale(value: str) -> Scale:
 
 
 @dataclass(frozen=True)
+class SampleSize:
+    """How many images are chosen at random: in all, or of each class."""
+
+    count: int
+    per_class: bool
+
+
+def parse_sample(value: str | None) -> SampleSize | None:
+    """``100`` or ``5/class``."""
+    if value is None:
+        return None
+    count, _, unit = value.partition("/")
+    if not count.isdecimal() or int(count) < 1 or value not in (count, f"{count}/class"):
+        raise ConfigError(f"--sample {value}: give N or N/class, for example 100 or 5/class.")
+    return SampleSize(int(count), unit == "class")
+
+
+@dataclass(frozen=True)
 class Parsed:
     """The settings that are written as text, as values.
 
@@ -117,6 +135,7 @@ class Parsed:
         mean, std: of each channel, pixels in 0..1; None for the model's own.
         bands, show_bands: numbers of bands, counted from 1; None for all of them, for the first three.
         window: centre and width; None for the file's own.
+        sample: how many images are chosen; None for all.
     """
 
     scale: Scale
@@ -128,3 +147,4 @@ class Parsed:
     bands: tuple[int, ...] | Literal["repeat"] | None
     show_bands: tuple[int, ...] | None
     window: tuple[float, float] | None
+    sample: SampleSize | None

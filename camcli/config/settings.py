@@ -15,12 +15,15 @@ from camcli.config.parse import (
     parse_count,
     parse_floats,
     parse_input_size,
+    parse_sample,
     parse_scale,
     parse_show_bands,
     parse_window,
 )
 from camcli.errors import ConfigError, did_you_mean
 
+DEFAULT_OUTPUT_DIR = "cam-output"
+"""The run folder without ``--output-dir``; where it is taken, a number is appended."""
 SAVE_KINDS = ("overlay", "heatmap", "gray", "raw", "map", "panel")
 COLORMAPS = (
     "autumn", "bone", "jet", "winter", "rainbow", "ocean", "summer", "spring", "cool", "hsv", "pink", "hot", "parula",
@@ -44,8 +47,10 @@ class RunConfig:
         affects="maps", resolved=True, group="images", metavar="PATH", path="input",
         synonyms=("source", "data-dir", "data", "input", "input-dir", "images"),
     )  # fmt: skip
-    output_dir: str = setting(
-        "cam-output", "The run folder, where pictures and index are written.",
+    output_dir: str | None = setting(
+        None,
+        "The run folder, where pictures and index are written; a run of the same configuration in it is continued. "
+        "(default: cam-output; where that holds another run, the next free one from cam-output-2 on)",
         affects="nothing", group="output", metavar="DIR", short="-o", path="output", synonyms=("out", "save-dir"),
     )  # fmt: skip
     model: str = setting(
@@ -243,6 +248,12 @@ class RunConfig:
         89_478_485, "Refuse images with more pixels than this before they are decoded.",
         affects="nothing", group="images", metavar="N", least=1,
     )  # fmt: skip
+    sample: str | None = setting(
+        None,
+        "Explain N images only, chosen at random by --seed; N/class: N of each label, or of each folder where "
+        "there are no labels. Their order stays; --limit then counts the chosen ones.",
+        affects="nothing", group="images", metavar="N[/class]", synonyms=("subset", "num-samples", "sample-size"),
+    )  # fmt: skip
     bands: str | None = setting(
         None,
         "Bands of an image that are the model's channels, in this order, counted from 1 (4,3,2); repeat: the image's "
@@ -262,7 +273,7 @@ class RunConfig:
         affects="nothing", group="images", metavar="N", least=1, synonyms=("max-images", "num-images"),
     )  # fmt: skip
     seed: int = setting(
-        0, "Seed of methods that use random numbers.",
+        0, "Seed of methods that use random numbers, and of --sample.",
         affects="maps", group="run", metavar="S", least=0, most=2**63 - 1, synonyms=("random-seed",),
     )  # fmt: skip
     fail_fast: bool = setting(
@@ -299,10 +310,16 @@ class RunConfig:
             input_size=parse_input_size(self.input_size),
             mean=parse_floats("mean", self.mean),
             std=parse_floats("std", self.std),
+            sample=parse_sample(self.sample),
             bands=parse_bands(self.bands),
             show_bands=parse_show_bands(self.show_bands),
             window=parse_window(self.window),
         )
+
+    @property
+    def run_dir(self) -> str:
+        """``--output-dir``, or the name that is tried first without it."""
+        return self.output_dir or DEFAULT_OUTPUT_DIR
 
     @property
     def pictures(self) -> bool:

@@ -12,12 +12,13 @@ from camcli.images.geometry import Placement, Size, View
 from camcli.images.in_memory import ACCEPTED_ARRAYS, as_pixels, decode_pillow, show_input, split_batch
 from camcli.images.preprocess import Prepared, Preprocessing
 from camcli.images.reading import read, was_replaced
+from camcli.images.sample import Sampler
 from camcli.images.sources import Sources
 from camcli.images.tensors import Sender, Sent, to_input
 
 __all__ = [
     "ACCEPTED_ARRAYS", "ASSUMED", "IMAGE_EXTENSIONS", "MAX_PIXELS", "Bands", "DecodeSettings", "Decoded", "Entry",
-    "ImageMetadata", "Placement", "Prepared", "Preprocessing", "Sender", "Sent", "Size", "Sources", "View", "as_pixels",
+    "ImageMetadata", "Placement", "Prepared", "Preprocessing", "Sampler", "Sender", "Sent", "Size", "Sources", "View", "as_pixels",
     "decode", "decode_pillow", "from_array", "from_pillow", "pillow_limits", "read", "show_input", "split_batch",
     "to_input", "was_replaced",
 ]  # fmt: skip

@@ -15,12 +15,13 @@ from camcli.config.settings import RunConfig
 from camcli.device import choose_device, choose_precision, device_name
 from camcli.errors import ConfigError, DeviceError, SourceError, TargetError, is_out_of_memory
 from camcli.explainer import Explainer, ExplainOptions, Progress
-from camcli.images import ASSUMED, DecodeSettings, Preprocessing, Sources
+from camcli.images import ASSUMED, DecodeSettings, Preprocessing, Sampler, Sources
 from camcli.layers import Layer, resolve_layers
 from camcli.methods import find_method
 from camcli.models import Model, load_model
 from camcli.models.output_examination import examine
 from camcli.models.repetition import make_repeatable
+from camcli.output import check_named_file
 from camcli.pipeline.first_image import first_image
 from camcli.pipeline.labels import Labeller
 from camcli.pipeline.targets import TargetSpec, parse_target
@@ -61,6 +62,13 @@ class Setup:
         return self.model.num_classes is None
 
 
+def list_sources(config: RunConfig) -> Sources:
+    """The inputs of a run, of which nothing is read yet."""
+    size = config.parsed.sample
+    sampler = None if size is None else Sampler(size.count, size.per_class, config.seed)
+    return Sources(config.image_path, exclude=Path(config.run_dir), limit=config.limit, sample=sampler)
+
+
 def open_sources(config: RunConfig) -> Sources:
     """The inputs of a run.
 
@@ -69,7 +77,7 @@ def open_sources(config: RunConfig) -> Sources:
     """
     if not config.image_path:
         raise SourceError("nothing to explain: give --image-path a file, a folder, a glob or a list.")
-    sources = Sources(config.image_path, exclude=Path(config.output_dir), limit=config.limit)
+    sources = list_sources(config)
     if next(iter(sources), None) is None:
         paths = ", ".join(config.image_path)
         skipped = f" {sources.passed_over} file(s) there have no known image extension." if sources.passed_over else ""
@@ -167,8 +175,8 @@ def prepare(config: RunConfig, recorded: Header | None = None, progress: Progres
     """
     config, best = with_recommended(config)
     device = choose_device(config.device)
-    if config.csv and Path(config.csv).is_dir():
-        raise ConfigError(f"--csv {config.csv}: a folder stands in its place. Name a file.")
+    if config.csv:
+        check_named_file("--csv", config.csv)
     needs_gradient(config)  # a mistyped method: say so before a model is loaded
     sources = open_sources(config)
     model = open_model(config, device)
@@ -229,6 +237,12 @@ def _assumptions(model: Model, layers: Sequence[Layer]) -> tuple[str, ...]:
     of_passes = model.passes.lines if model.passes is not None else ()
     of_layers = tuple(layer.assumption for layer in layers if layer.assumption is not None)
     return (*model.assumptions, *model.preprocessing.assumptions, *of_passes, *of_layers)
+
+
+def in_run_folder(setup: Setup, run_dir: Path) -> Setup:
+    """The same with the run folder that was chosen, which the sources never enter."""
+    setup.sources.exclude(run_dir)
+    return replace(setup, config=replace(setup.config, output_dir=str(run_dir)))
 
 
 def _check_values(config: RunConfig, model: Model, targets: Sequence[TargetSpec]) -> None:

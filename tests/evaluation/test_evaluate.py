@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -304,7 +305,8 @@ def test_a_file_is_written_completely_or_stays_as_it_was(
     files = ("--csv", tmp_path / "table.csv", "--plot", tmp_path / "plot.svg", "--output-dir", tmp_path)
     done = cam("eval", photos, "--metrics", "sparsity", "--no-baselines", *files, *MODEL)
     assert done.code == 1
-    assert f"cannot write {tmp_path / name}: No space left on device" in done.err
+    flag = {"table.csv": "--csv", "plot.svg": "--plot"}.get(name, "--output-dir")
+    assert f"cannot write {flag} {tmp_path / name}: No space left on device. Free some space and repeat" in done.err
     assert "Sparsity" in done.out, "the figures are printed before anything is written"
     assert (tmp_path / name).read_text() == "before"
     assert not list(tmp_path.glob(".cam-*"))
@@ -327,3 +329,13 @@ def test_all_images_bad_is_an_error_and_not_an_empty_table(cam: Cam, tmp_path: P
     done = cam("eval", tmp_path, *MODEL)
     assert done.code == 3
     assert "none of 1 image could be explained. bad.png: this is text" in done.err
+
+
+def test_quiet_leaves_one_line_on_images_that_are_left_out(cam: Cam, photos: Path) -> None:
+    broken = min(photos.rglob("*.png"))
+    broken.write_bytes(b"")
+    done = cam("eval", photos, "--metrics", "sparsity", "--no-baselines", "--quiet", *MODEL)
+    assert done.code == 3
+    assert re.fullmatch(
+        rf"cam: 1 of \d+ images could not be explained; the first: .*{broken.name}: .* \(empty\); left out\n", done.err
+    )

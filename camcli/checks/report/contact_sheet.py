@@ -13,7 +13,7 @@ from camcli.checks.run_paths import as_typed, sources_of
 from camcli.config.parse import parse_show_bands, parse_window
 from camcli.errors import ConfigError, ImageError, SourceError
 from camcli.images import DecodeSettings, View, decode, read
-from camcli.output import write_atomically
+from camcli.output import write_named_file
 from camcli.render import Canvas, Drawing, Style, make_canvas
 
 TILE = 224
@@ -50,7 +50,7 @@ def write_sheet(path: str, rows: Sequence[SheetRow]) -> None:
     kind = sheet_format(path)
     buffer = io.BytesIO()
     compose(rows).save(buffer, kind, quality=88)
-    write_atomically(Path(path), [buffer.getvalue()])
+    write_named_file("--sheet", path, [buffer.getvalue()])
 
 
 def sheet_format(path: str) -> str:
