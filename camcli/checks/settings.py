@@ -58,6 +58,7 @@ SUITE: Mapping[str, Setting] = {
     "seed": Setting(0, "of the bootstrap, and of samples of images", int),
     "method": Setting(None, "which method's maps are checked; the run's first", str),
     "layer": Setting(None, "which layer's maps are checked; the run's first", str),
+    "require": Setting(None, "checks that must be decided: inconclusive or skipped, each fails", str),
     "manifest": Setting(None, "manifest to take mask, box and avoid from, instead of the run's own", str),
 }
 """Settings of the table ``[suite]``: they hold for all checks."""

@@ -55,6 +55,11 @@ def command(
         None, metavar="FILE.toml", help="Write thresholds proposed from this run, which is known to be good."
     ),
     sheet: str | None = typer.Option(None, metavar="FILE.jpg", help="Write the worst images as one picture."),
+    require: list[str] | None = typer.Option(
+        None,
+        metavar="CHECK[,CHECK]",
+        help="Checks that must be decided: where one is inconclusive or skipped, it counts as failed; repeatable.",
+    ),
     junit: str | None = JUNIT_FLAG,
     format: str = FORMAT_FLAG,  # noqa: A002
     fail_on: str = FAIL_ON_FLAG,
@@ -67,7 +72,7 @@ def command(
     from camcli.checks.report.contact_sheet import sheet_format
     from camcli.output import write_atomically
 
-    chosen = load_suite(suite, set_ or ())
+    chosen = load_suite(suite, set_ or (), require or ())
     if sheet:
         sheet_format(sheet)
     compared = read_baseline(baseline) if baseline and not rebase else None

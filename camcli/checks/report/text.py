@@ -28,9 +28,9 @@ def table(results: Sequence[Result], checks: dict[str, Check], console: Console)
     rows.add_column("", no_wrap=True)
     rows.add_column("what was found")
     for result in results:
-        colour = COLOURS[result.status]
+        colour = COLOURS[result.effective_status]
         question = f"[dim]{escape(checks[result.check].question)}[/dim]\n" if result.check in checks else ""
-        rows.add_row(result.check, f"[{colour}]{result.status}[/{colour}]", question + escape(result.why))
+        rows.add_row(result.check, f"[{colour}]{result.status}[/{colour}]", question + escape(result.reason))
     console.print(rows)
     for result in results:
         if result.worst and result.status in ("fail", "warn", "inconclusive"):
@@ -43,7 +43,8 @@ def table(results: Sequence[Result], checks: dict[str, Check], console: Console)
 def summary(results: Sequence[Result]) -> str:
     """``attention checks: 1 failed, 6 passed, 2 skipped``."""
     words = {"fail": "failed", "warn": "warned", "inconclusive": "inconclusive", "pass": "passed", "skipped": "skipped"}
-    counts = [(sum(r.status == status for r in results), word) for status, word in words.items()]
+    counts = [(sum(r.status == status and not r.is_missing for r in results), word) for status, word in words.items()]
+    counts.insert(1, (sum(r.is_missing for r in results), "required but not decided"))
     return "attention checks: " + ", ".join(f"{count} {word}" for count, word in counts if count)
 
 
@@ -52,12 +53,12 @@ def github(results: Sequence[Result], path: str) -> list[str]:
     lines = []
     levels = {"fail": "error", "warn": "warning", "inconclusive": "warning"}
     for result in results:
-        level = levels.get(result.status)
+        level = levels.get(result.effective_status)
         if level is None:
             continue
         worst = "".join(f"\n{printable(one.image)}: {one.words}" for one in result.worst[:_SHOWN])
         title = _message(f"cam check {result.check}: {result.status}").replace(":", "%3A").replace(",", "%2C")
-        lines.append(f"::{level} title={title}::{_message(f'{result.why}{worst}')}")
+        lines.append(f"::{level} title={title}::{_message(f'{result.reason}{worst}')}")
     lines.append(f"::notice title=cam check::{_message(f'{summary(results)} ({path})')}")
     return lines
 
