@@ -1,5 +1,6 @@
 """What a check is: its key, its settings, and the function that measures and judges."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,11 +17,16 @@ class Setting:
         default: its value where the suite has none; None: switched off.
         help: what it means, with its range.
         kind: type of its values.
+        low, high: the range of what a threshold is compared with; at or beyond these ends it could not decide anything.
+        optional: ``false`` switches it off, as it does every threshold that is named after a statistic.
     """
 
     default: Any
     help: str
     kind: type = float
+    low: float = -math.inf
+    high: float = math.inf
+    optional: bool = False
 
 
 @dataclass(frozen=True)

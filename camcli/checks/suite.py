@@ -128,7 +128,7 @@ def _value(key: str, spec: Setting, value: Any, where: str) -> Any:
         if isinstance(value, bool):
             return value
         raise ConfigError(f"{where} = {value!r} must be true or false.")
-    if value is False and (LIMIT.fullmatch(key) or spec.default is None):
+    if value is False and (LIMIT.fullmatch(key) or spec.default is None or spec.optional):
         return None  # switched off
     if spec.kind is str:
         return ",".join(map(str, value)) if isinstance(value, list) else str(value)

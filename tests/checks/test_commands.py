@@ -164,7 +164,7 @@ def test_diff_tells_stayed_and_changed_predictions_apart(cam: Cam, tmp_path: Pat
     before = write_run(tmp_path / "before", [item(i, {"gradcam": m}) for i, m in enumerate(maps)])
     after = [item(i, {"gradcam": blob(0.9, 0.1) if i >= 60 else m}, predicted=int(i >= 60)) for i, m in enumerate(maps)]
     found = cam("diff", before, write_run(tmp_path / "after", after), "--json")
-    assert found.code == 0  # the maps of what is still predicted are where they were
+    assert found.code == 1  # the maps of what is still predicted are where they were, the others are not
     document: dict[str, Any] = found.document
     assert (document["images"], document["changed_predictions"]) == (80, 20)
     spread = document["distances"]

@@ -26,6 +26,7 @@ OUTCOMES = {
     "random": "test_interventions.test_random_passes_for_a_class_map_and_fails_for_one_that_ignores_the_weights",
     "faithful": "test_interventions.test_faithful_passes_for_evidence_and_fails_for_its_opposite",
     "agree": "test_each_check.test_agree_needs_two_families_and_only_warns",
+    "predictions": "test_predictions.test_predictions_pass_for_the_same_and_fail_for_many_changed",
     "drift": "test_planted.test_drift_between_runs_of_one_model_and_of_two",
     "wrong": "test_each_check.test_wrong_reports_and_never_fails",
 }
