@@ -17,7 +17,7 @@ class Setting:
         default: its value where the suite has none; None: switched off.
         help: what it means, with its range.
         kind: type of its values.
-        low, high: the range of what a threshold is compared with; at or beyond these ends it could not decide anything.
+        low, high: the range of its values, both ends included; of a threshold the range of what it is compared with.
         optional: ``false`` switches it off, as it does every threshold that is named after a statistic.
     """
 
@@ -59,7 +59,7 @@ COMMON: Mapping[str, Setting] = {
 
 SUITE: Mapping[str, Setting] = {
     "min_images": Setting(30, "fewer images are inconclusive", int),
-    "confidence": Setting(0.95, "share of the resamples that an interval holds"),
+    "confidence": Setting(0.95, "share of the resamples that an interval holds", low=0, high=1),
     "resamples": Setting(2000, "resamples of a bootstrap interval", int),
     "seed": Setting(0, "of the bootstrap, and of samples of images", int),
     "method": Setting(None, "which method's maps are checked; the run's first", str),

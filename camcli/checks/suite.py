@@ -4,6 +4,7 @@ Without a file the checks that are cheap run. A file that has tables of checks r
 ``--set`` or ``--require`` names besides; a threshold of ``false`` is switched off.
 """
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -137,4 +138,12 @@ def _value(key: str, spec: Setting, value: Any, where: str) -> Any:
         raise ConfigError(f"{where} = {value!r} must be a {'whole number' if whole else 'number'}.")
     if whole and value < 0:
         raise ConfigError(f"{where} = {value!r} must not be negative.")
+    if not spec.low <= value <= spec.high:
+        raise ConfigError(f"{where} = {value!r} lies outside of its range: {_range_words(spec)}.")
     return value if whole else float(value)
+
+
+def _range_words(spec: Setting) -> str:
+    if math.isinf(spec.high):
+        return f"at least {spec.low:g}"
+    return f"{spec.low:g} to {spec.high:.3g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -59,6 +60,8 @@ def test_an_entry_is_complete(key: str, tmp_path: Path) -> None:
         assert spec.default is None or isinstance(spec.default, spec.kind)
         if LIMIT.fullmatch(setting):
             assert spec.kind is float, "a threshold is a number"
+            assert math.isfinite(spec.low), "a threshold knows the range of what it is compared with"
+            assert spec.low <= spec.default <= spec.high
     run = write_run(tmp_path / "run", [item(i, {"gradcam": raw}) for i, raw in enumerate(blobs(3))])
     (result,) = (one for one in check_run(str(run), changes=[f"{key}.enabled=true"]) if one.check == key)
     assert result.status in ("pass", "inconclusive", "skipped"), "nothing is wrong with this run"

@@ -118,11 +118,13 @@ def judge_changes(context: Context, changes: list[MapChange], advice: str = ADVI
 
 
 SETTINGS = {
-    "spearman_median_min": Setting(0.8, "least median of Spearman's correlation, -1 to 1"),
-    "iou_median_min": Setting(0.5, "least median overlap of the hottest 20 %, 0 to 1"),
-    "jsd_median_max": Setting(0.1, "largest median Jensen-Shannon divergence (base 2), 0 to 1"),
-    "centroid_median_max": Setting(0.1, "largest median shift of the centre of mass over the diagonal, 0 to 1"),
-    "spearman_p05_min": Setting(0.3, "least 5th percentile of Spearman's correlation"),
+    "spearman_median_min": Setting(0.8, "least median of Spearman's correlation, -1 to 1", low=-1, high=1),
+    "iou_median_min": Setting(0.5, "least median overlap of the hottest 20 %, 0 to 1", low=0, high=1),
+    "jsd_median_max": Setting(0.1, "largest median Jensen-Shannon divergence (base 2), 0 to 1", low=0, high=1),
+    "centroid_median_max": Setting(
+        0.1, "largest median shift of the centre of mass over the diagonal, 0 to 1", low=0, high=1
+    ),
+    "spearman_p05_min": Setting(0.3, "least 5th percentile of Spearman's correlation", low=-1, high=1),
     "changed_images": Setting(10, "from so many images whose prediction changed on, they are judged too", int),
 }
 

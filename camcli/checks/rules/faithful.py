@@ -121,7 +121,7 @@ def sign_test(wins: int, n: int) -> float:
 
 
 SETTINGS = {
-    "wins": Setting(0.6, "least share of images in which the map beats a random one"),
+    "wins": Setting(0.6, "least share of images in which the map beats a random one", low=0, high=1),
     "images": Setting(135, "images that are tried", int),
     "enough": Setting(135, "from so many images on a missing win is a failure, before it is inconclusive", int),
     "steps": Setting(16, "parts in which pixels are replaced", int),

@@ -86,9 +86,11 @@ def _correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 SETTINGS = {
-    "weights_median_max": Setting(0.4, "largest median correlation with maps of re-initialised weights"),
-    "otherclass_median_max": Setting(0.4, "largest median correlation with maps of another class"),
-    "lead_min": Setting(1.0, "what the lead of the predictions over random weights must exceed; 0: not tested"),
+    "weights_median_max": Setting(
+        0.4, "largest median correlation with maps of re-initialised weights", low=-1, high=1
+    ),
+    "otherclass_median_max": Setting(0.4, "largest median correlation with maps of another class", low=-1, high=1),
+    "lead_min": Setting(1.0, "what the lead of the predictions over random weights must exceed; 0: not tested", low=0),
     "images": Setting(48, "images that are tried", int),
 }
 QUESTION = "does the map depend on the trained weights?"
