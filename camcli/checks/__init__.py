@@ -22,7 +22,7 @@ from camcli.checks.registry import CHECKS
 from camcli.checks.reopened import ReopenedModel, UnavailableError
 from camcli.checks.result import Condition, Result, Status, WorstImage, overall, skip
 from camcli.checks.suite import Suite, load_suite
-from camcli.errors import ConfigError, did_you_mean
+from camcli.errors import ConfigError, ImageError, LayerError, did_you_mean
 
 __all__ = [
     "CHECKS",
@@ -89,6 +89,11 @@ def run_checks(
                 result = check.run(context)
             except UnavailableError as error:
                 result = skip(check.key, str(error))
+            except (ImageError, LayerError, RuntimeError) as error:
+                if not check.model:
+                    raise
+                # A test that broke off is no evidence: neither a pass nor a failure of the model.
+                result = Result(check.key, "inconclusive", f"could not be carried out: {error}")
             result = replace(result, required=check.key in suite.required)
             results.append(result.as_warning() if settings["warn"] else result)
     return results

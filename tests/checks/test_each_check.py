@@ -267,6 +267,12 @@ def test_of_several_thresholds_the_nearest_to_failing_is_told(tmp_path: Path) ->
     assert (found.deciding.side, len(found.conditions)) == ("max", 2)  # 0.9 is nearer to 0.97 than to 0.05
 
 
+def test_layout_has_nothing_to_verify_without_a_layer(tmp_path: Path) -> None:
+    found = check(of_maps(tmp_path / "run", blobs(3)), "layout")
+    assert found.status == "skipped"
+    assert "take no layer" in found.why
+
+
 def test_which_maps_are_checked_can_be_chosen(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", [item(i, {"gradcam": m, "layercam": RING}) for i, m in enumerate(blobs(40))])
     assert check(run, "border").status == "pass"

@@ -55,11 +55,17 @@ def _same(raw: np.ndarray) -> np.ndarray:
 
 
 def _compress(pixels: np.ndarray, _: np.random.Generator) -> np.ndarray:
+    if pixels.shape[2] != 3:  # other bands than those of a colour picture are pictures of their own
+        bands = [_jpeg(pixels[..., band]) for band in range(pixels.shape[2])]
+        return np.stack(bands, axis=-1)
+    return _jpeg(pixels)
+
+
+def _jpeg(pixels: np.ndarray) -> np.ndarray:
+    """(H, W) or (H, W, 3) uint8, compressed and read again."""
     buffer = BytesIO()
-    mode = pixels[..., 0] if pixels.shape[2] == 1 else pixels
-    Image.fromarray(mode).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    again: np.ndarray = np.asarray(Image.open(buffer)).reshape(pixels.shape)
-    return again
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return np.asarray(Image.open(buffer))
 
 
 def _brighten_by(factor: float) -> Callable[[np.ndarray, np.random.Generator], np.ndarray]:
