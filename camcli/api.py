@@ -1,6 +1,5 @@
 """Explain images from Python, without a run folder."""
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +15,11 @@ from camcli.config.settings import RunConfig
 from camcli.device import BatchLimit
 from camcli.errors import ImageError, SourceError
 from camcli.explainer import ExplainedBatch
-from camcli.images import Decoded, DecodeSettings, Entry, ImageMetadata, Sources, View, decode
+from camcli.images import Decoded, DecodeSettings, Entry, Sources, View, decode, from_array, from_pillow
 from camcli.models import Model
 from camcli.pipeline.batching import explain_batch, in_batches
 from camcli.pipeline.items import Loaded, class_name
-from camcli.pipeline.setup import Setup, setup_for
+from camcli.pipeline.setup import Setup, decode_settings, setup_for, with_bands
 from camcli.pipeline.targets import NO_TARGET, highest
 from camcli.render import Drawing, Style, make_canvas, normalise
 
@@ -33,7 +32,7 @@ class Target:
 
     index: int
     name: str | None
-    probability: float
+    probability: float | None  # None where the outputs of the model are values
     logit: float
     chosen_by: str
 
@@ -44,13 +43,13 @@ class MapResult:
 
     Attributes:
         native: (h, w) float32, raw: before ReLU and normalisation, signed where the method is signed.
-        target: the class it explains.
+        target: the class it explains; None of an encoder without classes.
         layer: path of the layer, several when fused, None for whole-network methods.
         view: the part of the image that is the model's input (x0, y0, x1, y1), in upright original pixels.
     """
 
     native: np.ndarray
-    target: Target
+    target: Target | None
     layer: str | tuple[str, ...] | None
     view: View
     model_size: tuple[int, int]
@@ -106,15 +105,15 @@ def explain(
 
     Args:
         model: from :func:`camcli.load_model`.
-        images: file names, arrays (height, width, 3) or (height, width) uint8, or Pillow images; one, or any iterable
-            of them. They are read batch by batch, so that memory does not grow with the number of files.
+        images: file names, arrays (height, width, bands) or (height, width), or Pillow images; one, or any iterable of
+            them. They are read batch by batch, so that memory does not grow with the number of files.
         method: one or more methods, a comma list or a sequence.
         target: as ``--target``.
         layer: as ``--layer``, one or several.
         batch_size: images a pass. The last batch is padded to it, so that the result of an image does not depend on
             the others; 1 is the fastest for a single image. Halved when memory runs out.
         settings: any other setting of :class:`camcli.RunConfig` that concerns the explanation: ``score``,
-            ``precision``, ``option``, ``fuse``, ``layout``, ``seed``, ``probability``.
+            ``precision``, ``option``, ``fuse``, ``layout``, ``seed``, ``probability``, ``bands``, ``window``.
 
     Returns:
         One result an image, in order.
@@ -128,7 +127,8 @@ def explain(
     )  # fmt: skip
     if isinstance(images, str | os.PathLike | np.ndarray | Image.Image) or not isinstance(images, Iterable):
         images = [images]
-    setup = setup_for(config, model, Sources(()))
+    model = model if config.bands is None else with_bands(model, config)
+    setup, decoding = setup_for(config, model, Sources(())), decode_settings(config, model.preprocessing)
     if any(spec.kind == "label" for spec in setup.targets):
         raise SourceError("target='label' needs a run over folders or a manifest: use camcli.run.")
 
@@ -138,7 +138,7 @@ def explain(
 
     limit = BatchLimit(setup.batch_size)
     with model.prepared():
-        batches = in_batches((_load(image, model) for image in images), setup.batch_size)
+        batches = in_batches((_load(image, model, decoding) for image in images), setup.batch_size)
         return [result for batch in batches for part in limit.run_padded(batch, explain_padded) for result in part]
 
 
@@ -153,7 +153,8 @@ def _result(setup: Setup, explained: ExplainedBatch, i: int, image: _Image) -> R
 
     def target(index: int, chosen_by: str) -> Target:
         name = class_name(index, model.class_names)
-        return Target(index, name, float(probabilities[index]), float(logits[index]), chosen_by)
+        probability = None if model.returns_values else float(probabilities[index])
+        return Target(index, name, probability, float(logits[index]), chosen_by)
 
     maps: dict[str, MapResult] = {}
     for key, raw in explained.maps.items():
@@ -166,55 +167,57 @@ def _result(setup: Setup, explained: ExplainedBatch, i: int, image: _Image) -> R
         if len(specs) > 1:
             levels.append(specs[key.target_number].key)
         size = (model.preprocessing.height, model.preprocessing.width)
-        chosen = target(index, specs[key.target_number].chosen_by)
+        chosen = None if setup.classless else target(index, specs[key.target_number].chosen_by)
         maps["/".join(levels)] = MapResult(raw[i].numpy(), chosen, key.layer, image.view, size, image.original)
     top = highest(logits.numpy(), 5)
     return Result(tuple(target(int(index), "predicted") for index in top), maps)
 
 
-def _load(image: ImageLike, model: Model) -> _Image:
+def _load(image: ImageLike, model: Model, settings: DecodeSettings) -> _Image:
     path, original = "", None
     if isinstance(image, str | os.PathLike):
         path = os.fspath(image)
-        decoded = _decode_file(path)
-        original = partial(_read_again, os.path.abspath(path), decoded.metadata.sha256)
+        decoded = _decode_file(path, settings)
+        original = partial(_read_again, os.path.abspath(path), decoded.metadata.sha256, settings)
     else:
-        decoded = _decode_pixels(image)
-    prepared = model.preprocessing(decoded.image)
+        decoded = _decode_pixels(image, settings)
+    try:
+        prepared = model.preprocessing(decoded.source)
+    except ImageError as error:
+        raise ImageError(error.kind, f"{path}: {error.message}" if path else error.message) from error
     return _Image(
         Entry(path, path, ordinal=0, source="", source_slug=""), decoded.metadata, prepared.pixels, prepared.view,
         canvas=None, label=None, own_target=None, original=original or decoded.image.copy,
     )  # fmt: skip
 
 
-def _read_again(path: str, sha256: str) -> Image.Image:
-    decoded = _decode_file(path)
+def _read_again(path: str, sha256: str, settings: DecodeSettings) -> Image.Image:
+    decoded = _decode_file(path, settings)
     if decoded.metadata.sha256 != sha256:
         raise ImageError("changed", f"{path}: its content has changed since it was explained")
     return decoded.image
 
 
-def _decode_file(path: str) -> Decoded:
+def _decode_file(path: str, settings: DecodeSettings) -> Decoded:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
         raise ImageError("missing", f"{path}: cannot be read ({error.strerror})") from error
     try:
-        return decode(data, DecodeSettings())
+        return decode(data, settings)
     except ImageError as error:
         raise ImageError(error.kind, f"{path}: {error.message}") from error
 
 
-def _decode_pixels(image: object) -> Decoded:
+def _decode_pixels(image: object, settings: DecodeSettings) -> Decoded:
     if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim not in (2, 3) or not image.size:
+        if image.ndim not in (2, 3) or not image.size or image.dtype.kind not in "biuf":
             raise SourceError(
-                f"an array of {image.dtype}, shape {image.shape}: give (height, width, 3) or (height, width) uint8."
+                f"an array of {image.dtype}, shape {image.shape}: give (height, width, bands) or (height, width) of "
+                "uint8, uint16, int16 or floating-point values."
             )
-        image = Image.fromarray(image)
+        return from_array(image, settings)
     if not isinstance(image, Image.Image) or not all(image.size):
         what = f"{type(image).__name__} without pixels" if isinstance(image, Image.Image) else type(image).__name__
         raise SourceError(f"{what}: give a file name, an array or a Pillow image.")
-    rgb = image.convert("RGB")
-    digest = hashlib.sha256(rgb.tobytes()).hexdigest()
-    return Decoded(rgb, ImageMetadata(0, digest, rgb.width, rgb.height, "array", 1))
+    return from_pillow(image, settings)

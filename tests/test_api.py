@@ -98,7 +98,7 @@ def test_bad_input_is_said_so(model: camcli.Model, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"nowhere\.jpg"):
         camcli.explain(model, "nowhere.jpg")
     with pytest.raises(UsageError, match="uint8"):
-        camcli.explain(model, np.zeros((4, 4, 3)))
+        camcli.explain(model, np.zeros((4, 4, 3), np.complex64))
     for nothing in (np.zeros((0, 3, 3), np.uint8), Image.new("RGB", (0, 3)), 3):
         with pytest.raises(UsageError, match=r"give a file name|uint8"):
             camcli.explain(model, [nothing])  # type: ignore[list-item]

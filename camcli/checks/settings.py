@@ -40,6 +40,7 @@ class Check:
         settings: its thresholds and other settings.
         model: it runs the model on the images, where the others only read the run folder.
         by_default: it runs where no suite chooses.
+        probability: it compares probabilities; left out where the outputs are values.
     """
 
     key: str
@@ -48,6 +49,7 @@ class Check:
     settings: Mapping[str, Setting] = field(default_factory=dict)
     model: bool = False
     by_default: bool = True
+    probability: bool = False
 
 
 COMMON: Mapping[str, Setting] = {

@@ -17,8 +17,9 @@ from camcli.cli.options import OutputMode
 from camcli.cli.streams import discard_output
 from camcli.config.settings import RunConfig
 from camcli.errors import CamError, printable
-from camcli.images import Sources
-from camcli.pipeline.header import layer_fields, model_fields
+from camcli.images import ASSUMED, Sources
+from camcli.models import Model
+from camcli.pipeline.header import layer_fields, model_fields, output_fields
 from camcli.pipeline.setup import Setup, prepare
 from camcli.pipeline.stream import Summary, Watcher
 from camcli.schemas.index import ImageRow
@@ -37,6 +38,7 @@ class Printer(Watcher):
     def __init__(self, mode: OutputMode) -> None:
         self.mode = mode
         self.lines = 0
+        self.assumed: set[str] = set()  # notes of images that are printed once
         self.earlier = 0  # images that an earlier start explained
         self.done = 0
         self.total: int | None = None
@@ -75,6 +77,10 @@ class Printer(Watcher):
         self.done += 1
         if self.mode.quiet:
             return
+        for note in row["notes"]:
+            if note.startswith(ASSUMED) and note not in self.assumed:
+                self.assumed.add(note)
+                self.show(f"note     {note}")
         if row["status"] == "failed":
             self.problem(printable(f"failed   {row['image']}: {row['error']['message']} ({row['error']['kind']})"))
         elif self.lines < _LINES or self.mode.verbose:
@@ -161,8 +167,9 @@ def prediction(row: ImageRow) -> str:
     if not row["predictions"]:
         return "explained"
     top = row["predictions"][0]
-    name = top["name"] if top["name"] is not None else f"class {top['index']}"
-    chance = "" if top["probability"] is None else f"  {100 * top['probability']:.1f} %"
+    p, value = top["probability"], top["logit"]
+    name = top["name"] if top["name"] is not None else f"{'class' if p is not None else 'output'} {top['index']}"
+    chance = f"  {100 * p:.1f} %" if p is not None else "" if value is None else f"  {value:.4g}"
     label = row["label"]
     wrong = f"  (label: {label['name'] or label['index']})" if label and row["correct"] is False else ""
     degenerate = {m["status"] for m in row["maps"]} - {"ok"}
@@ -179,7 +186,7 @@ def contents(summary: Summary) -> str:
 def describe_setup(setup: Setup, *, passes: bool) -> list[str]:
     """Model, layers, method, device and batch size, in a few lines."""
     model, pre = setup.model, setup.model.preprocessing
-    classes = f", {model.num_classes} classes" if model.num_classes else ""
+    classes = f", {counted(model)}" if model.num_classes else ""
     lines = [f"model    {model.name} ({model.source}, {model.weights}){classes}; {pre.description}"]
     for layer in setup.layers:
         height, width = layer.layout.grid
@@ -194,13 +201,21 @@ def describe_setup(setup: Setup, *, passes: bool) -> list[str]:
     return lines + ([f"passes   {line}" for line in setup.explainer.plan()] if passes else [])
 
 
+def counted(model: Model) -> str:
+    """``1000 classes``; ``1 output`` of a model that returns values."""
+    count = model.num_classes or 0
+    kind = ("output" + "s" * (count != 1)) if model.returns_values else "classes"
+    return f"{count} {kind}"
+
+
 def print_plan(config: RunConfig, mode: OutputMode) -> None:
     """``--dry-run``: decide everything, print it, write nothing."""
     setup = prepare(config)
     count = setup.sources.count()
     if mode.json:
         plan = {
-            "images": count, "model": model_fields(setup), "layers": layer_fields(setup),
+            "images": count, "model": model_fields(setup), "output": output_fields(setup),
+            "layers": layer_fields(setup),
             "methods": list(setup.config.method), "batch_size": setup.batch_size, "device": str(setup.device),
             "precision": setup.precision, "save": list(config.save), "output_dir": config.output_dir,
         }  # fmt: skip
@@ -208,6 +223,8 @@ def print_plan(config: RunConfig, mode: OutputMode) -> None:
         return
     for line in describe_setup(setup, passes=True):
         print(line)
+    for note in setup.model.notes:
+        print(f"note     {note}")
     print(
         f"images   {count}"
         + (f", {setup.sources.passed_over} other files passed over" if setup.sources.passed_over else "")

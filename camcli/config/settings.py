@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from camcli.config.fields import Effect, declarations_of, setting
-from camcli.config.parse import Parsed, flag, parse_count, parse_floats, parse_input_size, parse_scale
+from camcli.config.parse import (
+    Parsed,
+    flag,
+    parse_bands,
+    parse_count,
+    parse_floats,
+    parse_input_size,
+    parse_scale,
+    parse_show_bands,
+    parse_window,
+)
 from camcli.errors import ConfigError, did_you_mean
 
 SAVE_KINDS = ("overlay", "heatmap", "gray", "raw", "map", "panel")
@@ -70,9 +80,10 @@ class RunConfig:
     )  # fmt: skip
     probability: str = setting(
         "auto",
-        "How logits become probabilities: softmax (one class is right), sigmoid (each class by itself), auto (sigmoid "
-        "for a single logit or a multi-label model, else softmax).",
-        affects="maps", group="model", metavar="KIND", choices=("auto", "softmax", "sigmoid"),
+        "How logits become probabilities: softmax (one class is right), sigmoid (each class by itself), none (the "
+        "outputs are values, as of a regression), auto (sigmoid for a single logit or a multi-label model, else "
+        "softmax; where the outputs are probabilities already, these).",
+        affects="maps", group="model", metavar="KIND", choices=("auto", "softmax", "sigmoid", "none"),
     )  # fmt: skip
     input_size: str | None = setting(
         None, "Size of the model's input in pixels, instead of its own: N, or HxW (height x width).",
@@ -231,6 +242,20 @@ class RunConfig:
         89_478_485, "Refuse images with more pixels than this before they are decoded.",
         affects="nothing", group="images", metavar="N", least=1,
     )  # fmt: skip
+    bands: str | None = setting(
+        None,
+        "Bands of an image that are the model's channels, in this order, counted from 1 (4,3,2); repeat: the image's "
+        "bands over and over. Without it, an image with other bands than the model fails.",
+        affects="maps", resolved=True, group="images", metavar="K,…", synonyms=("channels",),
+    )  # fmt: skip
+    show_bands: str | None = setting(
+        None, "Bands that are drawn of an image with other bands than RGB: three (default: the first), or one in grey.",
+        affects="pictures", resolved=True, group="images", metavar="K,K,K", synonyms=("rgb-bands",),
+    )  # fmt: skip
+    window: str | None = setting(
+        None, "Centre and width of the values of DICOM images that are shown, instead of the file's own window.",
+        affects="maps", resolved=True, group="images", metavar="CENTRE,WIDTH",
+    )  # fmt: skip
     limit: int | None = setting(
         None, "Explain only the first N images.",
         affects="nothing", group="images", metavar="N", least=1, synonyms=("max-images", "num-images"),
@@ -273,6 +298,9 @@ class RunConfig:
             input_size=parse_input_size(self.input_size),
             mean=parse_floats("mean", self.mean),
             std=parse_floats("std", self.std),
+            bands=parse_bands(self.bands),
+            show_bands=parse_show_bands(self.show_bands),
+            window=parse_window(self.window),
         )
 
     @property

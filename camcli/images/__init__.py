@@ -3,7 +3,10 @@
 sources → read → decode → preprocess, each independent of the others and of the model.
 """
 
-from camcli.images.decode import MAX_PIXELS, Decoded, DecodeSettings, ImageMetadata, decode, pillow_limits
+from camcli.images.arrays import from_array
+from camcli.images.bands import ASSUMED, Bands
+from camcli.images.decode import decode, from_pillow, pillow_limits
+from camcli.images.decoded import MAX_PIXELS, Decoded, DecodeSettings, ImageMetadata
 from camcli.images.entry import IMAGE_EXTENSIONS, Entry
 from camcli.images.geometry import Placement, Size, View
 from camcli.images.preprocess import Prepared, Preprocessing
@@ -12,7 +15,7 @@ from camcli.images.sources import Sources
 from camcli.images.tensors import Sender, Sent, to_input
 
 __all__ = [
-    "IMAGE_EXTENSIONS", "MAX_PIXELS", "DecodeSettings", "Decoded", "Entry", "ImageMetadata", "Placement", "Prepared",
-    "Preprocessing", "Sender", "Sent", "Size", "Sources", "View", "decode", "pillow_limits", "read", "to_input",
-    "was_replaced",
+    "ASSUMED", "IMAGE_EXTENSIONS", "MAX_PIXELS", "Bands", "DecodeSettings", "Decoded", "Entry", "ImageMetadata",
+    "Placement", "Prepared", "Preprocessing", "Sender", "Sent", "Size", "Sources", "View", "decode", "from_array",
+    "from_pillow", "pillow_limits", "read", "to_input", "was_replaced",
 ]  # fmt: skip

@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Unpack
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from camcli.device import choose_device
 from camcli.errors import ModelError, did_you_mean
 from camcli.models.builtin import open_builtin
+from camcli.models.embeddings import is_encoder
 from camcli.models.factory import open_factory
 from camcli.models.model import Model, is_distilled, unwrap
 from camcli.models.names import ClassNames, read_class_names
-from camcli.models.outputs import describe_output, find_logits
+from camcli.models.output_entries import choose_entry
+from camcli.models.output_form import OutputForm
+from camcli.models.outputs import find_logits
 from camcli.models.own_code import importable_from
 from camcli.models.request import ModelRequest, ModelSettings
 from camcli.models.timm_source import has_model, open_hub, open_timm
@@ -60,7 +63,8 @@ def _load(request: ModelRequest, device: torch.device) -> Model:
         model.module.to(device).eval().requires_grad_(False)
     if is_own or request.size is not None:
         output = _run_blank(model)
-        model = replace(model, num_classes=_count_classes(model, output)) if is_own else model
+        model = replace(model, trial=output)
+        model = _with_classes(model, output) if is_own else model
     return replace(model, class_names=_class_names(model, request))
 
 
@@ -116,11 +120,13 @@ def _run_blank(model: Model) -> object:
             ) from error
 
 
-def _count_classes(model: Model, output: object) -> int | None:
-    """The number of classes of a user's module by its output; None for an encoder."""
+def _with_classes(model: Model, output: object) -> Model:
+    """A user's module with its number of classes, by its output; None for an encoder."""
     if model.output_key is None and _is_encoder(model.module, output):
-        return None
-    return find_logits(output, model.output_key, average=is_distilled(model.module)).shape[1]
+        return model
+    if model.output_key is None and not is_distilled(model.module):
+        model = replace(model, output=OutputForm(key=choose_entry(output)))
+    return replace(model, num_classes=model.raw(output).shape[1])
 
 
 def _is_encoder(module: nn.Module, output: object) -> bool:
@@ -130,21 +136,30 @@ def _is_encoder(module: nn.Module, output: object) -> bool:
         return True
     if any(isinstance(getattr(inner, name, None), nn.Identity) for name in ("fc", "classifier", "head", "heads")):
         return True
+    if is_encoder(inner, output):
+        return True
+    if not isinstance(output, Tensor) or not output.is_floating_point():  # what is wrong with them, find_logits says
+        return False
     with suppress(ModelError):
         find_logits(output)
         return False
-    return describe_output(output).startswith("a tensor of shape")
+    return True
 
 
 def _class_names(model: Model, request: ModelRequest) -> ClassNames | None:
     names = model.class_names
     if request.class_names is not None:
         names = read_class_names(request.class_names)
-        if model.num_classes not in (None, len(names)):
+        if model.num_classes not in (None, len(names)) and not _are_of_one_output(model, names):
             raise ModelError(
                 f"--class-names {request.class_names}: {len(names)} names for the {model.num_classes} classes of "
                 f"{model.name}."
             )
-    elif names is not None and model.num_classes != len(names):
+    elif names is not None and model.num_classes != len(names) and not _are_of_one_output(model, names):
         return None
     return names
+
+
+def _are_of_one_output(model: Model, names: ClassNames) -> bool:
+    """Whether these are the two classes that a single output decides between."""
+    return model.num_classes == 1 and len(names) == 2

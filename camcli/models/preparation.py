@@ -65,8 +65,8 @@ def from_user(value: Any, module: nn.Module, request: ModelRequest) -> Preproces
     """Of what a factory returned beside its module.
 
     Args:
-        value: None, a :class:`Preprocessing`, a dict in timm's terms, a torchvision preset, or a callable from an RGB
-            Pillow image to a float tensor (channels, height, width).
+        value: None, a :class:`Preprocessing`, a dict in timm's terms, a torchvision preset, or a callable from an image
+            (:mod:`camcli.images.custom` says as what it comes) to a float tensor (channels, height, width).
         module: whose first convolution gives the channels where nothing else does.
         request: for the name in messages.
 
@@ -83,7 +83,7 @@ def from_user(value: Any, module: nn.Module, request: ModelRequest) -> Preproces
     if all(hasattr(value, name) for name in ("crop_size", "resize_size", "mean", "std", "interpolation")):
         return from_preset(value)
     if callable(value):
-        return Preprocessing.from_callable(value)
+        return Preprocessing.from_callable(value, input_channels(module))
     raise ModelError(
         f"model {request.name}: the second thing the factory returned is a {type(value).__name__}. Give a camcli "
         "Preprocessing, a dict (input_size, mean, std, crop_pct, …), or a callable from a Pillow image to a tensor."

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,12 +13,14 @@ from camcli.capture import noise
 from camcli.config.recommended import with_recommended
 from camcli.config.settings import RunConfig
 from camcli.device import choose_device, choose_precision, device_name
-from camcli.errors import ConfigError, DeviceError, SourceError, is_out_of_memory
+from camcli.errors import ConfigError, DeviceError, SourceError, TargetError, is_out_of_memory
 from camcli.explainer import Explainer, ExplainOptions, Progress
-from camcli.images import Sources
+from camcli.images import ASSUMED, DecodeSettings, Preprocessing, Sources
 from camcli.layers import Layer, resolve_layers
 from camcli.methods import find_method
 from camcli.models import Model, load_model
+from camcli.models.output_examination import examine
+from camcli.pipeline.first_image import first_image
 from camcli.pipeline.labels import Labeller
 from camcli.pipeline.targets import TargetSpec, parse_target
 from camcli.render import Style
@@ -74,7 +77,7 @@ def open_sources(config: RunConfig) -> Sources:
 
 def open_model(config: RunConfig, device: torch.device) -> Model:
     """The model of a configuration, on its device."""
-    return load_model(
+    model = load_model(
         config.model,
         weights=config.weights,
         checkpoint=config.checkpoint,
@@ -87,6 +90,41 @@ def open_model(config: RunConfig, device: torch.device) -> Model:
         device=device,
         trust_checkpoint=config.trust_checkpoint,
         output_key=config.output_key,
+    )
+    return with_bands(model, config)
+
+
+def with_bands(model: Model, config: RunConfig) -> Model:
+    """The same with ``--bands``, and what is assumed of its channels in its notes.
+
+    Raises:
+        ConfigError: more or fewer bands than the model takes.
+    """
+    pre = model.preprocessing.changed(bands=config.parsed.bands)
+    notes = model.notes
+    if pre.custom is None and pre.channels == 1:
+        notes += ("the model takes one channel: colours become grey (ITU-R 601 luma)",)
+    is_repeated = pre.channels > 3 and all(value == pre.mean[i % 3] for i, value in enumerate(pre.mean))
+    if pre.custom is None and is_repeated and config.mean is None:
+        listed = ", ".join(f"{value:g}" for value in pre.mean[:3])
+        notes += (
+            f"{ASSUMED}the mean of the model's {pre.channels} channels is {listed} in turn, and their deviation "
+            "likewise (--mean, --std)",
+        )
+    return replace(model, preprocessing=pre, notes=notes)
+
+
+def decode_settings(config: RunConfig, preprocessing: Preprocessing) -> DecodeSettings:
+    """How the images of a run are read."""
+    return DecodeSettings(
+        max_pixels=config.max_pixels,
+        allow_truncated=config.allow_truncated,
+        fast_decode=config.fast_decode,
+        fast_size=(preprocessing.width, preprocessing.height),
+        channels=preprocessing.channels,
+        keeps_bands=preprocessing.bands is not None,
+        show_bands=config.parsed.show_bands,
+        window=config.parsed.window,
     )
 
 
@@ -145,10 +183,13 @@ def setup_for(
     precision = choose_precision(config.precision, device)
     earlier = recorded["config"] if recorded else {}
     with model.prepared():
+        model = examine(model, config.probability, partial(first_image, config, model, sources)).model  # type: ignore[arg-type]
+        precision = precision_for(model, config.precision, precision)
         layers = tuple(resolve_layers(model, config.layer, config.layout, needs_gradient(config)))
         explainer = Explainer(model, layers, config.method, explain_options(config, precision), progress)
         batch_size = _batch_size(config, explainer, model, earlier.get("batch_size"))
     targets = parse_target(config.target or "predicted", model.class_names, model.num_classes)
+    _check_values(config, model, targets)
     return Setup(
         config=config,
         sources=sources,
@@ -156,7 +197,7 @@ def setup_for(
         layers=layers,
         explainer=explainer,
         targets=targets,
-        labeller=Labeller(model.class_names, model.num_classes, sources.class_folders),
+        labeller=_labeller(model, sources),
         device=device,
         device_name=device_name(device),
         precision=precision,
@@ -165,6 +206,34 @@ def setup_for(
         style=Style(config.colormap, config.alpha, config.image_format, config.quality),
         limits=_limits(config, earlier.get("scale_limits")),
     )
+
+
+def precision_for(model: Model, asked: str, precision: str) -> str:
+    """float32 for a model with its sigmoid inside, unless another precision was asked for.
+
+    bf16 rounds such a probability to 1 from a logit of 6 on, and nothing is left to explain; a softmax is computed in
+    float32 in any case.
+    """
+    form = model.output
+    is_rounded = asked == "auto" and form.kind in ("probabilities", "log-probabilities") and form.link == "sigmoid"
+    return "fp32" if is_rounded else precision
+
+
+def _check_values(config: RunConfig, model: Model, targets: Sequence[TargetSpec]) -> None:
+    """Refuse what needs classes where the outputs are values."""
+    if not model.returns_values:
+        return
+    if any(spec.kind == "label" for spec in targets):
+        raise TargetError(f"--target label: the outputs of model {model.name} are values, and a label is a class.")
+    if config.score == "prob":
+        raise ConfigError(f"--score prob: the outputs of model {model.name} are values, without probabilities.")
+
+
+def _labeller(model: Model, sources: Sources) -> Labeller:
+    """The true classes of images; of values there are none."""
+    if model.returns_values:
+        return Labeller(None, 0, lambda source: ())
+    return Labeller(model.class_names, model.num_classes, sources.class_folders)
 
 
 @contextmanager

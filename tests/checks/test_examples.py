@@ -44,6 +44,8 @@ def test_a_job_runs_as_it_stands(
     name: str, repository: Path, cam: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(repository)
+    # The pytest example compares with all untrained networks; each takes a second.
+    monkeypatch.setattr("camcli.checks.rules.untrained.UNTRAINED_NETWORKS", 2)
     text = (CI / name).read_text(encoding="utf-8")
     once, job = commands(text, r"^#   cam (.*)$"), commands(text, r"^ *(?:run:|-) cam (.*)$")
     assert [c[0] for c in once] == [c[0] for c in job] == ["run", "check"]

@@ -209,3 +209,10 @@ def test_every_long_flag_can_stand_in_it(tmp_path: Path) -> None:
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot be read"):
         read_config_file("nowhere.toml")
+
+
+def test_bands_are_counted_from_one() -> None:
+    config = RunConfig(bands=[4, 3, 2], show_bands=5, window=(40, 400))  # type: ignore[arg-type]
+    assert (config.parsed.bands, config.parsed.show_bands, config.parsed.window) == ((4, 3, 2), (5,), (40.0, 400.0))
+    assert RunConfig(bands="repeat").parsed.bands == "repeat"
+    assert RunConfig().parsed.bands is None

@@ -160,10 +160,10 @@ def test_the_energy_of_a_box_is_that_of_the_view(found: Evaluation) -> None:
 
 def test_other_batches_give_the_same_figures(found: Evaluation, photos: Path) -> None:
     options = EvalOptions(metrics=("ins-del", "adcc", "road"), steps=4)
-    small = evaluate(config(photos / "objects.jsonl", batch_size="3"), options)
+    small = evaluate(config(photos / "objects.jsonl", batch_size="3", limit=5), options)
     for entry in found.entries:
         for key in ("ins-del", "adcc", "road"):
-            assert small.values[entry.name][key] == pytest.approx(found.values[entry.name][key], abs=2e-4)
+            assert small.values[entry.name][key] == pytest.approx(found.values[entry.name][key][:5], abs=2e-4)
 
 
 def test_twice_is_the_same_and_another_seed_is_not(photos: Path) -> None:

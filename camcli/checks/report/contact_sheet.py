@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from camcli.checks.recorded import ImageRecord, MethodLayer, RecordedRun
 from camcli.checks.run_paths import as_typed, sources_of
+from camcli.config.parse import parse_show_bands, parse_window
 from camcli.errors import ConfigError, ImageError, SourceError
 from camcli.images import DecodeSettings, View, decode, read
 from camcli.output import write_atomically
@@ -134,13 +135,18 @@ def overlays(run: RecordedRun, key: MethodLayer, records: Iterable[ImageRecord])
 
 
 def _canvases(run: RecordedRun, missing: dict[Name, ImageRecord]) -> Iterator[tuple[Name, Canvas]]:
-    count = 0
+    count, config = 0, run.header["config"]  # of a run before there were these settings, without them
+    settings = DecodeSettings(
+        channels=run.header["model"]["input_size"][0],
+        show_bands=parse_show_bands(config.get("show_bands")),
+        window=parse_window(config.get("window")),
+    )
     try:
         for entry in as_typed(run, sources_of(run)):
             record = missing.get((entry.image, entry.source))
             if record is None:
                 continue
-            image = decode(read(entry), DecodeSettings()).image
+            image = decode(read(entry), settings).image
             yield record.name, make_canvas(np.asarray(image), record.view, 2 * TILE)
             count += 1
             if count == len(missing):

@@ -134,4 +134,4 @@ SETTINGS = {
     "steps": Setting(16, "parts in which pixels are replaced", int),
 }
 QUESTION = "do the pixels that the map ranks first decide the class?"
-CHECK = Check("faithful", QUESTION, run, SETTINGS, model=True, by_default=False)
+CHECK = Check("faithful", QUESTION, run, SETTINGS, model=True, by_default=False, probability=True)

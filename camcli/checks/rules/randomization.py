@@ -114,4 +114,4 @@ SETTINGS = {
     "images": Setting(48, "images that are tried", int),
 }
 QUESTION = "does the map depend on the trained weights?"
-CHECK = Check("random", QUESTION, run, SETTINGS, model=True, by_default=False)
+CHECK = Check("random", QUESTION, run, SETTINGS, model=True, by_default=False, probability=True)
