@@ -18,7 +18,7 @@ from camcli.images.tensors import Sender, Sent, to_input
 
 __all__ = [
     "ACCEPTED_ARRAYS", "ASSUMED", "IMAGE_EXTENSIONS", "MAX_PIXELS", "Bands", "DecodeSettings", "Decoded", "Entry",
-    "ImageMetadata", "Placement", "Prepared", "Preprocessing", "Sampler", "Sender", "Sent", "Size", "Sources", "View", "as_pixels",
-    "decode", "decode_pillow", "from_array", "from_pillow", "pillow_limits", "read", "show_input", "split_batch",
-    "to_input", "was_replaced",
+    "ImageMetadata", "Placement", "Prepared", "Preprocessing", "Sampler", "Sender", "Sent", "Size", "Sources", "View",
+    "as_pixels", "decode", "decode_pillow", "from_array", "from_pillow", "pillow_limits", "read", "show_input",
+    "split_batch", "to_input", "was_replaced",
 ]  # fmt: skip
