@@ -79,7 +79,6 @@ def run_checks(
         device: where the model runs for checks that intervene; None: where the run had it.
     """
     key = choose_maps(run, suite)
-    returns_values = "output" in run.header and run.header["output"]["kind"] == "values"
     results = []
     with ReopenedModel(run, key, device) as reopened:
         for check in suite.checks:
@@ -87,7 +86,7 @@ def run_checks(
             regions = ManifestRegions(run, suite.common["manifest"])
             context = Context(run, key, settings, suite.common, regions, reopened, baseline)
             try:
-                result = skip(check.key, _VALUES) if check.probability and returns_values else check.run(context)
+                result = skip(check.key, _VALUES) if check.probability and run.returns_values else check.run(context)
             except UnavailableError as error:
                 result = skip(check.key, str(error))
             except (ImageError, LayerError, RuntimeError) as error:
