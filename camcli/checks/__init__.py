@@ -56,15 +56,19 @@ def check_run(
         path: a finished run folder.
         suite: a TOML file; None for the checks that run by default.
         changes: ``CHECK.KEY=VALUE`` each, as ``--set``.
-        baseline: a baseline file for ``drift``.
+        baseline: a baseline file for ``predictions`` and ``drift``.
         require: checks that must be decided: inconclusive or skipped, their ``effective_status`` is ``fail``.
 
     Raises:
-        UsageError: no run is there, or the suite or baseline is wrong.
+        UsageError: no run is there, the suite or baseline is wrong, or the baseline is of other images or another
+            preprocessing.
     """
     run = read_run(path)
     chosen = load_suite(suite, changes, require)
-    return run_checks(run, chosen, None if baseline is None else read_baseline(baseline))
+    compared = None if baseline is None else read_baseline(baseline)
+    if compared is not None:
+        compared.refuse_other(run, choose_maps(run, chosen))
+    return run_checks(run, chosen, compared)
 
 
 def run_checks(

@@ -19,7 +19,7 @@ from camcli.config.settings import RunConfig
 from camcli.errors import ConfigError
 
 if TYPE_CHECKING:
-    from camcli.checks import Baseline, RecordedRun, Result
+    from camcli.checks import RecordedRun, Result
     from camcli.checks.class_maps import ClassMaps
     from camcli.checks.recorded import MethodLayer
 
@@ -90,7 +90,7 @@ def command(
         code = 3 if recorded.failed else 0
     key = choose_maps(recorded, chosen)
     if compared is not None:
-        _refuse_other(compared, recorded, key)
+        compared.refuse_other(recorded, key)
     device = "cuda" if settings.get("use_cuda") else settings.get("device")
     results = run_checks(recorded, chosen, compared, device)
     classes: list[ClassMaps] = []
@@ -135,16 +135,6 @@ def _folder(settings: dict[str, Any], paths: list[str], mode: OutputMode) -> tup
     if summary.status != "complete":
         raise typer.Exit(summary.exit_code)
     return config.output_dir, summary.exit_code
-
-
-def _refuse_other(baseline: Baseline, recorded: RecordedRun, key: MethodLayer) -> None:
-    lines = baseline.differences(recorded, key)
-    if lines:
-        listed = "".join(f"\n  {line}" for line in lines)
-        raise ConfigError(
-            f"--baseline {baseline.name} cannot be compared with this run (baseline → run):{listed}\n"
-            "If that is wanted, renew it with --rebase."
-        )
 
 
 def _sheet(path: str, recorded: RecordedRun, key: MethodLayer, results: list[Result]) -> None:
