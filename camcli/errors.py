@@ -31,7 +31,8 @@ ErrorKind = Literal[
     "truncated",  # the content ends too early; --allow-truncated explains it
     "corrupt",  # a decoder recognises the content and fails on it
     "too-large",  # more pixels than --max-pixels
-    "unsupported",  # a valid image of a kind that cannot be converted to RGB
+    "unsupported",  # a valid file of a kind that is not read, or that needs an extra which is not installed
+    "bands",  # other bands than the model takes; --bands says which it gets
     "changed",  # the file changed while it was being read
     "target",  # the image's own label or target names no class of the model
     "out-of-memory",  # decoding or explaining this image alone does not fit into memory

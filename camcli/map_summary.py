@@ -17,16 +17,19 @@ BAND = 0.1
 """Width of the border band, as a share of each side."""
 MAX_CELLS = 1024
 """Larger native grids are area-averaged before they go into the index."""
+VANISHING = 1e-20
+"""A map whose largest value is not above this is zero. A gradient of a score is of the size 1e-5 to 1; what is
+smaller by more than the square of what float32 resolves (1e-7) is what rounding has left of it."""
 CONSTANT = 1e-6
 """A map whose range is below this share of its largest absolute value is constant."""
 
 
 def map_status(raw: np.ndarray) -> MapStatus:
-    """``ok``, or why the map is degenerate: not finite, nowhere positive, or the same everywhere."""
+    """``ok``, or why the map is degenerate: not finite, nowhere above rounding, or the same everywhere."""
     low, high = float(raw.min()), float(raw.max())  # NaN where there is one
     if not (math.isfinite(low) and math.isfinite(high)):
         return "nonfinite"
-    if high <= 0:
+    if high <= VANISHING:
         return "zero"
     return "constant" if high - low < CONSTANT * max(high, -low) else "ok"
 

@@ -12,6 +12,7 @@ As a library, in a test of your own model::
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from camcli.checks.baseline import Baseline, baseline_of, read_baseline, write_baseline
 from camcli.checks.context import Context
@@ -21,7 +22,7 @@ from camcli.checks.registry import CHECKS
 from camcli.checks.reopened import ReopenedModel, UnavailableError
 from camcli.checks.result import Condition, Result, Status, WorstImage, overall, skip
 from camcli.checks.suite import Suite, load_suite
-from camcli.errors import ConfigError, did_you_mean
+from camcli.errors import ConfigError, ImageError, LayerError, did_you_mean
 
 __all__ = [
     "CHECKS",
@@ -46,22 +47,28 @@ __all__ = [
 
 
 def check_run(
-    path: str, *, suite: str | None = None, changes: Sequence[str] = (), baseline: str | None = None
-) -> list[Result]:
+    path: str, *, suite: str | None = None, changes: Sequence[str] = (), baseline: str | None = None,
+    require: Sequence[str] = (),
+) -> list[Result]:  # fmt: skip
     """What ``cam check RUN`` does, from Python.
 
     Args:
         path: a finished run folder.
         suite: a TOML file; None for the checks that run by default.
         changes: ``CHECK.KEY=VALUE`` each, as ``--set``.
-        baseline: a baseline file for ``drift``.
+        baseline: a baseline file for ``predictions`` and ``drift``.
+        require: checks that must be decided: inconclusive or skipped, their ``effective_status`` is ``fail``.
 
     Raises:
-        UsageError: no run is there, or the suite or baseline is wrong.
+        UsageError: no run is there, the suite or baseline is wrong, or the baseline is of other images or another
+            preprocessing.
     """
     run = read_run(path)
-    chosen = load_suite(suite, changes)
-    return run_checks(run, chosen, None if baseline is None else read_baseline(baseline))
+    chosen = load_suite(suite, changes, require)
+    compared = None if baseline is None else read_baseline(baseline)
+    if compared is not None:
+        compared.refuse_other(run, choose_maps(run, chosen))
+    return run_checks(run, chosen, compared)
 
 
 def run_checks(
@@ -83,11 +90,20 @@ def run_checks(
             regions = ManifestRegions(run, suite.common["manifest"])
             context = Context(run, key, settings, suite.common, regions, reopened, baseline)
             try:
-                result = check.run(context)
+                result = skip(check.key, _VALUES) if check.probability and run.returns_values else check.run(context)
             except UnavailableError as error:
                 result = skip(check.key, str(error))
+            except (ImageError, LayerError, RuntimeError) as error:
+                if not check.model:
+                    raise
+                # A test that broke off is no evidence: neither a pass nor a failure of the model.
+                result = Result(check.key, "inconclusive", f"could not be carried out: {error}")
+            result = replace(result, required=check.key in suite.required)
             results.append(result.as_warning() if settings["warn"] else result)
     return results
+
+
+_VALUES = "the model's outputs are values, and this check compares probabilities"
 
 
 def choose_maps(run: RecordedRun, suite: Suite) -> MethodLayer:

@@ -23,10 +23,12 @@ from camcli.errors import CamError, DeviceError, ImageError
 
 if TYPE_CHECKING:
     import torch
+    from PIL.Image import Image as PillowImage
     from torch import nn
 
     from camcli.device import BatchLimit
     from camcli.explainer import Explainer
+    from camcli.images import Bands
     from camcli.pipeline.setup import Setup
 
 
@@ -45,13 +47,12 @@ class Picture:
     Attributes:
         record: its row.
         pixels: prepared for the model, see :class:`camcli.images.Prepared`.
-        rgb: (height, width, 3) uint8, upright; kept only where ``pixels`` are no longer a picture (a user's own
-            preprocessing).
+        source: the upright image; kept only where ``pixels`` are no longer one (a user's own preprocessing).
     """
 
     record: ImageRecord
     pixels: np.ndarray
-    rgb: np.ndarray | None
+    source: PillowImage | Bands | None
 
 
 class ReopenedModel:
@@ -108,7 +109,7 @@ class ReopenedModel:
         settings |= {name: locate(self.run, settings[name]) for name in INPUT_FILES if settings.get(name) is not None}
         settings |= {
             "image_path": [locate(self.run, path) for path in settings["image_path"]],
-            "output_dir": str(self.run.path), "dry_run": False,
+            "output_dir": str(self.run.path), "csv": None, "dry_run": False,
             "use_cuda": False, "device": self._device or settings["device"],
         }  # fmt: skip
         return RunConfig(**settings)
@@ -128,10 +129,10 @@ class ReopenedModel:
         Raises:
             UnavailableError: none of them is there any more.
         """
-        from camcli.images import DecodeSettings, decode, read
+        from camcli.images import decode, read
+        from camcli.pipeline.setup import decode_settings
 
-        config = self.setup.config
-        settings = DecodeSettings(max_pixels=config.max_pixels, allow_truncated=config.allow_truncated)
+        settings = decode_settings(self.setup.config, self.setup.model.preprocessing)
         by_name = {record.name: place for place, record in enumerate(records)}
         pictures: dict[int, Picture] = {}
         for entry in as_typed(self.run, self.setup.sources):
@@ -143,9 +144,9 @@ class ReopenedModel:
             except ImageError:
                 continue  # not there any more; the others are used
             if decoded.metadata.sha256 == records[place].sha256:
-                prepared = self.setup.model.preprocessing(decoded.image)
-                rgb = None if prepared.pixels.dtype == np.uint8 else np.asarray(decoded.image)
-                pictures[place] = Picture(records[place], prepared.pixels, rgb)
+                pre = self.setup.model.preprocessing
+                source = None if pre.custom is None else decoded.source
+                pictures[place] = Picture(records[place], pre(decoded.source).pixels, source)
             if len(pictures) == len(by_name):
                 break
         if not pictures:
@@ -206,7 +207,7 @@ class ReopenedModel:
         """The model's input of prepared pixels."""
         from camcli.images import to_input
 
-        return to_input(np.stack(pixels), self.setup.model.preprocessing, self.setup.device)
+        return to_input(pixels, self.setup.model.preprocessing, self.setup.device)
 
     @cached_property
     def _own(self) -> Explainer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from camcli.cli.check_report import FAIL_ON_FLAG, FORMAT_FLAG, JUNIT_FLAG, Reporter, console_for_people, make_folders
+from camcli.cli.check_report import (
+    FAIL_ON_FLAG,
+    FORMAT_FLAG,
+    JUNIT_FLAG,
+    Reporter,
+    check_named_files,
+    console_for_people,
+)
 from camcli.cli.options import OutputMode, takes_settings
 from camcli.cli.run import stopping, with_positional
 from camcli.config.parse import flag
@@ -18,7 +26,8 @@ from camcli.config.settings import RunConfig
 from camcli.errors import ConfigError
 
 if TYPE_CHECKING:
-    from camcli.checks import Baseline, RecordedRun, Result
+    from camcli.checks import RecordedRun, Result
+    from camcli.checks.class_maps import ClassMaps
     from camcli.checks.recorded import MethodLayer
 
 HELP = "Check the maps of a run against thresholds; ends with exit code 1 when a check fails."
@@ -54,7 +63,17 @@ def command(
     calibrate: str | None = typer.Option(
         None, metavar="FILE.toml", help="Write thresholds proposed from this run, which is known to be good."
     ),
-    sheet: str | None = typer.Option(None, metavar="FILE.jpg", help="Write the worst images as one picture."),
+    sheet: str | None = typer.Option(
+        None,
+        metavar="FILE.jpg",
+        help="Write the worst images as one picture, and FILE-classes.jpg with the mean map and the hottest crops of "
+        "each class.",
+    ),
+    require: list[str] | None = typer.Option(
+        None,
+        metavar="CHECK[,CHECK]",
+        help="Checks that must be decided: where one is inconclusive or skipped, it counts as failed; repeatable.",
+    ),
     junit: str | None = JUNIT_FLAG,
     format: str = FORMAT_FLAG,  # noqa: A002
     fail_on: str = FAIL_ON_FLAG,
@@ -65,32 +84,40 @@ def command(
     from camcli.checks import choose_maps, load_suite, read_baseline, read_run, run_checks
     from camcli.checks.calibrate import calibrate_suite
     from camcli.checks.report.contact_sheet import sheet_format
-    from camcli.output import write_atomically
+    from camcli.output import write_named_file
 
-    chosen = load_suite(suite, set_ or ())
+    chosen = load_suite(suite, set_ or (), require or ())
     if sheet:
         sheet_format(sheet)
     compared = read_baseline(baseline) if baseline and not rebase else None
-    make_folders(junit, sheet, calibrate, write_baseline)
+    check_named_files(
+        {"--junit": junit, "--sheet": sheet, "--calibrate": calibrate, "--write-baseline": write_baseline,
+         "--baseline": baseline if rebase else None}
+    )  # fmt: skip
     folder, code = _folder(settings, run or [], mode)
     recorded = read_run(folder)
     if code is None:
         code = 3 if recorded.failed else 0
     key = choose_maps(recorded, chosen)
     if compared is not None:
-        _refuse_other(compared, recorded, key)
+        compared.refuse_other(recorded, key)
     device = "cuda" if settings.get("use_cuda") else settings.get("device")
     results = run_checks(recorded, chosen, compared, device)
+    classes: list[ClassMaps] = []
     if sheet:
         _sheet(sheet, recorded, key, results)
+        classes = _class_sheet(_beside(sheet), recorded, key, device)
     if calibrate:
-        write_atomically(Path(calibrate), [calibrate_suite(results, chosen, folder).encode()])
-    renewed = [name for name in (write_baseline, baseline if rebase else None) if name]
-    notes = [_write_baseline(name, recorded, key) for name in renewed]
+        write_named_file("--calibrate", calibrate, [calibrate_suite(results, chosen, folder).encode()])
+    renewed = {"--write-baseline": write_baseline, "--baseline": baseline if rebase else None}
+    notes = [_write_baseline(option, name, recorded, key) for option, name in renewed.items() if name]
     notes += [f"thresholds proposed in {calibrate}"] if calibrate else []
-    notes += [f"worst images in {sheet}"] if sheet else []
-    more = {"run": folder, "method": key[0], "layer": key[1]}
-    print_text = partial(_print_text, recorded, key, results, notes, chosen.common["confidence"])
+    notes += (
+        [f"worst images in {sheet}; mean maps and hottest crops of the classes in {_beside(sheet)}"] if sheet else []
+    )
+    more: dict[str, Any] = {"run": folder, "method": key[0], "layer": key[1]}
+    more |= {"classes": [one.as_json() for one in classes]} if sheet else {}
+    print_text = partial(_print_text, recorded, key, results, [*map(_describe_class, classes), *notes], chosen.common)
     raise typer.Exit(reporter.report(results, folder, code, print_text, **more))
 
 
@@ -117,17 +144,7 @@ def _folder(settings: dict[str, Any], paths: list[str], mode: OutputMode) -> tup
         printer.summary(summary)
     if summary.status != "complete":
         raise typer.Exit(summary.exit_code)
-    return config.output_dir, summary.exit_code
-
-
-def _refuse_other(baseline: Baseline, recorded: RecordedRun, key: MethodLayer) -> None:
-    lines = baseline.differences(recorded, key)
-    if lines:
-        listed = "".join(f"\n  {line}" for line in lines)
-        raise ConfigError(
-            f"--baseline {baseline.name} cannot be compared with this run (baseline → run):{listed}\n"
-            "If that is wanted, renew it with --rebase."
-        )
+    return str(summary.run_dir), summary.exit_code
 
 
 def _sheet(path: str, recorded: RecordedRun, key: MethodLayer, results: list[Result]) -> None:
@@ -154,18 +171,38 @@ def _sheet(path: str, recorded: RecordedRun, key: MethodLayer, results: list[Res
     write_sheet(path, rows)
 
 
-def _write_baseline(name: str, recorded: RecordedRun, key: MethodLayer) -> str:
+def _beside(path: str) -> str:
+    """``worst-classes.jpg`` for ``worst.jpg``."""
+    return str(Path(path).with_stem(f"{Path(path).stem}-classes"))
+
+
+def _class_sheet(path: str, recorded: RecordedRun, key: MethodLayer, device: str | None) -> list[ClassMaps]:
+    from camcli.checks.class_maps import cover_classes, maps_by_class
+    from camcli.checks.report.class_sheet import class_rows
+    from camcli.checks.report.contact_sheet import write_sheet
+
+    classes = cover_classes(recorded, key, maps_by_class(recorded, key), device)
+    write_sheet(path, class_rows(recorded, key, classes))
+    return classes
+
+
+def _describe_class(one: ClassMaps) -> str:
+    effect = one.covering.words if one.covering is not None else f"covering was not tried: {one.problem}"
+    return f"{one.name} ({one.n} images): {effect}"
+
+
+def _write_baseline(option: str, name: str, recorded: RecordedRun, key: MethodLayer) -> str:
     from camcli.checks import write_baseline
 
-    size = write_baseline(name, recorded, key)
+    size = write_baseline(name, recorded, key, option)
     return f"baseline of {len(recorded.images)} images written: {name} ({size:,} bytes)"
 
 
 def _print_text(
-    recorded: RecordedRun, key: MethodLayer, results: list[Result], notes: list[str], confidence: float
+    recorded: RecordedRun, key: MethodLayer, results: list[Result], notes: list[str], common: Mapping[str, Any]
 ) -> None:
     from camcli.checks import CHECKS
-    from camcli.checks.report.text import table
+    from camcli.checks.report.text import coverage, table
 
     console = console_for_people()
     at = f" at {key[1]}" if key[1] else ""
@@ -173,7 +210,8 @@ def _print_text(
     failed = f", {recorded.failed} could not be explained" if recorded.failed else ""
     what = f"{recorded.header['model']['name']}, {key[0]}{at}, {len(recorded.images)} images{failed}{unfinished}"
     console.print(f"{recorded.path}: {what}", markup=False, soft_wrap=True)
-    console.print(f"in brackets: {100 * confidence:g} % intervals over images\n", style="dim", markup=False)
+    console.print(f"in brackets: {100 * common['confidence']:g} % intervals over images\n", style="dim", markup=False)
+    coverage(results, len(recorded.images), common["min_images"], console)
     table(results, dict(CHECKS), console)
     for note in notes:
         console.print(note, markup=False, soft_wrap=True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -29,7 +28,8 @@ FORMAT_FLAG: Any = typer.Option(
 FAIL_ON_FLAG: Any = typer.Option(
     "fail",
     metavar="STATUS",
-    help="What ends with exit code 1: fail, warn (warnings and inconclusive results as well), never.",
+    help="What ends with exit code 1: fail (failures, and required checks that were not decided), warn (warnings and "
+    "inconclusive results as well), never (the results are only reported, required checks included).",
 )
 
 
@@ -75,7 +75,7 @@ class Reporter:
     def exit_code(self, results: Sequence[Result], run_code: int = 0) -> int:
         """1 if a result counts as a failure, else the code of the run that was checked."""
         bad = {"fail": {"fail"}, "warn": {"fail", "warn", "inconclusive"}, "never": set[str]()}[self.fail_on]
-        failed = any(result.status in bad for result in results)
+        failed = any(result.effective_status in bad for result in results)
         return run_code if run_code > 3 or (run_code == 1) else 1 if failed else run_code
 
     def report(
@@ -92,7 +92,7 @@ class Reporter:
         """
         from camcli.checks.report.junit import junit
         from camcli.checks.report.text import document, github
-        from camcli.output import write_atomically
+        from camcli.output import write_named_file
 
         code = self.exit_code(results, run_code)
         if self.json:
@@ -105,20 +105,14 @@ class Reporter:
         if self.junit:
             strict = self.fail_on == "warn"
             about = {key: value for key, value in more.items() if isinstance(value, str)}
-            write_atomically(Path(self.junit), [junit(results, f"cam {name}", strict=strict, properties=about)])
+            write_named_file("--junit", self.junit, [junit(results, f"cam {name}", strict=strict, properties=about)])
         return code
 
 
-def make_folders(*files: str | None) -> None:
-    """Make the folders of files that are written at the end, so that a wrong path fails at the beginning.
+def check_named_files(files: Mapping[str, str | None]) -> None:
+    """Refuse at the beginning what could not be written at the end: the file of each flag; None: not given."""
+    from camcli.output import check_named_file
 
-    Raises:
-        OutputError: one cannot be made.
-    """
-    from camcli.output import naming_os_errors
-
-    for file in files:
+    for option, file in files.items():
         if file:
-            folder = Path(file).parent
-            with naming_os_errors(folder):
-                folder.mkdir(parents=True, exist_ok=True)
+            check_named_file(option, file)

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from camcli.cli.check_report import FAIL_ON_FLAG, FORMAT_FLAG, JUNIT_FLAG, Reporter, console_for_people, make_folders
+from camcli.cli.check_report import (
+    FAIL_ON_FLAG,
+    FORMAT_FLAG,
+    JUNIT_FLAG,
+    Reporter,
+    check_named_files,
+    console_for_people,
+)
 from camcli.cli.options import OutputMode, takes_settings
 from camcli.errors import ConfigError, printable
 
@@ -63,7 +70,7 @@ def command(
     recorded = read_run(new)
     key = choose_maps(recorded, chosen)
     before = _base(base, key)
-    make_folders(junit, sheet)
+    check_named_files({"--junit": junit, "--sheet": sheet})
     changes = difference(before, recorded, key)
     results = [judge_difference(recorded, key, chosen, changes.changes)]
     if sheet:

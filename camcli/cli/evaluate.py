@@ -29,6 +29,7 @@ cam eval photos -m resnet50 --recommend -o out
 cam eval objects.csv --method gradcam --metrics pointing,energy,maxboxacc --plot eval.png --csv eval.csv
 
 Exit codes: 0 done, 2 wrong usage, 3 some images could not be explained and are left out."""
+_FILES = ("eval.json", "eval.csv", "eval.png")
 _EVERY = 5.0
 """Seconds between progress lines."""
 
@@ -62,16 +63,22 @@ def command(
         help="Write eval.json, eval.csv and, where matplotlib is installed, eval.png into this folder.",
     ),
 ) -> None:
-    settings = {**settings, "output_dir": output_dir or RunConfig().output_dir, "save": "none", "csv": None}
+    settings = {**settings, "output_dir": output_dir, "save": "none", "csv": None}
     config = RunConfig(**with_positional(settings, images))
     from camcli.cli.evaluation_table import print_evaluation
+    from camcli.cli.printer import failure_line
     from camcli.config.recommended import FILE
     from camcli.evaluation import EvalOptions, evaluate
     from camcli.evaluation.plot import can_plot, check_plot, write_plot
-    from camcli.output import write_with_folders
+    from camcli.output import check_named_file, write_named_file
 
     if plot is not None:
         check_plot(plot)
+    folder = None if output_dir is None else Path(output_dir)
+    files = [("--csv", csv), ("--plot", plot), *(("--output-dir", folder / name) for name in _FILES if folder)]
+    for option, file in files:
+        if file is not None:
+            check_named_file(option, file)
     keys = [key.strip() for text in metrics or () for key in text.split(",") if key.strip()]
     options = EvalOptions(tuple(keys), steps, baselines, grid, grid_probability, recommend)
     evaluation = evaluate(config, options, _Progress(mode))
@@ -80,17 +87,21 @@ def command(
         print(document)
     else:
         print_evaluation(evaluation, quiet=mode.quiet)
+    if evaluation.failed and (mode.quiet or mode.json):
+        first = evaluation.failed[0]
+        why = f"{first['image']}: {first['message']} ({first['kind']})"
+        count = len(evaluation.failed)
+        print(failure_line(count, count + len(evaluation.images), why, "; left out"), file=sys.stderr, flush=True)
     # Printed first: a full disk must not lose the figures.
     if csv is not None:
-        write_with_folders(csv, [_table(evaluation)])
+        write_named_file("--csv", csv, [_table(evaluation)])
     if plot is not None:
         write_plot(evaluation, Path(plot))
-    if output_dir is not None:
-        folder = Path(output_dir)
-        write_with_folders(folder / FILE, [document.encode() + b"\n"])
-        write_with_folders(folder / "eval.csv", [_table(evaluation)])
+    if folder is not None:
+        write_named_file("--output-dir", folder / FILE, [document.encode() + b"\n"])
+        write_named_file("--output-dir", folder / "eval.csv", [_table(evaluation)])
         if can_plot():
-            write_plot(evaluation, folder / "eval.png")
+            write_plot(evaluation, folder / "eval.png", "--output-dir")
         elif not mode.quiet:
             print("eval.png is left out: it needs matplotlib (pip install matplotlib)", file=sys.stderr)
         if evaluation.recommended is not None and not mode.quiet:

@@ -40,10 +40,12 @@ def command(
     from camcli.cli.layer_tree import layer_tree
     from camcli.device import choose_device
     from camcli.layers import survey_layers
+    from camcli.models.output_examination import examine
     from camcli.pipeline.setup import open_model
 
     opened = open_model(config, choose_device(config.device))
     with opened.prepared():
+        opened = examine(opened).model
         survey = survey_layers(opened, config.layout, filter, paths)
     if verify and not paths:
         survey = replace(survey, rows=tuple(row for row in survey.rows if row.recommended))

@@ -17,9 +17,12 @@ from camcli.cli.options import OutputMode
 from camcli.cli.streams import discard_output
 from camcli.config.settings import RunConfig
 from camcli.errors import CamError, printable
-from camcli.images import Sources
-from camcli.pipeline.header import layer_fields, model_fields
-from camcli.pipeline.setup import Setup, prepare
+from camcli.images import ASSUMED
+from camcli.models import Model
+from camcli.output import INDEX_NAME
+from camcli.pipeline.folder import earlier_header, plan_folder
+from camcli.pipeline.header import layer_fields, model_fields, output_fields
+from camcli.pipeline.setup import Setup, in_run_folder, list_sources, prepare
 from camcli.pipeline.stream import Summary, Watcher
 from camcli.schemas.index import ImageRow
 
@@ -37,11 +40,13 @@ class Printer(Watcher):
     def __init__(self, mode: OutputMode) -> None:
         self.mode = mode
         self.lines = 0
+        self.assumed: set[str] = set()  # notes of images that are printed once
         self.earlier = 0  # images that an earlier start explained
         self.done = 0
         self.total: int | None = None
         self.last = time.monotonic()
         self.bar: tqdm[Any] | None = None
+        self.first_failed: str | None = None
 
     def __enter__(self) -> Printer:
         return self
@@ -54,11 +59,18 @@ class Printer(Watcher):
         if not self.mode.quiet:
             print("compiling what comes before the target layer; this takes up to minutes", file=sys.stderr, flush=True)
 
+    def elsewhere(self, note: str) -> None:
+        # Said with --quiet, too: a program that reads the default folder would read another run.
+        if self.mode.quiet:
+            self.problem(printable(f"cam: {note}"))
+
     def ready(self, setup: Setup, notes: Sequence[str]) -> None:
         if self.mode.quiet:
             return
         self.last = time.monotonic()
         self.show(*describe_setup(setup, passes=self.mode.verbose))
+        for line in setup.assumptions:
+            self.problem(printable(f"note     {line}"))
         for note in (*setup.model.notes, *setup.explainer.notes, *notes):
             self.show(f"note     {note}")
         if sys.stderr.isatty():
@@ -69,12 +81,18 @@ class Printer(Watcher):
     def _count(self, config: RunConfig) -> None:
         # Only for the bar: the stream reports what is wrong with a source.
         with suppress(CamError, OSError):
-            self.total = Sources(config.image_path, exclude=None, limit=config.limit).count()
+            self.total = list_sources(config).count()
 
     def row(self, row: ImageRow) -> None:
         self.done += 1
+        if row["status"] == "failed" and self.first_failed is None:
+            self.first_failed = f"{row['image']}: {row['error']['message']} ({row['error']['kind']})"
         if self.mode.quiet:
             return
+        for note in row["notes"]:
+            if note.startswith(ASSUMED) and note not in self.assumed:
+                self.assumed.add(note)
+                self.show(f"note     {note}")
         if row["status"] == "failed":
             self.problem(printable(f"failed   {row['image']}: {row['error']['message']} ({row['error']['kind']})"))
         elif self.lines < _LINES or self.mode.verbose:
@@ -109,8 +127,15 @@ class Printer(Watcher):
             of = f" of {self.total}" if self.total else ""
             self._print(f"{self.done}{of} images", sys.stderr)
 
+    def failures(self, summary: Summary) -> None:
+        """With ``--quiet``: one line that images failed, which are otherwise printed one by one."""
+        failed, images = summary.counts["failed"], summary.counts["images"]
+        if self.mode.quiet and failed:
+            self.problem(failure_line(failed, images, self.first_failed, f"; see {summary.run_dir / INDEX_NAME}"))
+
     def summary(self, summary: Summary) -> None:
         if self.mode.quiet:
+            self.failures(summary)
             return
         counts = summary.counts
         earlier = f" ({self.earlier} of them were there already)" if self.earlier else ""
@@ -137,7 +162,8 @@ class Printer(Watcher):
             )
         if summary.status != "complete":
             self.show(f"{summary.status}: the same command continues")
-        self.show(printable(f"results in {summary.run_dir}: {contents(summary)}"))
+        instead = f" ({summary.instead_of})" if summary.instead_of else ""
+        self.show(printable(f"results in {summary.run_dir}{instead}: {contents(summary)}"))
 
     def show(self, *lines: str) -> None:
         for line in lines:
@@ -156,13 +182,21 @@ class Printer(Watcher):
             discard_output(stream)
 
 
+def failure_line(failed: int, images: int, first: str | None, more: str = "") -> str:
+    """That images failed, in one line: how many, and the first with its reason."""
+    count = f"{failed} of {images} images" if images > 1 else "the image"
+    reason = f"; the first: {first}" if first and images > 1 else f": {first}" if first else ""
+    return printable(f"cam: {count} could not be explained{reason}{more}")
+
+
 def prediction(row: ImageRow) -> str:
     """``Egyptian cat 57.1 %``, and the label if it differs."""
     if not row["predictions"]:
         return "explained"
     top = row["predictions"][0]
-    name = top["name"] if top["name"] is not None else f"class {top['index']}"
-    chance = "" if top["probability"] is None else f"  {100 * top['probability']:.1f} %"
+    p, value = top["probability"], top["logit"]
+    name = top["name"] if top["name"] is not None else f"{'class' if p is not None else 'output'} {top['index']}"
+    chance = f"  {100 * p:.1f} %" if p is not None else "" if value is None else f"  {value:.4g}"
     label = row["label"]
     wrong = f"  (label: {label['name'] or label['index']})" if label and row["correct"] is False else ""
     degenerate = {m["status"] for m in row["maps"]} - {"ok"}
@@ -179,7 +213,7 @@ def contents(summary: Summary) -> str:
 def describe_setup(setup: Setup, *, passes: bool) -> list[str]:
     """Model, layers, method, device and batch size, in a few lines."""
     model, pre = setup.model, setup.model.preprocessing
-    classes = f", {model.num_classes} classes" if model.num_classes else ""
+    classes = f", {counted(model)}" if model.num_classes else ""
     lines = [f"model    {model.name} ({model.source}, {model.weights}){classes}; {pre.description}"]
     for layer in setup.layers:
         height, width = layer.layout.grid
@@ -194,23 +228,36 @@ def describe_setup(setup: Setup, *, passes: bool) -> list[str]:
     return lines + ([f"passes   {line}" for line in setup.explainer.plan()] if passes else [])
 
 
+def counted(model: Model) -> str:
+    """``1000 classes``; ``1 output`` of a model that returns values."""
+    count = model.num_classes or 0
+    kind = ("output" + "s" * (count != 1)) if model.returns_values else "classes"
+    return f"{count} {kind}"
+
+
 def print_plan(config: RunConfig, mode: OutputMode) -> None:
     """``--dry-run``: decide everything, print it, write nothing."""
-    setup = prepare(config)
-    count = setup.sources.count()
+    setup = prepare(config, earlier_header(config))
+    folder = plan_folder(setup)
+    count = in_run_folder(setup, folder).sources.count()
     if mode.json:
         plan = {
-            "images": count, "model": model_fields(setup), "layers": layer_fields(setup),
+            "images": count, "model": model_fields(setup), "output": output_fields(setup),
+            "layers": layer_fields(setup),
             "methods": list(setup.config.method), "batch_size": setup.batch_size, "device": str(setup.device),
-            "precision": setup.precision, "save": list(config.save), "output_dir": config.output_dir,
+            "precision": setup.precision, "save": list(config.save), "output_dir": str(folder),
         }  # fmt: skip
         print(json.dumps(plan))
         return
     for line in describe_setup(setup, passes=True):
         print(line)
+    for line in setup.assumptions:
+        print(printable(f"note     {line}"), file=sys.stderr)
+    for note in setup.model.notes:
+        print(f"note     {note}")
     print(
         f"images   {count}"
         + (f", {setup.sources.passed_over} other files passed over" if setup.sources.passed_over else "")
     )
-    print(f"output   {config.output_dir}: {', '.join(config.save) or 'index only'}")
+    print(f"output   {folder}: {', '.join(config.save) or 'index only'}")
     print("dry run: nothing was explained or written")

@@ -60,6 +60,7 @@ def command(
             summary = run(config, command=["cam", *sys.argv[1:]], stop=stop, watch=printer)
     if mode.json:
         print(json.dumps(summary_document(summary)), flush=True)
+        printer.failures(summary)
     else:
         printer.summary(summary)
     raise typer.Exit(summary.exit_code)

@@ -5,6 +5,7 @@ Text that cannot be parsed raises a :class:`.ConfigError` that names the flag an
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from camcli.errors import ConfigError
 
@@ -33,7 +34,7 @@ def parse_input_size(value: str | None) -> tuple[int, int] | None:
     return int(parts[0]), int(parts[-1])
 
 
-def parse_floats(name: str, value: str | None) -> tuple[float, ...] | None:
+def parse_floats(name: str, value: str | None, example: str = "0.485,0.456,0.406") -> tuple[float, ...] | None:
     """``0.5,0.5,0.5`` → floats."""
     if value is None:
         return None
@@ -42,8 +43,42 @@ def parse_floats(name: str, value: str | None) -> tuple[float, ...] | None:
     except ValueError:
         numbers = ()
     if not numbers or not all(math.isfinite(n) for n in numbers) or (name == "std" and min(numbers) <= 0):
-        raise ConfigError(f"{flag(name)} {value}: give numbers separated by commas, for example 0.485,0.456,0.406.")
+        raise ConfigError(f"{flag(name)} {value}: give numbers separated by commas, for example {example}.")
     return numbers
+
+
+def parse_bands(value: str | None) -> tuple[int, ...] | Literal["repeat"] | None:
+    """``4,3,2`` → the numbers of bands, counted from 1; ``repeat`` as it is."""
+    if value is None or value == "repeat":
+        return value  # type: ignore[return-value]
+    return _numbers_from_1("bands", value, "for example 4,3,2, or repeat")
+
+
+def parse_show_bands(value: str | None) -> tuple[int, ...] | None:
+    """Three numbers of bands, counted from 1, or one."""
+    if value is None:
+        return None
+    numbers = _numbers_from_1("show_bands", value, "for example 4,3,2")
+    if len(numbers) not in (1, 3):
+        raise ConfigError(f"--show-bands {value}: three bands are drawn as red, green and blue, or one as grey.")
+    return numbers
+
+
+def _numbers_from_1(name: str, value: str, example: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in value.split(",")]
+    if not all(part.isdecimal() and len(part) < 6 and int(part) > 0 for part in parts):
+        raise ConfigError(f"{flag(name)} {value}: give numbers of bands, counted from 1: {example}.")
+    return tuple(map(int, parts))
+
+
+def parse_window(value: str | None) -> tuple[float, float] | None:
+    """``40,400`` → centre and width."""
+    if value is None:
+        return None
+    numbers = parse_floats("window", value, "40,400")
+    if numbers is None or len(numbers) != 2 or numbers[1] < 1:
+        raise ConfigError(f"--window {value}: give a centre and a width of at least 1, for example 40,400.")
+    return numbers[0], numbers[1]
 
 
 @dataclass(frozen=True)
@@ -72,6 +107,24 @@ def parse_scale(value: str) -> Scale:
 
 
 @dataclass(frozen=True)
+class SampleSize:
+    """How many images are chosen at random: in all, or of each class."""
+
+    count: int
+    per_class: bool
+
+
+def parse_sample(value: str | None) -> SampleSize | None:
+    """``100`` or ``5/class``."""
+    if value is None:
+        return None
+    count, _, unit = value.partition("/")
+    if not count.isdecimal() or int(count) < 1 or value not in (count, f"{count}/class"):
+        raise ConfigError(f"--sample {value}: give N or N/class, for example 100 or 5/class.")
+    return SampleSize(int(count), unit == "class")
+
+
+@dataclass(frozen=True)
 class Parsed:
     """The settings that are written as text, as values.
 
@@ -80,6 +133,9 @@ class Parsed:
         batch_size, workers: None for ``auto``.
         input_size: (height, width); None for the model's own.
         mean, std: of each channel, pixels in 0..1; None for the model's own.
+        bands, show_bands: numbers of bands, counted from 1; None for all of them, for the first three.
+        window: centre and width; None for the file's own.
+        sample: how many images are chosen; None for all.
     """
 
     scale: Scale
@@ -88,3 +144,7 @@ class Parsed:
     input_size: tuple[int, int] | None
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
+    bands: tuple[int, ...] | Literal["repeat"] | None
+    show_bands: tuple[int, ...] | None
+    window: tuple[float, float] | None
+    sample: SampleSize | None

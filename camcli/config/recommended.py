@@ -52,7 +52,7 @@ def with_recommended(config: RunConfig) -> tuple[RunConfig, Recommended | None]:
     method, layer = BEST in config.method, BEST in config.layer
     if not method and not layer:
         return config, None
-    path = Path(config.output_dir) / FILE
+    path = Path(config.run_dir) / FILE
     document = _read(path)
     chosen, model = document["recommended"], document["model"]
     if method:

@@ -8,9 +8,22 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from camcli.config.fields import Effect, declarations_of, setting
-from camcli.config.parse import Parsed, flag, parse_count, parse_floats, parse_input_size, parse_scale
+from camcli.config.parse import (
+    Parsed,
+    flag,
+    parse_bands,
+    parse_count,
+    parse_floats,
+    parse_input_size,
+    parse_sample,
+    parse_scale,
+    parse_show_bands,
+    parse_window,
+)
 from camcli.errors import ConfigError, did_you_mean
 
+DEFAULT_OUTPUT_DIR = "cam-output"
+"""The run folder without ``--output-dir``; where it is taken, a number is appended."""
 SAVE_KINDS = ("overlay", "heatmap", "gray", "raw", "map", "panel")
 COLORMAPS = (
     "autumn", "bone", "jet", "winter", "rainbow", "ocean", "summer", "spring", "cool", "hsv", "pink", "hot", "parula",
@@ -34,8 +47,10 @@ class RunConfig:
         affects="maps", resolved=True, group="images", metavar="PATH", path="input",
         synonyms=("source", "data-dir", "data", "input", "input-dir", "images"),
     )  # fmt: skip
-    output_dir: str = setting(
-        "cam-output", "The run folder, where pictures and index are written.",
+    output_dir: str | None = setting(
+        None,
+        "The run folder, where pictures and index are written; a run of the same configuration in it is continued. "
+        "(default: cam-output; where that holds another run, the next free one from cam-output-2 on)",
         affects="nothing", group="output", metavar="DIR", short="-o", path="output", synonyms=("out", "save-dir"),
     )  # fmt: skip
     model: str = setting(
@@ -70,9 +85,10 @@ class RunConfig:
     )  # fmt: skip
     probability: str = setting(
         "auto",
-        "How logits become probabilities: softmax (one class is right), sigmoid (each class by itself), auto (sigmoid "
-        "for a single logit or a multi-label model, else softmax).",
-        affects="maps", group="model", metavar="KIND", choices=("auto", "softmax", "sigmoid"),
+        "How logits become probabilities: softmax (one class is right), sigmoid (each class by itself), none (the "
+        "outputs are values, as of a regression), auto (sigmoid for a single logit or a multi-label model, else "
+        "softmax; where the outputs are probabilities already, these).",
+        affects="maps", group="model", metavar="KIND", choices=("auto", "softmax", "sigmoid", "none"),
     )  # fmt: skip
     input_size: str | None = setting(
         None, "Size of the model's input in pixels, instead of its own: N, or HxW (height x width).",
@@ -125,7 +141,8 @@ class RunConfig:
         None,
         "Class to explain: predicted (the most probable), a class index or name, label (from the folder or manifest), "
         "top:K (the K most probable), or a comma list of these. (default: predicted)",
-        affects="maps", resolved=True, group="explain", metavar="CLASS", synonyms=("class", "target-class", "category"),
+        affects="maps", resolved=True, group="explain", metavar="CLASS", quoted=True,
+        synonyms=("class", "target-class", "category"),
     )  # fmt: skip
     score: str = setting(
         "logit",
@@ -231,12 +248,32 @@ class RunConfig:
         89_478_485, "Refuse images with more pixels than this before they are decoded.",
         affects="nothing", group="images", metavar="N", least=1,
     )  # fmt: skip
+    sample: str | None = setting(
+        None,
+        "Explain N images only, chosen at random by --seed; N/class: N of each label, or of each folder where "
+        "there are no labels. Their order stays; --limit then counts the chosen ones.",
+        affects="nothing", group="images", metavar="N[/class]", synonyms=("subset", "num-samples", "sample-size"),
+    )  # fmt: skip
+    bands: str | None = setting(
+        None,
+        "Bands of an image that are the model's channels, in this order, counted from 1 (4,3,2); repeat: the image's "
+        "bands over and over. Without it, an image with other bands than the model fails.",
+        affects="maps", resolved=True, group="images", metavar="K,…", synonyms=("channels",),
+    )  # fmt: skip
+    show_bands: str | None = setting(
+        None, "Bands that are drawn of an image with other bands than RGB: three (default: the first), or one in grey.",
+        affects="pictures", resolved=True, group="images", metavar="K,K,K", synonyms=("rgb-bands",),
+    )  # fmt: skip
+    window: str | None = setting(
+        None, "Centre and width of the values of DICOM images that are shown, instead of the file's own window.",
+        affects="maps", resolved=True, group="images", metavar="CENTRE,WIDTH",
+    )  # fmt: skip
     limit: int | None = setting(
         None, "Explain only the first N images.",
         affects="nothing", group="images", metavar="N", least=1, synonyms=("max-images", "num-images"),
     )  # fmt: skip
     seed: int = setting(
-        0, "Seed of methods that use random numbers.",
+        0, "Seed of methods that use random numbers, and of --sample.",
         affects="maps", group="run", metavar="S", least=0, most=2**63 - 1, synonyms=("random-seed",),
     )  # fmt: skip
     fail_fast: bool = setting(
@@ -273,7 +310,16 @@ class RunConfig:
             input_size=parse_input_size(self.input_size),
             mean=parse_floats("mean", self.mean),
             std=parse_floats("std", self.std),
+            sample=parse_sample(self.sample),
+            bands=parse_bands(self.bands),
+            show_bands=parse_show_bands(self.show_bands),
+            window=parse_window(self.window),
         )
+
+    @property
+    def run_dir(self) -> str:
+        """``--output-dir``, or the name that is tried first without it."""
+        return self.output_dir or DEFAULT_OUTPUT_DIR
 
     @property
     def pictures(self) -> bool:

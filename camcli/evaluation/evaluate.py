@@ -21,7 +21,7 @@ from camcli.evaluation.recommend import finer_layer, recommend
 from camcli.evaluation.result import Evaluation, among_entries, compare, figure
 from camcli.evaluation.scorer import ClassScorer
 from camcli.images import pillow_limits, to_input
-from camcli.metrics import Images, Sample
+from camcli.metrics import METRICS, Images, Metric, Sample
 from camcli.metrics.scoring import BATCH
 from camcli.pipeline.batching import BatchExplainer, in_batches
 from camcli.pipeline.header import environment, layer_fields, model_fields
@@ -64,6 +64,7 @@ def _prepare(config: RunConfig, options: EvalOptions) -> Setup:
     setup = prepare(config)
     if setup.model.num_classes is None:
         raise ConfigError(f"cam eval judges maps by a class probability. {setup.model.no_classifier}")
+    _require_probabilities(setup, options)
     if len(setup.targets) > 1:
         raise ConfigError(f"--target {config.target}: cam eval takes one target an image, such as predicted or label.")
     objects = [metric.key for metric in options.chosen if metric.needs == "regions"]
@@ -77,6 +78,26 @@ def _prepare(config: RunConfig, options: EvalOptions) -> Setup:
     return setup
 
 
+def _require_probabilities(setup: Setup, options: EvalOptions) -> None:
+    """Of values, the metrics that compare probabilities are left out; none may be left."""
+    if setup.model.returns_values and (options.recommend or not _measurable(setup, options)):
+        what = "--recommend" if options.recommend else "these metrics"
+        raise ConfigError(
+            f"cam eval: {what} compare class probabilities, and the outputs of model {setup.model.name} are values "
+            f"(--probability). Without them: --metrics {','.join(_WITHOUT_PROBABILITY)}."
+        )
+
+
+def _measurable(setup: Setup, options: EvalOptions) -> list[Metric]:
+    """The metrics that the outputs allow."""
+    if not setup.model.returns_values:
+        return list(options.chosen)
+    return [metric for metric in options.chosen if metric.key in _WITHOUT_PROBABILITY]
+
+
+_WITHOUT_PROBABILITY = [metric.key for metric in METRICS.values() if metric.needs in ("maps", "regions")]
+
+
 def _has_object(setup: Setup) -> Iterator[bool]:
     return (entry.mask is not None or entry.box is not None for entry in setup.sources)
 
@@ -86,7 +107,8 @@ class _EvaluationRun:
         self.setup, self.options, self.tell = setup, options, tell
         self.precision = explain_options(setup.config, setup.precision).precision_on(setup.device, trials=True)
         self.scorer = ClassScorer(setup.model, setup.config.probability, self.precision)  # type: ignore[arg-type]
-        self.metrics = [metric for metric in options.chosen if metric.needs != "mosaics"]
+        self.chosen = _measurable(setup, options)
+        self.metrics = [metric for metric in self.chosen if metric.needs != "mosaics"]
         self.maker = MapMaker(setup)
         self.candidates = Candidates(options.grid, options.grid_probability)
         self.entries: list[MethodEntry] = []
@@ -126,7 +148,7 @@ class _EvaluationRun:
             self.parts = {entry.name: {metric.key: [] for metric in self.metrics} for entry in self.entries}
             self.degenerate = dict.fromkeys(self.parts, 0)
         pre = setup.model.preprocessing
-        inputs = to_input(np.stack([e.loaded.pixels for e in batch]), pre, setup.device)
+        inputs = to_input([e.loaded.pixels for e in batch], pre, setup.device)
         classes = torch.tensor(
             [chosen.index for e in batch if (chosen := e.maps[0].target) is not None], device=setup.device
         )
@@ -164,13 +186,13 @@ class _EvaluationRun:
             for name, compared in among_entries(metric, self.entries, values).items():
                 values[name][metric.key] = compared
         grids = MosaicResult({}, 0)
-        for metric in options.chosen:
+        for metric in self.chosen:
             if metric.needs == "mosaics":
                 self._say(f"mosaics for {metric.name}")
                 grids = measure_mosaics(self.setup, self.entries, self.candidates)
                 for name, shares in grids.values.items():
                     values[name][metric.key] = shares
-        some = [m for m in options.chosen if any(_is_defined(by_metric.get(m.key)) for by_metric in values.values())]
+        some = [m for m in self.chosen if any(_is_defined(by_metric.get(m.key)) for by_metric in values.values())]
         figures = {
             entry.name: {m.key: figure(values[entry.name][m.key], m, seed) for m in some} for entry in self.entries
         }
@@ -201,8 +223,10 @@ class _EvaluationRun:
         }  # fmt: skip
 
     def _notes(self, some: Sequence[Any], grids: MosaicResult) -> list[str]:
-        absent = [m.name for m in self.options.chosen if m.needs == "regions" and m not in some]
-        notes = [*self.setup.model.notes, *self.setup.explainer.notes]
+        absent = [m.name for m in self.chosen if m.needs == "regions" and m not in some]
+        notes = [*self.setup.assumptions, *self.setup.model.notes, *self.setup.explainer.notes]
+        if left_out := [metric.name for metric in self.options.chosen if metric not in self.chosen]:
+            notes.append(f"left out, since the outputs are values and no probabilities: {', '.join(left_out)}")
         if self.maker.limit.size < self.setup.batch_size:
             notes.append(f"maps of masked images were made {self.maker.limit.size} at a time after memory ran out")
         if grids.missing:

@@ -78,7 +78,7 @@ def measure_mosaics(setup: Setup, entries: Sequence[MethodEntry], candidates: Ca
         grid = grid[0] * n, grid[1] * n
     values: dict[str, list[float]] = {entry.name: [] for entry in entries}
     for number, group in enumerate(groups):
-        cells = to_input(np.stack([candidates.pixels[i] for i in group]), setup.model.preprocessing, setup.device)
+        cells = to_input([candidates.pixels[i] for i in group], setup.model.preprocessing, setup.device)
         inputs = mosaic(cells, n, size)
         seeds = [seed_of(f"mosaic {number}", setup.config.seed)]
         classes = torch.tensor([[candidates.classes[i] for i in group]])

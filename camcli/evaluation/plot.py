@@ -11,7 +11,7 @@ from camcli.errors import ConfigError
 from camcli.evaluation.entries import MethodEntry
 from camcli.evaluation.result import Evaluation
 from camcli.metrics import Metric
-from camcli.output import write_with_folders
+from camcli.output import write_named_file
 from camcli.stats import LEVEL
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def can_plot() -> bool:
     return True
 
 
-def write_plot(evaluation: Evaluation, path: Path) -> None:
-    """Draw the plot and write it; the extension of the path decides the format.
+def write_plot(evaluation: Evaluation, path: Path, option: str = "--plot") -> None:
+    """Draw the plot and write it to the file that a flag names; the extension of the path decides the format.
 
     Raises:
         ConfigError: as :func:`check_plot`.
@@ -75,7 +75,7 @@ def write_plot(evaluation: Evaluation, path: Path) -> None:
         matplotlib.rcdefaults()  # whatever the user's own style file says
         matplotlib.rcParams.update(_SETTINGS)
         draw(evaluation).savefig(data, format=kind[1:], dpi=_DOTS_PER_INCH, metadata=_METADATA.get(kind))
-    write_with_folders(path, [data.getvalue()])
+    write_named_file(option, path, [data.getvalue()])
 
 
 def draw(evaluation: Evaluation) -> Figure:

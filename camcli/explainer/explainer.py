@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from copy import copy
 from typing import Any
 
@@ -73,7 +74,8 @@ class Explainer:
             real: so many images count; those behind them repeat the last one to fill the batch, and slow methods
                 do not look at them again. None: all.
         """
-        with freeze(self.model.module):
+        passes = getattr(self.model, "passes", None)
+        with freeze(self.model.module), passes.of_image(seeds[0]) if passes is not None else nullcontext():
             batch = self._batch(inputs, seeds, labels, real)
             targets = batch.choose(choose)
             maps = batch.maps(targets)
@@ -84,7 +86,9 @@ class Explainer:
                     runs.append((self._batch(varied, seeds, labels, real).maps(targets), flipped))
                 maps = {key: average([(own[key], flipped) for own, flipped in runs]) for key in maps}
         logits = batch.logits.cpu()
-        return ExplainedBatch(logits, probabilities(logits, self._plan.score.sigmoid), targets, maps)
+        link = self._plan.score.link
+        shown = torch.full_like(logits, torch.nan) if link == "none" else probabilities(logits, link)
+        return ExplainedBatch(logits, shown, targets, maps)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -138,14 +142,13 @@ class Explainer:
         self._check(methods, classless)
         logits = _no_logits if classless else model.logits
         inputs = noise(model.preprocessing, 3, device)  # two batch sizes are needed to trace a tail: 2 and 3
-        sigmoid = model.multi_label or model.num_classes == 1
         plan = Plan(
             methods=methods,
             settings=settings,
             options=options,
             forward=Forward(model.module, logits, options.precision_on(device)),
             trial=Forward(model.module, logits, options.precision_on(device, trials=True)),
-            score=Score(options.score, sigmoid if options.probability == "auto" else options.probability == "sigmoid"),
+            score=Score(options.score, model.link(options.probability)),
             layers=tuple({layer.path: layer for layer in layers}.values()),
             classless=classless,
             notes=tuple(note for m in methods for note in m.approximations(settings[m.key])),
@@ -167,15 +170,15 @@ class Explainer:
                 hint = getattr(self.model, "no_classifier", "the model has no classifier. eigencam works.")
                 raise MethodError(f"{method.key}: {hint}")
             if self.options.eigen_smooth and not method.weighted:
-                fits = ", ".join(m.key for m in methods if m.weighted) or _FIRST_WEIGHTED
-                raise MethodError(f"--eigen-smooth needs a weighted sum, which {method.key} is not. Use {fits}.")
+                fits = ", ".join(m.key for m in methods if m.weighted) or _WEIGHTED
+                raise MethodError(f"--eigen-smooth needs a weighted sum, which {method.key} is not. These are: {fits}.")
 
 
 def _have_needs(methods: Sequence[Method]) -> bool:
     return any(method.needs or method.scope == "layers" for method in methods)
 
 
-_FIRST_WEIGHTED = next(method.key for method in METHODS.values() if method.weighted)
+_WEIGHTED = ", ".join(method.key for method in METHODS.values() if method.weighted)
 
 
 def _no_logits(output: Any) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from camcli.config.settings import SETTINGS
 from camcli.layers.layout import Layout
+from camcli.methods.score import Link
 
 TargetChoice = Callable[[Tensor], Tensor]
 """From logits (N, classes) float32 on the CPU to targets (N, T) int64; -1: this image has no such target."""
@@ -26,9 +27,8 @@ class ExplainedModel(Protocol):
     def preprocessing(self) -> Any: ...
     @property
     def num_classes(self) -> int | None: ...
-    @property
-    def multi_label(self) -> bool: ...
     def logits(self, output: Any) -> Tensor: ...
+    def link(self, mode: Any) -> Link: ...
 
 
 class TargetLayer(Protocol):
@@ -50,7 +50,7 @@ class ExplainOptions:
         precision_given: the precision was asked for, rather than chosen by default. Unless it was, methods built on
             small differences of scores run their trials in float32.
         fuse: ``none``, ``mean``, ``max`` or ``product`` of the maps of several layers.
-        probability: ``auto``, ``softmax`` or ``sigmoid``.
+        probability: ``auto``, ``softmax``, ``sigmoid`` or ``none``.
         method_options: ``METHOD.KEY=VALUE`` each.
         aug_smooth: average over flips and intensities of the image.
         eigen_smooth: the first principal component of the weighted activations instead of their sum.
@@ -95,7 +95,7 @@ class ExplainedBatch:
 
     Attributes:
         logits: (N, classes) float32 on the CPU; (N, 0) for a model without a classifier.
-        probabilities: (N, classes) float32 on the CPU.
+        probabilities: (N, classes) float32 on the CPU; NaN where the outputs are values.
         targets: (N, T) int64 on the CPU; -1 where an image has no such target; its maps are then to be ignored.
         maps: (N, h, w) float32 on the CPU each: raw and signed, on the layer's own grid (the input's for methods that
             look at pixels).

@@ -7,10 +7,11 @@ bytes than there are was cut short.
 import struct
 from collections.abc import Callable
 
+from camcli.images.tiff import TIFFS
+
 _JPEG, _PNG, _JP2 = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 _GIFS = (b"GIF87a", b"GIF89a")
-_TIFFS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-_KNOWN = (_JPEG, _PNG, _JP2, *_GIFS, *_TIFFS, b"RIFF", b"BM")
+_KNOWN = (_JPEG, _PNG, _JP2, *_GIFS, *TIFFS, b"RIFF", b"BM")
 
 _TIFF_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8}
 """Bytes of one value, by the type of its field; one where it is not listed."""
@@ -152,6 +153,6 @@ _WALKS: tuple[tuple[bytes | tuple[bytes, ...], Callable[[bytes], bool]], ...] = 
     (_GIFS, _gif),
     (b"RIFF", lambda data: struct.unpack_from("<I", data, 4)[0] + 8 > len(data)),
     (b"BM", lambda data: struct.unpack_from("<I", data, 2)[0] > len(data)),
-    (_TIFFS[:2], _tiff),
+    (TIFFS[:2], _tiff),
 )
 """The test of each format for a file that is cut short, by the format's first bytes."""

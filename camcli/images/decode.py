@@ -1,27 +1,28 @@
-"""From the bytes of one file to an upright RGB image, or to the reason why not.
+"""From the bytes of one file to an upright image, or to the reason why not.
 
-Pillow decodes; how its modes become RGB is written in :mod:`camcli.images.rgb`. Of an animation or a file with pages,
-the first is taken. Nothing here changes Pillow's global settings but :func:`pillow_limits`, around a whole run.
+Pillow decodes pictures; how its modes become RGB is written in :mod:`camcli.images.rgb`. TIFF files of other bands,
+NumPy arrays and DICOM files have readers of their own. Of an animation or a file with pages, the first is taken.
+Nothing here changes Pillow's global settings but :func:`pillow_limits`, around a whole run.
 """
 
 import hashlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from camcli.errors import ImageError
+from camcli.images.arrays import NPY, decode_npy, decode_npz, is_npz
 from camcli.images.damage import has_known_start, is_cut_short, what_it_is
-from camcli.images.rgb import to_rgb
-from camcli.images.tiff import count_pages
-
-MAX_PIXELS = 89_478_485
-"""Default of ``--max-pixels``: a quarter of a gigabyte in RGB."""
+from camcli.images.decoded import Decoded, DecodeSettings, ImageMetadata
+from camcli.images.dicom import decode_dicom, has_preamble, is_bare_dicom
+from camcli.images.multiband import decode_tiff, is_multiband, is_rarely_compressed
+from camcli.images.rgb import own_bands, to_rgb
+from camcli.images.tiff import TIFFS, count_pages, first_page
 
 # All that Pillow decodes by itself: what draws, runs programs (EPS, WMF) or needs handlers of its own is missing. The
 # formats of the last line have no signature, and would accept files of other formats.
@@ -33,6 +34,7 @@ FORMATS = (
 )
 _ROW, _ROWS = 8, 1 << 16
 """Pixels that what Pillow keeps beside those of a row weighs as much as, and how many rows are always allowed."""
+_LIBRARIES = ("PIL", "tifffile", "pydicom")
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -43,54 +45,6 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
-@dataclass(frozen=True)
-class DecodeSettings:
-    """How files are decoded.
-
-    Attributes:
-        max_pixels: an image of more is refused before its pixels are allocated.
-        allow_truncated: take what there is of a truncated image, with a note.
-        fast_decode: decode large JPEGs at 1/2, 1/4 or 1/8 of their size, twice ``fast_size`` or more; pixels then
-            differ a little from those of a full decode.
-        fast_size: (width, height) of the input that the upright image will be resized to.
-    """
-
-    max_pixels: int = MAX_PIXELS
-    allow_truncated: bool = False
-    fast_decode: bool = False
-    fast_size: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True)
-class ImageMetadata:
-    """What the index records of a decoded file.
-
-    Attributes:
-        bytes: length of the file.
-        sha256: of the file's content, hexadecimal.
-        width, height: of the upright original in pixels.
-        format: Pillow's name of the format, e.g. ``JPEG``.
-        frames: frames or pages in the file; the image is the first.
-        notes: what was done that a reader should know.
-    """
-
-    bytes: int
-    sha256: str
-    width: int
-    height: int
-    format: str
-    frames: int
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """An upright RGB image, smaller than its original where it was decoded fast, and what the index records of it."""
-
-    image: Image.Image
-    metadata: ImageMetadata
 
 
 @contextmanager
@@ -106,20 +60,26 @@ def pillow_limits(*, max_pixels: int | None = None) -> Iterator[None]:
             images inside images (icons), which only Pillow sees.
     """
     limits = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
-    logger, handler = logging.getLogger("PIL"), logging.NullHandler()  # without a handler, logging prints
+    loggers, handler = (
+        [logging.getLogger(name) for name in _LIBRARIES],
+        logging.NullHandler(),
+    )  # without, logging prints
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
+        # Those of pydicom quote the file's header, which may name the patient.
+        warnings.filterwarnings("ignore", module=r"(PIL|tifffile|pydicom|camcli\.images)\b")
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         # Pillow warns above its limit and refuses above twice as much.
         Image.MAX_IMAGE_PIXELS = None if max_pixels is None else max(1, -(-max_pixels // 2))
         # Imported packages set it. `decode` repairs a truncated image by itself, because this switch would also let
         # damaged images of other threads pass without an error.
         ImageFile.LOAD_TRUNCATED_IMAGES = False
-        logger.addHandler(handler)
+        for logger in loggers:
+            logger.addHandler(handler)
         try:
             yield
         finally:
-            logger.removeHandler(handler)
+            for logger in loggers:
+                logger.removeHandler(handler)
             Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = limits
 
 
@@ -127,8 +87,8 @@ def decode(data: bytes, settings: DecodeSettings | None = None) -> Decoded:
     """Decode the content of one file.
 
     Raises:
-        ImageError: ``empty``, ``not-an-image``, ``too-large``, ``truncated``, ``corrupt``, ``unsupported`` or
-            ``out-of-memory``; never anything else, whatever the decoder raises.
+        ImageError: ``empty``, ``not-an-image``, ``too-large``, ``truncated``, ``corrupt``, ``unsupported``, ``bands``
+            or ``out-of-memory``; never anything else, whatever the decoder raises.
     """
     if not data:
         raise ImageError("empty", "the file is empty (0 bytes)")
@@ -146,22 +106,36 @@ def decode(data: bytes, settings: DecodeSettings | None = None) -> Decoded:
 
 
 def _decode(data: bytes, settings: DecodeSettings) -> Decoded:
-    opened = _open(data, settings.max_pixels)
+    reader = _own_reader(data, settings)
+    if reader is not None:
+        return reader(data, settings)
+    try:
+        opened = _open(data, settings.max_pixels)
+    except UnidentifiedImageError:
+        if data.startswith(TIFFS) and not is_cut_short(data):  # a kind of pixels that Pillow does not have
+            return _decode_other_tiff(data, settings)
+        if is_bare_dicom(data):
+            return decode_dicom(data, settings)
+        raise
     size, kind = opened.size, opened.format or "unknown"
     reduced = settings.fast_decode and settings.fast_size is not None and _reduce(opened, settings.fast_size)
     try:
         opened.load()
         notes: tuple[str, ...] = ()
     except OSError as error:
+        if opened.format == "TIFF" and is_rarely_compressed(data) and not is_cut_short(data):
+            return _decode_other_tiff(data, settings)
         reason = _reason(data, error)
         if not (settings.allow_truncated and reason.kind == "truncated"):
             raise
         opened = _salvage(opened, data, settings, reason)
         notes = ("truncated: only the part of the image that is there was decoded",)
     orientation, unread = _orientation(opened)
+    bands = own_bands(opened, settings.channels, keeps_all=settings.keeps_bands)
     image, converted = to_rgb(opened)
     if orientation in _UPRIGHT:
         image = image.transpose(_UPRIGHT[orientation])
+        bands = None if bands is None else bands.turned(orientation)
     width, height = image.size
     if reduced:
         width, height = size[::-1] if orientation >= 5 else size
@@ -169,7 +143,43 @@ def _decode(data: bytes, settings: DecodeSettings) -> Decoded:
     frames, uncounted = _frames(data, kind, settings.max_pixels)
     notes = (*notes, *unread, *converted, *uncounted)
     digest = hashlib.sha256(data).hexdigest()
-    return Decoded(image, ImageMetadata(len(data), digest, width, height, kind, frames, notes))
+    return Decoded(image, ImageMetadata(len(data), digest, width, height, kind, frames, notes), bands)
+
+
+def _own_reader(data: bytes, settings: DecodeSettings) -> Callable[[bytes, DecodeSettings], Decoded] | None:
+    """What decodes a file that is not for Pillow."""
+    if has_preamble(data):  # before it, a DICOM file may have the start of a TIFF file
+        return decode_dicom
+    if data.startswith(TIFFS):
+        return decode_tiff if is_multiband(data, settings.channels) else None
+    if data.startswith(NPY):
+        return decode_npy
+    return decode_npz if is_npz(data) else None
+
+
+def from_pillow(image: Image.Image, settings: DecodeSettings) -> Decoded:
+    """An image that Pillow has loaded, by the rules for files; upright as it stands.
+
+    Raises:
+        ImageError: ``unsupported``.
+    """
+    bands = own_bands(image, settings.channels, keeps_all=settings.keeps_bands)
+    rgb, notes = to_rgb(image)
+    content = rgb.tobytes() if bands is None else bands.values.tobytes()
+    metadata = ImageMetadata(0, hashlib.sha256(content).hexdigest(), rgb.width, rgb.height, "array", 1, notes)
+    return Decoded(rgb, metadata, bands)
+
+
+def _decode_other_tiff(data: bytes, settings: DecodeSettings) -> Decoded:
+    """A TIFF file of pixels that Pillow does not have, unless it is damaged."""
+    if first_page(data) is None:
+        raise UnidentifiedImageError
+    try:
+        return decode_tiff(data, settings)
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # tifffile recognises no image in it either
+        raise UnidentifiedImageError from error
 
 
 @cache

@@ -13,7 +13,7 @@ IMAGE_EXTENSIONS = frozenset(
         *(".avif", ".avifs", ".jp2", ".j2k", ".jpx", ".jpf", ".jpc", ".j2c", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
         *(".ico", ".icns", ".cur", ".psd", ".pcx", ".dcx", ".sgi", ".rgb", ".rgba", ".bw", ".dds", ".qoi", ".xbm"),
         *(".xpm", ".ras", ".msp", ".blp", ".fit", ".fits", ".fli", ".flc", ".ftc", ".ftu", ".gbr", ".pxr", ".im"),
-        *(".pcd", ".tga", ".icb", ".vda", ".vst"),
+        *(".pcd", ".tga", ".icb", ".vda", ".vst", ".npy", ".npz", ".dcm", ".dicom"),
     }
 )
 """What folders, archives and open-ended globs are searched for, in any case: the extensions of all that is decoded."""

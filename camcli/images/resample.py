@@ -1,4 +1,9 @@
-"""The pixels of a :class:`Placement`: Pillow's resize, then a window cut out of the result or padded around it."""
+"""The pixels of a :class:`Placement`: Pillow's resize, then a window cut out of the result or padded around it.
+
+Values that are no 8-bit picture are resized in Pillow's mode F, band by band: the same filters in float32.
+"""
+
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image
@@ -14,33 +19,53 @@ _MAX_RESIZED = 1 << 25  # pixels; a 1 × 60,000 image would otherwise be resized
 def window_pixels(
     image: Image.Image, at: Placement, interpolation: str, fill: tuple[int, ...], channels: int
 ) -> np.ndarray:
-    """Resize, crop or pad, and adapt the channels.
+    """Resize, crop or pad a picture, for a model of one channel or three.
 
     Args:
         image: upright, RGB.
         at: where it goes.
         interpolation: one of :data:`INTERPOLATIONS`.
-        fill: colour of padding, 0–255, one value (for one channel) or three.
-        channels: 1 (grey by ITU-R 601 luma), 3, or another count, for which R, G, B, R, … are repeated as timm repeats
-            the weights of a first layer.
+        fill: colour of padding, 0–255, one value a channel.
+        channels: 1 (grey by ITU-R 601 luma) or 3.
 
     Returns:
         (window height, window width, channels) uint8.
     """
-    height, width = at.window
     mode = "L" if channels == 1 else "RGB"
     if image.mode != mode:  # converting to the same mode would copy it
         image = image.convert(mode)
+    image = _window(image, at, interpolation, fill[0] if channels == 1 else fill)
+    return np.ascontiguousarray(np.array(image).reshape(*at.window, -1))
+
+
+def window_bands(bands: Iterable[np.ndarray], at: Placement, interpolation: str, fill: Sequence[float]) -> np.ndarray:
+    """The same for any number of bands, each resized by itself.
+
+    Args:
+        bands: (height, width) uint8 or float32 each, all of one type.
+        at: where they go.
+        interpolation: one of :data:`INTERPOLATIONS`.
+        fill: value of padding, one a band, in the units of the values.
+
+    Returns:
+        (window height, window width, bands), of the type of the bands.
+    """
+    windows = [
+        np.asarray(_window(Image.fromarray(band), at, interpolation, colour))
+        for band, colour in zip(bands, fill, strict=True)
+    ]
+    return np.stack(windows, axis=-1)
+
+
+def _window(image: Image.Image, at: Placement, interpolation: str, fill: float | tuple[int, ...]) -> Image.Image:
+    height, width = at.window
     inside = (max(0, at.left), max(0, at.top), min(at.resized[1], at.left + width), min(at.resized[0], at.top + height))
     image = _resized_part(image, at, inside, Image.Resampling[interpolation.upper()])
-    if image.size != (width, height):
-        canvas = Image.new(image.mode, (width, height), fill[0] if channels == 1 else fill)
-        canvas.paste(image, (inside[0] - at.left, inside[1] - at.top))
-        image = canvas
-    pixels = np.array(image).reshape(height, width, -1)
-    if channels not in (1, 3):
-        pixels = pixels[:, :, np.arange(channels) % 3]
-    return np.ascontiguousarray(pixels)
+    if image.size == (width, height):
+        return image
+    canvas = Image.new(image.mode, (width, height), fill)
+    canvas.paste(image, (inside[0] - at.left, inside[1] - at.top))
+    return canvas
 
 
 def _resized_part(

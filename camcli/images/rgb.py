@@ -14,13 +14,18 @@ alpha of any kind       laid over white (RGBA, LA, PA, a palette entry or a colo
                         and infinities are cut to the finite extremes
 ======================  ================================================================================================
 
-The smallest of the ranges that holds all values is the one that counts; nothing is ever clipped.
+The smallest of the ranges that holds all values is the one that counts; nothing is ever clipped. These are the pictures
+that models of three channels get, and that are drawn on; a model of another number of channels gets :func:`own_bands`.
 """
 
+from functools import cache
+from typing import Any
+
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms
 
 from camcli.errors import ImageError
+from camcli.images.bands import Bands
 
 _ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 
@@ -44,18 +49,55 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     if mode == "RGB":  # converting it would copy it
         return image, ()
     try:
-        return image.convert("RGB"), ()
+        return _from_lab(image) if mode == "LAB" else image.convert("RGB"), ()
     except (ValueError, KeyError) as error:
         raise ImageError("unsupported", f"pixels of kind {mode} cannot be converted to RGB: {error}") from error
 
 
-def _with_alpha(image: Image.Image) -> Image.Image:
+def own_bands(image: Image.Image, channels: int, *, keeps_all: bool) -> Bands | None:
+    """The bands of a loaded image that its RGB picture does not show in full: alpha, and grey of more than 8 bits.
+
+    Args:
+        image: as Pillow loaded it.
+        channels: of the model; three get the picture.
+        keeps_all: whether bands are chosen by hand.
+
+    Returns:
+        Grey as it is, for one channel; grey with alpha for two; RGBA for all others but three. None: the picture is
+        all there is.
+    """
+    mode = image.mode
+    if channels == 3 and not keeps_all:
+        return None
+    if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
+        return Bands(np.asarray(image).astype(np.uint16)[:, :, None])
+    if mode == "F":
+        return Bands(np.array(image)[:, :, None])
+    if (mode in _ALPHA_MODES or "transparency" in image.info) and (channels != 1 or keeps_all):
+        has_two = mode in ("LA", "La") and channels != 4
+        return Bands(np.array(_with_alpha(image, "LA" if has_two else "RGBA")))
+    return None
+
+
+def _from_lab(image: Image.Image) -> Image.Image:
+    converted = ImageCms.applyTransform(image, _lab_to_rgb())
+    assert converted is not None
+    return converted
+
+
+@cache
+def _lab_to_rgb() -> Any:
+    profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return ImageCms.buildTransform(*profiles, "LAB", "RGB")
+
+
+def _with_alpha(image: Image.Image, mode: str = "RGBA") -> Image.Image:
     if image.mode in ("La", "RGBa"):  # premultiplied
         image = image.convert(image.mode[:-1] + "A")
     transparency = image.info.get("transparency")
     if isinstance(transparency, bytes):  # Pillow fails where a damaged file has it for more colours than there can be
         image.info["transparency"] = transparency[:256]
-    return image.convert("RGBA")
+    return image.convert(mode)
 
 
 def _from_range(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:

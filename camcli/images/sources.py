@@ -9,12 +9,15 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Literal, TextIO
 
 from camcli.errors import SourceError, did_you_mean
-from camcli.images.entry import PASSED_OVER, Entry, SourceItem
+from camcli.images.entry import PASSED_OVER, Entry, Problem, SourceItem
 from camcli.images.lists import Replay, from_list, from_manifest, from_stdin, is_manifest
+from camcli.images.other_files import what_instead
+from camcli.images.sample import Sampler
 from camcli.images.tar import check_tar, from_tar, is_tar
 from camcli.images.unique import UniqueNames
 from camcli.images.walk import Walk, class_folders, glob, is_pattern, split_pattern
@@ -45,6 +48,7 @@ class Sources:
         image_paths: the values of ``--image-path``.
         exclude: the run folder, which is never entered.
         limit: at most so many entries; None for all.
+        sample: chooses entries before they are counted; None for all.
         stdin: read for ``-``; None is the process's own.
 
     Attributes:
@@ -52,8 +56,8 @@ class Sources:
             iteration, as far as it went.
 
     Raises:
-        SourceError: a path that is not there, or is in the run folder; on iteration, before the first entry, a list,
-            manifest or archive that cannot be read as one.
+        SourceError: a path that is not there, or is in the run folder; nothing but lists, archives and videos; on
+            iteration, before the first entry, a list, manifest or archive that cannot be read as one.
     """
 
     def __init__(
@@ -62,31 +66,51 @@ class Sources:
         *,
         exclude: Path | None = None,
         limit: int | None = None,
+        sample: Sampler | None = None,
         stdin: TextIO | None = None,
     ) -> None:
         self.passed_over = 0
         self._exclude = None if exclude is None else os.path.realpath(exclude)
         self._limit = limit
+        self._sampler = sample
         self._stdin = Replay(stdin)
         self._checked = False
         self._sources = self._with_slugs([self._source(os.fspath(path)) for path in image_paths])
+        self._refuse_other_files()
 
     def __iter__(self) -> Iterator[Entry]:
-        names = {source.slug: UniqueNames() for source in self._sources if source.repeats}
-        for ordinal, (source, item) in enumerate(self._limit_sources()):
-            image = names[source.slug](item.image) if source.repeats else item.image
+        chosen = self._list(self._limit) if self._sampler is None else self._sample(self._sampler)
+        for ordinal, (source, image, item) in enumerate(chosen):
             yield _entry(ordinal, source, image, item)
+
+    def _sample(self, sampler: Sampler) -> Iterator[tuple[_Source, str, SourceItem]]:
+        """The entries of the sample; the first time, all are listed twice."""
+        if not sampler.is_ready:
+            sampler.choose(_features(one) for one in self._list(None))
+        return islice((one for one in self._list(None) if sampler.takes(*_features(one))), self._limit)
+
+    def exclude(self, run_dir: Path) -> None:
+        """Never enter this folder from now on, instead of the one before."""
+        self._exclude = os.path.realpath(run_dir)
 
     def count(self) -> int:
         """How many entries an iteration gives."""
-        return sum(1 for _ in self._limit_sources())
+        if self._sampler is not None:
+            return sum(1 for _ in self)
+        return sum(1 for _ in self._items(self._limit))
 
-    def _limit_sources(self) -> Iterator[tuple[_Source, SourceItem]]:
+    def _list(self, limit: int | None) -> Iterator[tuple[_Source, str, SourceItem]]:
+        """Every item with its name in the run."""
+        names = {source.slug: UniqueNames() for source in self._sources if source.repeats}
+        for source, item in self._items(limit):
+            yield source, names[source.slug](item.image) if source.repeats else item.image, item
+
+    def _items(self, limit: int | None) -> Iterator[tuple[_Source, SourceItem]]:
         self.check()
         self.passed_over = listed = 0
         for source in self._sources:
             for item in self._items_of(source):
-                if self._limit is not None and listed >= self._limit:
+                if limit is not None and listed >= limit:
                     return
                 if item is PASSED_OVER:
                     self.passed_over += 1
@@ -158,6 +182,12 @@ class Sources:
                 "Choose another --output-dir."
             )
 
+    def _refuse_other_files(self) -> None:
+        """Refuse inputs that are nothing but lists, archives and videos; among others, such a file fails by itself."""
+        remedies = [what_instead(s.path) if s.kind == "file" else None for s in self._sources]
+        if remedies and all(remedies):
+            raise SourceError(f"--image-path {self._sources[0].typed}: {remedies[0]}.")
+
     def _with_slugs(self, sources: list[_Source]) -> list[_Source]:
         """The sources with slugs: one for all sources that begin in the same place."""
         places = [_place(source) for source in sources]
@@ -176,9 +206,20 @@ class Sources:
         readers: dict[Kind, Callable[[str], Iterator[SourceItem | None]]] = {
             "folder": Walk(self._exclude), "glob": partial(glob, exclude=self._exclude), "tar": from_tar,
             "manifest": from_manifest, "list": from_list, "stdin": lambda _: from_stdin(self._stdin),
-            "file": lambda path: iter((SourceItem(os.path.basename(path), path),)),
+            "file": lambda path: iter((_file_item(path),)),
         }  # fmt: skip
         return readers[source.kind](source.path)
+
+
+def _file_item(path: str) -> SourceItem:
+    remedy = what_instead(path)
+    return SourceItem(os.path.basename(path), path, problem=Problem("not-an-image", remedy) if remedy else None)
+
+
+def _features(one: tuple[_Source, str, SourceItem]) -> tuple[str, str | None, str | None]:
+    """What a sampler sees of an item: its name in the run, its label, its folder."""
+    source, image, item = one
+    return f"{source.slug}/{image}", item.label, item.folder or source.folder
 
 
 def _entry(ordinal: int, source: _Source, image: str, item: SourceItem) -> Entry:

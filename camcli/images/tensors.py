@@ -19,32 +19,52 @@ _MOST_CHANNELS = 4  # that OpenCV's look-up is known to take in every release
 
 
 def to_input(
-    batch: np.ndarray | torch.Tensor, preprocessing: Preprocessing, device: torch.device | str = "cpu"
-) -> torch.Tensor:
+    batch: np.ndarray | torch.Tensor | Sequence[np.ndarray], preprocessing: Preprocessing,
+    device: torch.device | str = "cpu",
+) -> torch.Tensor:  # fmt: skip
     """The model's input of a batch.
 
     Args:
-        batch: stacked :attr:`Prepared.pixels`: (N, height, width, channels) uint8, or (N, channels, height, width)
-            float32, normalised already. Or the same as a tensor, which may be on the device already.
-        preprocessing: whose mean and deviation are used for uint8.
+        batch: :attr:`Prepared.pixels` of several images, stacked or not: (N, height, width, channels) uint8 or float32,
+            or (N, channels, height, width) float32, normalised already, of a user's own preprocessing. Or the same
+            as a tensor, which may be on the device already.
+        preprocessing: whose mean and deviation are used.
         device: where the tensor shall be.
 
     Returns:
-        (N, channels, height, width) float32, (x / 255 − mean) / std, computed in the order torchvision computes it. The
-        memory of uint8 batches stays channels-last.
+        (N, channels, height, width) float32, (x / 255 − mean) / std of uint8 and (x − mean) / std of float32, computed
+        in the order torchvision computes it. The memory stays channels-last.
     """
     import torch
 
     device = torch.device(device)
+    if isinstance(batch, Sequence):
+        kinds = {pixels.dtype for pixels in batch}
+        if len(kinds) > 1:
+            return _mixed(batch, preprocessing, device)
+        batch = np.stack(batch)
     if isinstance(batch, np.ndarray):
         if batch.dtype == np.uint8 and device.type == "cpu" and batch.shape[-1] <= _MOST_CHANNELS:
             inputs = _look_up(batch, _table(preprocessing.mean, preprocessing.std))
             return torch.from_numpy(inputs).permute(0, 3, 1, 2)
         batch = torch.from_numpy(np.require(batch, requirements=["C", "W"]))
     batch = batch.to(device)
-    if batch.dtype != torch.uint8:
+    if preprocessing.custom is not None:
         return batch.to(torch.float32)
     return _normalise(batch.permute(0, 3, 1, 2), preprocessing.mean, preprocessing.std)
+
+
+def _mixed(batch: Sequence[np.ndarray], preprocessing: Preprocessing, device: torch.device) -> torch.Tensor:
+    """Images of 8 bits among others, each computed as without the others."""
+    import torch
+
+    inputs: list[torch.Tensor | None] = [None] * len(batch)
+    for is_bytes in (True, False):
+        places = [i for i, pixels in enumerate(batch) if (pixels.dtype == np.uint8) == is_bytes]
+        for place, one in zip(places, to_input([batch[i] for i in places], preprocessing, device), strict=True):
+            inputs[place] = one
+    stacked = torch.stack([one for one in inputs if one is not None])
+    return stacked.contiguous(memory_format=torch.channels_last)
 
 
 class Sender:
@@ -85,11 +105,13 @@ class Sent:
 
 
 def _normalise(pixels: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
-    """(N, channels, height, width) uint8 to float32."""
+    """(N, channels, height, width) uint8 or float32 to float32."""
     import torch
 
     means = torch.tensor(mean, dtype=torch.float32, device=pixels.device).view(-1, 1, 1)
     deviations = torch.tensor(std, dtype=torch.float32, device=pixels.device).view(-1, 1, 1)
+    if pixels.dtype != torch.uint8:
+        return pixels.to(torch.float32).sub(means).div_(deviations)
     return pixels.to(torch.float32).div_(255).sub_(means).div_(deviations)
 
 

@@ -1,7 +1,88 @@
-"""How many pages a TIFF file has."""
+"""TIFF files as far as their directories tell: how many pages there are, and which bands the first has."""
 
 import struct
 from contextlib import suppress
+from dataclasses import dataclass
+
+TIFFS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+
+GREY, RGB = 1, 2
+"""Values of the tag PhotometricInterpretation."""
+
+_COLOURS = {0: 1, GREY: 1, RGB: 3}
+"""Bands of each kind of picture, without those that the tag ExtraSamples declares."""
+_ALPHA = (1, 2)
+_USUAL_COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946)  # none, CCITT, LZW, JPEG, deflate, PackBits
+_INTEGERS = {1: "B", 3: "H", 4: "L", 16: "Q"}
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the directory of the first page says.
+
+    Attributes:
+        samples: bands.
+        photometric: how they are meant; None where it is missing.
+        extra: what the bands beyond those of a picture are: 1 or 2 for alpha, 0 for anything else.
+        compression: how they are stored.
+    """
+
+    samples: int
+    photometric: int | None
+    extra: tuple[int, ...]
+    compression: int = 1
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether it is a grey or RGB picture with alpha and nothing else."""
+        return len(self.extra) == 1 and self.extra[0] in _ALPHA and self.photometric in (GREY, RGB)
+
+    @property
+    def has_rare_compression(self) -> bool:
+        """Whether Pillow may have been built without it."""
+        return self.compression not in _USUAL_COMPRESSIONS
+
+    @property
+    def has_other_bands(self) -> bool:
+        """Whether there are bands that are neither a picture nor its alpha, which Pillow passes over."""
+        colours = _COLOURS.get(GREY if self.photometric is None else self.photometric)
+        return colours is not None and self.samples > colours and any(kind not in _ALPHA for kind in self.extra)
+
+
+def first_page(data: bytes) -> Page | None:
+    """The bands of the first page; None where the directory cannot be read."""
+    order, directory, place, first = _form(data)
+    try:
+        (at,) = struct.unpack_from(order + place, data, first)
+        (entries,) = struct.unpack_from(order + directory, data, at)
+        at += struct.calcsize(order + directory)
+        size = 4 + 2 * struct.calcsize(order + place)
+        tags = {}
+        for i in range(min(entries, 4096)):
+            tag, kind = struct.unpack_from(order + "HH", data, at + i * size)
+            if tag in (259, 262, 277, 338) and kind in _INTEGERS:
+                tags[tag] = _numbers(data, at + i * size + 4, order, place, _INTEGERS[kind])
+    except (struct.error, OverflowError):
+        return None
+    samples, photometric, compression = tags.get(277, (1,)), tags.get(262), tags.get(259, (1,))
+    if not samples or not compression:
+        return None
+    return Page(samples[0], photometric[0] if photometric else None, tags.get(338, ()), compression[0])
+
+
+def _numbers(data: bytes, at: int, order: str, place: str, kind: str) -> tuple[int, ...]:
+    (count,) = struct.unpack_from(order + place, data, at)
+    count, at = min(count, 4096), at + struct.calcsize(order + place)
+    form = f"{order}{count}{kind}"
+    if struct.calcsize(form) > struct.calcsize(order + place):
+        (at,) = struct.unpack_from(order + place, data, at)
+    return struct.unpack_from(form, data, at)
+
+
+def _form(data: bytes) -> tuple[str, str, str, int]:
+    """Byte order, types of the number of entries and of a place, and where the place of the first directory stands."""
+    order = "<" if data[:2] == b"II" else ">"
+    return (order, "Q", "Q", 8) if b"+" in data[2:4] else (order, "H", "L", 4)
 
 
 def count_pages(data: bytes) -> int:
@@ -13,10 +94,10 @@ def count_pages(data: bytes) -> int:
     Args:
         data: a file that begins as TIFF files do, classic or BigTIFF.
     """
-    order = "<" if data[:2] == b"II" else ">"
     # A directory: the number of its entries, the entries of so many bytes, the place of the next directory. The place
     # of the first one stands in the file's header.
-    count, entry, place, first = ("Q", 20, "Q", 8) if b"+" in data[2:4] else ("H", 12, "L", 4)
+    order, count, place, first = _form(data)
+    entry = 20 if count == "Q" else 12
     number, position = struct.Struct(order + count), struct.Struct(order + place)
     pages: set[int] = set()
     with suppress(struct.error, OverflowError):  # a directory that lies beyond the end of the file

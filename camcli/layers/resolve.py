@@ -1,7 +1,7 @@
 """From what the user asked for to target layers with a layout."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from camcli.capture.hooks import split_call
 from camcli.errors import LayerError
@@ -10,6 +10,7 @@ from camcli.layers.choose import choose
 from camcli.layers.layout import Layout, parse_layout
 from camcli.layers.layout_verification import Proof
 from camcli.layers.measurements import LayerMeasurements, measure_layers
+from camcli.layers.members import member_note
 from camcli.layers.paths import find_module
 from camcli.layers.probe import ProbedModel
 
@@ -29,6 +30,7 @@ class Layer:
         proof: ``proven`` where the layout is verified, ``unproven`` where ``--layout`` overrode the verification.
         reason: one line where it is not verified.
         agreement: correlation of the activation change with the predicted one, in [-1, 1].
+        assumption: one line where the automatic choice shows only a part of the model.
     """
 
     path: str
@@ -39,6 +41,7 @@ class Layer:
     proof: Proof
     reason: str | None = None
     agreement: float = 0.0
+    assumption: str | None = None
 
 
 class NoLayerError(LayerError):
@@ -105,7 +108,8 @@ def _automatic(measurements: LayerMeasurements, needs_gradient: bool) -> Layer:
     path = _choice(measurements, needs_gradient)
     if path is None:
         raise _no_layer(measurements, needs_gradient)
-    return _layer(measurements, AUTO, path)
+    note = member_note(measurements.record, path, measurements.model.preprocessing.channels)
+    return replace(_layer(measurements, AUTO, path), assumption=note)
 
 
 def _no_layer(measurements: LayerMeasurements, needs_gradient: bool) -> NoLayerError:

@@ -40,7 +40,7 @@ def _rewards(p: Pass, image: int, maps: Tensor, blurred: Tensor) -> Tensor:
         return x * masks + blurred * (1 - masks)
 
     def reduce(logits: Tensor) -> Tensor:
-        return probabilities(logits, p.score.sigmoid)[:, target]
+        return probabilities(logits, p.score.link)[:, target]
 
     base = p.network.trials(1, lambda _: blurred[None], reduce)
     return (p.network.trials(len(maps), mixed, reduce) - base).relu()

@@ -28,7 +28,7 @@ def opticam(p: Pass, options: Options) -> Tensor:
         for _ in range(options["steps"]):
             masks = normalised(upsampled(_combine(u, p.activations), size))
             logits = p.network.logits(p.inputs * masks[:, None])
-            target_probabilities = probabilities(logits, p.score.sigmoid).gather(1, p.targets[:, None])
+            target_probabilities = probabilities(logits, p.score.link).gather(1, p.targets[:, None])
             (gradient,) = torch.autograd.grad(-target_probabilities.sum(), u)
             u.grad = torch.where(finite[:, None], gradient, 0.0)
             adam.step()

@@ -39,7 +39,7 @@ def _map(p: Pass, options: Options, image: int) -> Tensor:
         return shift_and_crop(grids[part], shifts[part], (x.shape[1], x.shape[2]))
 
     def reduce(logits: Tensor) -> Tensor:
-        return probabilities(logits, p.score.sigmoid)[:, targets]
+        return probabilities(logits, p.score.link)[:, targets]
 
     scores = p.network.trials(options["masks"], lambda part: x * masks(part)[:, None], reduce)
     total = torch.zeros(targets.numel(), *x.shape[1:], device=x.device)

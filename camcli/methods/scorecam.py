@@ -51,7 +51,7 @@ def approximation(options: Options) -> str | None:
 
 def weighted_by_masks(p: Pass, options: Options, rounds: Rounds) -> Tensor:
     """Score-CAM with the mean gain of several rounds of trials; (N, T, h, w) float32."""
-    score = p.score if options["score"] is None else Score(options["score"], p.score.sigmoid)
+    score = p.score if options["score"] is None else Score(options["score"], p.score.link)
     weights = p.each_image(lambda image: _weights(p, options, score, rounds, image))
     return p.weighted_sums(weights)
 

@@ -1,5 +1,6 @@
 """From a model's name to the model: read this to see what a name can be."""
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -7,30 +8,42 @@ from pathlib import Path
 from typing import Unpack
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from camcli.capture.failures import describe_failed_pass
+from camcli.capture.frozen import copied_buffers
 from camcli.device import choose_device
 from camcli.errors import CamError, ModelError, did_you_mean, is_out_of_memory
 from camcli.models.builtin import open_builtin
+from camcli.models.embeddings import is_encoder
 from camcli.models.factory import open_factory
+from camcli.models.in_memory import device_of, open_module
 from camcli.models.model import Model, is_distilled, unwrap
-from camcli.models.names import ClassNames, read_class_names
+from camcli.models.names import ClassNames, names_given
 from camcli.models.other_tasks import refuse_task, require_classifier, require_images, task_of_torchvision
-from camcli.models.outputs import describe_output, find_logits
+from camcli.models.output_entries import choose_entry
+from camcli.models.output_form import OutputForm
+from camcli.models.outputs import find_logits
 from camcli.models.own_code import importable_from
 from camcli.models.request import ModelRequest, ModelSettings
 from camcli.models.timm_source import has_model, open_hub, open_timm
 from camcli.models.torchvision_source import classifiers, open_torchvision
+from camcli.randomness import seeded
 from camcli.user_code import describe_failure, is_raised_by_others
 
 
-def load_model(name: str = "builtin", request: ModelRequest | None = None, **settings: Unpack[ModelSettings]) -> Model:
-    """The model of that name with its own preprocessing and class names.
+def load_model(
+    name: str | nn.Module = "builtin", request: ModelRequest | None = None, **settings: Unpack[ModelSettings]
+) -> Model:
+    """The model of that name, or a module in memory, with its preprocessing and class names.
+
+    A module in memory stays on its device unless another is given, and is changed only while it is used: training mode,
+    ``requires_grad``, hooks, gradients and device are as before afterwards.
 
     Args:
         name: ``builtin``, ``torchvision:NAME``, ``timm:NAME[.tag]``, ``hf-hub:org/name``,
-            ``factory:package.module:function``, or a bare name, which torchvision is asked for first, then timm.
+            ``factory:package.module:function``, or a bare name, which torchvision is asked for first, then timm. Or a
+            ``torch.nn.Module``.
         request: all settings as one object, instead of ``name`` and ``settings``.
         settings: the other fields of :class:`ModelRequest`.
 
@@ -39,9 +52,10 @@ def load_model(name: str = "builtin", request: ModelRequest | None = None, **set
         CheckpointError: a checkpoint that is damaged, unsafe or does not fit.
         ConfigError: a class-names file or preprocessing values that cannot be used.
         DeviceError: the device is not there.
+        TypeError: an argument of a type that is not accepted.
     """
-    model_request = request or ModelRequest(name=name, **settings)
-    device = choose_device(str(model_request.device))
+    model_request = request or _request(name, settings)
+    device = _device(model_request)
     with _imports_of(model_request), _failures_of(model_request.name):
         return _load(model_request, device)
 
@@ -59,6 +73,20 @@ def _failures_of(name: str) -> Iterator[None]:
         raise ModelError(f"model {name}: it cannot be loaded ({describe_failure(error)}).") from error
 
 
+def _request(name: str | nn.Module, settings: ModelSettings) -> ModelRequest:
+    if isinstance(name, nn.Module):
+        return ModelRequest(name=type(unwrap(name)).__name__, module=name, **settings)
+    if isinstance(name, str):
+        return ModelRequest(name=name, **settings)
+    raise TypeError(f"model: {type(name).__name__} is not accepted. Give the name of a model, or a torch.nn.Module.")
+
+
+def _device(request: ModelRequest) -> torch.device:
+    if request.device is None and request.module is not None:
+        return device_of(request.module)
+    return choose_device(str(request.device or "cpu"))
+
+
 def _imports_of(request: ModelRequest) -> AbstractContextManager[None]:
     """A user's code may import more when it first runs, and so inside the trial pass."""
     if not request.name.startswith("factory:"):
@@ -69,20 +97,22 @@ def _imports_of(request: ModelRequest) -> AbstractContextManager[None]:
 def _load(request: ModelRequest, device: torch.device) -> Model:
     opened = open_source(request)
     preprocessing = opened.preprocessing.changed(
-        input_size=request.size, mean=request.mean, std=request.std, resize=request.resize
+        input_size=request.size, mean=request.channel_mean, std=request.channel_std, resize=request.resize
     )
     model = replace(opened, preprocessing=preprocessing, output_key=request.output_key, device=device)
-    is_own = model.source == "factory"  # a user's module does not state its number of classes: a pass shows it
-    if not is_own:
+    if not model.is_own:
         model.module.to(device).eval().requires_grad_(False)
-    if is_own or request.size is not None:
-        output = _run_blank(model)
-        model = replace(model, num_classes=_count_classes(model, output)) if is_own else model
+    if model.is_own or request.size is not None:
+        output = _run_blank(model)  # a user's module does not state its number of classes: a pass shows it
+        model = replace(model, trial=output)
+        model = _with_classes(model, output) if model.is_own else model
     return replace(model, class_names=_class_names(model, request))
 
 
 def open_source(request: ModelRequest) -> Model:
     """The model as its source states it, before the flags that change preprocessing and names."""
+    if request.module is not None:
+        return open_module(request.module, request)
     prefix, colon, rest = request.name.partition(":")
     openers = {
         "torchvision": open_torchvision, "timm": open_timm, "hf-hub": open_hub, "hf_hub": open_hub,
@@ -125,7 +155,7 @@ def _run_blank(model: Model) -> object:
     """The output of one forward pass on an empty image: does the module take inputs of this shape at all?"""
     pre = model.preprocessing
     blank = torch.zeros(1, pre.channels, pre.height, pre.width, device=model.device)
-    with model.prepared() as module, torch.no_grad():
+    with model.prepared() as module, copied_buffers(module), seeded(0), torch.no_grad():
         try:
             output = module(blank)
         except Exception as error:  # a user's module can fail in any way
@@ -136,11 +166,13 @@ def _run_blank(model: Model) -> object:
     return output
 
 
-def _count_classes(model: Model, output: object) -> int | None:
-    """The number of classes of a user's module by its output; None for an encoder."""
+def _with_classes(model: Model, output: object) -> Model:
+    """A user's module with its number of classes, by its output; None for an encoder."""
     if model.output_key is None and _is_encoder(model.module, output):
-        return None
-    return find_logits(output, model.output_key, average=is_distilled(model.module)).shape[1]
+        return model
+    if model.output_key is None and not is_distilled(model.module):
+        model = replace(model, output=OutputForm(key=choose_entry(output)))
+    return replace(model, num_classes=model.raw(output).shape[1])
 
 
 def _is_encoder(module: nn.Module, output: object) -> bool:
@@ -150,21 +182,31 @@ def _is_encoder(module: nn.Module, output: object) -> bool:
         return True
     if any(isinstance(getattr(inner, name, None), nn.Identity) for name in ("fc", "classifier", "head", "heads")):
         return True
+    if is_encoder(inner, output):
+        return True
+    if not isinstance(output, Tensor) or not output.is_floating_point():  # what is wrong with them, find_logits says
+        return False
     with suppress(ModelError):
         find_logits(output)
         return False
-    return describe_output(output).startswith("a tensor of shape")
+    return True
 
 
 def _class_names(model: Model, request: ModelRequest) -> ClassNames | None:
     names = model.class_names
     if request.class_names is not None:
-        names = read_class_names(request.class_names)
-        if model.num_classes not in (None, len(names)):
+        names = names_given(request.class_names)
+        if model.num_classes not in (None, len(names)) and not _are_of_one_output(model, names):
+            where = f" {request.class_names}" if isinstance(request.class_names, str | os.PathLike) else ""
             raise ModelError(
-                f"--class-names {request.class_names}: {len(names)} names for the {model.num_classes} classes of "
-                f"{model.name}."
+                f"--class-names{where}: {len(names)} name{'s' * (len(names) != 1)} for the {model.num_classes} classes "
+                f"of {model.name}."
             )
-    elif names is not None and model.num_classes != len(names):
+    elif names is not None and model.num_classes != len(names) and not _are_of_one_output(model, names):
         return None
     return names
+
+
+def _are_of_one_output(model: Model, names: ClassNames) -> bool:
+    """Whether these are the two classes that a single output decides between."""
+    return model.num_classes == 1 and len(names) == 2

@@ -16,9 +16,14 @@ from torch import Tensor, nn
 from camcli.capture.forward import parameter_dtype
 from camcli.capture.frozen import evaluation_mode
 from camcli.errors import ModelError
+from camcli.methods.score import Link
+from camcli.methods.score import probabilities as apply_link
 from camcli.models.names import ClassNames
-from camcli.models.outputs import Probability, find_logits, probabilities
+from camcli.models.output_entries import is_within
+from camcli.models.output_form import OutputForm
+from camcli.models.outputs import Probability, find_logits
 from camcli.models.own_code import importable_from
+from camcli.models.passes import RepeatablePasses
 
 if TYPE_CHECKING:
     from camcli.images import Preprocessing
@@ -30,18 +35,22 @@ class Model:
     """A classifier, its preprocessing, its classes and where it came from.
 
     Attributes:
-        module: the network, on the device, in evaluation mode and without gradients; a user's own (``factory:``) is so
-            only inside :meth:`prepared`.
+        module: the network, on the device, in evaluation mode and without gradients; a user's own (``factory:``, or one
+            that was in memory) is so only inside :meth:`prepared`.
         preprocessing: from an upright RGB image to the input tensor.
         class_names: None where the classes have no names.
         name: the architecture, with the pretrained tag where there is one.
-        source: ``builtin``, ``torchvision``, ``timm``, ``hf-hub`` or ``factory``.
+        source: ``builtin``, ``torchvision``, ``timm``, ``hf-hub``, ``factory`` or ``memory``.
         weights: where the weights came from, in words for the index.
         num_classes: None for an encoder without a classifier; methods that explain no class still work on it.
         multi_label: the classes do not exclude each other; a probability is a sigmoid.
         output_key: which entry of the output holds the logits, where the user named it.
+        output: what the output is, once it was examined (:mod:`camcli.models.output_examination`).
+        trial: what the module returned for noise when it was loaded, where that was tried.
         device: where inputs go.
         notes: what a user should know, such as which of two libraries a bare name was taken from.
+        assumptions: what was assumed about it, such as the preprocessing of a module that brings none; one line each.
+        passes: what makes the passes of a model repeatable that depend on more than the image; None for all others.
     """
 
     module: nn.Module
@@ -53,8 +62,17 @@ class Model:
     num_classes: int | None = None
     multi_label: bool = False
     output_key: str | None = None
+    output: OutputForm = field(default_factory=OutputForm)
+    trial: object = field(default=None, compare=False, repr=False)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     notes: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
+    passes: RepeatablePasses | None = None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the module is the user's, which does not state its classes and is left as it was."""
+        return self.source in ("factory", "memory")
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -71,32 +89,57 @@ class Model:
         return digest.hexdigest()
 
     def logits(self, output: object) -> Tensor:
-        """What :attr:`module` returned → (N, num_classes) float32 logits.
+        """What :attr:`module` returned → (N, num_classes) float32 scores: logits, or what stands for them.
 
         Raises:
             ModelError: the model has no classifier, or its output contains no logits.
         """
         if self.num_classes is None:
             raise ModelError(self.no_classifier)
-        logits = find_logits(output, self.output_key, average=is_distilled(self.module))
-        if logits.shape[1] != self.num_classes:
+        logits = self.raw(output)
+        expected = 1 if self.output.is_binary else self.num_classes
+        if logits.shape[1] != expected:
             raise ModelError(
-                f"model {self.name} returns {logits.shape[1]} logits per image where {self.num_classes} were expected."
+                f"model {self.name} returns {logits.shape[1]} logits per image where {expected} were expected."
             )
-        return logits
+        if self.output.assumed is not None and self.output.kind == "probabilities" and not is_within(logits, 0, 1):
+            outside = float(logits.detach().flatten()[(logits.detach().flatten() - 0.5).abs().argmax()])
+            raise ModelError(
+                f"model {self.name} returned {outside:.4g}, so its outputs are no probabilities, as was taken from the "
+                "first ones. Give --probability sigmoid or softmax (logits), or none (values)."
+            )
+        return self.output.scores(logits)
+
+    def raw(self, output: object) -> Tensor:
+        """What :attr:`module` returned → (N, C) float32 numbers as they are."""
+        return find_logits(output, self.output_key or self.output.key, average=is_distilled(self.module))
+
+    def link(self, mode: Probability = "auto") -> Link:
+        """From the scores of :meth:`logits` to probabilities, as far as the output alone does not decide that."""
+        if self.output.link is not None:
+            return self.output.link
+        if mode == "auto":
+            return "sigmoid" if self.multi_label or self.num_classes == 1 else "softmax"
+        return mode
 
     def probabilities(self, logits: Tensor, mode: Probability = "auto") -> Tensor:
-        """(N, C) logits → (N, C) probabilities; ``auto``: sigmoid for one logit or a multi-label model."""
-        return probabilities(logits, mode, multi_label=self.multi_label)
+        """(N, C) scores → (N, C) probabilities; ``auto``: sigmoid for one logit or a multi-label model."""
+        return apply_link(logits, self.link(mode))
+
+    @property
+    def returns_values(self) -> bool:
+        """Whether its outputs are values, as of a regression: no classes, and no probabilities."""
+        return self.output.kind == "values"
 
     @property
     def no_classifier(self) -> str:
         """What to tell a user who wants a class of a model that has none."""
+        reason = f" ({self.output.note})" if self.output.note else ""
         return (
-            f"model {self.name} is an encoder without a classifier: there is no class score to explain. Methods that "
-            "explain no class still work (eigencam, lafam, …: class-specific `no` in `cam methods`). To give it a "
-            "head: --checkpoint FILE with the weights of the whole classifier, or factory:package.module:function "
-            "that returns encoder and head as one module."
+            f"model {self.name} is an encoder without a classifier{reason}: there is no class score to explain. "
+            "Methods that explain no class still work (eigencam, lafam, …: class-specific `no` in `cam methods`). "
+            "To give it a head: --checkpoint FILE with the weights of the whole classifier, or "
+            "factory:package.module:function that returns encoder and head as one module."
         )
 
     def layers(self, **options: Any) -> list[LayerReport]:
@@ -121,6 +164,8 @@ class Model:
             if self.source == "factory":  # the user's code may import more of itself in any pass
                 undo.enter_context(importable_from(str(Path.cwd()), first=False))
             undo.enter_context(evaluation_mode(self.module))
+            if self.passes is not None:
+                undo.enter_context(self.passes.applied_to(self.module))
             if (dtype := parameter_dtype(self.module)) is not torch.float32:
                 undo.callback(self.module.register_forward_pre_hook(_caster(dtype)).remove)
             yield self.module

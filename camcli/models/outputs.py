@@ -1,14 +1,15 @@
 """From what a model returns to logits (N, C), and from logits to probabilities."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from camcli.errors import ModelError
+from camcli.methods import probabilities as apply_link
 
-Probability = Literal["auto", "softmax", "sigmoid"]
+Probability = Literal["auto", "softmax", "sigmoid", "none"]
 
 _LOGIT_KEYS = ("logits", "logit", "output", "outputs", "out", "pred", "preds", "predictions", "scores", "y_hat")
 
@@ -36,31 +37,63 @@ def find_logits(output: object, key: str | None = None, *, average: bool = False
 
 
 def probabilities(logits: Tensor, mode: Probability = "auto", *, multi_label: bool = False) -> Tensor:
-    """(N, C) logits → (N, C) probabilities.
+    """(N, C) logits → (N, C) probabilities; the logits themselves where they are values (``none``).
 
     ``auto`` is the sigmoid for a single logit or a multi-label model, else the softmax over classes.
     """
-    if mode == "sigmoid" or (mode == "auto" and (multi_label or logits.shape[1] == 1)):
-        return torch.sigmoid(logits)
-    return torch.softmax(logits, dim=1)
+    if mode == "auto":
+        mode = "sigmoid" if multi_label or logits.shape[1] == 1 else "softmax"
+    return apply_link(logits, mode)
+
+
+def entries(output: object) -> Iterator[tuple[str, Tensor]]:
+    """All that may be logits in a tuple, list, mapping or object: ``--output-key`` and (N, C) each, depth first."""
+    parts: Mapping[str, object] = {}
+    if isinstance(output, (tuple, list)):
+        parts = {str(i): value for i, value in enumerate(output)}
+    elif not isinstance(output, Tensor):
+        parts = fields_of(output)
+    for key, value in parts.items():
+        if isinstance(value, Tensor):
+            if _looks_like_logits(squeeze(value)):
+                yield key, squeeze(value)
+        else:
+            yield from ((f"{key}.{inner}", tensor) for inner, tensor in entries(value))
+
+
+def fields_of(output: object) -> Mapping[str, object]:
+    """The entries of a mapping, or of an object that is none (a dataclass, a namespace); empty for anything else."""
+    if isinstance(output, Mapping):
+        return {key: value for key, value in output.items() if isinstance(key, str)}
+    own = getattr(output, "__dict__", None)
+    is_plain = isinstance(own, dict) and not isinstance(output, (type, torch.nn.Module, Tensor))
+    return {key: value for key, value in own.items() if not key.startswith("_")} if is_plain and own else {}
+
+
+def squeeze(value: Tensor) -> Tensor:
+    """(N,) → (N, 1); (N, C, 1) and (N, C, 1, 1) → (N, C)."""
+    if value.dim() == 1:
+        return value[:, None]
+    while value.dim() > 2 and value.shape[-1] == 1:
+        value = value.squeeze(-1)
+    return value
 
 
 def _pick(output: object) -> object:
     if isinstance(output, Tensor):
         return output
+    if isinstance(output, (tuple, list)) and not hasattr(output, "logits"):
+        # The first is the prediction by convention: (logits, features), (logits, auxiliary logits).
+        return next((v for v in output if _looks_like_logits(v)), output)
     logits = getattr(output, "logits", None)
     if isinstance(logits, Tensor):
         return logits
-    if isinstance(output, Mapping):
-        for name in _LOGIT_KEYS:
-            if isinstance(output.get(name), Tensor):
-                return output[name]
-        values = [v for v in output.values() if _looks_like_logits(v)]
-        return values[0] if len(values) == 1 else output
-    if isinstance(output, (tuple, list)):
-        # The first is the prediction by convention: (logits, features), (logits, auxiliary logits).
-        return next((v for v in output if _looks_like_logits(v)), output)
-    return output
+    fields = fields_of(output)
+    for name in _LOGIT_KEYS:
+        if isinstance(fields.get(name), Tensor):
+            return fields[name]
+    values = [v for v in fields.values() if _looks_like_logits(v)]
+    return values[0] if len(values) == 1 else output
 
 
 def _looks_like_logits(value: object) -> bool:
@@ -77,10 +110,13 @@ def _as_logits(value: object, key: str | None) -> Tensor:
             f"the model returns {describe_output(value)}, in which no logits (images, classes) were found. "
             "Name the entry that holds them with --output-key."
         )
-    if value.dim() == 1:
-        value = value[:, None]
-    elif value.dim() == 4 and value.shape[2:] == (1, 1):
-        value = value.flatten(1)
+    if not value.is_floating_point():
+        raise ModelError(
+            f"the model returns {describe_output(value)} of {str(value.dtype).removeprefix('torch.')}, such as argmax "
+            "or a threshold gives: a class index has no gradient, and does not say how sure the model is. Return the "
+            "scores that it is taken from, or name them with --output-key."
+        )
+    value = squeeze(value)
     if value.dim() != 2:
         where = f"entry {key} of the output is" if key else "the model returns"
         raise ModelError(

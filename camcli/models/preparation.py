@@ -61,12 +61,40 @@ def imagenet(channels: int = 3, size: tuple[int, int] = (224, 224)) -> Preproces
     return usual.changed(input_size=size)
 
 
+def assumed_preprocessing(usual: Preprocessing, module: nn.Module, request: ModelRequest) -> tuple[str, ...]:
+    """What is assumed for a module that brings no preprocessing, without what the request states; one line or none."""
+    pre = usual.changed(
+        input_size=request.size, mean=request.channel_mean, std=request.channel_std, resize=request.resize
+    )
+    parts = [
+        f"mean {_listed(pre.mean)} (--mean)" if request.mean is None else "",
+        f"deviation {_listed(pre.std)} (--std)" if request.std is None else "",
+        f"an input of {pre.height}×{pre.width} (--input-size)" if request.size is None else "",
+        f"{pre.description} (--resize)" if request.resize == "own" else "",
+    ]
+    assumed = "; ".join(part for part in parts if part)
+    if not assumed:
+        return ()
+    stated = getattr(module, "pretrained_cfg", None)
+    more = (
+        ". Its pretrained_cfg is not used: return (model, model.pretrained_cfg) if it holds"
+        if isinstance(stated, Mapping) and request.module is None
+        else ""
+    )
+    return (f"the model brings no preprocessing, so this is assumed: {assumed}{more}",)
+
+
+def _listed(values: Sequence[float]) -> str:
+    different = values if len(set(values)) > 1 else values[:1]
+    return ", ".join(f"{value:g}" for value in different)
+
+
 def from_user(value: Any, module: nn.Module, request: ModelRequest) -> Preprocessing:
     """Of what a factory returned beside its module.
 
     Args:
-        value: None, a :class:`Preprocessing`, a dict in timm's terms, a torchvision preset, or a callable from an RGB
-            Pillow image to a float tensor (channels, height, width).
+        value: None, a :class:`Preprocessing`, a dict in timm's terms, a torchvision preset, or a callable from an image
+            (:mod:`camcli.images.custom` says as what it comes) to a float tensor (channels, height, width).
         module: whose first convolution gives the channels where nothing else does.
         request: for the name in messages.
 
@@ -83,7 +111,7 @@ def from_user(value: Any, module: nn.Module, request: ModelRequest) -> Preproces
     if all(hasattr(value, name) for name in ("crop_size", "resize_size", "mean", "std", "interpolation")):
         return from_preset(value)
     if callable(value):
-        return Preprocessing.from_callable(value)
+        return Preprocessing.from_callable(value, input_channels(module))
     raise ModelError(
         f"model {request.name}: the second thing the factory returned is a {type(value).__name__}. Give a camcli "
         "Preprocessing, a dict (input_size, mean, std, crop_pct, …), or a callable from a Pillow image to a tensor."

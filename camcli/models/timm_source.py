@@ -10,12 +10,14 @@ from typing import Any
 from torch import nn
 
 from camcli.errors import CamError, ModelError, did_you_mean, is_out_of_memory
+from camcli.models.embeddings import is_timm_embedding
 from camcli.models.fit import Blueprint, Shape
 from camcli.models.hub import unreachable_reason
 from camcli.models.local_folder import WEIGHT_FILES as _FILES
 from camcli.models.local_folder import find_folder, read_config, require_files
 from camcli.models.model import Model
 from camcli.models.names import ClassNames, names_from
+from camcli.models.output_form import OutputForm
 from camcli.models.preparation import from_timm
 from camcli.models.request import ModelRequest
 from camcli.models.sources import fix_seed, imagenet_names, with_weights
@@ -106,15 +108,21 @@ def _open(name: str, source: str, kind: str, config: Mapping[str, Any], request:
         raise ModelError(
             f"model {kind}:{name}: its configuration cannot be used ({_first_line(error)}): {keys}"
         ) from error
+    num_classes, notes, output = loaded.num_classes, loaded.notes, OutputForm()
+    is_named = request.num_classes is not None or request.class_names is not None or loaded.names is not None
+    if not is_named and is_timm_embedding(config, num_classes):
+        note = f"its {num_classes} outputs are an embedding; if they are classes, give --num-classes {num_classes}"
+        output, notes, num_classes = OutputForm("embedding", link="none", note=note), (*notes, note), None
     return Model(
         module=loaded.module,
         preprocessing=preprocessing,
         name=name,
         source=kind,
         weights=loaded.weights,
-        num_classes=loaded.num_classes,
-        class_names=loaded.class_names or _names(stated, loaded.num_classes),
-        notes=loaded.notes,
+        num_classes=num_classes,
+        output=output,
+        class_names=(loaded.class_names or names_of(stated, num_classes)) if num_classes else None,
+        notes=notes,
     )
 
 
@@ -214,7 +222,7 @@ def _require_hub(repository: str, what: str) -> None:
         )
 
 
-def _names(config: Mapping[str, Any], num_classes: int | None) -> ClassNames | None:
+def names_of(config: Mapping[str, Any], num_classes: int | None) -> ClassNames | None:
     if num_classes is None:
         return None
     stated = names_from(config.get("label_names"), num_classes)

@@ -1,21 +1,25 @@
 """The run folder: artefacts that appear whole or not at all, the journal, the index, and the lock. It has no model.
 
-:func:`open_run` opens a folder and gives a :class:`Journal` and an :class:`ArtefactWriter`; :func:`artefact_path`
-gives the path of an artefact; :func:`write_index` and :func:`write_csv` write the results from the journal at the end.
+:func:`open_run` opens a folder (:func:`open_default_run` finds one) and gives a :class:`Journal` and an
+:class:`ArtefactWriter`; :func:`artefact_path` gives the path of an artefact; :func:`write_index` and :func:`write_csv`
+write the results from the journal at the end.
 """
 
 from camcli.output.artefacts import ArtefactWriter, artefacts_intact
-from camcli.output.atomic import naming_os_errors, write_atomically, write_with_folders
+from camcli.output.atomic import naming_os_errors, write_atomically
 from camcli.output.csv_table import write_csv
-from camcli.output.header import INDEX_NAME, JOURNAL_NAME, SCHEMA, read_header
+from camcli.output.default_folder import default_folder, find_earlier, in_folder, open_default_run
+from camcli.output.header import INDEX_NAME, JOURNAL_NAME, SCHEMA, read_header, read_index_header
 from camcli.output.index import Counts, Ending, FinalStatus, write_index
 from camcli.output.journal import Journal
 from camcli.output.jsontext import strict_json, true_name
+from camcli.output.named_file import check_named_file, write_named_file
 from camcli.output.names import artefact_path
 from camcli.output.run_folder import RunFolder, open_run
 
 __all__ = [
     "INDEX_NAME", "JOURNAL_NAME", "SCHEMA", "ArtefactWriter", "Counts", "Ending", "FinalStatus", "Journal", "RunFolder",
-    "artefact_path", "artefacts_intact", "naming_os_errors", "open_run", "read_header", "strict_json", "true_name",
-    "write_atomically", "write_csv", "write_index", "write_with_folders",
+    "artefact_path", "artefacts_intact", "check_named_file", "default_folder", "find_earlier", "in_folder",
+    "naming_os_errors", "open_default_run", "open_run", "read_header", "read_index_header", "strict_json", "true_name",
+    "write_atomically", "write_csv", "write_index", "write_named_file",
 ]  # fmt: skip

@@ -21,16 +21,17 @@ PORTABLE_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 _TEMPORARY = re.compile(r"\.cam-[0-9a-f]{16}\.tmp")
 
+_IN_THE_WAY = "Something that is no folder stands in its way; remove it, or {}."
 _ADVICE = {
-    errno.ENOSPC: "Free some space and repeat the same command: it goes on where it stopped.",
-    errno.EDQUOT: "Free some of your quota and repeat the same command: it goes on where it stopped.",
-    **dict.fromkeys((errno.EACCES, errno.EPERM), "Check its permissions, or choose another --output-dir."),
-    errno.EROFS: "Choose an --output-dir that can be written.",
-    errno.ENOTDIR: "Something that is no folder stands in its way; remove it, or choose another --output-dir.",
-    errno.EEXIST: "Something that is no folder stands in its way; remove it, or choose another --output-dir.",
-    errno.EISDIR: "A folder stands in its place; remove it, or choose another --output-dir.",
-    errno.ENAMETOOLONG: "Choose a shorter --output-dir.",
+    errno.ENOSPC: "Free some space and {}.",
+    errno.EDQUOT: "Free some of your quota and {}.",
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Check its permissions, or {}."),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), _IN_THE_WAY),
+    errno.EISDIR: "A folder stands in its place; remove it, or {}.",
+    errno.ENAMETOOLONG: "Its name is too long: {}.",
 }
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_CONTINUE = "repeat the same command: it goes on where it stopped"
 
 
 def write_atomically(path: str | Path, chunks: Iterable[bytes], *, durable: bool = False) -> int:
@@ -71,14 +72,6 @@ def write_atomically(path: str | Path, chunks: Iterable[bytes], *, durable: bool
         if durable:
             sync_folder(os.path.dirname(path))
     return written
-
-
-def write_with_folders(path: str | Path, chunks: Iterable[bytes], *, durable: bool = False) -> int:
-    """:func:`write_atomically`, after the folders above the file are created."""
-    if folder := os.path.dirname(path):
-        with naming_os_errors(folder):
-            os.makedirs(folder, exist_ok=True)
-    return write_atomically(path, chunks, durable=durable)
 
 
 def write_fully(descriptor: int, data: bytes) -> int:
@@ -138,11 +131,27 @@ def is_temporary(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def naming_os_errors(path: str | Path, action: str = "write") -> Iterator[None]:
-    """Turn an OSError inside into an :class:`OutputError` that names the path and the remedy."""
+def naming_os_errors(path: str | Path, action: str = "write", option: str | None = None) -> Iterator[None]:
+    """Turn an OSError inside into an :class:`OutputError` that names the path and the remedy.
+
+    Args:
+        path: of a file of the run folder, or of the file that a flag names.
+        action: what could not be done.
+        option: the flag.
+    """
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        advice = _ADVICE.get(error.errno or 0, "Check the disk, then repeat the same command.")
-        raise OutputError(replace_surrogates(f"cannot {action} {os.fspath(path)}: {reason}. {advice}")) from error
+        advice = _advise(error.errno or 0, option)
+        name = f"{option} {os.fspath(path)}" if option else os.fspath(path)
+        raise OutputError(replace_surrogates(f"cannot {action} {name}: {reason}. {advice}")) from error
+
+
+def _advise(number: int, option: str | None) -> str:
+    """What to do about an error of the system: with the run folder, or with the file that a flag names."""
+    if number not in _ADVICE:
+        return "Check the disk, then repeat the same command."
+    if number in _FULL:
+        return _ADVICE[number].format("repeat the command" if option else _CONTINUE)
+    return _ADVICE[number].format(f"give {option} another file" if option else "choose another --output-dir")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from typing import Any
 
-from camcli.config.settings import SETTINGS
+from camcli.config.settings import SETTINGS, RunConfig
 from camcli.output.jsontext import strict_json
 from camcli.schemas.index import Header
 
@@ -20,6 +20,22 @@ _CONTEXT = 12
 def is_same_run(recorded: Header, header: Header) -> bool:
     """Whether a run folder can be continued: the same fingerprints, and the same list of sources."""
     return _identity(_plain(recorded)) == _identity(_plain(header))
+
+
+def could_be_same_run(recorded: Header, config: RunConfig) -> bool:
+    """Whether a run folder may be of the run that these settings describe, as far as can be told before it is prepared.
+
+    What is ``auto``, left out or ``best`` in the settings may have become anything.
+    """
+    for name, earlier in (recorded.get("config") or {}).items():
+        if name not in SETTINGS or SETTINGS[name].affects == "nothing":
+            continue
+        value = getattr(config, name)
+        value = list(value) if isinstance(value, tuple) else value
+        is_open = value in ("auto", None) or (isinstance(value, list) and "best" in value)
+        if not is_open and str(earlier) != str(value):
+            return False
+    return True
 
 
 def differences(recorded: Header, header: Header) -> list[str]:

@@ -12,9 +12,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from camcli.output.atomic import write_with_folders
 from camcli.output.index import read_items
 from camcli.output.journal import Journal
+from camcli.output.named_file import write_named_file
 from camcli.output.names import FOLDERS
 from camcli.schemas.index import ImageRow, MapRow
 
@@ -79,7 +79,7 @@ def write_csv(path: str | Path, journal: Journal, order: Iterable[int] | None) -
     Raises:
         OutputError: the system refused, or a row is damaged; a file that was there is as it was before.
     """
-    write_with_folders(path, _lines(journal, order), durable=journal.durable)
+    write_named_file("--csv", path, _lines(journal, order), durable=journal.durable)
 
 
 def _lines(journal: Journal, order: Iterable[int] | None) -> Iterator[bytes]:

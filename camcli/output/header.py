@@ -46,7 +46,7 @@ def read_header(run_dir: str | Path) -> Header | None:
         ResumeError: the folder has an ``index.jsonl`` or ``index.json`` that this version of cam did not write.
         OutputError: the folder cannot be read.
     """
-    return read_journal_header(run_dir) or _read_index_header(Path(run_dir) / INDEX_NAME)
+    return read_journal_header(run_dir) or read_index_header(run_dir)
 
 
 def read_journal_header(run_dir: str | Path) -> Header | None:
@@ -65,8 +65,9 @@ def read_journal_header(run_dir: str | Path) -> Header | None:
     return _check(line, path)
 
 
-def _read_index_header(path: Path) -> Header | None:
-    lines = []
+def read_index_header(run_dir: str | Path) -> Header | None:
+    """The header of a run folder's ``index.json``, or None where there is none; raises as read_header."""
+    path, lines = Path(run_dir) / INDEX_NAME, []
     with naming_os_errors(path, "read"):
         try:
             with path.open("rb") as file:

@@ -31,6 +31,7 @@ class RunFolder:
         resumed: whether an earlier run is continued.
         abandoned: whether it is continued after a process that did not end by itself: killed, crashed.
         notes: what the user should know (no lock on this file system).
+        instead_of: what the default folder holds, where the run is therefore in another one.
     """
 
     path: Path
@@ -40,6 +41,7 @@ class RunFolder:
     abandoned: bool
     notes: tuple[str, ...]
     lock: RunLock
+    instead_of: str | None = None
 
     def close(self) -> None:
         """Close the journal and release the folder; a second call does nothing."""

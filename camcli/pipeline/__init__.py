@@ -7,6 +7,7 @@
 ``cuda_render``   pictures of a batch at once, on a CUDA device
 ``writer``        an explanation to files and a row
 ``items``         what flows between them, and the row of an image
+``folder``        which folder it writes
 ``header``        what a run records of itself, and its fingerprints
 ``targets``       the ``--target`` language
 ``labels``        the true class of an image

@@ -9,7 +9,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
 import torch
 
 from camcli.concurrency import Clock, in_order
@@ -17,6 +16,7 @@ from camcli.device import BatchLimit, pad
 from camcli.errors import CamError, ImageError, is_out_of_memory
 from camcli.explainer import ExplainedBatch, MapKey
 from camcli.images import Sender, Sent, to_input
+from camcli.map_summary import map_status
 from camcli.pipeline.isolation import describe_error, device_lost, is_device_lost
 from camcli.pipeline.items import ChosenClass, ClassMap, Explanation, Failed, Loaded, seed_of
 from camcli.pipeline.setup import Setup
@@ -107,6 +107,8 @@ class BatchExplainer:
         good = [image for image in images if isinstance(image, Loaded)]
         if self._sender is None or not good or self.limit.size < self.setup.batch_size:
             return Group(images)
+        if len({image.pixels.dtype for image in good}) > 1:  # 8-bit images among others
+            return Group(images)
         try:
             return Group(images, self._sender([image.pixels for image in pad(good, self.setup.batch_size)]))
         except RuntimeError:  # no memory, or the device is lost: the pass fails in the same way, and handles it
@@ -154,10 +156,25 @@ class BatchExplainer:
         notes = []
         if NO_TARGET in targets and image.own_target is None and not self.setup.classless:
             notes.append("its label is not known; it has no map for it")
+        notes += self._saturation(explained, maps, i)
         if self.limit.size < self.setup.batch_size:
             notes.append(f"explained in a batch of {self.limit.size} after running out of memory")
         logits, probabilities = explained.logits[i].numpy(), explained.probabilities[i].numpy()
         return Explanation(image, logits, probabilities, maps, tuple(notes))
+
+    def _saturation(self, explained: ExplainedBatch, maps: Sequence[ClassMap], i: int) -> list[str]:
+        """Why maps of a model that returns probabilities are zero, where that is the reason."""
+        if self.setup.model.output.kind not in ("probabilities", "log-probabilities"):
+            return []
+        zero = {m.target.index for m in maps if m.target is not None and map_status(m.raw) == "zero"}
+        chances = {c: float(explained.probabilities[i, c]) for c in zero}
+        rounded = [f"{c}: {p:.6g}" for c, p in chances.items() if min(p, 1 - p) < _ROUNDED]
+        if not rounded:
+            return []
+        return [
+            f"the model's probability is rounded to 0 or 1 (class {', '.join(rounded)}) and has no gradient: its maps "
+            "are zero. Return the logits beside it, or instead."
+        ]
 
     def _maps(self, image: Loaded, explained: ExplainedBatch, i: int) -> Iterator[ClassMap]:
         """The image's maps: by method as asked for, then by layer, then by target."""
@@ -186,7 +203,7 @@ def explain_batch(setup: Setup, batch: Sequence[Loaded], count: int, sent: Sent 
         count: so many of them count.
         sent: their pixels, where they are being copied to the device already.
     """
-    pixels = sent() if sent else np.stack([image.pixels for image in batch])
+    pixels = sent() if sent else [image.pixels for image in batch]
     inputs = setup.tuning.arrange(to_input(pixels, setup.model.preprocessing, setup.device))
     labels, own = [image.label for image in batch], [image.own_target for image in batch]
 
@@ -196,6 +213,10 @@ def explain_batch(setup: Setup, batch: Sequence[Loaded], count: int, sent: Sent 
     seeds = [seed_of(image.metadata.sha256, setup.config.seed) for image in batch]
     classes = torch.tensor([NO_TARGET if label is None else label for label in labels])
     return setup.explainer(inputs, choose, seeds, classes, real=count)
+
+
+_ROUNDED = 1e-7
+"""So near to 0 or 1 a probability in float32 has little or no gradient."""
 
 
 def settings_of_this_thread() -> Callable[[], None]:

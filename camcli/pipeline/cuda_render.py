@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
 from camcli.concurrency import Clock
-from camcli.map_summary import CONSTANT
+from camcli.map_summary import CONSTANT, VANISHING
 from camcli.pipeline.isolation import describe_error, device_lost, is_device_lost
 from camcli.pipeline.items import Explanation, Failed
 from camcli.pipeline.setup import Setup
@@ -198,7 +198,7 @@ def normalise_maps(raw: Tensor, limits: Sequence[Limits]) -> Tensor:
     """:func:`camcli.render.normalise` of many maps: (K, h, w) float32, raw, to [0, 1]."""
     least, most = raw.amin((1, 2)), raw.amax((1, 2))  # NaN where there is one
     own = torch.tensor([limit is None for limit in limits], device=raw.device)
-    shows = least.isfinite() & most.isfinite() & (most > 0)
+    shows = least.isfinite() & most.isfinite() & (most > VANISHING)
     shows &= ~own | (most - least >= CONSTANT * torch.maximum(most, -least))
     fixed = torch.tensor([limit or (0.0, 1.0) for limit in limits], dtype=torch.float64, device=raw.device)
     low = torch.where(own, least.clamp(min=0).double(), fixed[:, 0])

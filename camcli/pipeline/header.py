@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from camcli._version import __version__
 from camcli.config.settings import collect_verbatim
 from camcli.output import SCHEMA
-from camcli.schemas.index import Environment, Header, LayerFields, ModelFields
+from camcli.schemas.index import Environment, Header, LayerFields, ModelFields, OutputFields, ProbabilitySource
 
 if TYPE_CHECKING:
     from camcli.pipeline.setup import Setup
@@ -35,7 +35,9 @@ def make_header(setup: Setup, command: Sequence[str]) -> Header:
         "fingerprint": fingerprint(_decides_maps(setup)),
         "render_fingerprint": fingerprint(_decides_pictures(setup)),
         "model": model_fields(setup),
+        "output": output_fields(setup),
         "layers": layer_fields(setup),
+        "assumptions": list(setup.assumptions),
         "methods": list(setup.config.method),
         "environment": environment(setup),
         "counts": None,
@@ -65,6 +67,7 @@ def resolved_config(setup: Setup) -> dict[str, Any]:
 
 def _decides_maps(setup: Setup) -> dict[str, Any]:
     config = setup.config
+    window = config.parsed.window
     return {
         "weights": setup.model.weights_sha256,
         "model": setup.model.name,
@@ -79,17 +82,29 @@ def _decides_maps(setup: Setup) -> dict[str, Any]:
         "precision": setup.precision,
         "batch": setup.batch_size,
         "compiled": setup.tuning.compiled,
+        **_decides_scores(setup),
+        **({"window": list(window)} if window is not None else {}),
         **collect_verbatim(config, "maps"),
     }
 
 
+def _decides_scores(setup: Setup) -> dict[str, Any]:
+    """What the output of the model is, where it is not one logit for each class."""
+    form = setup.model.output
+    if form.kind in ("logits", "embedding") and form.key is None and not form.is_binary:
+        return {}
+    return {"output": [form.kind, form.key, form.link, form.is_binary]}
+
+
 def _decides_pictures(setup: Setup) -> dict[str, Any]:
     config = setup.config
+    show = config.parsed.show_bands
     return {
         "save": sorted(config.save),
         "format": [config.image_format, config.quality],
         "limits": _limits(setup),
         "class_names": list(setup.model.class_names.names) if setup.model.class_names else None,
+        **({"show_bands": list(show)} if show is not None else {}),
         **collect_verbatim(config, "pictures"),
     }
 
@@ -106,6 +121,22 @@ def model_fields(setup: Setup) -> ModelFields:
         "num_classes": model.num_classes, "input_size": [pre.channels, pre.height, pre.width],
         "mean": list(pre.mean), "std": list(pre.std), "resize": pre.description,
     }  # fmt: skip
+
+
+def output_fields(setup: Setup) -> OutputFields:
+    """The ``output`` object of the index: what the numbers are that the model returns."""
+    model = setup.model
+    form = model.output
+    own = form.kind in ("probabilities", "log-probabilities")
+    return {
+        "kind": form.kind,
+        "key": model.output_key or form.key,
+        "probability": "own" if own else _PROBABILITIES[model.link(setup.config.probability)],  # type: ignore[arg-type]
+        "assumed": form.assumed,
+    }
+
+
+_PROBABILITIES: dict[str, ProbabilitySource] = {"softmax": "softmax", "sigmoid": "sigmoid", "none": "none"}
 
 
 def layer_fields(setup: Setup) -> list[LayerFields]:

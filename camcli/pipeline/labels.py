@@ -48,4 +48,9 @@ class Labeller:
             return None
 
     def _order(self, folders: Sequence[str]) -> dict[str, int]:
-        return {folder: place for place, folder in enumerate(folders)} if len(folders) == self._num_classes else {}
+        if len(folders) != self._num_classes:
+            return {}
+        named = {folder: index for folder in folders if (index := self.by_name(folder, False)) is not None}
+        if len(folders) == 2 and len(named) == 1:  # of two classes, a folder of another name than the one is the other
+            return {folder: 1 - index for folder in folders if folder not in named for index in named.values()}
+        return {folder: place for place, folder in enumerate(folders)}

@@ -11,7 +11,7 @@ from camcli.images import Decoded, DecodeSettings, Entry, Preprocessing, decode,
 from camcli.pipeline.isolation import run_guarded
 from camcli.pipeline.items import Failed, Loaded
 from camcli.pipeline.labels import Labeller
-from camcli.pipeline.setup import Setup
+from camcli.pipeline.setup import Setup, decode_settings
 from camcli.pipeline.targets import Names, TargetSpec, parse_target
 from camcli.render import make_canvas
 
@@ -53,7 +53,7 @@ class Loader:
     def _prepare(self, entry: Entry, decoded: Decoded) -> Loaded:
         own = self._own_target(entry)
         image, metadata = decoded.image, decoded.metadata  # the image is smaller than its original with --fast-decode
-        prepared = self.preprocessing(image, (metadata.height, metadata.width))
+        prepared = self.preprocessing(decoded.source, (metadata.height, metadata.width))
         metadata = replace(metadata, notes=(*metadata.notes, *prepared.notes))
         canvas = None
         if self.canvas_side is not None:
@@ -83,15 +83,9 @@ def _reduce(image: Image.Image, side: int) -> Image.Image:
 def make_loader(setup: Setup, clock: Clock) -> Loader:
     """The loader of a run."""
     config, model = setup.config, setup.model
-    pre = model.preprocessing
     return Loader(
-        decode=DecodeSettings(
-            max_pixels=config.max_pixels,
-            allow_truncated=config.allow_truncated,
-            fast_decode=config.fast_decode,
-            fast_size=(pre.width, pre.height),
-        ),
-        preprocessing=pre,
+        decode=decode_settings(config, model.preprocessing),
+        preprocessing=model.preprocessing,
         labeller=setup.labeller,
         names=model.class_names,
         num_classes=model.num_classes,

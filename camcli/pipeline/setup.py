@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,12 +13,16 @@ from camcli.capture import noise
 from camcli.config.recommended import with_recommended
 from camcli.config.settings import RunConfig
 from camcli.device import choose_device, choose_precision, device_name
-from camcli.errors import ConfigError, DeviceError, SourceError, is_out_of_memory
+from camcli.errors import ConfigError, DeviceError, SourceError, TargetError, is_out_of_memory
 from camcli.explainer import Explainer, ExplainOptions, Progress
-from camcli.images import Sources
+from camcli.images import ASSUMED, DecodeSettings, Preprocessing, Sampler, Sources
 from camcli.layers import Layer
 from camcli.methods import find_method
 from camcli.models import Model, load_model
+from camcli.models.output_examination import examine
+from camcli.models.repetition import make_repeatable
+from camcli.output import check_named_file
+from camcli.pipeline.first_image import first_image
 from camcli.pipeline.labels import Labeller
 from camcli.pipeline.target_layers import choose_layers, needs_gradient
 from camcli.pipeline.targets import TargetSpec, parse_target
@@ -50,11 +55,19 @@ class Setup:
     style: Style
     limits: Mapping[str, tuple[float, float]]  # fixed normalisation limits of each method, raw units
     tuning: Tuning = field(default_factory=Tuning)  # how the model runs inside at_speed
+    assumptions: tuple[str, ...] = ()  # what was assumed, or done so that results can be repeated; one line each
 
     @property
     def classless(self) -> bool:
         """Whether the model is an encoder without classes; its maps explain none."""
         return self.model.num_classes is None
+
+
+def list_sources(config: RunConfig) -> Sources:
+    """The inputs of a run, of which nothing is read yet."""
+    size = config.parsed.sample
+    sampler = None if size is None else Sampler(size.count, size.per_class, config.seed)
+    return Sources(config.image_path, exclude=Path(config.run_dir), limit=config.limit, sample=sampler)
 
 
 def open_sources(config: RunConfig) -> Sources:
@@ -65,7 +78,7 @@ def open_sources(config: RunConfig) -> Sources:
     """
     if not config.image_path:
         raise SourceError("nothing to explain: give --image-path a file, a folder, a glob or a list.")
-    sources = Sources(config.image_path, exclude=Path(config.output_dir), limit=config.limit)
+    sources = list_sources(config)
     if next(iter(sources), None) is None:
         paths = ", ".join(config.image_path)
         skipped = f" {sources.passed_over} file(s) there have no known image extension." if sources.passed_over else ""
@@ -75,7 +88,7 @@ def open_sources(config: RunConfig) -> Sources:
 
 def open_model(config: RunConfig, device: torch.device) -> Model:
     """The model of a configuration, on its device."""
-    return load_model(
+    model = load_model(
         config.model,
         weights=config.weights,
         checkpoint=config.checkpoint,
@@ -88,6 +101,41 @@ def open_model(config: RunConfig, device: torch.device) -> Model:
         device=device,
         trust_checkpoint=config.trust_checkpoint,
         output_key=config.output_key,
+    )
+    return with_bands(model, config)
+
+
+def with_bands(model: Model, config: RunConfig) -> Model:
+    """The same with ``--bands``, and what is assumed of its channels in its notes.
+
+    Raises:
+        ConfigError: more or fewer bands than the model takes.
+    """
+    pre = model.preprocessing.changed(bands=config.parsed.bands)
+    notes = model.notes
+    if pre.custom is None and pre.channels == 1:
+        notes += ("the model takes one channel: colours become grey (ITU-R 601 luma)",)
+    is_repeated = pre.channels > 3 and all(value == pre.mean[i % 3] for i, value in enumerate(pre.mean))
+    if pre.custom is None and is_repeated and config.mean is None and not model.assumptions:
+        listed = ", ".join(f"{value:g}" for value in pre.mean[:3])
+        notes += (
+            f"{ASSUMED}the mean of the model's {pre.channels} channels is {listed} in turn, and their deviation "
+            "likewise (--mean, --std)",
+        )
+    return replace(model, preprocessing=pre, notes=notes)
+
+
+def decode_settings(config: RunConfig, preprocessing: Preprocessing) -> DecodeSettings:
+    """How the images of a run are read."""
+    return DecodeSettings(
+        max_pixels=config.max_pixels,
+        allow_truncated=config.allow_truncated,
+        fast_decode=config.fast_decode,
+        fast_size=(preprocessing.width, preprocessing.height),
+        channels=preprocessing.channels,
+        keeps_bands=preprocessing.bands is not None,
+        show_bands=config.parsed.show_bands,
+        window=config.parsed.window,
     )
 
 
@@ -118,8 +166,8 @@ def prepare(config: RunConfig, recorded: Header | None = None, progress: Progres
     """
     config, best = with_recommended(config)
     device = choose_device(config.device)
-    if config.csv and Path(config.csv).is_dir():
-        raise ConfigError(f"--csv {config.csv}: a folder stands in its place. Name a file.")
+    if config.csv:
+        check_named_file("--csv", config.csv)
     needs_gradient(config)  # a mistyped method: say so before a model is loaded
     sources = open_sources(config)
     model = open_model(config, device)
@@ -136,11 +184,17 @@ def setup_for(
     precision = choose_precision(config.precision, device)
     earlier = recorded["config"] if recorded else {}
     with model.prepared():
+        example = partial(first_image, config, model, sources)
+        examined = examine(model, config.probability, example)  # type: ignore[arg-type]
+        model = make_repeatable(examined.model, examined.repeated, config.seed)
+    precision = precision_for(model, config.precision, precision)
+    with model.prepared():
         layers, alone = choose_layers(config, model)
         options = replace(explain_options(config, precision), one_at_a_time=alone)
         explainer = Explainer(model, layers, config.method, options, progress)
         batch_size = _batch_size(config, explainer, model, earlier.get("batch_size"))
     targets = parse_target(config.target or "predicted", model.class_names, model.num_classes)
+    _check_values(config, model, targets)
     return Setup(
         config=config,
         sources=sources,
@@ -148,7 +202,7 @@ def setup_for(
         layers=layers,
         explainer=explainer,
         targets=targets,
-        labeller=Labeller(model.class_names, model.num_classes, sources.class_folders),
+        labeller=_labeller(model, sources),
         device=device,
         device_name=device_name(device),
         precision=precision,
@@ -156,7 +210,48 @@ def setup_for(
         workers=config.parsed.workers or min(16, max(2, os.cpu_count() or 2)),
         style=Style(config.colormap, config.alpha, config.image_format, config.quality),
         limits=_limits(config, earlier.get("scale_limits")),
+        assumptions=_assumptions(model, layers),
     )
+
+
+def precision_for(model: Model, asked: str, precision: str) -> str:
+    """float32 for a model with its sigmoid inside, unless another precision was asked for.
+
+    bf16 rounds such a probability to 1 from a logit of 6 on, and nothing is left to explain; a softmax is computed in
+    float32 in any case.
+    """
+    form = model.output
+    is_rounded = asked == "auto" and form.kind in ("probabilities", "log-probabilities") and form.link == "sigmoid"
+    return "fp32" if is_rounded else precision
+
+
+def _assumptions(model: Model, layers: Sequence[Layer]) -> tuple[str, ...]:
+    of_passes = model.passes.lines if model.passes is not None else ()
+    of_layers = tuple(layer.assumption for layer in layers if layer.assumption is not None)
+    return (*model.assumptions, *model.preprocessing.assumptions, *of_passes, *of_layers)
+
+
+def in_run_folder(setup: Setup, run_dir: Path) -> Setup:
+    """The same with the run folder that was chosen, which the sources never enter."""
+    setup.sources.exclude(run_dir)
+    return replace(setup, config=replace(setup.config, output_dir=str(run_dir)))
+
+
+def _check_values(config: RunConfig, model: Model, targets: Sequence[TargetSpec]) -> None:
+    """Refuse what needs classes where the outputs are values."""
+    if not model.returns_values:
+        return
+    if any(spec.kind == "label" for spec in targets):
+        raise TargetError(f"--target label: the outputs of model {model.name} are values, and a label is a class.")
+    if config.score == "prob":
+        raise ConfigError(f"--score prob: the outputs of model {model.name} are values, without probabilities.")
+
+
+def _labeller(model: Model, sources: Sources) -> Labeller:
+    """The true classes of images; of values there are none."""
+    if model.returns_values:
+        return Labeller(None, 0, lambda source: ())
+    return Labeller(model.class_names, model.num_classes, sources.class_folders)
 
 
 @contextmanager
@@ -184,6 +279,8 @@ _NOTHING_TO_COMPILE = "--compile: nothing is compiled, since the run has no targ
 
 
 def _batch_size(config: RunConfig, explainer: Explainer, model: Model, earlier: int | None) -> int:
+    if model.passes is not None and model.passes.alone:
+        return 1
     if size := config.parsed.batch_size or earlier:
         return size
     if model.device.type != "cuda":

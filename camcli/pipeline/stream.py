@@ -20,26 +20,27 @@ from pathlib import Path
 
 from camcli.concurrency import Clock, Stop, in_order, lower_priority
 from camcli.config.settings import RunConfig
-from camcli.errors import OutputError
+from camcli.errors import OutputError, ResumeError
 from camcli.images import Entry, pillow_limits, was_replaced
 from camcli.output import (
     Ending,
     FinalStatus,
     RunFolder,
     artefacts_intact,
-    open_run,
-    read_header,
+    in_folder,
+    read_index_header,
     write_csv,
     write_index,
 )
 from camcli.pipeline.batching import BatchExplainer
 from camcli.pipeline.crash_guard import CrashQuarantine
 from camcli.pipeline.cuda_render import make_painter
+from camcli.pipeline.folder import earlier_header, open_folder
 from camcli.pipeline.header import make_header, now
 from camcli.pipeline.items import Explanation, Failed, Loaded, pixel_bytes
 from camcli.pipeline.loader import make_loader
 from camcli.pipeline.scale_sample import sample_limits
-from camcli.pipeline.setup import Setup, at_speed, prepare
+from camcli.pipeline.setup import Setup, at_speed, in_run_folder, prepare
 from camcli.pipeline.writer import Drawer
 from camcli.schemas.index import Header, ImageRow, Timing
 
@@ -58,6 +59,7 @@ class Summary:
         explained: images explained now; the others were there from an earlier start.
         timing: as in the index: seconds since the command started, images per second, busy seconds of each stage.
         signal: the signal that interrupted the run.
+        instead_of: what the default run folder holds, where the run is therefore in another one.
     """
 
     status: FinalStatus
@@ -66,6 +68,7 @@ class Summary:
     explained: int
     timing: Timing
     signal: int | None = None
+    instead_of: str | None = None
 
     @property
     def exit_code(self) -> int:
@@ -85,6 +88,9 @@ class Watcher:
 
     def ready(self, setup: Setup, notes: Sequence[str]) -> None:
         """Everything is decided; the first image comes next."""
+
+    def elsewhere(self, note: str) -> None:
+        """The default run folder holds something else, and the run is in another; ``ready`` gets the note as well."""
 
     def row(self, row: ImageRow) -> None:
         """The row of an image is in the journal."""
@@ -112,20 +118,21 @@ def run(
         OutputError: the run folder cannot be written. What was journalled before stays valid.
     """
     started = time.perf_counter()
-    run_dir = Path(config.output_dir)
     watch = watch or Watcher()
-    recorded = read_header(run_dir) if config.resume and not config.overwrite else None
-    setup = prepare(config, recorded, watch.inside)
+    setup = prepare(config, earlier_header(config), watch.inside)
     if config.compile:
         watch.compiling()
     with setup.model.prepared(), at_speed(setup) as setup, pillow_limits(max_pixels=config.max_pixels):
         if config.parsed.scale.sample and not setup.limits:
             setup = replace(setup, limits=sample_limits(setup, Clock(STAGES)))
         header = make_header(setup, command)
-        how = {"resume": config.resume, "overwrite": config.overwrite, "durable": config.durable}
-        with open_run(run_dir, header, **how) as folder:
+        with open_folder(config, header) as folder:
+            setup = in_run_folder(setup, folder.path)
+            if folder.instead_of is not None:
+                watch.elsewhere(folder.notes[0])
             watch.ready(setup, [*setup.tuning.notes, *folder.notes])
-            return Stream(setup, folder, Stop() if stop is None else stop, watch, started).run(header)
+            stream = Stream(setup, folder, Stop() if stop is None else stop, watch, started)
+            return stream.run(in_folder(header, folder.path))
 
 
 class Stream:
@@ -220,6 +227,18 @@ class Stream:
             self.offsets.append(NOT_REACHED)
         self.offsets[entry.ordinal] = offset
 
+    def _unchanged(self, ending: Ending) -> Ending:
+        """The ending as it is recorded already, where this start had nothing to do."""
+        recorded = None
+        if self.folder.resumed and not self.explained:
+            with suppress(ResumeError, OutputError):  # damaged: it is written again
+                recorded = read_index_header(self.folder.path)
+        if recorded is None or recorded["timing"] is None:
+            return ending
+        same = recorded["status"] == ending.status and recorded["finished"] is not None
+        finished = recorded["finished"] if same else ending.finished
+        return replace(ending, timing=recorded["timing"], finished=finished or ending.finished)
+
     def _finish(self, header: Header, entries: Iterator[Entry]) -> Summary:
         folder, setup, signal = self.folder, self.setup, self.stop.signal
         status = self.ended or ("interrupted" if signal is not None else "complete")
@@ -233,8 +252,8 @@ class Stream:
         rate = round(self.explained / seconds, 3) if seconds else 0.0
         timing: Timing = {"seconds": seconds, "images_per_second": rate, "stages": self.clock.seconds()}
         header = {**header, "started": folder.journal.header["started"]}
-        ending = Ending(status, now(), timing, setup.sources.passed_over)
+        ending = self._unchanged(Ending(status, now(), timing, setup.sources.passed_over))
         counts = write_index(folder.path, header, folder.journal, order, ending)
         if setup.config.csv:
             write_csv(setup.config.csv, folder.journal, order)
-        return Summary(status, folder.path, asdict(counts), self.explained, timing, signal)
+        return Summary(status, folder.path, asdict(counts), self.explained, timing, signal, folder.instead_of)

@@ -30,7 +30,8 @@ def choose_layers(config: RunConfig, model: Model) -> tuple[tuple[Layer, ...], b
     try:
         return _resolve(config, model, None), False
     except PassError as error:
-        if error.images == 1 or config.parsed.batch_size != 1:
+        is_alone = config.parsed.batch_size == 1 or (model.passes is not None and model.passes.alone)
+        if error.images == 1 or not is_alone:
             raise
     return _resolve(config, model, 1), True
 

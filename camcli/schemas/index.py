@@ -145,6 +145,18 @@ class ModelFields(TypedDict):
     resize: str | None
 
 
+ProbabilitySource = Literal["softmax", "sigmoid", "own", "none"]
+
+
+class OutputFields(TypedDict):
+    """What the numbers are that the model returns, and the guess about that, where there is one (``assumed``)."""
+
+    kind: Literal["logits", "probabilities", "log-probabilities", "values", "embedding"]
+    key: str | None
+    probability: ProbabilitySource
+    assumed: str | None
+
+
 class LayerFields(TypedDict):
     """A target layer, its layout and whether that is verified (``proof``)."""
 
@@ -204,7 +216,9 @@ class Header(TypedDict):
     fingerprint: str
     render_fingerprint: str
     model: ModelFields
+    output: NotRequired[OutputFields]
     layers: list[LayerFields]
+    assumptions: NotRequired[list[str]]
     methods: list[str]
     environment: Environment
     counts: CountFields | None

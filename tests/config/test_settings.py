@@ -34,7 +34,7 @@ def test_every_field_is_classified() -> None:
     for declared in SETTINGS.values():
         assert declared.affects in get_args(Effect)
         assert declared.kind in (str, int, float, bool, tuple)
-        assert declared.help.endswith((".", "(default: predicted)"))
+        assert declared.help.endswith(".") or "(default: " in declared.help
         assert bool(declared.metavar) == (declared.kind is not bool)
         assert declared.name == "colormap" or all(choice in declared.help for choice in declared.choices)
     shorts = [declared.short for declared in SETTINGS.values() if declared.short]
@@ -47,7 +47,7 @@ def test_every_field_is_classified() -> None:
 def test_lists_derived_from_the_declarations() -> None:
     assert {name for name, declared in SETTINGS.items() if declared.affects == "nothing"} == {
         "output_dir", "trust_checkpoint", "device", "use_cuda", "workers", "csv", "resume", "retry_failed", "overwrite",
-        "durable", "allow_truncated", "max_pixels", "limit", "fail_fast", "dry_run",
+        "durable", "allow_truncated", "max_pixels", "sample", "limit", "fail_fast", "dry_run",
     }  # fmt: skip
     assert collect_verbatim(RunConfig(), "maps") == {
         "output_key": None, "probability": "auto", "fuse": "none", "score": "logit", "fast_decode": False, "seed": 0,
@@ -209,3 +209,10 @@ def test_every_long_flag_can_stand_in_it(tmp_path: Path) -> None:
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot be read"):
         read_config_file("nowhere.toml")
+
+
+def test_bands_are_counted_from_one() -> None:
+    config = RunConfig(bands=[4, 3, 2], show_bands=5, window=(40, 400))  # type: ignore[arg-type]
+    assert (config.parsed.bands, config.parsed.show_bands, config.parsed.window) == ((4, 3, 2), (5,), (40.0, 400.0))
+    assert RunConfig(bands="repeat").parsed.bands == "repeat"
+    assert RunConfig().parsed.bands is None

@@ -158,10 +158,14 @@ def wait_until_gone(pid: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "ended", "said"),
-    [("SEGV", -signal.SIGSEGV, "SIGSEGV"), ("ABRT", -signal.SIGABRT, "SIGABRT"), ("EXIT", 7, "exit code 7")],
+    ("source", "word", "ended", "said"),
+    [
+        ("folder", "SEGV", -signal.SIGSEGV, "SIGSEGV"),
+        ("folder", "ABRT", -signal.SIGABRT, "SIGABRT"),
+        ("folder", "EXIT", 7, "exit code 7"),
+        ("tar", "SEGV", -signal.SIGSEGV, "SIGSEGV"),
+    ],
 )
-@pytest.mark.parametrize("source", ["folder", "tar"])
 def test_the_same_command_gets_past_images_that_crash_their_decoder(
     source: str, word: str, ended: int, said: str, forks: Forks, decoder: Decoder, tmp_path: Path
 ) -> None:

@@ -108,11 +108,11 @@ def check_corpus(forks: Forks, folder: Path, count: int, seed: int, *flags: str)
 
 
 def test_a_hostile_corpus(forks: Forks, tmp_path: Path) -> None:
-    index = check_corpus(forks, tmp_path, 300, seed=5)
+    index = check_corpus(forks, tmp_path, 160, seed=5)
     counts = index["counts"]
-    assert counts["images"] == 300 + len(NO_FILES) + 3
-    assert counts["ok"] > 90
-    assert counts["failed"] > 75
+    assert counts["images"] == 160 + len(NO_FILES) + 3
+    assert counts["ok"] > 48
+    assert counts["failed"] > 40
     assert len({item["error"]["kind"] for item in index["items"] if item["error"]}) >= 4
     # The good ones are what they are without the others.
     for item in index["items"]:

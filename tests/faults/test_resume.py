@@ -165,3 +165,48 @@ def test_a_process_that_hangs_holds_its_lock(forks: Forks, cam: Tiny, tmp_path: 
     running.send(signal.SIGCONT)
     running.send(signal.SIGKILL)
     running.wait()
+
+
+def test_without_an_output_dir_the_next_free_folder_is_taken(
+    photos: Path, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, second = (photos / "0000.jpg", "--save", "raw"), (photos / "0001.png", "--save", "raw")
+    assert tiny(*first).code == 0
+    before = tree(tmp_path / "cam-output")
+    other = tiny(*second)
+    assert other.code == 0
+    note = "cam-output holds another run and is left alone; the run folder is cam-output-2"
+    assert f"note     {note}" in other.out
+    assert "results in cam-output-2 (cam-output holds another run): raw/, index.json" in other.out
+    assert tree(tmp_path / "cam-output") == before
+    assert index_of(tmp_path / "cam-output-2")["config"]["output_dir"] == "cam-output-2"
+    again = tiny(*second, "--quiet")
+    assert (again.code, again.out, again.err) == (0, "", f"cam: {note}\n")
+    assert "output   cam-output-2: raw" in tiny(*second, "--dry-run").out
+    assert "output   cam-output-3: raw" in tiny(*second, "--seed", "1", "--dry-run").out
+    assert tiny(*second, "--output-dir", "cam-output").code == 2
+    assert tiny(*second, "--json", "--overwrite").document["output_dir"] == "cam-output"
+    assert sorted(path.name for path in tmp_path.glob("cam-output*")) == ["cam-output", "cam-output-2"]
+
+
+def test_a_start_with_nothing_to_do_leaves_the_timing_as_it_was(
+    finished: tuple[object, ...], tiny: Tiny, tmp_path: Path
+) -> None:
+    index = tmp_path / "out" / "index.json"
+    document = json.loads(index.read_text())
+    document["timing"]["seconds"], document["finished"] = 1234.5, "2026-01-02T03:04:05Z"
+    index.write_text(
+        "{\n" + ",\n".join(f"{json.dumps(key)}: {json.dumps(document[key])}" for key in document) + "\n}\n"
+    )
+    again = tiny(*finished).document
+    assert (again["explained_now"], again["timing"]["seconds"] < 1000) == (0, True)
+    after = index_of(tmp_path / "out")
+    assert (after["timing"], after["finished"]) == (document["timing"], "2026-01-02T03:04:05Z")
+    assert after["items"] == document["items"]
+    (tmp_path / "out" / after["items"][0]["maps"][0]["files"]["raw"]).unlink()
+    assert tiny(*finished).document["explained_now"] == 1
+    assert index_of(tmp_path / "out")["timing"]["seconds"] < 1000
+    index.write_text("damaged")
+    assert tiny(*finished).document["explained_now"] == 0
+    assert index_of(tmp_path / "out")["items"] == document["items"]

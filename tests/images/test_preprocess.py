@@ -104,9 +104,9 @@ def timm_like(box: tuple[int, int], crop_pct: float, crop_mode: str, **rest: Any
     return small.changed(input_size=box)
 
 
-@pytest.mark.parametrize("channels", [1, 2, 4, 5])
+@pytest.mark.parametrize("channels", [1, 4, 5])
 def test_other_channel_counts(photo: Image.Image, channels: int) -> None:
-    pre = Preprocessing(channels, 64, 64, resize_to=64)
+    pre = Preprocessing(channels, 64, 64, resize_to=64, bands=None if channels == 1 else "repeat")
     pixels = pre(photo).pixels
     assert pixels.shape == (64, 64, channels)
     rgb = Preprocessing(3, 64, 64, resize_to=64)(photo).pixels

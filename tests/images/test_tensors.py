@@ -37,4 +37,4 @@ def test_the_batch_given_is_not_touched() -> None:
 
 def test_floats_are_taken_as_they_are() -> None:
     batch = np.random.default_rng(0).normal(size=(2, 3, 5, 4)).astype(np.float32)
-    assert torch.equal(to_input(batch, Preprocessing(3, 5, 4)), torch.from_numpy(batch))
+    assert torch.equal(to_input(batch, Preprocessing(3, 5, 4, custom=lambda image: image)), torch.from_numpy(batch))

@@ -33,6 +33,10 @@ class StandIn:
     def logits(self, output: Any) -> Tensor:
         return output["logits"] if isinstance(output, dict) else output
 
+    def link(self, mode: str) -> Any:
+        auto = "sigmoid" if self.multi_label or self.num_classes == 1 else "softmax"
+        return auto if mode == "auto" else mode
+
 
 @dataclass(frozen=True)
 class LayerAt:

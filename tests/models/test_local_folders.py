@@ -36,7 +36,8 @@ def folder(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 @pytest.mark.parametrize("name", ["./net", "net", "{absolute}"])
 def test_a_folder_in_the_layout_of_timm(folder: Path, name: str) -> None:
     model = load_model(f"hf-hub:{name.format(absolute=folder)}")
-    assert model.class_names is not None and list(model.class_names.names) == NAMES
+    assert model.class_names is not None
+    assert list(model.class_names.names) == NAMES
     own = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     x = torch.ones(1, 3, 64, 64)
     assert torch.equal(model.module(x), own(x))

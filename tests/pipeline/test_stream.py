@@ -194,12 +194,37 @@ def test_its_own_output_is_never_explained(tiny: Cam, photos: Path) -> None:
     assert len(items(out)) == 6
 
 
+def test_a_sample_is_continued_by_a_larger_one(tiny: Cam, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert tiny(photos, "--output-dir", out, "--sample", "2", "--json").document["explained_now"] == 2
+    two = items(out)
+    assert tiny(photos, "--output-dir", out, "--sample", "4", "--json").document["explained_now"] == 2
+    assert [item for item in items(out) if item in two] == two
+    assert tiny(photos, "--output-dir", out, "--json").document["explained_now"] == 2
+    assert len(items(out)) == 6
+    assert tiny(photos, "--output-dir", out, "--sample", "2/class").code == 2
+
+
 def test_csv_and_quiet(tiny: Cam, tmp_path: Path, photos: Path) -> None:
     done = tiny(photos, "--output-dir", tmp_path / "o", "--csv", tmp_path / "t.csv", "--save", "none", "--quiet")
     assert (done.code, done.out, done.err) == (0, "", "")
     lines = (tmp_path / "t.csv").read_text().splitlines()
     assert len(lines) == 1 + 6
     assert lines[0].startswith("image")
+
+
+@pytest.mark.parametrize("mode", [("--quiet",), ("--quiet", "--json")])
+def test_quiet_leaves_one_line_on_failed_images(tiny: Cam, tmp_path: Path, photos: Path, mode: tuple[str, ...]) -> None:
+    (photos / "0.png").write_bytes(b"no picture")
+    (photos / "3.png").write_bytes(b"")
+    done = tiny(photos, "--output-dir", tmp_path / "o", "--save", "none", *mode)
+    assert done.code == 3
+    assert bool(done.out) == ("--json" in mode)
+    first = next(item for item in items(tmp_path / "o") if item["status"] == "failed")
+    assert done.err == (
+        f"cam: 2 of 6 images could not be explained; the first: 0.png: {first['error']['message']} (not-an-image); "
+        f"see {tmp_path / 'o' / 'index.json'}\n"
+    )
 
 
 def test_json_is_the_only_thing_on_stdout(tiny: Cam, tmp_path: Path, photos: Path) -> None:

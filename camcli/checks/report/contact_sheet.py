@@ -10,9 +10,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from camcli.checks.recorded import ImageRecord, MethodLayer, RecordedRun
 from camcli.checks.run_paths import as_typed, sources_of
+from camcli.config.parse import parse_show_bands, parse_window
 from camcli.errors import ConfigError, ImageError, SourceError
 from camcli.images import DecodeSettings, View, decode, read
-from camcli.output import write_atomically
+from camcli.output import write_named_file
 from camcli.render import Canvas, Drawing, Style, make_canvas
 
 TILE = 224
@@ -49,7 +50,7 @@ def write_sheet(path: str, rows: Sequence[SheetRow]) -> None:
     kind = sheet_format(path)
     buffer = io.BytesIO()
     compose(rows).save(buffer, kind, quality=88)
-    write_atomically(Path(path), [buffer.getvalue()])
+    write_named_file("--sheet", path, [buffer.getvalue()])
 
 
 def sheet_format(path: str) -> str:
@@ -133,24 +134,30 @@ def overlays(run: RecordedRun, key: MethodLayer, records: Iterable[ImageRecord])
     return pictures
 
 
-def _canvases(run: RecordedRun, missing: dict[Name, ImageRecord]) -> Iterator[tuple[Name, Canvas]]:
-    count = 0
+def read_canvases(run: RecordedRun, wanted: Mapping[Name, ImageRecord]) -> Iterator[tuple[Name, Canvas]]:
+    """The images of a run to draw on, by their names; those that are not there any more are left out."""
+    count, config = 0, run.header["config"]  # of a run before there were these settings, without them
+    settings = DecodeSettings(
+        channels=run.header["model"]["input_size"][0],
+        show_bands=parse_show_bands(config.get("show_bands")),
+        window=parse_window(config.get("window")),
+    )
     try:
         for entry in as_typed(run, sources_of(run)):
-            record = missing.get((entry.image, entry.source))
+            record = wanted.get((entry.image, entry.source))
             if record is None:
                 continue
-            image = decode(read(entry), DecodeSettings()).image
+            image = decode(read(entry), settings).image
             yield record.name, make_canvas(np.asarray(image), record.view, 2 * TILE)
             count += 1
-            if count == len(missing):
+            if count == len(wanted):
                 return
     except (SourceError, ImageError):
         return  # the images are elsewhere by now: only the map can be drawn
 
 
 def _draw(run: RecordedRun, key: MethodLayer, missing: dict[Name, ImageRecord]) -> dict[Name, np.ndarray]:
-    canvases = dict(_canvases(run, missing))
+    canvases = dict(read_canvases(run, missing))
     _, height, width = run.header["model"]["input_size"]
     pictures = {}
     for name, record in missing.items():

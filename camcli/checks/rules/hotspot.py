@@ -115,4 +115,6 @@ SETTINGS = {
     "class_images": Setting(10, "classes with fewer images are not judged", int),
     "images": Setting(32, "images a class that the test of cause takes", int),
 }
-CHECK = Check("hotspot", "does the model recognise a class by one fixed region?", run, SETTINGS, model=True)
+CHECK = Check(
+    "hotspot", "does the model recognise a class by one fixed region?", run, SETTINGS, model=True, probability=True
+)

@@ -23,6 +23,7 @@ from camcli.checks.judge import Words
 from camcli.checks.reopened import Picture, ReopenedModel
 from camcli.checks.result import Result
 from camcli.checks.settings import Check, Setting
+from camcli.images import Bands
 
 JPEG_QUALITY = 75
 BRIGHTNESS = 0.05
@@ -41,7 +42,7 @@ class Change:
 
     Attributes:
         kind: ``photometric`` or ``geometric``.
-        apply: from (H, W, 3) uint8 and a random generator to the same.
+        apply: from (H, W, channels) uint8 and a random generator to the same.
         undo: from the map of the changed picture to where the original has it.
     """
 
@@ -54,7 +55,9 @@ def _same(raw: np.ndarray) -> np.ndarray:
     return raw
 
 
-def _compress(pixels: np.ndarray, _: np.random.Generator) -> np.ndarray:
+def _compress(pixels: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    if pixels.shape[2] not in (1, 3):  # JPEG has no other bands
+        return np.dstack([_compress(pixels[..., band : band + 1], draw) for band in range(pixels.shape[2])])
     buffer = BytesIO()
     mode = pixels[..., 0] if pixels.shape[2] == 1 else pixels
     Image.fromarray(mode).save(buffer, "JPEG", quality=JPEG_QUALITY)
@@ -120,16 +123,30 @@ def run(context: Context) -> Result:
 
 
 def _change(reopened: ReopenedModel, picture: Picture, change: Change, draw: np.random.Generator) -> np.ndarray:
-    if picture.pixels.dtype == np.uint8:
-        return change.apply(picture.pixels, draw)
-    # The user's own preprocessing returns a normalised tensor: the change is made to the picture before it.
-    assert picture.rgb is not None
-    return reopened.setup.model.preprocessing(Image.fromarray(change.apply(picture.rgb, draw))).pixels
+    if picture.source is None:
+        return _change_values(picture.pixels, change, draw)
+    # The user's own preprocessing returns a normalised tensor: the change is made to the image before it.
+    preprocessing = reopened.setup.model.preprocessing
+    if isinstance(picture.source, Bands):
+        values = _change_values(picture.source.values, change, draw)
+        return preprocessing(Bands(values, picture.source.is_scaled)).pixels
+    return preprocessing(Image.fromarray(change.apply(np.asarray(picture.source), draw))).pixels
+
+
+def _change_values(values: np.ndarray, change: Change, draw: np.random.Generator) -> np.ndarray:
+    """Values of any type changed as 8-bit ones are, which stand for their range in this image."""
+    if values.dtype == np.uint8:
+        return change.apply(values, draw)
+    low, high = float(values.min()), float(values.max())
+    step = ((high - low) or 1.0) / 255
+    changed = change.apply(_bytes((values.astype(np.float64) - low) / step), draw)
+    result: np.ndarray = (changed * step + low).astype(values.dtype)
+    return result
 
 
 SETTINGS = {
-    "photometric_median_min": Setting(0.8, "least median correlation under JPEG, brightness, noise"),
-    "geometric_median_min": Setting(0.6, "least median correlation under mirroring and shifts"),
+    "photometric_median_min": Setting(0.8, "least median correlation under JPEG, brightness, noise", low=-1, high=1),
+    "geometric_median_min": Setting(0.6, "least median correlation under mirroring and shifts", low=-1, high=1),
     "images": Setting(48, "images that are tried", int),
 }
 QUESTION = "does the map survive what should not matter?"

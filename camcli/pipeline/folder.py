@@ -1,0 +1,40 @@
+"""Which folder a run writes: that of ``--output-dir``, or the default one, which avoids other runs."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from camcli.config.settings import RunConfig
+from camcli.output import RunFolder, default_folder, find_earlier, in_folder, open_default_run, open_run, read_header
+from camcli.pipeline.header import make_header
+from camcli.pipeline.setup import Setup
+from camcli.schemas.index import Header
+
+
+def _takes_default(config: RunConfig) -> bool:
+    """Whether the run folder is ours to choose."""
+    return config.output_dir is None and not config.overwrite
+
+
+def earlier_header(config: RunConfig) -> Header | None:
+    """The header of the run that may be continued."""
+    if not config.resume or config.overwrite:
+        return None
+    return find_earlier(config) if _takes_default(config) else read_header(config.run_dir)
+
+
+def open_folder(config: RunConfig, header: Header) -> RunFolder:
+    """Open the run folder of a configuration; raises as :func:`camcli.output.open_run`."""
+    if _takes_default(config):
+        return open_default_run(header, resume=config.resume, durable=config.durable)
+    how = {"resume": config.resume, "overwrite": config.overwrite, "durable": config.durable}
+    return open_run(config.run_dir, in_folder(header, config.run_dir), **how)
+
+
+def plan_folder(setup: Setup) -> Path:
+    """The run folder that a run with this setup would take; nothing is written."""
+    config = setup.config
+    if not _takes_default(config):
+        return Path(config.run_dir)
+    # The compiled prefix is part of the fingerprint; it is assumed to work.
+    planned = replace(setup, tuning=replace(setup.tuning, compiled=config.compile))
+    return default_folder(make_header(planned, ()))
