@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from camcli.errors import ModelError
+
 
 def parameter_dtype(module: nn.Module) -> torch.dtype:
     """The floating type of the module's first parameter, in which it expects its input."""
@@ -49,7 +51,13 @@ class Forward:
         inputs = inputs.to(self.own_dtype)
         with self.autocast(inputs.device.type), self._prefix_for(inputs):
             output = self.module(inputs)
-        return self.logits(output).float()
+        logits = self.logits(output).float()
+        if len(logits) != len(inputs):
+            raise ModelError(
+                f"the model returns {len(logits)} row{'s' * (len(logits) != 1)} of scores for {len(inputs)} images. If it takes one image at a "
+                "time, give --batch-size 1."
+            )
+        return logits
 
     @property
     def eager(self) -> Forward:

@@ -98,6 +98,7 @@ def copied_buffers(module: nn.Module, paths: Collection[str] | None = None) -> I
     own = [
         (part, name, f"{prefix}.{name}".lstrip("."), buffer)
         for prefix, part in module.named_modules()
+        if not isinstance(part, torch.jit.ScriptModule)  # whose buffers cannot be exchanged
         for name, buffer in part._buffers.items()
         if buffer is not None
     ]

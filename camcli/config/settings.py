@@ -56,7 +56,7 @@ class RunConfig:
     model: str = setting(
         "builtin",
         "Model to explain: torchvision:NAME, timm:NAME, a bare NAME (torchvision first, then timm), hf-hub:ORG/NAME, "
-        "factory:PACKAGE.MODULE:FUNCTION (your own code), or builtin (no download); see `cam models`.",
+        "hf-hub:./FOLDER, factory:PACKAGE.MODULE:FUNCTION (your own code), or builtin (no download); see `cam models`.",
         affects="maps", resolved=True, group="model", metavar="NAME", short="-m", synonyms=("arch", "network"),
     )  # fmt: skip
     weights: str = setting(
@@ -111,8 +111,8 @@ class RunConfig:
     )  # fmt: skip
     layer: tuple[str, ...] = setting(
         ("auto",),
-        "Target layer: a dotted path (layer4.2, features[-1]), auto (chosen and verified), or best (found by `cam eval "
-        "--recommend`); repeatable.",
+        "Target layer: a dotted path (layer4.2, features[-1], encoder@2 for a second call), auto (chosen and "
+        "verified), or best (found by `cam eval --recommend`); repeatable.",
         affects="maps", resolved=True, group="explain", metavar="PATH", synonyms=("target-layer", "target-layers"),
     )  # fmt: skip
     fuse: str = setting(

@@ -65,6 +65,11 @@ def _prepare(config: RunConfig, options: EvalOptions) -> Setup:
     if setup.model.num_classes is None:
         raise ConfigError(f"cam eval judges maps by a class probability. {setup.model.no_classifier}")
     _require_probabilities(setup, options)
+    if not setup.layers:
+        raise ConfigError(
+            f"cam eval compares maps on the grid of a layer, and no layer of model {setup.model.name} has a layout "
+            "that can be verified. Name one with --layer and --layout; cam layers shows what each returns."
+        )
     if len(setup.targets) > 1:
         raise ConfigError(f"--target {config.target}: cam eval takes one target an image, such as predicted or label.")
     objects = [metric.key for metric in options.chosen if metric.needs == "regions"]

@@ -10,6 +10,7 @@ from itertools import zip_longest
 
 from torch import nn
 
+from camcli.capture.hooks import split_call
 from camcli.layers.measurements import LayerMeasurements
 from camcli.layers.probe import Visit
 
@@ -41,6 +42,7 @@ def choose(measurements: LayerMeasurements, needs_gradient: bool = True) -> str 
 def _best(measurements: LayerMeasurements, paths: list[str], needs_gradient: bool) -> str | None:
     """The first of these layers with at least 4x4 cells, else the first with more than one."""
     coarse = None
+    paths = [path for path in paths if split_call(path)[1] is None]  # single calls are for the user to choose
     for place, path in enumerate(paths):
         if not measurements.is_perturbed(path):
             measurements.perturb(paths[place : place + _LATE])

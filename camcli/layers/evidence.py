@@ -73,7 +73,11 @@ class Evidence:
         """The layout of one module's output, as far as it can be verified."""
         change = self.change(path)
         if change is None:
-            return Verification(None, "refuted", "not spatial: images of a batch do not stay apart")
+            return Verification(
+                None,
+                "refuted",
+                "not spatial: images of a batch do not stay apart (is it for one image at a time: --batch-size 1?)",
+            )
         return self.verifier.verify(change, flag)
 
     def change(self, path: str) -> ActivationChange | None:

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from camcli.capture.hooks import split_call
 from camcli.layers.choose import choose
-from camcli.layers.layout import parse_layout
+from camcli.layers.layout import LayoutFlag, parse_layout
 from camcli.layers.layout_verification import Proof
 from camcli.layers.measurements import LayerMeasurements, measure_layers
 from camcli.layers.paths import find_module
-from camcli.layers.probe import ProbedModel
+from camcli.layers.probe import PassError, ProbedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,19 @@ def survey_layers(
     """
     flag = parse_layout(layout)
     to_verify = {find_module(model.module, path)[0] for path in verify}
-    with measure_layers(model, flag, needs_gradient=False) as measurements:
+    try:
+        return _survey(model, flag, name_contains, to_verify, None)
+    except PassError as error:
+        if error.images == 1:
+            raise
+    return _survey(model, flag, name_contains, to_verify, 1)  # the model takes one image at a time
+
+
+def _survey(
+    model: ProbedModel, flag: LayoutFlag, name_contains: str | None, to_verify: set[str], batch_size: int | None
+) -> LayerSurvey:
+    calls = [path for path in to_verify if split_call(path)[1] is not None]
+    with measure_layers(model, flag, False, calls, batch_size) as measurements:
         recommended = choose(measurements)
         paths = [path for path in measurements.record.visits if path]
         if name_contains:

@@ -55,7 +55,7 @@ def _build_module(name: str) -> tuple[nn.Module, Any]:
     function = _import_function(name)
     try:
         model = function()
-    except Exception as error:  # a user's function can fail in any way
+    except (Exception, SystemExit) as error:  # a user's function can fail in any way
         raise ModelError(f"model factory:{name}: it raised {describe_failure(error)}") from error
     if isinstance(model, tuple) and len(model) == 2 and isinstance(model[0], nn.Module):
         return model
@@ -73,7 +73,7 @@ def _import_function(name: str) -> Callable[[], Any]:
         raise ModelError(f"model factory:{name}: give the module and the function, factory:package.module:function.")
     try:
         value: Any = importlib.import_module(module_name)
-    except Exception as error:  # a user's module can fail in any way while it is imported
+    except (Exception, SystemExit) as error:  # a user's module can fail in any way while it is imported
         raise ModelError(
             f"model factory:{name}: module {module_name} cannot be imported ({describe_failure(error)}). It is "
             f"looked for in the working directory ({Path.cwd()}) and among the installed packages."

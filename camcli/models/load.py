@@ -41,7 +41,7 @@ def load_model(
     ``requires_grad``, hooks, gradients and device are as before afterwards.
 
     Args:
-        name: ``builtin``, ``torchvision:NAME``, ``timm:NAME[.tag]``, ``hf-hub:org/name``,
+        name: ``builtin``, ``torchvision:NAME``, ``timm:NAME[.tag]``, ``hf-hub:org/name``, ``hf-hub:./folder``,
             ``factory:package.module:function``, or a bare name, which torchvision is asked for first, then timm. Or a
             ``torch.nn.Module``.
         request: all settings as one object, instead of ``name`` and ``settings``.
@@ -158,7 +158,7 @@ def _run_blank(model: Model) -> object:
     with model.prepared() as module, copied_buffers(module), seeded(0), torch.no_grad():
         try:
             output = module(blank)
-        except Exception as error:  # a user's module can fail in any way
+        except (Exception, SystemExit) as error:  # a user's module can fail in any way
             require_images(model.name, module)
             raise ModelError(f"model {model.name}: {describe_failed_pass(error, blank.shape)}") from error
     if model.output_key is None:

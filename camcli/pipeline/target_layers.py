@@ -5,8 +5,9 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from camcli.capture import noise
 from camcli.config.settings import RunConfig
-from camcli.errors import LayerError
+from camcli.errors import LayerError, is_out_of_memory
 from camcli.layers import AUTO, Layer, NoLayerError, PassError, resolve_layers
 from camcli.methods import METHODS, Method, find_method
 from camcli.models import Model
@@ -27,13 +28,28 @@ def choose_layers(config: RunConfig, model: Model) -> tuple[tuple[Layer, ...], b
     Raises:
         UsageError: a layer that cannot be used, or none; with what works instead.
     """
+    is_alone = config.parsed.batch_size == 1 or (model.passes is not None and model.passes.alone)
     try:
-        return _resolve(config, model, None), False
-    except PassError as error:
-        is_alone = config.parsed.batch_size == 1 or (model.passes is not None and model.passes.alone)
-        if error.images == 1 or not is_alone:
+        layers = _resolve(config, model, None)
+    except (PassError, LayerError) as error:
+        if not is_alone or (isinstance(error, PassError) and error.images == 1):
             raise
-    return _resolve(config, model, 1), True
+        return _resolve(config, model, 1), True
+    if not layers and is_alone and not _takes_two(model):
+        return _resolve(config, model, 1), True
+    return layers, False
+
+
+def _takes_two(model: Model) -> bool:
+    """Whether two images in a pass give two rows of scores; asked where no layer was verified, which would show it."""
+    images = noise(model.preprocessing, 2, model.device)
+    try:
+        with torch.no_grad():
+            return len(model.logits(model.module(images))) == len(images)
+    except Exception as error:  # a user's module can fail in any way
+        if is_out_of_memory(error):
+            raise
+        return False
 
 
 def _resolve(config: RunConfig, model: Model, batch_size: int | None) -> tuple[Layer, ...]:
