@@ -54,8 +54,8 @@ class Forward:
         logits = self.logits(output).float()
         if len(logits) != len(inputs):
             raise ModelError(
-                f"the model returns {len(logits)} row{'s' * (len(logits) != 1)} of scores for {len(inputs)} images. If it takes one image at a "
-                "time, give --batch-size 1."
+                f"the model returns scores of {len(logits)} where {len(inputs)} images went in. If it takes one image "
+                "at a time, give --batch-size 1."
             )
         return logits
 

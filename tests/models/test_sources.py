@@ -45,7 +45,7 @@ def test_whose_model_a_name_means(name: str, source: str, note: str | None) -> N
     [
         ("resnet19", "model resnet19: neither torchvision nor timm.*resnet1.*cam models"),
         ("torchvision:resnet5O", "model torchvision:resnet5O: unknown.*resnet50"),
-        ("torchvision:fcn_resnet50", "unknown.*resnet50"),
+        ("torchvision:fcn_resnet50", "a segmenter"),
         ("timm:vit_tinny_patch16_224", "model timm:vit_tinny_patch16_224: unknown.*vit_tiny_patch16_224"),
         ("timm:resnet18.nope", r"no tag 'nope'\. It has a1_in1k, "),
         ("tim:resnet18", "unknown source 'tim'. Did you mean timm"),
