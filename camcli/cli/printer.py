@@ -22,6 +22,7 @@ from camcli.models import Model
 from camcli.output import INDEX_NAME
 from camcli.pipeline.folder import earlier_header, plan_folder
 from camcli.pipeline.header import layer_fields, model_fields, output_fields
+from camcli.pipeline.items import IMPROBABLE
 from camcli.pipeline.setup import Setup, in_run_folder, list_sources, prepare
 from camcli.pipeline.stream import Summary, Watcher
 from camcli.schemas.index import ImageRow
@@ -47,6 +48,10 @@ class Printer(Watcher):
         self.last = time.monotonic()
         self.bar: tqdm[Any] | None = None
         self.first_failed: str | None = None
+        self.drawn_by_itself = False  # whether each map has colours of its own scale
+        self.improbable = 0  # maps of classes that the model practically rules out
+        self.first_improbable = ""
+        self.highest_raw = 0.0  # of the other maps
 
     def __enter__(self) -> Printer:
         return self
@@ -68,6 +73,7 @@ class Printer(Watcher):
         if self.mode.quiet:
             return
         self.last = time.monotonic()
+        self.drawn_by_itself = setup.config.pictures and not setup.limits
         self.show(*describe_setup(setup, passes=self.mode.verbose))
         for note in (*setup.model.notes, *setup.explainer.notes, *notes):
             self.show(f"note     {note}")
@@ -85,6 +91,7 @@ class Printer(Watcher):
         self.done += 1
         if row["status"] == "failed" and self.first_failed is None:
             self.first_failed = f"{row['image']}: {row['error']['message']} ({row['error']['kind']})"
+        self._count_improbable(row)
         if self.mode.quiet:
             return
         for note in row["notes"]:
@@ -99,6 +106,23 @@ class Printer(Watcher):
             if self.lines == _LINES and not self.mode.verbose:
                 self.show("… the index lists the others")
         self._progress()
+
+    def _count_improbable(self, row: ImageRow) -> None:
+        for one in row["maps"]:
+            if not one.get("improbable") or (target := one["target"]) is None:
+                self.highest_raw = max(self.highest_raw, one["raw"]["max"] or 0)
+                continue
+            self.improbable += 1
+            name, chance = target["name"] or f"class {target['index']}", 100 * (target["probability"] or 0)
+            self.first_improbable = self.first_improbable or f"{row['image']}: {name}, {chance:.2g} %"
+
+    def _about_improbable(self) -> str:
+        maps = "1 map explains a class" if self.improbable == 1 else f"{self.improbable} maps explain classes"
+        limits = f"0:{self.highest_raw:.2g}" if self.highest_raw > 0 else "LO:HI, in raw map values,"
+        return (
+            f"{maps} with a probability below {100 * IMPROBABLE:g} % ({self.first_improbable}), drawn as bright as any "
+            f"other; --scale {limits} draws all maps on one scale"
+        )
 
     def skipped(self, count: int) -> None:
         self.earlier += count
@@ -148,6 +172,8 @@ class Printer(Watcher):
             self.show(
                 f"{counts['degenerate_maps']} of {counts['maps']} maps show nothing (zero, constant or not finite)"
             )
+        if self.improbable and self.drawn_by_itself:
+            self.show(printable(self._about_improbable()))
         if counts.get("labelled"):
             self.show(f"{counts['correct']} of {counts['labelled']} labelled images have their label as top prediction")
         if counts.get("passed_over"):
