@@ -1,12 +1,12 @@
 """A model changed for a while, and left as it was, also when what runs inside fails."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @contextmanager
@@ -69,3 +69,39 @@ def replace_forward(part: nn.Module, forward: Callable[..., Any]) -> Iterator[No
             part.__dict__.pop("forward", None)
         else:
             part.__dict__["forward"] = own
+
+
+@contextmanager
+def copied_buffers(module: nn.Module, paths: Collection[str] | None = None) -> Iterator[set[str]]:
+    """Inside, a module works on copies of its buffers; afterwards on its own, which nothing has changed.
+
+    On copies, because the backward pass needs what the forward pass left in them.
+
+    Args:
+        module: whose buffers.
+        paths: of which buffers; None: of all.
+
+    Yields:
+        The paths of the buffers that were changed, once the block has ended.
+    """
+    own = [
+        (part, name, f"{prefix}.{name}".lstrip("."), buffer)
+        for prefix, part in module.named_modules()
+        for name, buffer in part._buffers.items()
+        if buffer is not None
+    ]
+    copies = [(*place, buffer, buffer.clone()) for *place, buffer in own if paths is None or place[2] in paths]
+    changed: set[str] = set()
+    for part, name, _, _, copy in copies:
+        part._buffers[name] = copy
+    try:
+        yield changed
+    finally:
+        for part, name, path, buffer, copy in copies:
+            if part._buffers.get(name) is not copy or not _are_identical(buffer, copy):
+                changed.add(path)
+            part._buffers[name] = buffer
+
+
+def _are_identical(one: Tensor, other: Tensor) -> bool:
+    return bool(((one == other) | ((one != one) & (other != other))).all())

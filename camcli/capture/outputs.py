@@ -14,7 +14,7 @@ def main_tensor(output: object) -> Tensor | None:
     """
     if isinstance(output, Tensor):  # nearly always, and asked of every module that runs
         return output if output.is_floating_point() else None
-    tensors = [tensor for tensor in _tensors(output) if tensor.is_floating_point()]
+    tensors = [tensor for tensor in tensors_in(output) if tensor.is_floating_point()]
     return next((tensor for tensor in tensors if tensor.ndim >= 3), tensors[0] if tensors else None)
 
 
@@ -30,15 +30,16 @@ def with_main_tensor(output: Any, replacement: Tensor) -> Any:
     return _replace(output, tensor, replacement)
 
 
-def _tensors(output: object) -> Iterator[Tensor]:
+def tensors_in(output: object) -> Iterator[Tensor]:
+    """All tensors of a structure, depth first."""
     if isinstance(output, Tensor):
         yield output
     elif isinstance(output, Mapping):
         for value in output.values():
-            yield from _tensors(value)
+            yield from tensors_in(value)
     elif isinstance(output, Sequence) and not isinstance(output, str | bytes):
         for value in output:
-            yield from _tensors(value)
+            yield from tensors_in(value)
 
 
 def _replace(output: Any, tensor: Tensor, replacement: Tensor) -> Any:

@@ -12,6 +12,7 @@ As a library, in a test of your own model::
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from camcli.checks.baseline import Baseline, baseline_of, read_baseline, write_baseline
 from camcli.checks.context import Context
@@ -21,7 +22,7 @@ from camcli.checks.registry import CHECKS
 from camcli.checks.reopened import ReopenedModel, UnavailableError
 from camcli.checks.result import Condition, Result, Status, WorstImage, overall, skip
 from camcli.checks.suite import Suite, load_suite
-from camcli.errors import ConfigError, did_you_mean
+from camcli.errors import ConfigError, ImageError, LayerError, did_you_mean
 
 __all__ = [
     "CHECKS",
@@ -46,8 +47,9 @@ __all__ = [
 
 
 def check_run(
-    path: str, *, suite: str | None = None, changes: Sequence[str] = (), baseline: str | None = None
-) -> list[Result]:
+    path: str, *, suite: str | None = None, changes: Sequence[str] = (), baseline: str | None = None,
+    require: Sequence[str] = (),
+) -> list[Result]:  # fmt: skip
     """What ``cam check RUN`` does, from Python.
 
     Args:
@@ -55,12 +57,13 @@ def check_run(
         suite: a TOML file; None for the checks that run by default.
         changes: ``CHECK.KEY=VALUE`` each, as ``--set``.
         baseline: a baseline file for ``drift``.
+        require: checks that must be decided: inconclusive or skipped, their ``effective_status`` is ``fail``.
 
     Raises:
         UsageError: no run is there, or the suite or baseline is wrong.
     """
     run = read_run(path)
-    chosen = load_suite(suite, changes)
+    chosen = load_suite(suite, changes, require)
     return run_checks(run, chosen, None if baseline is None else read_baseline(baseline))
 
 
@@ -87,6 +90,12 @@ def run_checks(
                 result = skip(check.key, _VALUES) if check.probability and returns_values else check.run(context)
             except UnavailableError as error:
                 result = skip(check.key, str(error))
+            except (ImageError, LayerError, RuntimeError) as error:
+                if not check.model:
+                    raise
+                # A test that broke off is no evidence: neither a pass nor a failure of the model.
+                result = Result(check.key, "inconclusive", f"could not be carried out: {error}")
+            result = replace(result, required=check.key in suite.required)
             results.append(result.as_warning() if settings["warn"] else result)
     return results
 

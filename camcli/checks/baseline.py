@@ -1,7 +1,8 @@
 """A baseline: the maps of a good run, in one small text file that can be committed.
 
 ``camcli.baseline/1`` is JSON lines: a header (what must be the same for a comparison to mean anything), then one line
-an image: its name, the first 128 bits of its content's SHA-256, its top prediction, and its map as base64 of float16.
+an image: its name, the first 128 bits of its content's SHA-256, its top prediction, its label where that is known, and
+its map as base64 of float16.
 About 300 bytes an image on a 7×7 grid; grids over 14×14 are area-averaged to that, so that no line is much over 500.
 """
 
@@ -17,7 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from camcli.checks.recorded import ImageRecord, MethodLayer, RecordedRun, SaliencyMap
+from camcli.checks.recorded import ImageRecord, MethodLayer, RecordedRun, SaliencyMap, matches_label
 from camcli.errors import ConfigError
 from camcli.output import strict_json, write_named_file
 
@@ -34,12 +35,32 @@ class BaselineImage:
         image: its name, for people.
         predicted, predicted_name: the top prediction.
         raw: (h, w) float32, signed, up to a positive factor; None where the map showed nothing.
+        label, correct: whether the prediction was right; None where that is unknown, or the file older than these.
     """
 
     image: str
     predicted: int | None
     predicted_name: str | None
     raw: np.ndarray | None
+    label: str | None = None
+    correct: bool | None = None
+
+    @property
+    def prediction(self) -> str:
+        """The top prediction for people."""
+        return self.predicted_name or f"class {self.predicted}"
+
+    def has_prediction_of(self, record: ImageRecord) -> bool:
+        """Whether a run predicts the same class: by name where both have one, else by index."""
+        if self.predicted_name is not None and record.predicted_name is not None:
+            return self.predicted_name == record.predicted_name
+        return self.predicted == record.predicted
+
+    def is_correct(self, label: str | None = None) -> bool | None:
+        """Whether the top prediction is the label, the image's own or else the given one; None without a label."""
+        if self.correct is not None:
+            return self.correct
+        return matches_label(self.predicted, self.predicted_name, self.label or label)
 
 
 @dataclass(frozen=True)
@@ -119,7 +140,9 @@ def _header(run: RecordedRun, key: MethodLayer) -> dict[str, Any]:
 
 def _first_target(target: str | None) -> str:
     """How the class is chosen whose map is compared: of several targets the first."""
-    first = (target or "predicted").split(",")[0].strip()
+    from camcli.pipeline.targets import split_targets  # here alone: a baseline is read without the pipeline
+
+    first = split_targets(target or "predicted")[0]
     return "predicted" if first.startswith("top:") else first
 
 
@@ -131,7 +154,10 @@ def baseline_of(run: RecordedRun, key: MethodLayer) -> Baseline:
 def _baseline_images(run: RecordedRun, key: MethodLayer) -> Iterator[tuple[str, BaselineImage]]:
     for record in run.images:
         raw = heat.raw if (heat := record.meaningful_map(key)) is not None else None
-        yield record.sha256[:_HASH], BaselineImage(record.image, record.predicted, record.predicted_name, raw)
+        yield (
+            record.sha256[:_HASH],
+            BaselineImage(record.image, record.predicted, record.predicted_name, raw, record.label, record.correct),
+        )
 
 
 def write_baseline(path: str, run: RecordedRun, key: MethodLayer, option: str = "--write-baseline") -> int:
@@ -149,6 +175,8 @@ def _lines(run: RecordedRun, key: MethodLayer) -> Iterator[bytes]:
         row: dict[str, Any] = {"image": record.image, "sha256": record.sha256[:_HASH], "predicted": record.predicted}
         if record.predicted_name is not None:
             row["name"] = record.predicted_name
+        if record.label is not None:
+            row |= {"label": record.label, "correct": record.correct}
         if (heat := record.meaningful_map(key)) is not None:
             native = reduce_map(heat.raw)
             row["grid"] = list(native.shape)
@@ -180,7 +208,9 @@ def read_baseline(path: str) -> Baseline:
                 raise ConfigError(f"--baseline {path}: not a baseline of cam. Write one with --write-baseline {path}.")
             for line in lines:
                 row = json.loads(line)
-                images[row["sha256"]] = BaselineImage(row["image"], row["predicted"], row.get("name"), _map(row))
+                images[row["sha256"]] = BaselineImage(
+                    row["image"], row["predicted"], row.get("name"), _map(row), row.get("label"), row.get("correct")
+                )
     except FileNotFoundError as error:
         raise ConfigError(
             f"--baseline {path}: the file is not there. Write it from a good run with --write-baseline {path}."

@@ -1,8 +1,9 @@
 """``--calibrate``: a suite whose thresholds a run that is known to be good passes, with room to spare.
 
 For each statistic the threshold is put beyond the bad end of its interval, further out by the width of the interval
-(at least 5 % of the value): another set of images of the same kind and size then passes. Rounded outwards. Checks that
-were skipped or had too few images keep their thresholds, with a comment.
+(at least 5 % of the value): another set of images of the same kind and size then passes. Rounded outwards. It is put at
+most half-way to the end of the value's range, so that the check remains able to fail. Checks that were skipped or had
+too few images keep their thresholds, with a comment, and so does a threshold whose values reach the end of their range.
 """
 
 import math
@@ -10,7 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from camcli.checks.judge import LIMIT, statistic_name
+from camcli.checks.registry import CHECKS
 from camcli.checks.result import Condition, Result
+from camcli.checks.settings import Setting
 from camcli.checks.suite import Suite
 from camcli.output import strict_json
 
@@ -41,10 +44,13 @@ def calibrate_suite(results: Sequence[Result], suite: Suite, run: str) -> str:
                 lines.append(_setting(key, value))
                 continue
             low, high = condition.ends
-            lines.append(
-                f"{key} = {_threshold(condition)}  # was {value:g}; measured {condition.value:.3g} "
-                f"[{low:.3g} to {high:.3g}] on {condition.n} images"
-            )
+            measured_words = f"measured {condition.value:.3g} [{low:.3g} to {high:.3g}] on {condition.n} images"
+            proposed = propose_threshold(condition, CHECKS[result.check].settings[key])
+            if proposed is None:
+                end = "no threshold lets this run pass and can still fail another"
+                lines.append(f"{key} = {value:g}  # not calibrated; {measured_words}: {end}")
+            else:
+                lines.append(f"{key} = {proposed}  # was {value:g}; {measured_words}")
     return "\n".join(lines) + "\n"
 
 
@@ -58,9 +64,17 @@ def _statistic(key: str) -> tuple[str, str]:
     return (statistic_name(match), match["side"]) if match else ("", "")
 
 
-def _threshold(condition: Condition) -> float:
+def propose_threshold(condition: Condition, setting: Setting) -> float | None:
+    """A threshold beyond the bad end of the interval and within the range; None where the interval reaches its end."""
+    sign = 1 if condition.side == "max" else -1
     low, high = condition.ends
+    # Upwards is the bad direction from here on; of a least value everything is mirrored.
+    end, limit = (high, setting.high) if sign > 0 else (-low, -setting.low)
     room = max(high - low, 0.05 * abs(condition.value))
-    if condition.side == "max":
-        return math.ceil((high + room) * 100) / 100
-    return math.floor((low - room) * 100) / 100
+    proposed = math.ceil((end + room) * 100) / 100
+    if math.isfinite(limit):
+        half = float(f"{(end + limit) / 2:.6g}")
+        if not end < half < limit:
+            return None
+        proposed = min(proposed, half)
+    return sign * proposed

@@ -1,7 +1,7 @@
 """How the maps changed between two runs: the distances of ``drift``, apart for images whose prediction changed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -63,9 +63,8 @@ class Difference:
 def judge_difference(run: RecordedRun, key: MethodLayer, suite: Suite, changes: list[MapChange]) -> Result:
     """The outcome of the check ``drift`` for images that were compared already, with the thresholds of a suite."""
     with ReopenedModel(run, key) as reopened:
-        return judge_changes(
-            Context(run, key, suite.settings["drift"], suite.common, ManifestRegions(run), reopened), changes, ""
-        )
+        context = Context(run, key, suite.settings["drift"], suite.common, ManifestRegions(run), reopened)
+        return replace(judge_changes(context, changes, ""), required="drift" in suite.required)
 
 
 def difference(base: Baseline, run: RecordedRun, key: MethodLayer) -> Difference:

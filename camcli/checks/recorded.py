@@ -73,6 +73,12 @@ class ImageRecord:
     size: tuple[int, int]
     maps: Mapping[MethodLayer, SaliencyMap]
 
+    def is_correct(self, label: str | None = None) -> bool | None:
+        """Whether the top prediction is the label, the image's own or else the given one; None without a label."""
+        if self.correct is not None:
+            return self.correct
+        return matches_label(self.predicted, self.predicted_name, self.label or label)
+
     @property
     def prediction(self) -> str:
         """The top prediction for people."""
@@ -82,6 +88,11 @@ class ImageRecord:
         """The map of a method and layer, where there is one and it is not degenerate."""
         heat = self.maps.get(key)
         return heat if heat is not None and heat.status == "ok" and heat.native is not None else None
+
+
+def matches_label(predicted: int | None, name: str | None, label: str | None) -> bool | None:
+    """Whether a prediction is the class that a label names, by its name or its index; None without a label."""
+    return None if label is None or predicted is None else label in (name, str(predicted))
 
 
 @dataclass(frozen=True)

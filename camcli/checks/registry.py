@@ -23,6 +23,7 @@ from camcli.checks.rules import (
     foreground,
     hotspot,
     layout,
+    predictions,
     randomization,
     stable,
     valid,
@@ -31,7 +32,7 @@ from camcli.checks.rules import (
 
 _TABLE = (
     valid, layout, border, focus, foreground, avoid, hotspot,
-    stable, randomization, faithful, agree, drift, wrong,
+    stable, randomization, faithful, agree, predictions, drift, wrong,
 )  # fmt: skip
 
 CHECKS = MappingProxyType({module.CHECK.key: module.CHECK for module in _TABLE})

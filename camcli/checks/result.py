@@ -84,6 +84,7 @@ class Result:
         n: images that were measured.
         worst: the images with the worst values, worst first.
         details: anything else that a program may want.
+        required: it must be decided: inconclusive or skipped, it counts as failed.
     """
 
     check: str
@@ -93,6 +94,22 @@ class Result:
     n: int = 0
     worst: tuple[WorstImage, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
+    required: bool = False
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the result is required and was not decided."""
+        return self.required and self.status in ("inconclusive", "skipped")
+
+    @property
+    def effective_status(self) -> Status:
+        """The status that decides the exit code: a required check that was not decided counts as failed."""
+        return "fail" if self.is_missing else self.status
+
+    @property
+    def reason(self) -> str:
+        """The outcome in plain words, and why it counts as failed where it is required and was not decided."""
+        return f"required, so this counts as failed: {self.why}" if self.is_missing else self.why
 
     @property
     def deciding(self) -> Condition | None:
@@ -109,12 +126,13 @@ class Result:
         return {
             "check": self.check,
             "status": self.status,
+            "required": self.required,
             "value": first.value if first else None,
             "threshold": first.threshold if first else None,
             "interval": list(first.interval) if first and first.interval else None,
             "n": self.n,
             "worst": [asdict(one) for one in self.worst],
-            "why": self.why,
+            "why": self.reason,
             "conditions": [asdict(one) for one in self.conditions],
             "details": self.details,
         }
@@ -126,8 +144,8 @@ def skip(check: str, why: str) -> Result:
 
 
 def overall(results: Sequence[Result]) -> Status:
-    """The worst of the outcomes."""
-    return min((result.status for result in results), key=SEVERITY.index, default="skipped")
+    """The worst of the outcomes; a required check that was not decided counts as failed."""
+    return min((result.effective_status for result in results), key=SEVERITY.index, default="skipped")
 
 
 def number(value: float) -> str:

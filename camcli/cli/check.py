@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,11 @@ def command(
         None, metavar="FILE.toml", help="Write thresholds proposed from this run, which is known to be good."
     ),
     sheet: str | None = typer.Option(None, metavar="FILE.jpg", help="Write the worst images as one picture."),
+    require: list[str] | None = typer.Option(
+        None,
+        metavar="CHECK[,CHECK]",
+        help="Checks that must be decided: where one is inconclusive or skipped, it counts as failed; repeatable.",
+    ),
     junit: str | None = JUNIT_FLAG,
     format: str = FORMAT_FLAG,  # noqa: A002
     fail_on: str = FAIL_ON_FLAG,
@@ -73,7 +79,7 @@ def command(
     from camcli.checks.report.contact_sheet import sheet_format
     from camcli.output import write_named_file
 
-    chosen = load_suite(suite, set_ or ())
+    chosen = load_suite(suite, set_ or (), require or ())
     if sheet:
         sheet_format(sheet)
     compared = read_baseline(baseline) if baseline and not rebase else None
@@ -99,7 +105,7 @@ def command(
     notes += [f"thresholds proposed in {calibrate}"] if calibrate else []
     notes += [f"worst images in {sheet}"] if sheet else []
     more = {"run": folder, "method": key[0], "layer": key[1]}
-    print_text = partial(_print_text, recorded, key, results, notes, chosen.common["confidence"])
+    print_text = partial(_print_text, recorded, key, results, notes, chosen.common)
     raise typer.Exit(reporter.report(results, folder, code, print_text, **more))
 
 
@@ -171,10 +177,10 @@ def _write_baseline(option: str, name: str, recorded: RecordedRun, key: MethodLa
 
 
 def _print_text(
-    recorded: RecordedRun, key: MethodLayer, results: list[Result], notes: list[str], confidence: float
+    recorded: RecordedRun, key: MethodLayer, results: list[Result], notes: list[str], common: Mapping[str, Any]
 ) -> None:
     from camcli.checks import CHECKS
-    from camcli.checks.report.text import table
+    from camcli.checks.report.text import coverage, table
 
     console = console_for_people()
     at = f" at {key[1]}" if key[1] else ""
@@ -182,7 +188,8 @@ def _print_text(
     failed = f", {recorded.failed} could not be explained" if recorded.failed else ""
     what = f"{recorded.header['model']['name']}, {key[0]}{at}, {len(recorded.images)} images{failed}{unfinished}"
     console.print(f"{recorded.path}: {what}", markup=False, soft_wrap=True)
-    console.print(f"in brackets: {100 * confidence:g} % intervals over images\n", style="dim", markup=False)
+    console.print(f"in brackets: {100 * common['confidence']:g} % intervals over images\n", style="dim", markup=False)
+    coverage(results, len(recorded.images), common["min_images"], console)
     table(results, dict(CHECKS), console)
     for note in notes:
         console.print(note, markup=False, soft_wrap=True)

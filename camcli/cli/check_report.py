@@ -28,7 +28,8 @@ FORMAT_FLAG: Any = typer.Option(
 FAIL_ON_FLAG: Any = typer.Option(
     "fail",
     metavar="STATUS",
-    help="What ends with exit code 1: fail, warn (warnings and inconclusive results as well), never.",
+    help="What ends with exit code 1: fail (failures, and required checks that were not decided), warn (warnings and "
+    "inconclusive results as well), never (the results are only reported, required checks included).",
 )
 
 
@@ -74,7 +75,7 @@ class Reporter:
     def exit_code(self, results: Sequence[Result], run_code: int = 0) -> int:
         """1 if a result counts as a failure, else the code of the run that was checked."""
         bad = {"fail": {"fail"}, "warn": {"fail", "warn", "inconclusive"}, "never": set[str]()}[self.fail_on]
-        failed = any(result.status in bad for result in results)
+        failed = any(result.effective_status in bad for result in results)
         return run_code if run_code > 3 or (run_code == 1) else 1 if failed else run_code
 
     def report(

@@ -75,6 +75,8 @@ class Printer(Watcher):
         self.last = time.monotonic()
         self.drawn_by_itself = setup.config.pictures and not setup.limits
         self.show(*describe_setup(setup, passes=self.mode.verbose))
+        for line in setup.assumptions:
+            self.problem(printable(f"note     {line}"))
         for note in (*setup.model.notes, *setup.explainer.notes, *notes):
             self.show(f"note     {note}")
         if sys.stderr.isatty():
@@ -275,6 +277,8 @@ def print_plan(config: RunConfig, mode: OutputMode) -> None:
         return
     for line in describe_setup(setup, passes=True):
         print(line)
+    for line in setup.assumptions:
+        print(printable(f"note     {line}"), file=sys.stderr)
     for note in setup.model.notes:
         print(f"note     {note}")
     print(

@@ -34,7 +34,8 @@ class Declaration:
         least, most: bounds of a number, both allowed.
         path: a path that is read (``input``) or written (``output``).
         comma: a tuple whose flag also takes a comma list; a value counts once.
-        separator: between the numbers when a value that is kept as text is given as a sequence.
+        separator: between the parts when a value that is kept as text is given as a sequence.
+        quoted: a part with the separator in it is then kept in double quotes, as in CSV.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Declaration:
     path: Literal["input", "output"] | None = None
     comma: bool = False
     separator: str = ","
+    quoted: bool = False
 
     def normalise(self, value: Any) -> Any:
         """The value as the settings keep it: lists as tuples of strings, numbers of text fields and paths as text."""
@@ -64,10 +66,15 @@ class Declaration:
                 return tuple(items)
             return tuple(dict.fromkeys(part.strip() for item in items for part in item.split(",") if part.strip()))
         if self.kind is str and isinstance(value, list | tuple):
-            return self.separator.join(map(str, value))
+            items = [str(item) for item in value]
+            return self.separator.join(map(self._quote, items) if self.quoted else items)
         if self.kind is str and isinstance(value, int | float) and not isinstance(value, bool):
             return str(value)
         return value
+
+    def _quote(self, text: str) -> str:
+        is_plain = self.separator not in text and not text.startswith('"')
+        return text if is_plain else '"' + text.replace('"', '""') + '"'
 
     def check(self, value: Any) -> None:
         """Check choices and bounds.

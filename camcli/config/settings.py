@@ -141,7 +141,8 @@ class RunConfig:
         None,
         "Class to explain: predicted (the most probable), a class index or name, label (from the folder or manifest), "
         "top:K (the K most probable), or a comma list of these. (default: predicted)",
-        affects="maps", resolved=True, group="explain", metavar="CLASS", synonyms=("class", "target-class", "category"),
+        affects="maps", resolved=True, group="explain", metavar="CLASS", quoted=True,
+        synonyms=("class", "target-class", "category"),
     )  # fmt: skip
     score: str = setting(
         "logit",

@@ -224,7 +224,7 @@ class _EvaluationRun:
 
     def _notes(self, some: Sequence[Any], grids: MosaicResult) -> list[str]:
         absent = [m.name for m in self.chosen if m.needs == "regions" and m not in some]
-        notes = [*self.setup.model.notes, *self.setup.explainer.notes]
+        notes = [*self.setup.assumptions, *self.setup.model.notes, *self.setup.explainer.notes]
         if left_out := [metric.name for metric in self.options.chosen if metric not in self.chosen]:
             notes.append(f"left out, since the outputs are values and no probabilities: {', '.join(left_out)}")
         if self.maker.limit.size < self.setup.batch_size:

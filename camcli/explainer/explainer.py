@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from copy import copy
 from typing import Any
 
@@ -72,7 +73,8 @@ class Explainer:
             real: so many images count; those behind them repeat the last one to fill the batch, and slow methods
                 do not look at them again. None: all.
         """
-        with freeze(self.model.module):
+        passes = getattr(self.model, "passes", None)
+        with freeze(self.model.module), passes.of_image(seeds[0]) if passes is not None else nullcontext():
             batch = self._batch(inputs, seeds, labels, real)
             targets = batch.choose(choose)
             maps = batch.maps(targets)
@@ -166,11 +168,11 @@ class Explainer:
                 hint = getattr(self.model, "no_classifier", "the model has no classifier. eigencam works.")
                 raise MethodError(f"{method.key}: {hint}")
             if self.options.eigen_smooth and not method.weighted:
-                fits = ", ".join(m.key for m in methods if m.weighted) or _FIRST_WEIGHTED
-                raise MethodError(f"--eigen-smooth needs a weighted sum, which {method.key} is not. Use {fits}.")
+                fits = ", ".join(m.key for m in methods if m.weighted) or _WEIGHTED
+                raise MethodError(f"--eigen-smooth needs a weighted sum, which {method.key} is not. These are: {fits}.")
 
 
-_FIRST_WEIGHTED = next(method.key for method in METHODS.values() if method.weighted)
+_WEIGHTED = ", ".join(method.key for method in METHODS.values() if method.weighted)
 
 
 def _no_logits(output: Any) -> Tensor:

@@ -9,6 +9,7 @@ from camcli.images.decode import decode, from_pillow, pillow_limits
 from camcli.images.decoded import MAX_PIXELS, Decoded, DecodeSettings, ImageMetadata
 from camcli.images.entry import IMAGE_EXTENSIONS, Entry
 from camcli.images.geometry import Placement, Size, View
+from camcli.images.in_memory import ACCEPTED_ARRAYS, as_pixels, decode_pillow, show_input, split_batch
 from camcli.images.preprocess import Prepared, Preprocessing
 from camcli.images.reading import read, was_replaced
 from camcli.images.sample import Sampler
@@ -16,7 +17,8 @@ from camcli.images.sources import Sources
 from camcli.images.tensors import Sender, Sent, to_input
 
 __all__ = [
-    "ASSUMED", "IMAGE_EXTENSIONS", "MAX_PIXELS", "Bands", "DecodeSettings", "Decoded", "Entry", "ImageMetadata",
-    "Placement", "Prepared", "Preprocessing", "Sampler", "Sender", "Sent", "Size", "Sources", "View", "decode",
-    "from_array", "from_pillow", "pillow_limits", "read", "to_input", "was_replaced",
+    "ACCEPTED_ARRAYS", "ASSUMED", "IMAGE_EXTENSIONS", "MAX_PIXELS", "Bands", "DecodeSettings", "Decoded", "Entry",
+    "ImageMetadata", "Placement", "Prepared", "Preprocessing", "Sampler", "Sender", "Sent", "Size", "Sources", "View",
+    "as_pixels", "decode", "decode_pillow", "from_array", "from_pillow", "pillow_limits", "read", "show_input",
+    "split_batch", "to_input", "was_replaced",
 ]  # fmt: skip

@@ -8,10 +8,13 @@ callable that fails on a Pillow image gets pictures as arrays or tensors, too.
 What a callable does inside is unknown, so it is measured: it is run on a horizontal and a vertical ramp of the image's
 size, and on a black and a white image, which cancel its normalisation. Where the output of a ramp lies between black
 and white gives the column or row of the original a pixel came from; a line through those gives the view's edges.
+
+A callable that draws random numbers gets a seed of the image's values and ``--seed``, for the image and for the ramps.
 """
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from contextlib import nullcontext
+from functools import cached_property, lru_cache, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -34,15 +37,53 @@ class CustomTransform:
     """A callable image → normalised tensor or array (C, H, W), or (1, C, H, W), with its view.
 
     Args:
-        transform: the user's callable; the same image must give the same tensor.
+        transform: the user's callable.
         channels: of the model's input.
+        seed: of a callable that draws random numbers; the same image gives the same tensor.
     """
 
-    def __init__(self, transform: Callable[[Any], Any], channels: int = 3) -> None:
-        self._transform, self._channels = transform, channels
+    def __init__(self, transform: Callable[[Any], Any], channels: int = 3, seed: int = 0) -> None:
+        self._transform, self._channels, self._seed = transform, channels, seed
         self._takes_pictures = True
         self.name = str(getattr(transform, "__qualname__", type(transform).__qualname__))
         self._view = lru_cache(maxsize=_KNOWN_SIZES)(self._find_view)
+
+    def seeded(self, seed: int) -> "CustomTransform":
+        """The same callable with another seed."""
+        other = CustomTransform(self._transform, self._channels, seed)
+        other._takes_pictures = self._takes_pictures
+        other.__dict__["is_random"] = self.is_random  # not found out again
+        return other
+
+    @cached_property
+    def is_random(self) -> bool:
+        """Whether it draws random numbers, found out on a plain image.
+
+        Raises:
+            ConfigError: its output changes, and no seed of torch, NumPy or Python decides that.
+        """
+        from camcli.randomness import repeat  # here alone: torch, which it needs, takes seconds to import
+
+        ramp = np.repeat(_ramp(_PROBE, axis=1)[:, :, None], 3 if self._takes_pictures else self._channels, axis=2)
+        form: Form = "picture" if self._takes_pictures else "array"
+        try:
+            kind = repeat(lambda: self(_as_form(ramp, form)), partial(np.array_equal, equal_nan=True)).kind
+        except Exception:  # the user's code may raise anything: it is said for each image that it fails on
+            return False
+        if kind == "unrepeatable":
+            raise ConfigError(
+                f"the preprocessing {self.name} gives another tensor each time for the same image, and no seed of "
+                "torch, NumPy or Python decides it. Return the preprocessing of your validation, without augmentation."
+            )
+        return kind == "random"
+
+    def assumptions(self) -> tuple[str, ...]:
+        """That it is random, and that it was not found what it shows of an image; tried with a plain one."""
+        form: Form = "picture" if self._takes_pictures else "array"
+        seed = self._seed if self.is_random else None
+        notes = self._view(_PROBE, form, 3 if self._takes_pictures else self._channels, seed)[1]
+        seeded = f"the preprocessing {self.name} draws random numbers: they are seeded by the image and --seed"
+        return (seeded, *notes) if self.is_random else notes
 
     def output_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of the output for a plain image: RGB, or with as many bands as the model takes.
@@ -56,7 +97,7 @@ class CustomTransform:
             plain = np.full((*_PROBE, count), 128, np.uint8)
             for form in _forms(plain):
                 try:
-                    shapes.append(self(_as_form(plain, form)).shape)
+                    shapes.append(self._run(_as_form(plain, form), 0).shape)
                 except Exception as error:  # the user's code may raise anything
                     failure = failure or error
                     if (count, form) == (3, "picture"):
@@ -74,7 +115,7 @@ class CustomTransform:
         ) from failure
 
     def __call__(self, image: Any) -> np.ndarray:
-        """The callable's output (C, H, W) float32; whatever it raises passes through."""
+        """The callable's output (C, H, W) float32, not seeded; whatever it raises passes through."""
         out = self._transform(image)
         if hasattr(out, "detach"):
             out = out.detach().cpu().float()
@@ -84,6 +125,19 @@ class CustomTransform:
         if pixels.ndim != 3 or pixels.dtype.kind not in "fiu":
             raise TypeError(f"it returned {type(out).__name__} of shape {_times(pixels.shape)} and type {pixels.dtype}")
         return np.ascontiguousarray(pixels, dtype=np.float32)
+
+    def _run(self, image: Any, seed: int | None) -> np.ndarray:
+        """The output with random numbers from a seed, where there is one."""
+        from camcli.randomness import seeded
+
+        with seeded(seed) if seed is not None else nullcontext():
+            return self(image)
+
+    def _seed_of(self, values: Image.Image | np.ndarray) -> int | None:
+        """The seed of an image; None for a callable that draws no random numbers."""
+        from camcli.randomness import seed_from
+
+        return seed_from(values.tobytes(), self._seed) if self.is_random else None
 
     def prepare(
         self, image: Image.Image | Bands, expected: tuple[int, int, int]
@@ -97,8 +151,9 @@ class CustomTransform:
             return self._prepare_bands(image.values, _forms(image.values), expected)
         if not self._takes_pictures:
             return self._prepare_bands(np.asarray(image), ("array", "tensor"), expected)
+        seed = self._seed_of(image)
         try:
-            pixels = self(image)
+            pixels = self._run(image, seed)
         except Exception as error:  # the user's code may raise anything; it is this image's failure
             raise ImageError("internal", f"the preprocessing {self.name} failed: {error}") from error
         if pixels.shape != expected:
@@ -107,37 +162,36 @@ class CustomTransform:
                 f"the preprocessing {self.name} gives {_times(pixels.shape)} for this image of "
                 f"{image.width}×{image.height}, and the model takes {_times(expected)}",
             )
-        view, notes = self._view((image.height, image.width), "picture", 3)
+        view, notes = self._view((image.height, image.width), "picture", 3, seed)
         return pixels, view, notes
 
     def _prepare_bands(
         self, values: np.ndarray, forms: Iterable[Form], expected: tuple[int, int, int]
     ) -> tuple[np.ndarray, View, tuple[str, ...]]:
         reasons = []
+        seed = self._seed_of(values)
         for form in forms:
             try:
-                pixels = self(_as_form(values, form))
+                pixels = self._run(_as_form(values, form), seed)
             except Exception as error:  # the user's code may raise anything
                 reasons.append(f"for {_describe(values, form)} it raises {type(error).__name__}: {error}")
                 continue
             if pixels.shape == expected:
                 check_finite(pixels, f"that the preprocessing {self.name} gives")
-                view, notes = self._view((values.shape[0], values.shape[1]), form, values.shape[2])
+                view, notes = self._view((values.shape[0], values.shape[1]), form, values.shape[2], seed)
                 return pixels, view, notes
             reasons.append(f"for {_describe(values, form)} it gives {_times(pixels.shape)}")
         text = "; ".join(" ".join(reason.split()) for reason in reasons)
         raise ImageError("bands", f"the preprocessing {self.name} does not give the model's {_times(expected)}: {text}")
 
-    def _find_view(self, size: Size, form: Form, bands: int) -> tuple[View, tuple[str, ...]]:
+    def _find_view(self, size: Size, form: Form, bands: int, seed: int | None) -> tuple[View, tuple[str, ...]]:
         def result(grey: np.ndarray) -> np.ndarray:
-            return self(_as_form(np.repeat(grey[:, :, None], bands, axis=2), form))
+            return self._run(_as_form(np.repeat(grey[:, :, None], bands, axis=2), form), seed)
 
         whole = View(0.0, 0.0, float(size[1]), float(size[0]))
         try:
             black, white = result(np.zeros(size, np.uint8)), result(np.full(size, 255, np.uint8))
             across, down = result(_ramp(size, axis=1)), result(_ramp(size, axis=0))
-            if not np.array_equal(across, result(_ramp(size, axis=1))):
-                raise ValueError("it is random: the same image gives another result")
             x = _fit(across, black, white, size[1], axis=1)
             y = _fit(down, black, white, size[0], axis=0)
         except Exception as error:  # a probe is no photograph: failing on it is no fault of the image

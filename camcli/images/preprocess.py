@@ -111,11 +111,19 @@ class Preprocessing:
             channels: that the model takes.
 
         Raises:
-            ConfigError: it fails on a plain image, or returns anything else than a tensor (channels, height, width).
+            ConfigError: it fails on a plain image, returns anything else than a tensor (channels, height, width), or is
+                random in a way that no seed decides.
         """
         own = CustomTransform(transform, channels)
         channels, height, width = own.output_shape()
+        _ = own.is_random  # raises for what cannot be repeated
         return cls(channels, height, width, mean=(0.0,), std=(1.0,), custom=own)
+
+    def seeded(self, seed: int) -> Self:
+        """The same; a user's own callable that draws random numbers starts from a seed of the image and this one."""
+        if not isinstance(self.custom, CustomTransform) or not self.custom.is_random:
+            return self
+        return replace(self, custom=self.custom.seeded(seed))
 
     @property
     def description(self) -> str:
@@ -129,6 +137,11 @@ class Preprocessing:
             verb = {"crop": "cover", "squash": "exactly", "pad": "fit into"}[self.resize]
             to = f"{verb} {self._box[0]}×{self._box[1]}"
         return f"{self.resize}: {to}, {self.interpolation}, central {self.height}×{self.width}{bands}"
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What has to be assumed of a user's own callable, one line each."""
+        return self.custom.assumptions() if isinstance(self.custom, CustomTransform) else ()
 
     def __call__(self, image: Image.Image | Bands, original: Size | None = None) -> Prepared:
         """Prepare one image.

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 from camcli.errors import SourceError, did_you_mean
-from camcli.images.entry import PASSED_OVER, Entry, SourceItem
+from camcli.images.entry import PASSED_OVER, Entry, Problem, SourceItem
 from camcli.images.lists import Replay, from_list, from_manifest, from_stdin, is_manifest
+from camcli.images.other_files import what_instead
 from camcli.images.sample import Sampler
 from camcli.images.tar import check_tar, from_tar, is_tar
 from camcli.images.unique import UniqueNames
@@ -55,8 +56,8 @@ class Sources:
             iteration, as far as it went.
 
     Raises:
-        SourceError: a path that is not there, or is in the run folder; on iteration, before the first entry, a list,
-            manifest or archive that cannot be read as one.
+        SourceError: a path that is not there, or is in the run folder; nothing but lists, archives and videos; on
+            iteration, before the first entry, a list, manifest or archive that cannot be read as one.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Sources:
         self._stdin = Replay(stdin)
         self._checked = False
         self._sources = self._with_slugs([self._source(os.fspath(path)) for path in image_paths])
+        self._refuse_other_files()
 
     def __iter__(self) -> Iterator[Entry]:
         chosen = self._list(self._limit) if self._sampler is None else self._sample(self._sampler)
@@ -180,6 +182,12 @@ class Sources:
                 "Choose another --output-dir."
             )
 
+    def _refuse_other_files(self) -> None:
+        """Refuse inputs that are nothing but lists, archives and videos; among others, such a file fails by itself."""
+        remedies = [what_instead(s.path) if s.kind == "file" else None for s in self._sources]
+        if remedies and all(remedies):
+            raise SourceError(f"--image-path {self._sources[0].typed}: {remedies[0]}.")
+
     def _with_slugs(self, sources: list[_Source]) -> list[_Source]:
         """The sources with slugs: one for all sources that begin in the same place."""
         places = [_place(source) for source in sources]
@@ -198,9 +206,14 @@ class Sources:
         readers: dict[Kind, Callable[[str], Iterator[SourceItem | None]]] = {
             "folder": Walk(self._exclude), "glob": partial(glob, exclude=self._exclude), "tar": from_tar,
             "manifest": from_manifest, "list": from_list, "stdin": lambda _: from_stdin(self._stdin),
-            "file": lambda path: iter((SourceItem(os.path.basename(path), path),)),
+            "file": lambda path: iter((_file_item(path),)),
         }  # fmt: skip
         return readers[source.kind](source.path)
+
+
+def _file_item(path: str) -> SourceItem:
+    remedy = what_instead(path)
+    return SourceItem(os.path.basename(path), path, problem=Problem("not-an-image", remedy) if remedy else None)
 
 
 def _features(one: tuple[_Source, str, SourceItem]) -> tuple[str, str | None, str | None]:

@@ -7,6 +7,7 @@ graph from the image to the score (its dominators), so that nothing inside a res
 
 import heapq
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -43,6 +44,7 @@ class Visit:
     calls: int = 0
     callers: list[str] = field(default_factory=list)
     shape: tuple[int, ...] | None = None
+    input_shape: tuple[int, ...] | None = None  # of its first argument, where that is a tensor
     plain: bool = False  # whether it returned the tensor itself
     edge: GradientEdge | None = None
     children_run: list[str] = field(default_factory=list)  # paths of what it called directly, in order
@@ -53,6 +55,11 @@ class Visit:
     def reference(self) -> Tensor | None:
         """What it returned, None where something behind it has overwritten that in place."""
         return self.kept if self.kept is not None and self.kept._version == self.version else None
+
+    def note_input(self, _: nn.Module, arguments: tuple[Any, ...]) -> None:
+        """A forward hook, called before the module runs."""
+        if arguments and isinstance(arguments[0], Tensor):
+            self.input_shape = tuple(arguments[0].shape)
 
     def keep(self, tensor: Tensor) -> None:
         """Keep an activation to compare others with.
@@ -151,7 +158,11 @@ def _watch(module: nn.Module, feed: Feed, visits: dict[str, Visit], image: Tenso
         visit.edge = get_gradient_edge(tensor) if tensor.requires_grad else None
         return None
 
-    with hook_calls(module, visits, leave, enter), torch.enable_grad():
+    with ExitStack() as hooks:
+        for visit in visits.values():
+            hooks.callback(visit.module.register_forward_pre_hook(visit.note_input).remove)
+        hooks.enter_context(hook_calls(module, visits, leave, enter))
+        hooks.enter_context(torch.enable_grad())
         return feed(image.detach().clone().requires_grad_(not leaves))
 
 

@@ -1,13 +1,14 @@
 """From what the user asked for to target layers with a layout."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from camcli.errors import LayerError
 from camcli.layers.choose import choose
 from camcli.layers.layout import Layout, parse_layout
 from camcli.layers.layout_verification import Proof
 from camcli.layers.measurements import LayerMeasurements, measure_layers
+from camcli.layers.members import member_note
 from camcli.layers.paths import find_module
 from camcli.layers.probe import ProbedModel
 
@@ -27,6 +28,7 @@ class Layer:
         proof: ``proven`` where the layout is verified, ``unproven`` where ``--layout`` overrode the verification.
         reason: one line where it is not verified.
         agreement: correlation of the activation change with the predicted one, in [-1, 1].
+        assumption: one line where the automatic choice shows only a part of the model.
     """
 
     path: str
@@ -37,6 +39,7 @@ class Layer:
     proof: Proof
     reason: str | None = None
     agreement: float = 0.0
+    assumption: str | None = None
 
 
 def resolve_layers(
@@ -89,7 +92,8 @@ def _automatic(measurements: LayerMeasurements, needs_gradient: bool) -> Layer:
             + "Name one with --layer, and how it is to be read with --layout (nchw, nhwc, tokens:PREFIX:HxW); "
             "cam layers shows what each layer returns."
         )
-    return _layer(measurements, AUTO, path)
+    note = member_note(measurements.record, path, measurements.model.preprocessing.channels)
+    return replace(_layer(measurements, AUTO, path), assumption=note)
 
 
 def _explicit(measurements: LayerMeasurements, typed: str, path: str, needs_gradient: bool) -> Layer:

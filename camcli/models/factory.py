@@ -16,7 +16,7 @@ from camcli.errors import ModelError, did_you_mean
 from camcli.models.fit import Blueprint, WeightedModel, fit_checkpoint
 from camcli.models.model import Model, unwrap
 from camcli.models.names import ClassNames, names_from
-from camcli.models.preparation import from_user
+from camcli.models.preparation import assumed_preprocessing, from_user
 from camcli.models.request import ModelRequest
 
 
@@ -34,14 +34,16 @@ def open_factory(name: str, request: ModelRequest) -> Model:
     loaded = WeightedModel(module, None, "factory")
     if request.checkpoint is not None:
         loaded = fit_checkpoint(Blueprint(f"factory:{name}", lambda _: module, None, fixed=True), request)
+    usual = from_user(preprocessing, module, request)
     return Model(
         module=module,
-        preprocessing=from_user(preprocessing, module, request),
+        preprocessing=usual,
+        assumptions=() if preprocessing is not None else assumed_preprocessing(usual, module, request),
         name=name,
         source="factory",
         weights=loaded.weights,
-        class_names=_names(module, loaded.names),
-        multi_label=_is_multi_label(module),
+        class_names=own_names(module, loaded.names),
+        multi_label=is_multi_label(module),
         notes=loaded.notes,
     )
 
@@ -85,14 +87,16 @@ def _import_function(name: str) -> Callable[[], Any]:
     return function
 
 
-def _names(module: nn.Module, saved: Any) -> ClassNames | None:
+def own_names(module: nn.Module, saved: Any = None) -> ClassNames | None:
+    """The class names that a user's module states, or those that its checkpoint does."""
     inner = unwrap(module)
     own = [getattr(inner, name, None) for name in ("class_names", "classes")]
     stated = (saved, *own, getattr(getattr(inner, "config", None), "id2label", None))
     return next((names for value in stated if (names := names_from(value, None)) is not None), None)
 
 
-def _is_multi_label(module: nn.Module) -> bool:
+def is_multi_label(module: nn.Module) -> bool:
+    """Whether a user's module states that its classes do not exclude each other."""
     inner = unwrap(module)
     problem = getattr(getattr(inner, "config", None), "problem_type", None)
     return getattr(inner, "multi_label", False) is True or problem == "multi_label_classification"

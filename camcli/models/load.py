@@ -1,5 +1,6 @@
 """From a model's name to the model: read this to see what a name can be."""
 
+import os
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -8,13 +9,15 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
+from camcli.capture.frozen import copied_buffers
 from camcli.device import choose_device
 from camcli.errors import ModelError, did_you_mean
 from camcli.models.builtin import open_builtin
 from camcli.models.embeddings import is_encoder
 from camcli.models.factory import open_factory
+from camcli.models.in_memory import device_of, open_module
 from camcli.models.model import Model, is_distilled, unwrap
-from camcli.models.names import ClassNames, read_class_names
+from camcli.models.names import ClassNames, names_given
 from camcli.models.output_entries import choose_entry
 from camcli.models.output_form import OutputForm
 from camcli.models.outputs import find_logits
@@ -22,14 +25,21 @@ from camcli.models.own_code import importable_from
 from camcli.models.request import ModelRequest, ModelSettings
 from camcli.models.timm_source import has_model, open_hub, open_timm
 from camcli.models.torchvision_source import classifiers, open_torchvision
+from camcli.randomness import seeded
 
 
-def load_model(name: str = "builtin", request: ModelRequest | None = None, **settings: Unpack[ModelSettings]) -> Model:
-    """The model of that name with its own preprocessing and class names.
+def load_model(
+    name: str | nn.Module = "builtin", request: ModelRequest | None = None, **settings: Unpack[ModelSettings]
+) -> Model:
+    """The model of that name, or a module in memory, with its preprocessing and class names.
+
+    A module in memory stays on its device unless another is given, and is changed only while it is used: training mode,
+    ``requires_grad``, hooks, gradients and device are as before afterwards.
 
     Args:
         name: ``builtin``, ``torchvision:NAME``, ``timm:NAME[.tag]``, ``hf-hub:org/name``,
-            ``factory:package.module:function``, or a bare name, which torchvision is asked for first, then timm.
+            ``factory:package.module:function``, or a bare name, which torchvision is asked for first, then timm. Or a
+            ``torch.nn.Module``.
         request: all settings as one object, instead of ``name`` and ``settings``.
         settings: the other fields of :class:`ModelRequest`.
 
@@ -38,11 +48,26 @@ def load_model(name: str = "builtin", request: ModelRequest | None = None, **set
         CheckpointError: a checkpoint that is damaged, unsafe or does not fit.
         ConfigError: a class-names file or preprocessing values that cannot be used.
         DeviceError: the device is not there.
+        TypeError: an argument of a type that is not accepted.
     """
-    model_request = request or ModelRequest(name=name, **settings)
-    device = choose_device(str(model_request.device))
+    model_request = request or _request(name, settings)
+    device = _device(model_request)
     with _imports_of(model_request):
         return _load(model_request, device)
+
+
+def _request(name: str | nn.Module, settings: ModelSettings) -> ModelRequest:
+    if isinstance(name, nn.Module):
+        return ModelRequest(name=type(unwrap(name)).__name__, module=name, **settings)
+    if isinstance(name, str):
+        return ModelRequest(name=name, **settings)
+    raise TypeError(f"model: {type(name).__name__} is not accepted. Give the name of a model, or a torch.nn.Module.")
+
+
+def _device(request: ModelRequest) -> torch.device:
+    if request.device is None and request.module is not None:
+        return device_of(request.module)
+    return choose_device(str(request.device or "cpu"))
 
 
 def _imports_of(request: ModelRequest) -> AbstractContextManager[None]:
@@ -55,21 +80,22 @@ def _imports_of(request: ModelRequest) -> AbstractContextManager[None]:
 def _load(request: ModelRequest, device: torch.device) -> Model:
     opened = open_source(request)
     preprocessing = opened.preprocessing.changed(
-        input_size=request.size, mean=request.mean, std=request.std, resize=request.resize
+        input_size=request.size, mean=request.channel_mean, std=request.channel_std, resize=request.resize
     )
     model = replace(opened, preprocessing=preprocessing, output_key=request.output_key, device=device)
-    is_own = model.source == "factory"  # a user's module does not state its number of classes: a pass shows it
-    if not is_own:
+    if not model.is_own:
         model.module.to(device).eval().requires_grad_(False)
-    if is_own or request.size is not None:
-        output = _run_blank(model)
+    if model.is_own or request.size is not None:
+        output = _run_blank(model)  # a user's module does not state its number of classes: a pass shows it
         model = replace(model, trial=output)
-        model = _with_classes(model, output) if is_own else model
+        model = _with_classes(model, output) if model.is_own else model
     return replace(model, class_names=_class_names(model, request))
 
 
 def open_source(request: ModelRequest) -> Model:
     """The model as its source states it, before the flags that change preprocessing and names."""
+    if request.module is not None:
+        return open_module(request.module, request)
     prefix, colon, rest = request.name.partition(":")
     openers = {
         "torchvision": open_torchvision, "timm": open_timm, "hf-hub": open_hub, "hf_hub": open_hub,
@@ -110,7 +136,7 @@ def _run_blank(model: Model) -> object:
     """The output of one forward pass on an empty image: does the module take inputs of this shape at all?"""
     pre = model.preprocessing
     blank = torch.zeros(1, pre.channels, pre.height, pre.width, device=model.device)
-    with model.prepared() as module, torch.no_grad():
+    with model.prepared() as module, copied_buffers(module), seeded(0), torch.no_grad():
         try:
             return module(blank)
         except Exception as error:  # a user's module can fail in any way
@@ -149,11 +175,12 @@ def _is_encoder(module: nn.Module, output: object) -> bool:
 def _class_names(model: Model, request: ModelRequest) -> ClassNames | None:
     names = model.class_names
     if request.class_names is not None:
-        names = read_class_names(request.class_names)
+        names = names_given(request.class_names)
         if model.num_classes not in (None, len(names)) and not _are_of_one_output(model, names):
+            where = f" {request.class_names}" if isinstance(request.class_names, str | os.PathLike) else ""
             raise ModelError(
-                f"--class-names {request.class_names}: {len(names)} names for the {model.num_classes} classes of "
-                f"{model.name}."
+                f"--class-names{where}: {len(names)} name{'s' * (len(names) != 1)} for the {model.num_classes} classes "
+                f"of {model.name}."
             )
     elif names is not None and model.num_classes != len(names) and not _are_of_one_output(model, names):
         return None

@@ -23,6 +23,7 @@ from camcli.models.output_entries import is_within
 from camcli.models.output_form import OutputForm
 from camcli.models.outputs import Probability, find_logits
 from camcli.models.own_code import importable_from
+from camcli.models.passes import RepeatablePasses
 
 if TYPE_CHECKING:
     from camcli.images import Preprocessing
@@ -34,12 +35,12 @@ class Model:
     """A classifier, its preprocessing, its classes and where it came from.
 
     Attributes:
-        module: the network, on the device, in evaluation mode and without gradients; a user's own (``factory:``) is so
-            only inside :meth:`prepared`.
+        module: the network, on the device, in evaluation mode and without gradients; a user's own (``factory:``, or one
+            that was in memory) is so only inside :meth:`prepared`.
         preprocessing: from an upright RGB image to the input tensor.
         class_names: None where the classes have no names.
         name: the architecture, with the pretrained tag where there is one.
-        source: ``builtin``, ``torchvision``, ``timm``, ``hf-hub`` or ``factory``.
+        source: ``builtin``, ``torchvision``, ``timm``, ``hf-hub``, ``factory`` or ``memory``.
         weights: where the weights came from, in words for the index.
         num_classes: None for an encoder without a classifier; methods that explain no class still work on it.
         multi_label: the classes do not exclude each other; a probability is a sigmoid.
@@ -48,6 +49,8 @@ class Model:
         trial: what the module returned for noise when it was loaded, where that was tried.
         device: where inputs go.
         notes: what a user should know, such as which of two libraries a bare name was taken from.
+        assumptions: what was assumed about it, such as the preprocessing of a module that brings none; one line each.
+        passes: what makes the passes of a model repeatable that depend on more than the image; None for all others.
     """
 
     module: nn.Module
@@ -63,6 +66,13 @@ class Model:
     trial: object = field(default=None, compare=False, repr=False)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     notes: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
+    passes: RepeatablePasses | None = None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the module is the user's, which does not state its classes and is left as it was."""
+        return self.source in ("factory", "memory")
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -154,6 +164,8 @@ class Model:
             if self.source == "factory":  # the user's code may import more of itself in any pass
                 undo.enter_context(importable_from(str(Path.cwd()), first=False))
             undo.enter_context(evaluation_mode(self.module))
+            if self.passes is not None:
+                undo.enter_context(self.passes.applied_to(self.module))
             if (dtype := parameter_dtype(self.module)) is not torch.float32:
                 undo.callback(self.module.register_forward_pre_hook(_caster(dtype)).remove)
             yield self.module

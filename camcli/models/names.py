@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -158,6 +159,27 @@ def _is_int(value: object) -> bool:
 def _check(path: str | Path, names: ClassNames) -> ClassNames:
     if not len(names):
         raise ConfigError(f"--class-names {path}: the file holds no names.")
+    return names
+
+
+def names_given(value: object) -> ClassNames:
+    """Of a file, or of the names themselves: a sequence, or a mapping in either direction.
+
+    Raises:
+        ConfigError: the file cannot be read.
+        TypeError: neither a path nor names.
+    """
+    if isinstance(value, ClassNames):
+        return value
+    if isinstance(value, str | os.PathLike):
+        return read_class_names(Path(value))
+    if not isinstance(value, Mapping | str) and isinstance(value, Iterable):
+        value = list(value)
+    if (names := names_from(value, None)) is None:
+        raise TypeError(
+            f"class_names: {type(value).__name__} without a name for each class is not accepted. Give a sequence of "
+            "strings in the order of the model's outputs, a mapping from index to name, or the path of a file."
+        )
     return names
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from camcli.capture import noise
+from camcli.capture import freeze, noise
 from camcli.capture.outputs import main_tensor
 from camcli.errors import ConfigError, ModelError
 from camcli.models.model import Model, is_distilled, unwrap
@@ -20,6 +20,7 @@ from camcli.models.output_entries import are_logarithms, choose_entry, is_plain,
 from camcli.models.output_form import OutputForm
 from camcli.models.output_origin import Origin, find_origin
 from camcli.models.outputs import Probability
+from camcli.models.repetition import RepeatedPass, repeat_pass
 
 Example = Callable[[], Tensor | None]
 """Gives one real image, preprocessed: (1, C, H, W); None where there is none."""
@@ -34,9 +35,11 @@ class Examination:
         first: the output of the first pass, (1, C) float32 without graph; None where the model fails or returns no
             logits, which is for the layout verification to explain.
         second: that of the second.
+        repeated: both passes, as they were.
     """
 
     model: Model
+    repeated: RepeatedPass
     first: Tensor | None = None
     second: Tensor | None = None
 
@@ -56,38 +59,40 @@ def examine(model: Model, mode: Probability = "auto", example: Example = lambda:
     if model.num_classes is None:
         return _examine_encoder(model)
     earlier = _rows(model, model.trial)
-    is_clear = model.num_classes > 1 and (model.source != "factory" or (earlier is not None and is_plain(earlier)))
+    is_clear = model.num_classes > 1 and (not model.is_own or (earlier is not None and is_plain(earlier)))
     image = None if is_clear else example()
     image = noise(model.preprocessing, 1, model.device) if image is None else image.to(model.device)
-    passes = [_run(model, image), _run(model, image)]
+    repeated = repeat_pass(model, lambda: _run(model, image))
+    passes = [repeated.first, repeated.second]
     if passes[0] is None or passes[1] is None:
-        return Examination(model)
+        return Examination(model, repeated)
     if model.output_key is None and not is_distilled(model.module):
         model = replace(model, output=replace(model.output, key=choose_entry(passes[0])))
     if (tensor := main_tensor(passes[0])) is not None and tensor.dtype == torch.float16:
         model = replace(model, output=replace(model.output, smallest=_SMALLEST_HALF))
     rows = [_rows(model, output) for output in passes]
     if rows[0] is None or rows[1] is None:
-        return Examination(model)
+        return Examination(model, repeated)
     evidence = [row for row in (rows[0], _rows(model, model.trial)) if row is not None]
     recognised = recognise(model, rows[0], torch.cat([row.detach().cpu() for row in evidence]), mode)
-    return Examination(replace(recognised, trial=None), rows[0].detach(), rows[1].detach())
+    return Examination(replace(recognised, trial=None), repeated, rows[0].detach(), rows[1].detach())
 
 
 def _examine_encoder(model: Model) -> Examination:
     image = noise(model.preprocessing, 1, model.device)
-    first, second = (main_tensor(_run(model, image)) for _ in range(2))
+    repeated = repeat_pass(model, lambda: _run(model, image))
+    first, second = main_tensor(repeated.first), main_tensor(repeated.second)
     model = replace(model, output=replace(model.output, kind="embedding", link="none"), trial=None)
     if first is None or second is None:
-        return Examination(model)
-    return Examination(model, first.detach().flatten(1).float(), second.detach().flatten(1).float())
+        return Examination(model, repeated)
+    return Examination(model, repeated, first.detach().flatten(1).float(), second.detach().flatten(1).float())
 
 
 def _run(model: Model, image: Tensor) -> object:
     """The output of one pass, with its graph where that can be recorded; None where the model fails."""
     for needs_graph in (True, False):
         try:
-            with torch.set_grad_enabled(needs_graph):
+            with freeze(model.module), torch.set_grad_enabled(needs_graph):
                 return model.module(image.detach().clone().requires_grad_(needs_graph))
         except Exception:  # a user's module can fail in any way; the layout verification says how
             continue

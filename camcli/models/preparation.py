@@ -61,6 +61,34 @@ def imagenet(channels: int = 3, size: tuple[int, int] = (224, 224)) -> Preproces
     return usual.changed(input_size=size)
 
 
+def assumed_preprocessing(usual: Preprocessing, module: nn.Module, request: ModelRequest) -> tuple[str, ...]:
+    """What is assumed for a module that brings no preprocessing, without what the request states; one line or none."""
+    pre = usual.changed(
+        input_size=request.size, mean=request.channel_mean, std=request.channel_std, resize=request.resize
+    )
+    parts = [
+        f"mean {_listed(pre.mean)} (--mean)" if request.mean is None else "",
+        f"deviation {_listed(pre.std)} (--std)" if request.std is None else "",
+        f"an input of {pre.height}×{pre.width} (--input-size)" if request.size is None else "",
+        f"{pre.description} (--resize)" if request.resize == "own" else "",
+    ]
+    assumed = "; ".join(part for part in parts if part)
+    if not assumed:
+        return ()
+    stated = getattr(module, "pretrained_cfg", None)
+    more = (
+        ". Its pretrained_cfg is not used: return (model, model.pretrained_cfg) if it holds"
+        if isinstance(stated, Mapping) and request.module is None
+        else ""
+    )
+    return (f"the model brings no preprocessing, so this is assumed: {assumed}{more}",)
+
+
+def _listed(values: Sequence[float]) -> str:
+    different = values if len(set(values)) > 1 else values[:1]
+    return ", ".join(f"{value:g}" for value in different)
+
+
 def from_user(value: Any, module: nn.Module, request: ModelRequest) -> Preprocessing:
     """Of what a factory returned beside its module.
 

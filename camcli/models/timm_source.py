@@ -101,7 +101,7 @@ def _open(name: str, source: str, kind: str, config: Mapping[str, Any], request:
         weights=loaded.weights,
         num_classes=num_classes,
         output=output,
-        class_names=(loaded.class_names or _names(stated, num_classes)) if num_classes else None,
+        class_names=(loaded.class_names or names_of(stated, num_classes)) if num_classes else None,
         notes=notes,
     )
 
@@ -200,7 +200,7 @@ def _require_hub(repository: str, what: str) -> None:
         )
 
 
-def _names(config: Mapping[str, Any], num_classes: int | None) -> ClassNames | None:
+def names_of(config: Mapping[str, Any], num_classes: int | None) -> ClassNames | None:
     if num_classes is None:
         return None
     stated = names_from(config.get("label_names"), num_classes)

@@ -37,6 +37,7 @@ def make_header(setup: Setup, command: Sequence[str]) -> Header:
         "model": model_fields(setup),
         "output": output_fields(setup),
         "layers": layer_fields(setup),
+        "assumptions": list(setup.assumptions),
         "methods": list(setup.config.method),
         "environment": environment(setup),
         "counts": None,

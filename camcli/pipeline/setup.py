@@ -20,6 +20,7 @@ from camcli.layers import Layer, resolve_layers
 from camcli.methods import find_method
 from camcli.models import Model, load_model
 from camcli.models.output_examination import examine
+from camcli.models.repetition import make_repeatable
 from camcli.output import check_named_file
 from camcli.pipeline.first_image import first_image
 from camcli.pipeline.labels import Labeller
@@ -53,6 +54,7 @@ class Setup:
     style: Style
     limits: Mapping[str, tuple[float, float]]  # fixed normalisation limits of each method, raw units
     tuning: Tuning = field(default_factory=Tuning)  # how the model runs inside at_speed
+    assumptions: tuple[str, ...] = ()  # what was assumed, or done so that results can be repeated; one line each
 
     @property
     def classless(self) -> bool:
@@ -191,7 +193,11 @@ def setup_for(
     precision = choose_precision(config.precision, device)
     earlier = recorded["config"] if recorded else {}
     with model.prepared():
-        model = examine(model, config.probability, partial(first_image, config, model, sources)).model  # type: ignore[arg-type]
+        example = partial(first_image, config, model, sources)
+        examined = examine(model, config.probability, example)  # type: ignore[arg-type]
+        model = make_repeatable(examined.model, examined.repeated, config.seed)
+    precision = precision_for(model, config.precision, precision)
+    with model.prepared():
         layers = tuple(resolve_layers(model, config.layer, config.layout, needs_gradient(config)))
         explainer = Explainer(model, layers, config.method, explain_options(config, precision), progress)
         batch_size = _batch_size(config, explainer, model, earlier.get("batch_size"))
@@ -212,7 +218,25 @@ def setup_for(
         workers=config.parsed.workers or min(16, max(2, os.cpu_count() or 2)),
         style=Style(config.colormap, config.alpha, config.image_format, config.quality),
         limits=_limits(config, earlier.get("scale_limits")),
+        assumptions=_assumptions(model, layers),
     )
+
+
+def precision_for(model: Model, asked: str, precision: str) -> str:
+    """float32 for a model with its sigmoid inside, unless another precision was asked for.
+
+    bf16 rounds such a probability to 1 from a logit of 6 on, and nothing is left to explain; a softmax is computed in
+    float32 in any case.
+    """
+    form = model.output
+    is_rounded = asked == "auto" and form.kind in ("probabilities", "log-probabilities") and form.link == "sigmoid"
+    return "fp32" if is_rounded else precision
+
+
+def _assumptions(model: Model, layers: Sequence[Layer]) -> tuple[str, ...]:
+    of_passes = model.passes.lines if model.passes is not None else ()
+    of_layers = tuple(layer.assumption for layer in layers if layer.assumption is not None)
+    return (*model.assumptions, *model.preprocessing.assumptions, *of_passes, *of_layers)
 
 
 def in_run_folder(setup: Setup, run_dir: Path) -> Setup:
@@ -258,6 +282,8 @@ def _with_compiled_prefix(setup: Setup) -> Setup:
 
 
 def _batch_size(config: RunConfig, explainer: Explainer, model: Model, earlier: int | None) -> int:
+    if model.passes is not None and model.passes.alone:
+        return 1
     if size := config.parsed.batch_size or earlier:
         return size
     if model.device.type != "cuda":

@@ -1,5 +1,6 @@
 """Which classes of an image are explained: the values of ``--target``, and the classes they choose for an image."""
 
+import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,17 +50,27 @@ class TargetSpec:
 def parse_target(text: str, names: Names | None, num_classes: int | None) -> tuple[TargetSpec, ...]:
     """The specifications of a ``--target`` value, in the order given, without repetitions.
 
-    An integer is a class index (``name:7`` forces a name), and an exact class name wins over splitting at commas.
+    An integer is a class index (``name:7`` forces a name), and an exact class name wins over splitting at commas. A
+    name in double quotes may hold commas.
 
     Raises:
         TargetError: an unknown or ambiguous class, an index outside the model's classes, a malformed ``top:K``.
     """
     if names is not None and "," in text and text.strip() in names.names:
         return (TargetSpec("name", names.find(text.strip())),)
-    specs = [spec for part in text.split(",") if part.strip() for spec in _parse_one(part.strip(), names, num_classes)]
+    specs = [spec for part in split_targets(text) for spec in _parse_one(part, names, num_classes)]
     if not specs:
         raise TargetError(f"--target {text!r}: give predicted, a class index or name, label, or top:K.")
     return tuple(dict.fromkeys(specs))
+
+
+def split_targets(text: str) -> list[str]:
+    """The values of a comma list; one in double quotes may hold commas."""
+    try:
+        parts = next(csv.reader([text], skipinitialspace=True), [])
+    except csv.Error:  # a line break outside quotes
+        parts = text.split(",")
+    return [part.strip() for part in parts if part.strip()]
 
 
 def _parse_one(part: str, names: Names | None, num_classes: int | None) -> list[TargetSpec]:

@@ -219,6 +219,7 @@ class Header(TypedDict):
     model: ModelFields
     output: NotRequired[OutputFields]
     layers: list[LayerFields]
+    assumptions: NotRequired[list[str]]
     methods: list[str]
     environment: Environment
     counts: CountFields | None

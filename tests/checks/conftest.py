@@ -83,8 +83,8 @@ def _train(folder: Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     for name, kind, count, images in (
-        ("clean", Net, 1800, {}), ("watermark", Net, 600, {"marked": True}), ("frame", Net, 600, {"framed": True}),
-        ("fixed_gaze", FixedGaze, 600, {}),
+        ("clean", Net, 1800, {}), ("watermark", Net, 450, {"marked": True}), ("frame", Net, 450, {"framed": True}),
+        ("fixed_gaze", FixedGaze, 450, {}),
     ):  # fmt: skip
         net = train(samples(count, 0, **images), kind=kind)
         assert accuracy(net, samples(150, 1, **images)) > 0.95, f"the {name} model did not learn its task"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -115,6 +116,22 @@ def test_the_table_says_what_failed_by_how_much_and_where(cam: Cam, bad: Path) -
     assert cam("check", bad, "--format", "github").out.startswith("::error title=cam check border")
 
 
+def test_the_text_says_first_what_the_data_can_and_cannot_decide(cam: Cam, good: Path, tmp_path: Path) -> None:
+    lines = cam("check", good).out.splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("can be decided with these data: "))
+    table = next(i for i, line in enumerate(lines) if line.startswith("check "))
+    assert "border, focus" in lines[first]
+    assert first < table
+    block = "\n".join(lines[first:table])
+    assert re.search(r"^  foreground +the images have no masks or boxes", block, re.MULTILINE)
+    assert re.search(r"^  predictions, drift +no baseline was given \(--baseline FILE", block, re.MULTILINE)
+    assert not [line for line in lines[table:] if line.startswith(("foreground", "avoid", "agree", "drift", "wrong"))]
+    few = write_run(tmp_path / "few", [item(i, {"gradcam": m}) for i, m in enumerate(blobs(6))])
+    assert re.search(r"border, focus.* 30 images or more; there are 6 ", cam("check", few).out)
+    document = cam("check", good, "--json").document
+    assert {"foreground", "avoid", "drift"} <= {row["check"] for row in document["checks"]}
+
+
 def test_a_baseline_is_written_compared_refused_and_renewed(cam: Cam, good: Path, bad: Path, tmp_path: Path) -> None:
     kept = tmp_path / "attention.baseline"
     assert cam("check", good, "--write-baseline", kept).code == 0
@@ -164,7 +181,7 @@ def test_diff_tells_stayed_and_changed_predictions_apart(cam: Cam, tmp_path: Pat
     before = write_run(tmp_path / "before", [item(i, {"gradcam": m}) for i, m in enumerate(maps)])
     after = [item(i, {"gradcam": blob(0.9, 0.1) if i >= 60 else m}, predicted=int(i >= 60)) for i, m in enumerate(maps)]
     found = cam("diff", before, write_run(tmp_path / "after", after), "--json")
-    assert found.code == 0  # the maps of what is still predicted are where they were
+    assert found.code == 1  # the maps of what is still predicted are where they were, the others are not
     document: dict[str, Any] = found.document
     assert (document["images"], document["changed_predictions"]) == (80, 20)
     spread = document["distances"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from camcli.checks.distances import mass
 from camcli.errors import ConfigError, SourceError
 from camcli.map_summary import border_share
 
-from .handmade import blob, blobs, item, write_run
+from .handmade import HEADER, blob, blobs, item, write_run
 
 RING = np.pad(np.zeros((5, 5), np.float32), 1, constant_values=1.0)
 
@@ -70,6 +71,43 @@ def test_focus_fails_for_even_maps_and_for_single_cells(tmp_path: Path) -> None:
     assert single.status == "fail"
     assert single.deciding is not None
     assert single.deciding.side == "min"
+
+
+def spread_by_class(folder: Path, entropies: dict[int, tuple[float, int]], classes: int) -> Path:
+    """A run of a model with so many classes; of each class, (base of its maps, number of images)."""
+    items, maps = [], blobs(sum(count for _, count in entropies.values()))
+    for index, (base, count) in entropies.items():
+        for _ in range(count):
+            number = len(items)
+            items.append(item(number, {"gradcam": maps[number] + base}, predicted=index))
+    return write_run(folder, items, model={**HEADER["model"], "num_classes": classes})
+
+
+def test_focus_passes_where_a_class_is_recognised_by_absence(tmp_path: Path) -> None:
+    even, focused = (50.0, 40), (0.1, 20)
+    one = check(spread_by_class(tmp_path / "one", {0: even, 1: focused}, 2), "focus")
+    assert one.status == "pass"
+    assert one.details["spread_classes"] == ["class 0"]
+    assert "maps of 'class 0' or more are spread evenly. That is natural" in one.why
+    assert check(spread_by_class(tmp_path / "both", {0: even, 1: even}, 2), "focus").status == "fail"
+    # A few focused maps of one of two classes are enough, as the other 16 may be decided by absence as well.
+    some = spread_by_class(tmp_path / "some", {0: even, 1: (50.0, 16)}, 2)
+    rows = [item(100 + i, {"gradcam": m}, predicted=1) for i, m in enumerate(blobs(6))]
+    index = json.loads((some / "index.json").read_text())
+    mixed = write_run(tmp_path / "mixed", [*index["items"], *rows], model={**HEADER["model"], "num_classes": 2})
+    assert check(mixed, "focus").status == "pass"
+    only = check(spread_by_class(tmp_path / "only", {0: even}, 2), "focus")
+    assert only.status == "fail"  # nothing shows that the maps can be focused at all
+
+
+def test_focus_sets_at_most_one_of_many_classes_aside(tmp_path: Path) -> None:
+    even, focused = (50.0, 40), (0.1, 20)
+    one = check(spread_by_class(tmp_path / "one", {0: even, 1: focused, 2: focused[:1] + (15,)}, 3), "focus")
+    assert one.status == "pass"
+    two = check(spread_by_class(tmp_path / "two", {0: even, 1: even, 2: focused}, 3), "focus")
+    assert two.status == "fail"
+    assert two.deciding is not None
+    assert two.deciding.name == "without class class 0: median"
 
 
 def test_too_few_images_are_inconclusive_unless_allowed(tmp_path: Path) -> None:
@@ -227,6 +265,12 @@ def test_of_several_thresholds_the_nearest_to_failing_is_told(tmp_path: Path) ->
     assert found.status == "pass"
     assert found.deciding is not None
     assert (found.deciding.side, len(found.conditions)) == ("max", 2)  # 0.9 is nearer to 0.97 than to 0.05
+
+
+def test_layout_has_nothing_to_verify_without_a_layer(tmp_path: Path) -> None:
+    found = check(of_maps(tmp_path / "run", blobs(3)), "layout")
+    assert found.status == "skipped"
+    assert "take no layer" in found.why
 
 
 def test_which_maps_are_checked_can_be_chosen(tmp_path: Path) -> None:

@@ -103,7 +103,9 @@ def test_the_default_suite_passes_on_the_built_in_model_and_real_photographs(
         "valid", "border", "focus", "agree", "wrong",
     }, statuses  # fmt: skip
     assert statuses["hotspot"] == "inconclusive"  # no class has ten images
-    assert {statuses[name] for name in ("foreground", "avoid", "drift")} == {"skipped"}  # what they need was not given
+    assert {statuses[name] for name in ("foreground", "avoid", "predictions", "drift")} == {
+        "skipped"
+    }  # what they need was not given
 
 
 def test_the_example_suite_states_the_defaults_of_every_check() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -17,7 +18,7 @@ from camcli.checks.reopened import ReopenedModel
 from camcli.checks.rules.faithful import sign_test
 from camcli.checks.rules.hotspot_search import hypergeometric_tail, paint_over
 from camcli.checks.rules.reinitialise import reinitialise
-from camcli.checks.rules.stable import shift
+from camcli.checks.rules.stable import CHANGES, shift
 from camcli.checks.rules.untrained import measure_lead
 
 from .conftest import World
@@ -155,6 +156,47 @@ def test_faithful_passes_for_evidence_and_fails_for_its_opposite(world: World) -
     assert against.status == "fail"  # evidence against the class decides it less than chance
     noise = one(world.run("clean", "plain", method="randomcam"), "faithful", "faithful.images=16", "faithful.steps=8")
     assert noise.status in ("inconclusive", "fail")
+
+
+def test_random_is_inconclusive_where_the_other_maps_show_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silence(module: torch.nn.Module, *_: object) -> torch.nn.Module:
+        other = copy.deepcopy(module)
+        torch.nn.init.zeros_(other.head.weight)  # type: ignore[union-attr,arg-type]
+        return other
+
+    monkeypatch.setattr("camcli.checks.rules.randomization.reinitialise", silence)
+    found = one(world.run("clean", "plain"), "random", "random.images=32")
+    assert found.status == "inconclusive"  # a map of zeros correlates with nothing, and shows nothing about the weights
+    assert "only 0 of 32 maps with new random weights show anything" in found.why
+
+
+def test_faithful_is_inconclusive_with_few_images_and_where_nothing_changes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = one(world.run("clean", "plain"), "faithful", "faithful.images=16", "faithful.steps=4")
+    assert few.status == "inconclusive"  # 16 of 16 wins are significant; an image set of that size is not enough
+    monkeypatch.setattr(ReopenedModel, "score", lambda self, inputs, classes: torch.full((len(inputs),), 0.5))
+    deaf = one(world.run("clean", "plain"), "faithful", "faithful.images=32", "faithful.steps=4")
+    assert deaf.status == "inconclusive"
+    assert "32 other images decide nothing" in deaf.why
+
+
+def test_a_test_that_breaks_off_is_inconclusive(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_off(*_: object) -> None:
+        raise RuntimeError("expected 3 channels")
+
+    monkeypatch.setattr(ReopenedModel, "maps", break_off)
+    found = one(world.run("clean", "plain"), "stable")
+    assert (found.status, found.why) == ("inconclusive", "could not be carried out: expected 3 channels")
+
+
+def test_pictures_of_any_number_of_bands_are_compressed() -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (16, 16, 5)).astype(np.uint8)
+    again = CHANGES[0].apply(picture, np.random.default_rng(0))
+    assert again.shape == picture.shape
+    assert 0 < np.abs(again.astype(int) - picture).mean() < 30
 
 
 def test_sign_test_against_scipy() -> None:

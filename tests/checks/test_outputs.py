@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from camcli.checks import Result, check_run, load_suite, read_baseline, read_run, write_baseline
+from camcli.checks import Result, check_run, load_suite, read_baseline, read_run, run_checks, write_baseline
 from camcli.checks.baseline import MOST_CELLS, reduce_map
-from camcli.checks.calibrate import calibrate_suite
+from camcli.checks.calibrate import calibrate_suite, propose_threshold
 from camcli.checks.report.text import github
 from camcli.checks.result import Condition, WorstImage
+from camcli.checks.settings import Setting
 from camcli.errors import ConfigError
 
 from .handmade import blob, blobs, item, write_run
@@ -65,6 +67,8 @@ def test_a_suite_of_a_file_with_changes_over_it(tmp_path: Path) -> None:
         ("border.min_images=1.5", "must be a whole number"),
         ("border.enabled=1", "must be true or false"),
         ("hotspot.share=false", "must be a number"),
+        ("focus.median_max=1.02", "outside of its range: 0 to 1"),
+        ("avoid.median_max=-1", "outside of its range: at least 0"),
         ("border", "CHECK.KEY=VALUE"),
     ],
 )
@@ -110,8 +114,6 @@ def test_a_baseline_of_something_else_says_what_differs(tmp_path: Path) -> None:
 def test_a_calibrated_suite_lets_the_good_run_pass_and_a_worse_one_not(tmp_path: Path) -> None:
     good = write_run(tmp_path / "good", [item(i, {"gradcam": m}) for i, m in enumerate(blobs(60))])
     suite = load_suite(None, ["border.median_max=0.01", "border.p95_max=0.01", "focus.enabled=true"])
-    from camcli.checks import run_checks
-
     first = run_checks(read_run(good), suite)
     assert {one.check: one.status for one in first}["border"] == "fail"
     path = tmp_path / "calibrated.toml"
@@ -124,6 +126,36 @@ def test_a_calibrated_suite_lets_the_good_run_pass_and_a_worse_one_not(tmp_path:
     assert {r.status for r in check_run(str(others), suite=str(path)) if r.check in ("border", "focus")} == {"pass"}
     worse = write_run(tmp_path / "worse", [item(i, {"gradcam": blob(0.5, 0.95)}) for i in range(60)])
     assert {one.check: one.status for one in check_run(str(worse), suite=str(path))}["border"] == "fail"
+
+
+@pytest.mark.parametrize(
+    ("side", "value", "interval", "setting", "proposed"),
+    [
+        ("max", 0.98, (0.97, 0.984), Setting(0.97, "", low=0, high=1), 0.992),  # 0.984 + 0.049 lies outside
+        ("max", 1.0, (0.99, 1.0), Setting(0.97, "", low=0, high=1), None),
+        ("max", 1.2, (1.1, 1.3), Setting(1.2, "", low=0), 1.5),  # no end: the width of the interval beyond it
+        ("min", -0.98, (-0.99, -0.97), Setting(0.4, "", low=-1, high=1), -0.995),
+        ("min", 0.0, (0.0, 0.1), Setting(0.7, "", low=0), None),
+        ("min", 0.9, (0.88, 0.92), Setting(0.8, "", low=-1, high=1), 0.83),
+    ],
+)
+def test_a_proposed_threshold_lies_within_its_range_and_can_fail(
+    side: Literal["min", "max"], value: float, interval: tuple[float, float], setting: Setting, proposed: float | None
+) -> None:
+    condition = Condition("median", value, side, setting.default, interval, 40, "fail")
+    assert propose_threshold(condition, setting) == (None if proposed is None else pytest.approx(proposed))
+
+
+def test_a_suite_calibrated_from_even_maps_still_fails_them(tmp_path: Path) -> None:
+    even = write_run(tmp_path / "even", [item(i, {"gradcam": m + 5}) for i, m in enumerate(blobs(40))])
+    suite = load_suite(None, ["focus.enabled=true"])
+    path = tmp_path / "calibrated.toml"
+    path.write_text(calibrate_suite(run_checks(read_run(even), suite), suite, str(even)), encoding="utf-8")
+    focus = tomllib.loads(path.read_text(encoding="utf-8"))["focus"]
+    assert 0 < focus["median_min"] < focus["median_max"] < 1
+    flat = [item(i, {"gradcam": m + 100}) for i, m in enumerate(blobs(40))]
+    found = check_run(str(write_run(tmp_path / "flat", flat)), suite=str(path))
+    assert {one.check: one.status for one in found}["focus"] == "fail"
 
 
 def test_results_are_json_as_documented(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -26,6 +27,7 @@ OUTCOMES = {
     "random": "test_interventions.test_random_passes_for_a_class_map_and_fails_for_one_that_ignores_the_weights",
     "faithful": "test_interventions.test_faithful_passes_for_evidence_and_fails_for_its_opposite",
     "agree": "test_each_check.test_agree_needs_two_families_and_only_warns",
+    "predictions": "test_predictions.test_predictions_pass_for_the_same_and_fail_for_many_changed",
     "drift": "test_planted.test_drift_between_runs_of_one_model_and_of_two",
     "wrong": "test_each_check.test_wrong_reports_and_never_fails",
 }
@@ -58,6 +60,8 @@ def test_an_entry_is_complete(key: str, tmp_path: Path) -> None:
         assert spec.default is None or isinstance(spec.default, spec.kind)
         if LIMIT.fullmatch(setting):
             assert spec.kind is float, "a threshold is a number"
+            assert math.isfinite(spec.low), "a threshold knows the range of what it is compared with"
+            assert spec.low <= spec.default <= spec.high
     run = write_run(tmp_path / "run", [item(i, {"gradcam": raw}) for i, raw in enumerate(blobs(3))])
     (result,) = (one for one in check_run(str(run), changes=[f"{key}.enabled=true"]) if one.check == key)
     assert result.status in ("pass", "inconclusive", "skipped"), "nothing is wrong with this run"

@@ -42,7 +42,7 @@ def test_a_real_run_with_every_check(cam: Cam, world: World, tmp_path: Path) -> 
     document = done.document
     assert check_errors(document) == []
     assert done.code == document["exit_code"] == 1
-    assert len(document["checks"]) == 13
+    assert len(document["checks"]) == 14
     statuses = {row["check"]: row["status"] for row in document["checks"]}
     assert {"pass", "fail", "inconclusive"} <= set(statuses.values()), statuses
     assert "skipped" not in statuses.values(), statuses

@@ -34,8 +34,9 @@ def test_the_limit_counts_over_all_sources(tree: Path) -> None:
 
 
 def test_a_file_is_always_tried(tree: Path) -> None:
-    entry = only("photos/notes.txt")
-    assert (entry.image, entry.folder, read(entry)) == ("notes.txt", "photos", b"notes.txt")
+    (tree / "photos" / "notes.dat").write_bytes(b"notes")
+    entry = only("photos/notes.dat")
+    assert (entry.image, entry.folder, read(entry)) == ("notes.dat", "photos", b"notes")
 
 
 @pytest.mark.parametrize(

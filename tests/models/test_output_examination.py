@@ -19,6 +19,7 @@ from camcli.errors import ConfigError, ModelError, UsageError
 from camcli.models import ClassNames, Model, load_model
 from camcli.models.output_examination import Examination, examine
 from camcli.models.output_form import OutputForm
+from camcli.pipeline.setup import precision_for
 from tests.output_kinds import Returning, certain
 
 SOFTMAX = ["softmax", "own_softmax", "half_softmax", "log_softmax", "nested_softmax", "features_first",
@@ -188,6 +189,15 @@ def test_what_is_recognised_and_said(kind: str, mode: str, expected: Any, said: 
     lines = recognised.notes
     assert len(lines) == (said is not None)
     assert said is None or said in lines[0]
+
+
+def test_probabilities_are_not_rounded_to_bf16_by_default() -> None:
+    """From a logit of 6 on, bf16 rounds a sigmoid to 1."""
+    assert torch.tensor(6.5).sigmoid().bfloat16() == 1
+    assert precision_for(examined("sigmoid"), "auto", "bf16") == "fp32"
+    assert precision_for(examined("sigmoid"), "bf16", "bf16") == "bf16"
+    assert precision_for(examined("softmax"), "auto", "bf16") == "bf16"
+    assert precision_for(examined("plain"), "auto", "bf16") == "bf16"
 
 
 def test_a_softmax_of_one_output_is_refused() -> None:

@@ -15,6 +15,7 @@ DEFINITIONS: Mapping[str, Any] = index_schema()["$defs"]
 TYPES: dict[str, tuple[type, ...]] = {
     "header": (index.Header,),
     "model": (index.ModelFields,),
+    "output": (index.OutputFields,),
     "layer": (index.LayerFields,),
     "counts": (index.CountFields,),
     "timing": (index.Timing,),

@@ -2,8 +2,8 @@
 
 Follows the schema of Jenkins' xunit plugin (``junit-10.xsd``), in the order of elements that stricter readers want: in
 a test suite ``properties``, ``testcase``…, ``system-out``, ``system-err``; in a test case at most one of ``skipped``
-and ``failure``, then ``system-out``. What is inconclusive counts as skipped, a warning as passed with its text in the
-output, unless ``--fail-on warn`` makes both failures.
+and ``failure``, then ``system-out``. What is inconclusive counts as skipped, unless the check is required; a warning as
+passed with its text in the output. ``--fail-on warn`` makes both failures.
 """
 
 import re
@@ -52,14 +52,14 @@ def junit(
 
 
 def _outcome(result: Result, strict: bool) -> str:
-    if result.status == "fail" or (strict and result.status in ("warn", "inconclusive")):
+    if result.effective_status == "fail" or (strict and result.status in ("warn", "inconclusive")):
         return "failure"
     return "skipped" if result.status in ("skipped", "inconclusive") else "passed"
 
 
 def _case(body: ET.Element, result: Result, outcome: str) -> None:
     case = ET.SubElement(body, "testcase", name=result.check, classname="cam.check", time="0")
-    message = _clean(f"{result.status}: {result.why}")
+    message = _clean(f"{result.status}: {result.reason}")
     if outcome == "failure":
         ET.SubElement(case, "failure", message=message, type=result.status).text = _clean(_text(result))
     elif outcome == "skipped":
@@ -68,7 +68,7 @@ def _case(body: ET.Element, result: Result, outcome: str) -> None:
 
 
 def _text(result: Result) -> str:
-    lines = [f"{result.status}: {result.why}", *(f"  {one.words} ({one.status})" for one in result.conditions[:20])]
+    lines = [f"{result.status}: {result.reason}", *(f"  {one.words} ({one.status})" for one in result.conditions[:20])]
     if result.worst:
         lines += ["worst images:", *(f"  {printable(one.image)}: {one.words}" for one in result.worst)]
     return "\n".join(lines)

@@ -54,5 +54,5 @@ def _other_method(context: Context) -> MethodLayer | None:
     return keys[0] if keys else None
 
 
-SETTINGS = {"median_min": Setting(0.4, "least median of Spearman's correlation, -1 to 1")}
+SETTINGS = {"median_min": Setting(0.4, "least median of Spearman's correlation, -1 to 1", low=-1, high=1)}
 CHECK = Check("agree", "do methods of different families see the same?", run, SETTINGS)

@@ -61,8 +61,8 @@ def _scale_box(box: tuple[float, float, float, float], record: ImageRecord) -> R
 
 
 SETTINGS = {
-    "median_max": Setting(1.2, "largest median of mass in the region over its share of the view"),
-    "p95_max": Setting(2.0, "largest 95th percentile of the same"),
+    "median_max": Setting(1.2, "largest median of mass in the region over its share of the view", low=0),
+    "p95_max": Setting(2.0, "largest 95th percentile of the same", low=0),
     "box": Setting(None, "x0,y0,x1,y1 as shares of the upright picture; the manifest's `avoid` otherwise", str),
 }
 CHECK = Check("avoid", "does the model keep away from where it must not look?", run, SETTINGS)

@@ -14,6 +14,8 @@ from camcli.checks.settings import Check, Setting
 from camcli.map_summary import border_share
 
 LEAST_SIDE = 7
+MOST = 1 / 0.36
+"""Of a map whose mass lies in the band alone: 1 over the band's share of the area."""
 WORDS = Words(
     "heat at the edge (1: spread evenly)",
     "The heat sits at the edge of the pictures: look for frames, captions, padding, or objects that the crop cuts off.",
@@ -32,7 +34,7 @@ def run(context: Context) -> Result:
 
 
 SETTINGS = {
-    "median_max": Setting(1.3, "largest median of mass at the border over the border's area"),
-    "p95_max": Setting(1.9, "largest 95th percentile of the same"),
+    "median_max": Setting(1.3, "largest median of mass at the border over the border's area", low=0, high=MOST),
+    "p95_max": Setting(1.9, "largest 95th percentile of the same", low=0, high=MOST),
 }
 CHECK = Check("border", "does the model look at the edge of the picture?", run, SETTINGS)

@@ -1,7 +1,8 @@
 """``drift``: does the model still look where it used to?
 
-Against a baseline, for each image with the same top prediction (another prediction has another map, and is counted
-apart), on maps after relu:
+Against a baseline, on maps after relu, for the images with the same top prediction, and apart from them for those whose
+prediction changed (by the same thresholds, from ``changed_images`` such images on). The larger of the two groups is
+always judged, so that the check does not get weaker the more predictions change:
 
 - ``spearman``: rank correlation of the two maps, 1 for the same order of cells;
 - ``iou``: intersection over union of the hottest 20 % of the cells;
@@ -25,6 +26,7 @@ from camcli.checks.result import Result, skip
 from camcli.checks.settings import Check, Setting
 
 METRICS = ("spearman", "iou", "jsd", "centroid")
+CHANGED = "changed prediction:"
 ADVICE = " If that is wanted, renew the baseline with --rebase."
 
 
@@ -44,7 +46,7 @@ class MapChange:
 
     @property
     def same_prediction(self) -> bool:
-        return self.record.predicted == self.base.predicted
+        return self.base.has_prediction_of(self.record)
 
 
 def compare(run: RecordedRun, key: MethodLayer, baseline: Baseline) -> list[MapChange]:
@@ -85,29 +87,45 @@ def run(context: Context) -> Result:
 
 
 def judge_changes(context: Context, changes: list[MapChange], advice: str = ADVICE) -> Result:
-    """The outcome over the images with the same prediction; ``advice`` on what to do after a failure."""
-    same = [one for one in changes if one.same_prediction]
-    changed = len(changes) - len(same)
-    judge, distances = context.judge(), distances_by_metric(same)
+    """The outcome over the images with the same prediction, and over those whose prediction changed.
+
+    Args:
+        context: of the check.
+        changes: of all images.
+        advice: what to do after a failure.
+    """
+    groups = {name: [one for one in changes if one.same_prediction != bool(name)] for name in ("", CHANGED)}
+    least = min(int(context.settings["changed_images"]), (len(changes) + 1) // 2)
+    judged = {name: group for name, group in groups.items() if len(group) >= max(1, least)}
+    enough = len(changes) >= context.min_images  # the images of both groups together decide whether there are enough
+    conditions = []
+    for name, group in judged.items():
+        judge = context.judge(tests=len(judged), min_images=len(group) if enough else None)
+        conditions += judge(distances_by_metric(group), group=name)
     words = Words(
         "against the baseline", f"The model looks elsewhere than before.{advice}", "correlates with the baseline by {}"
     )
-    result = judge.conclude(
-        "drift", judge(distances), words, [one.record for one in same], distances["spearman"], high_is_bad=False,
-        details={"compared": len(changes), "changed_predictions": changed},
+    changed = len(groups[CHANGED])
+    result = context.judge().conclude(
+        "drift", conditions, words, [one.record for one in changes], distances_by_metric(changes)["spearman"],
+        high_is_bad=False, details={"compared": len(changes), "changed_predictions": changed},
     )  # fmt: skip
     if changed:
-        note = f" Another prediction than in the baseline: {changed} of {len(changes)} images, not counted here."
+        how = "judged apart" if CHANGED in judged else "too few to be judged apart"
+        note = f" Another prediction than in the baseline: {changed} of {len(changes)} images, {how}."
         result = replace(result, why=result.why + "." * (not result.why.endswith(".")) + note)
     return result
 
 
 SETTINGS = {
-    "spearman_median_min": Setting(0.8, "least median of Spearman's correlation, -1 to 1"),
-    "iou_median_min": Setting(0.5, "least median overlap of the hottest 20 %, 0 to 1"),
-    "jsd_median_max": Setting(0.1, "largest median Jensen-Shannon divergence (base 2), 0 to 1"),
-    "centroid_median_max": Setting(0.1, "largest median shift of the centre of mass over the diagonal, 0 to 1"),
-    "spearman_p05_min": Setting(0.3, "least 5th percentile of Spearman's correlation"),
+    "spearman_median_min": Setting(0.8, "least median of Spearman's correlation, -1 to 1", low=-1, high=1),
+    "iou_median_min": Setting(0.5, "least median overlap of the hottest 20 %, 0 to 1", low=0, high=1),
+    "jsd_median_max": Setting(0.1, "largest median Jensen-Shannon divergence (base 2), 0 to 1", low=0, high=1),
+    "centroid_median_max": Setting(
+        0.1, "largest median shift of the centre of mass over the diagonal, 0 to 1", low=0, high=1
+    ),
+    "spearman_p05_min": Setting(0.3, "least 5th percentile of Spearman's correlation", low=-1, high=1),
+    "changed_images": Setting(10, "from so many images whose prediction changed on, they are judged too", int),
 }
 
 CHECK = Check("drift", "does the model still look where it used to?", run, SETTINGS)

@@ -44,6 +44,10 @@ def run(context: Context) -> Result:
     medians = {name: round(float(np.median(values)), 4) for name, values in areas}
     table = ", ".join(f"{name} {value:.2f}" for name, value in medians.items())
     why = f"beats a random map in {100 * first.value:.0f} % of {first.n} images; median Insertion − Deletion: {table}"
+    if first.n < len(images):
+        why += (
+            f"; {len(images) - first.n} other images decide nothing: removing pixels does not change their probability"
+        )
     if first.status != "pass":
         why += f". It should win in {100 * first.threshold:.0f} %, and not by chance"
         why += "; more images would decide" if first.status == "inconclusive" else ": it does not show what decides"
@@ -96,9 +100,10 @@ def _against_random(context: Context, own: np.ndarray, random: np.ndarray) -> Co
     limit = float(context.settings["wins"])
     share = wins / n if n else 0.0
     status: Status = "inconclusive"
-    if n and share >= limit and sign_test(wins, n) < LEVEL:
+    enough = n >= max(1, context.min_images)
+    if enough and share >= limit and sign_test(wins, n) < LEVEL:
         status = "pass"
-    elif n >= context.settings["enough"] or (n and sign_test(n - wins, n) < LEVEL):
+    elif enough and (n >= context.settings["enough"] or sign_test(n - wins, n) < LEVEL):
         status = "fail"
     interval = context.bootstrap().share(wins, n) if n else None
     return Condition("share of images that beat a random map", share, "min", limit, interval, n, status)
@@ -111,7 +116,9 @@ def loses(own: np.ndarray, theirs: np.ndarray) -> bool:
 
 
 def _wins(own: np.ndarray, theirs: np.ndarray) -> tuple[int, int]:
-    return int((own > theirs).sum()), int((own != theirs).sum())
+    """Images that are won, and images that are decided: ties and what is not finite are evidence for nothing."""
+    decided = np.isfinite(own) & np.isfinite(theirs) & (own != theirs)
+    return int((own > theirs)[decided].sum()), int(decided.sum())
 
 
 def sign_test(wins: int, n: int) -> float:
@@ -121,7 +128,7 @@ def sign_test(wins: int, n: int) -> float:
 
 
 SETTINGS = {
-    "wins": Setting(0.6, "least share of images in which the map beats a random one"),
+    "wins": Setting(0.6, "least share of images in which the map beats a random one", low=0, high=1),
     "images": Setting(135, "images that are tried", int),
     "enough": Setting(135, "from so many images on a missing win is a failure, before it is inconclusive", int),
     "steps": Setting(16, "parts in which pixels are replaced", int),

@@ -59,9 +59,9 @@ def large_classes(images: list[ImageRecord], least: int) -> list[str]:
 
 
 SETTINGS = {
-    "median_min": Setting(1.5, "least median of mass on the object over its share of the view"),
-    "p05_min": Setting(0.7, "least 5th percentile of the same"),
-    "largest": Setting(0.6, "images whose object covers more of the view than this share are left out"),
+    "median_min": Setting(1.5, "least median of mass on the object over its share of the view", low=0),
+    "p05_min": Setting(0.7, "least 5th percentile of the same", low=0),
+    "largest": Setting(0.6, "images whose object covers more of the view than this share are left out", low=0, high=1),
     "class_images": Setting(20, "classes with at least so many images are judged by themselves too", int),
 }
 CHECK = Check("foreground", "does the model look at the object?", run, SETTINGS)

@@ -8,7 +8,8 @@ Value: Spearman's correlation of the raw, signed map with
 - ``otherclass``: the map of another class, drawn at random, with the trained weights.
 
 High correlation means that the map shows the image or the architecture rather than what the model was trained to use. A
-map that is zero counts as 0. Skipped for methods that are class-agnostic by design.
+map that is zero, constant or not finite correlates with nothing, and is no evidence either way: its image is left out,
+and with too few left the check is inconclusive. Skipped for methods that are class-agnostic by design.
 
 Maps of an untrained model change with new weights just as much (on drawn shapes their correlations lie between -0.2 and
 0.2, and so do those of the trained model). So the check first tests whether the model is trained: its predictions must
@@ -40,6 +41,12 @@ UNTRAINED = (
     "{limit:g}). They carry no more information than those of an untrained model: was the checkpoint loaded?"
 )
 
+DIFFERENT = {"weights": "with new random weights", "otherclass": "of another class"}
+UNDEFINED = (
+    "only {n} of {images} maps {what} show anything, where {needed} are needed: the others are zero, constant or not "
+    "finite, and say nothing about what the trained maps depend on"
+)
+
 
 def run(context: Context) -> Result:
     from camcli.methods import METHODS
@@ -51,24 +58,32 @@ def run(context: Context) -> Result:
     reopened, images = context.reopened, opened.images
     pixels, targets, seeds = opened.pixels, opened.targets, opened.seeds
     lead = _compare_with_untrained(context, pixels)
+    if not np.isfinite(lead.value):
+        why = "the probabilities are not finite, so that they cannot be compared with those of an untrained network"
+        return Result("random", "inconclusive", why, n=len(images))
     if lead.status == "fail":  # how the maps change then means nothing, and no image is worse than another
         why = UNTRAINED.format(count=UNTRAINED_NETWORKS, lead=lead.value, limit=lead.threshold)
         return Result("random", "fail", why, (lead,), len(images))
     trained = reopened.maps(pixels, targets, seeds)
     module, batch = reopened.setup.model.module, reopened.inputs(pixels[:16])
-    curve = []
+    curve: list[float | None] = []
     for stage in range(1, STAGES + 1):
         other = reinitialise(module, batch, context.seed, stage / STAGES)
         values = _correlations(trained, reopened.maps(pixels, targets, seeds, reopened.explainer(other)))
-        curve.append(round(float(np.median(values)), 4))
+        curve.append(round(float(np.median(_defined(values))), 4) if len(_defined(values)) else None)
     metrics = {"weights": values}
     if (classes := reopened.setup.model.num_classes or 1) > 1:
         draw = np.random.default_rng(context.seed)
         others = [(target + int(draw.integers(1, classes))) % classes for target in targets]
         metrics["otherclass"] = _correlations(trained, reopened.maps(pixels, others, seeds))
-    judge, highest = context.judge(), np.max(list(metrics.values()), axis=0)
     details = {"median_by_stage": curve, "lead": round(lead.value, 4)}
-    return judge.conclude("random", judge(metrics), WORDS, images, highest, high_is_bad=True, details=details)
+    for name, values in metrics.items():
+        if (n := len(_defined(values))) < min(context.min_images, len(images)):
+            why = UNDEFINED.format(n=n, images=len(images), what=DIFFERENT[name], needed=context.min_images)
+            return Result("random", "inconclusive", why, n=len(images), details=details)
+    judge, highest = context.judge(), np.nan_to_num(np.fmax.reduce(list(metrics.values())))
+    conditions = judge({name: _defined(values) for name, values in metrics.items()})
+    return judge.conclude("random", conditions, WORDS, images, highest, high_is_bad=True, details=details)
 
 
 def _compare_with_untrained(context: Context, pixels: Sequence[np.ndarray]) -> Condition:
@@ -80,15 +95,22 @@ def _compare_with_untrained(context: Context, pixels: Sequence[np.ndarray]) -> C
 
 
 def _correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(N,) of the maps of two arrays; 0 where one of the maps is constant or not finite."""
-    pairs = zip(a, b, strict=True)
-    return np.array([(spearman(x, y) or 0.0) if np.isfinite([x, y]).all() else 0.0 for x, y in pairs])
+    """(N,) of the maps of two arrays; NaN where one of the maps is constant or not finite."""
+    rhos = [spearman(x, y) if np.isfinite([x, y]).all() else None for x, y in zip(a, b, strict=True)]
+    return np.array([np.nan if rho is None else rho for rho in rhos])
+
+
+def _defined(values: np.ndarray) -> np.ndarray:
+    defined: np.ndarray = values[~np.isnan(values)]
+    return defined
 
 
 SETTINGS = {
-    "weights_median_max": Setting(0.4, "largest median correlation with maps of re-initialised weights"),
-    "otherclass_median_max": Setting(0.4, "largest median correlation with maps of another class"),
-    "lead_min": Setting(1.0, "what the lead of the predictions over random weights must exceed; 0: not tested"),
+    "weights_median_max": Setting(
+        0.4, "largest median correlation with maps of re-initialised weights", low=-1, high=1
+    ),
+    "otherclass_median_max": Setting(0.4, "largest median correlation with maps of another class", low=-1, high=1),
+    "lead_min": Setting(1.0, "what the lead of the predictions over random weights must exceed; 0: not tested", low=0),
     "images": Setting(48, "images that are tried", int),
 }
 QUESTION = "does the map depend on the trained weights?"

@@ -145,8 +145,8 @@ def _change_values(values: np.ndarray, change: Change, draw: np.random.Generator
 
 
 SETTINGS = {
-    "photometric_median_min": Setting(0.8, "least median correlation under JPEG, brightness, noise"),
-    "geometric_median_min": Setting(0.6, "least median correlation under mirroring and shifts"),
+    "photometric_median_min": Setting(0.8, "least median correlation under JPEG, brightness, noise", low=-1, high=1),
+    "geometric_median_min": Setting(0.6, "least median correlation under mirroring and shifts", low=-1, high=1),
     "images": Setting(48, "images that are tried", int),
 }
 QUESTION = "does the map survive what should not matter?"

@@ -31,5 +31,5 @@ def run(context: Context) -> Result:
     return Result("valid", status, why, (condition,), len(context.run.images), worst)
 
 
-SETTINGS = {"share_max": Setting(0.005, "largest share of degenerate maps, 0 to 1")}
+SETTINGS = {"share_max": Setting(0.005, "largest share of degenerate maps, 0 to 1", low=0, high=1, optional=True)}
 CHECK = Check("valid", "do the maps show anything?", run, SETTINGS)

@@ -14,13 +14,13 @@ import torch
 from PIL import Image
 
 import camcli
-from camcli import api
-from camcli.errors import ImageError
+from camcli.api import inputs
+from camcli.errors import ImageError, UsageError
 from camcli.explainer import Explainer
 
-from .conftest import photographs
+from ..conftest import photographs
 
-SETTINGS = {"input_size": (64, 64), "class_names": str(Path(__file__).parent / "tiny_classes.txt")}
+SETTINGS = {"input_size": (64, 64), "class_names": str(Path(__file__).parents[1] / "tiny_classes.txt")}
 
 
 @pytest.fixture(scope="module")
@@ -91,17 +91,15 @@ def test_the_model_is_left_as_it_was(model: camcli.Model) -> None:
 
 def test_bad_input_is_said_so(model: camcli.Model, tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(b"no image")
-    from camcli.errors import UsageError
-
     with pytest.raises(ImageError, match=r"x\.jpg: this is text"):
         camcli.explain(model, str(tmp_path / "x.jpg"))
     with pytest.raises(ImageError, match=r"nowhere\.jpg"):
         camcli.explain(model, "nowhere.jpg")
-    with pytest.raises(UsageError, match="uint8"):
-        camcli.explain(model, np.zeros((4, 4, 3), np.complex64))
-    for nothing in (np.zeros((0, 3, 3), np.uint8), Image.new("RGB", (0, 3)), 3):
-        with pytest.raises(UsageError, match=r"give a file name|uint8"):
-            camcli.explain(model, [nothing])  # type: ignore[list-item]
+    with pytest.raises(UsageError, match=r"a folder.*camcli\.run"):
+        camcli.explain(model, tmp_path)
+    for nothing in (np.zeros((0, 3, 3), np.uint8), Image.new("RGB", (0, 3))):
+        with pytest.raises(UsageError, match="pixels"):
+            camcli.explain(model, [nothing])
     with pytest.raises(UsageError, match="label"):
         camcli.explain(model, str(photographs()[0]), target="label")
     with pytest.raises(UsageError, match="gradcam"):
@@ -154,33 +152,31 @@ def test_a_result_does_not_depend_on_the_number_of_images(model: camcli.Model, e
             assert np.array_equal(one.native, together[i].maps[key].native), key
 
 
-def test_no_decoded_file_is_held_and_pictures_read_it_again(
+def test_a_result_holds_the_content_of_a_file_and_not_its_pixels(
     model: camcli.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = [tmp_path / f"{i}.png" for i in range(5)]
     for path, pixels in zip(paths, noise(5), strict=True):
         Image.fromarray(pixels).save(path)
     decoded: list[weakref.ref[Image.Image]] = []
-    held: list[int] = []
+    alive: list[int] = []
+    true = inputs.decode
 
     def decode(*arguments: Any) -> Any:
-        held.append(sum(image() is not None for image in decoded))
+        alive.append(sum(image() is not None for image in decoded))
         result = true(*arguments)
         decoded.append(weakref.ref(result.image))
         return result
 
-    true = api.decode
-    monkeypatch.setattr(api, "decode", decode)
+    monkeypatch.setattr(inputs, "decode", decode)
     results = camcli.explain(model, paths, batch_size=2)
-    assert held == [0] * 5
-    assert np.array_equal(np.asarray(results[4].maps["gradcam"].image), noise(5)[4])
-    assert results[4].maps["gradcam"].overlay().size == (80, 70)
+    assert alive == [0] * 5
+    paths[4].unlink()  # a temporary file may be gone, and another may lie in its place
     os.replace(paths[0], paths[1])
-    with pytest.raises(ImageError, match=r"0\.png: cannot be read"):
-        results[0].maps["gradcam"].overlay()
-    with pytest.raises(ImageError, match=r"1\.png: its content") as changed:
-        results[1].maps["gradcam"].heatmap()
-    assert changed.value.kind == "changed"
+    for number in (0, 1, 4):
+        map_result = results[number].maps["gradcam"]
+        assert np.array_equal(np.asarray(map_result.image), noise(5)[number])
+        assert map_result.overlay().size == map_result.heatmap().size == (80, 70)
 
 
 def test_memory_that_runs_out_halves_the_batch(model: camcli.Model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,7 @@
+"""Explain images from Python, without a run folder."""
+
+from camcli.api.explanation import explain
+from camcli.api.inputs import ImageLike
+from camcli.api.result import MapResult, Result, Target
+
+__all__ = ["ImageLike", "MapResult", "Result", "Target", "explain"]
