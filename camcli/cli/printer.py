@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from camcli.cli.cost import cost_lines, remaining_line
 from camcli.cli.layer_tree import verification
 from camcli.cli.options import OutputMode
 from camcli.cli.streams import discard_output
@@ -48,6 +49,8 @@ class Printer(Watcher):
         self.last = time.monotonic()
         self.bar: tqdm[Any] | None = None
         self.first_failed: str | None = None
+        self.first_batch = 0  # its size, until its time was said
+        self.began = self.last
         self.drawn_by_itself = False  # whether each map has colours of its own scale
         self.improbable = 0  # maps of classes that the model practically rules out
         self.first_improbable = ""
@@ -77,6 +80,7 @@ class Printer(Watcher):
         self.show(*describe_setup(setup, passes=self.mode.verbose))
         for line in setup.assumptions:
             self.problem(printable(f"note     {line}"))
+        self._announce_cost(setup)
         for note in (*setup.model.notes, *setup.explainer.notes, *notes):
             self.show(f"note     {note}")
         if sys.stderr.isatty():
@@ -89,8 +93,27 @@ class Printer(Watcher):
         with suppress(CamError, OSError):
             self.total = list_sources(config).count()
 
+    def _announce_cost(self, setup: Setup) -> None:
+        """Say what slow methods cost; how long they take is said after the first batch."""
+        if not cost_lines(setup, None):
+            return
+        if "-" not in setup.config.image_path:
+            self.total = setup.sources.count()
+        for line in cost_lines(setup, self.total):
+            self._print(line, sys.stderr)
+        self.first_batch, self.began = setup.batch_size, time.monotonic()
+
+    def _estimate(self) -> None:
+        """After the first batch, whose rows come at once, how long the others take."""
+        done, remaining = self.first_batch, (self.total or 0) - self.earlier - self.first_batch
+        if done and remaining > 0:
+            self._print(remaining_line(time.monotonic() - self.began, done, remaining), sys.stderr)
+        self.first_batch = 0
+
     def row(self, row: ImageRow) -> None:
         self.done += 1
+        if self.first_batch and not self.mode.quiet:
+            self._estimate()
         if row["status"] == "failed" and self.first_failed is None:
             self.first_failed = f"{row['image']}: {row['error']['message']} ({row['error']['kind']})"
         self._count_improbable(row)
@@ -281,6 +304,8 @@ def print_plan(config: RunConfig, mode: OutputMode) -> None:
         print(printable(f"note     {line}"), file=sys.stderr)
     for note in setup.model.notes:
         print(f"note     {note}")
+    for line in cost_lines(setup, count):
+        print(line)
     print(
         f"images   {count}"
         + (f", {setup.sources.passed_over} other files passed over" if setup.sources.passed_over else "")
