@@ -56,15 +56,19 @@ def check_run(
         path: a finished run folder.
         suite: a TOML file; None for the checks that run by default.
         changes: ``CHECK.KEY=VALUE`` each, as ``--set``.
-        baseline: a baseline file for ``drift``.
+        baseline: a baseline file for ``predictions`` and ``drift``.
         require: checks that must be decided: inconclusive or skipped, their ``effective_status`` is ``fail``.
 
     Raises:
-        UsageError: no run is there, or the suite or baseline is wrong.
+        UsageError: no run is there, the suite or baseline is wrong, or the baseline is of other images or another
+            preprocessing.
     """
     run = read_run(path)
     chosen = load_suite(suite, changes, require)
-    return run_checks(run, chosen, None if baseline is None else read_baseline(baseline))
+    compared = None if baseline is None else read_baseline(baseline)
+    if compared is not None:
+        compared.refuse_other(run, choose_maps(run, chosen))
+    return run_checks(run, chosen, compared)
 
 
 def run_checks(
@@ -79,7 +83,6 @@ def run_checks(
         device: where the model runs for checks that intervene; None: where the run had it.
     """
     key = choose_maps(run, suite)
-    returns_values = "output" in run.header and run.header["output"]["kind"] == "values"
     results = []
     with ReopenedModel(run, key, device) as reopened:
         for check in suite.checks:
@@ -87,7 +90,7 @@ def run_checks(
             regions = ManifestRegions(run, suite.common["manifest"])
             context = Context(run, key, settings, suite.common, regions, reopened, baseline)
             try:
-                result = skip(check.key, _VALUES) if check.probability and returns_values else check.run(context)
+                result = skip(check.key, _VALUES) if check.probability and run.returns_values else check.run(context)
             except UnavailableError as error:
                 result = skip(check.key, str(error))
             except (ImageError, LayerError, RuntimeError) as error:

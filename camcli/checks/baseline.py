@@ -116,6 +116,19 @@ class Baseline:
             return None
         return {"base": describe_precision(self.header), "new": describe_precision(now)}
 
+    def refuse_other(self, run: RecordedRun, key: MethodLayer) -> None:
+        """Stop where a comparison with this run means nothing.
+
+        Raises:
+            ConfigError: the images or what decides their maps, other than the weights, are not the same.
+        """
+        if lines := self.differences(run, key):
+            listed = "".join(f"\n  {line}" for line in lines)
+            raise ConfigError(
+                f"--baseline {self.name} cannot be compared with this run (baseline → run):{listed}\n"
+                "If that is wanted, renew it with --rebase."
+            )
+
     @property
     def size(self) -> int:
         """Number of images."""

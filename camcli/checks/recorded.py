@@ -120,6 +120,11 @@ class RecordedRun:
         """Methods and layers, in the order of the run."""
         return list(dict.fromkeys(key for record in self.images[:64] for key in record.maps))
 
+    @property
+    def returns_values(self) -> bool:
+        """Whether the model's outputs are values, as of a regression, and no scores of classes."""
+        return "output" in self.header and self.header["output"]["kind"] == "values"
+
 
 MOST_NAMED = 100
 

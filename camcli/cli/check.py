@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -25,7 +26,8 @@ from camcli.config.settings import RunConfig
 from camcli.errors import ConfigError
 
 if TYPE_CHECKING:
-    from camcli.checks import Baseline, RecordedRun, Result
+    from camcli.checks import RecordedRun, Result
+    from camcli.checks.class_maps import ClassMaps
     from camcli.checks.recorded import MethodLayer
 
 HELP = "Check the maps of a run against thresholds; ends with exit code 1 when a check fails."
@@ -61,7 +63,12 @@ def command(
     calibrate: str | None = typer.Option(
         None, metavar="FILE.toml", help="Write thresholds proposed from this run, which is known to be good."
     ),
-    sheet: str | None = typer.Option(None, metavar="FILE.jpg", help="Write the worst images as one picture."),
+    sheet: str | None = typer.Option(
+        None,
+        metavar="FILE.jpg",
+        help="Write the worst images as one picture, and FILE-classes.jpg with the mean map and the hottest crops of "
+        "each class.",
+    ),
     require: list[str] | None = typer.Option(
         None,
         metavar="CHECK[,CHECK]",
@@ -94,19 +101,24 @@ def command(
         code = 3 if recorded.failed else 0
     key = choose_maps(recorded, chosen)
     if compared is not None:
-        _refuse_other(compared, recorded, key)
+        compared.refuse_other(recorded, key)
     device = "cuda" if settings.get("use_cuda") else settings.get("device")
     results = run_checks(recorded, chosen, compared, device)
+    classes: list[ClassMaps] = []
     if sheet:
         _sheet(sheet, recorded, key, results)
+        classes = _class_sheet(_beside(sheet), recorded, key, device)
     if calibrate:
         write_named_file("--calibrate", calibrate, [calibrate_suite(results, chosen, folder).encode()])
     renewed = {"--write-baseline": write_baseline, "--baseline": baseline if rebase else None}
     notes = [_write_baseline(option, name, recorded, key) for option, name in renewed.items() if name]
     notes += [f"thresholds proposed in {calibrate}"] if calibrate else []
-    notes += [f"worst images in {sheet}"] if sheet else []
-    more = {"run": folder, "method": key[0], "layer": key[1], **computed_with(recorded)}
-    print_text = partial(_print_text, recorded, key, results, notes, chosen.common)
+    notes += (
+        [f"worst images in {sheet}; mean maps and hottest crops of the classes in {_beside(sheet)}"] if sheet else []
+    )
+    more: dict[str, Any] = {"run": folder, "method": key[0], "layer": key[1], **computed_with(recorded)}
+    more |= {"classes": [one.as_json() for one in classes]} if sheet else {}
+    print_text = partial(_print_text, recorded, key, results, [*map(_describe_class, classes), *notes], chosen.common)
     raise typer.Exit(reporter.report(results, folder, code, print_text, **more))
 
 
@@ -136,16 +148,6 @@ def _folder(settings: dict[str, Any], paths: list[str], mode: OutputMode) -> tup
     return str(summary.run_dir), summary.exit_code
 
 
-def _refuse_other(baseline: Baseline, recorded: RecordedRun, key: MethodLayer) -> None:
-    lines = baseline.differences(recorded, key)
-    if lines:
-        listed = "".join(f"\n  {line}" for line in lines)
-        raise ConfigError(
-            f"--baseline {baseline.name} cannot be compared with this run (baseline → run):{listed}\n"
-            "If that is wanted, renew it with --rebase."
-        )
-
-
 def _sheet(path: str, recorded: RecordedRun, key: MethodLayer, results: list[Result]) -> None:
     from camcli.checks import CHECKS
     from camcli.checks.report.contact_sheet import SheetRow, overlays, write_sheet
@@ -168,6 +170,26 @@ def _sheet(path: str, recorded: RecordedRun, key: MethodLayer, results: list[Res
         for result in shown
     ]
     write_sheet(path, rows)
+
+
+def _beside(path: str) -> str:
+    """``worst-classes.jpg`` for ``worst.jpg``."""
+    return str(Path(path).with_stem(f"{Path(path).stem}-classes"))
+
+
+def _class_sheet(path: str, recorded: RecordedRun, key: MethodLayer, device: str | None) -> list[ClassMaps]:
+    from camcli.checks.class_maps import cover_classes, maps_by_class
+    from camcli.checks.report.class_sheet import class_rows
+    from camcli.checks.report.contact_sheet import write_sheet
+
+    classes = cover_classes(recorded, key, maps_by_class(recorded, key), device)
+    write_sheet(path, class_rows(recorded, key, classes))
+    return classes
+
+
+def _describe_class(one: ClassMaps) -> str:
+    effect = one.covering.words if one.covering is not None else f"covering was not tried: {one.problem}"
+    return f"{one.name} ({one.n} images): {effect}"
 
 
 def _write_baseline(option: str, name: str, recorded: RecordedRun, key: MethodLayer) -> str:

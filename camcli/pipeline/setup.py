@@ -115,7 +115,7 @@ def with_bands(model: Model, config: RunConfig) -> Model:
     if pre.custom is None and pre.channels == 1:
         notes += ("the model takes one channel: colours become grey (ITU-R 601 luma)",)
     is_repeated = pre.channels > 3 and all(value == pre.mean[i % 3] for i, value in enumerate(pre.mean))
-    if pre.custom is None and is_repeated and config.mean is None:
+    if pre.custom is None and is_repeated and config.mean is None and not model.assumptions:
         listed = ", ".join(f"{value:g}" for value in pre.mean[:3])
         notes += (
             f"{ASSUMED}the mean of the model's {pre.channels} channels is {listed} in turn, and their deviation "

@@ -219,6 +219,11 @@ def test_a_real_run_with_all_outputs(cam: Cam, world: World, tmp_path: Path) -> 
     assert "hotspot" in done.out
     with Image.open(sheet) as picture:
         assert picture.height > 600
+    with Image.open(tmp_path / "sheet-classes.jpg") as picture:
+        assert picture.height > 1000  # the mean maps, and the crops of three classes
+    assert re.search(
+        r"cross \(30 images\): without the hottest 15 % of the map the probability [\d.]+ falls by", done.out
+    )
     assert "[border]" in calibrated.read_text(encoding="utf-8")
     assert ET.parse(junit).getroot()[0].get("failures") == "2"
     moved = tmp_path / "moved.jpg"

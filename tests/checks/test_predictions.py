@@ -66,6 +66,14 @@ def test_predictions_compare_accuracy_in_pairs(tmp_path: Path) -> None:
     assert against(base, unlabelled)["predictions"].details["accuracy"] == {"baseline": 0.9, "run": 0.7}
 
 
+def test_the_accuracy_of_few_labelled_images_is_reported_and_not_judged(tmp_path: Path) -> None:
+    labels: list[int | None] = [0] * 8 + [None] * 92
+    base, worse = run_of(tmp_path / "base", [0] * 100, labels), run_of(tmp_path / "worse", [1] + [0] * 99, labels)
+    found = against(base, worse)["predictions"]
+    assert found.status == "pass"
+    assert "accuracy of 8 labelled images 1.00 in the baseline, 0.88 now" in found.why
+
+
 def test_a_baseline_without_labels_is_read_and_the_labels_of_the_run_are_used(tmp_path: Path) -> None:
     labels: list[int | None] = [0] * 40
     base = run_of(tmp_path / "base", [0] * 40)

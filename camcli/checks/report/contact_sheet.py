@@ -134,7 +134,8 @@ def overlays(run: RecordedRun, key: MethodLayer, records: Iterable[ImageRecord])
     return pictures
 
 
-def _canvases(run: RecordedRun, missing: dict[Name, ImageRecord]) -> Iterator[tuple[Name, Canvas]]:
+def read_canvases(run: RecordedRun, wanted: Mapping[Name, ImageRecord]) -> Iterator[tuple[Name, Canvas]]:
+    """The images of a run to draw on, by their names; those that are not there any more are left out."""
     count, config = 0, run.header["config"]  # of a run before there were these settings, without them
     settings = DecodeSettings(
         channels=run.header["model"]["input_size"][0],
@@ -143,20 +144,20 @@ def _canvases(run: RecordedRun, missing: dict[Name, ImageRecord]) -> Iterator[tu
     )
     try:
         for entry in as_typed(run, sources_of(run)):
-            record = missing.get((entry.image, entry.source))
+            record = wanted.get((entry.image, entry.source))
             if record is None:
                 continue
             image = decode(read(entry), settings).image
             yield record.name, make_canvas(np.asarray(image), record.view, 2 * TILE)
             count += 1
-            if count == len(missing):
+            if count == len(wanted):
                 return
     except (SourceError, ImageError):
         return  # the images are elsewhere by now: only the map can be drawn
 
 
 def _draw(run: RecordedRun, key: MethodLayer, missing: dict[Name, ImageRecord]) -> dict[Name, np.ndarray]:
-    canvases = dict(_canvases(run, missing))
+    canvases = dict(read_canvases(run, missing))
     _, height, width = run.header["model"]["input_size"]
     pictures = {}
     for name, record in missing.items():

@@ -5,7 +5,9 @@ Against a baseline, over all images of the run that the baseline has, whether or
 - changed predictions: the share of images whose top prediction is another class than in the baseline. Classes are
   compared by name where both have names (a shuffled list of class names is a change), else by index;
 - fall of accuracy: accuracy in the baseline minus accuracy in the run, over the images whose label is known, from the
-  run or else from the baseline. The difference is paired: its interval resamples images, each with both outcomes.
+  run or else from the baseline. The difference is paired: its interval resamples images, each with both outcomes. With
+  fewer labelled images than ``min_images`` it is reported and not judged: it is never larger than the share of changed
+  predictions, which is judged.
 
 ``drift`` compares where the model looks; this check compares what it says. A model that changes its predictions fails
 here however few images are left for ``drift`` to compare.
@@ -49,7 +51,8 @@ def run(context: Context) -> Result:
     why += f". {len(changed)} of {len(pairs)} predictions changed"
     accuracy = _accuracies(pairs)
     if accuracy is not None:
-        why += f"; accuracy {number(accuracy[0])} in the baseline, {number(accuracy[1])} now"
+        why += f"; accuracy of {len(_outcomes(pairs))} labelled images {number(accuracy[0])} in the baseline, "
+        why += f"{number(accuracy[1])} now"
     why += f". {FAILURE}" if status == "fail" else ""
     details = {
         "compared": len(pairs), "changed": len(changed), "labelled": len(_outcomes(pairs)),
@@ -65,7 +68,7 @@ def _judge(context: Context, pairs: list[Pair], changed: list[Pair]) -> list[Con
         share, interval = len(changed) / len(pairs), bootstrap.share(len(changed), len(pairs))
         conditions.append(judge.condition("changed predictions", share, "max", limit, interval, len(pairs)))
     outcomes = _outcomes(pairs)
-    if len(outcomes) and (limit := context.settings["accuracy_fall_max"]) is not None:
+    if len(outcomes) >= context.min_images and (limit := context.settings["accuracy_fall_max"]) is not None:
         falls = outcomes[:, 0] - outcomes[:, 1]
         interval = bootstrap.mean(falls)
         conditions.append(judge.condition("fall of accuracy", float(falls.mean()), "max", limit, interval, len(falls)))
