@@ -136,11 +136,36 @@ def printable(text: str, *, lines: bool = False) -> str:
     return "".join(c if c.isprintable() or (lines and c == "\n") else "?" for c in text)
 
 
-def near_misses(name: str, names: Iterable[str], count: int = 3) -> list[str]:
-    """The names most like a mistyped one, best first, ignoring case."""
-    by_folded = {each.casefold(): each for each in names}
-    matches = difflib.get_close_matches(name.casefold(), by_folded, n=count, cutoff=0.55)
-    return [by_folded[match] for match in matches]
+def near_misses(name: str, names: Iterable[str], count: int = 3, least: float = 0.55) -> list[str]:
+    """The names most like a mistyped one, best first, ignoring case; none that is much less alike than the best.
+
+    A name counts as a whole, or by its beginning: ``vit_tinny`` is like ``vit_tiny_patch16_224``.
+
+    Args:
+        name: as typed.
+        names: those there are.
+        count: at most so many.
+        least: how alike they must be, from 0 to 1.
+    """
+    matcher = difflib.SequenceMatcher()
+    matcher.set_seq2(typed := name.casefold())
+    scores = {each: _similarity(matcher, typed, each.casefold()) for each in names}
+    least = max(least, max(scores.values(), default=0.0) - _MOST_BEHIND)
+    near = [each for each in scores if scores[each] >= least]
+    return sorted(near, key=lambda each: (-scores[each], len(each)))[:count]
+
+
+_MOST_BEHIND, _LEAST_OF_BEGINNING = 0.2, 0.85
+
+
+def _similarity(matcher: difflib.SequenceMatcher[str], typed: str, name: str) -> float:
+    matcher.set_seq1(name)
+    alike = matcher.ratio() if matcher.quick_ratio() > 0.5 else 0.0  # an upper bound
+    if len(typed) < 4 or len(name) <= len(typed) or name[0] != typed[0]:
+        return alike
+    matcher.set_seq1(name[: len(typed)])
+    beginning = matcher.ratio()
+    return max(alike, 0.97 * beginning) if beginning >= _LEAST_OF_BEGINNING else alike
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

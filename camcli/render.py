@@ -17,6 +17,7 @@ from camcli.map_summary import map_status
 
 OUTSIDE_BRIGHTNESS = 0.6
 """Brightness of what is outside the model's view."""
+_MARGIN = 6
 PANEL_SIDE = 512
 """Longest side of one picture of a panel."""
 
@@ -166,12 +167,14 @@ class Drawing:
         model_size: (H, W) of the model's input.
         style: colours and limits.
         limits: fixed normalisation limits in raw units; None: the map's own extremes.
+        caption: ASCII text below the panel.
     """
 
     def __init__(
         self, raw: np.ndarray, canvas: Canvas, model_size: tuple[int, int], style: Style,
-        limits: tuple[float, float] | None = None,
+        limits: tuple[float, float] | None = None, caption: str | None = None,
     ) -> None:  # fmt: skip
+        self.caption = caption
         self.canvas, self.model_size, self.style = canvas, model_size, style
         self.heat = normalise(raw, limits)
         self.patch, self.inside = place(self.heat, model_size, canvas)
@@ -205,7 +208,8 @@ class Drawing:
         blocks = cv2.resize(self.heat, self.model_size[::-1], interpolation=cv2.INTER_NEAREST)
         native, _ = place(blocks, self.model_size, self.canvas)
         tiles = (self.canvas.pixels, self._whole(self._colour(native)), self.heatmap, self.overlay)
-        return np.hstack([_shrink_to_tile(picture) for picture in tiles])
+        panel = np.hstack([_shrink_to_tile(picture) for picture in tiles])
+        return panel if self.caption is None else np.vstack([panel, _write(self.caption, panel.shape[1])])
 
     @cached_property
     def _coloured(self) -> np.ndarray:
@@ -219,6 +223,16 @@ class Drawing:
         whole = np.zeros(self.canvas.size + patch.shape[2:], patch.dtype)
         whole[self.inside] = patch
         return whole
+
+
+def _write(text: str, width: int) -> np.ndarray:
+    """A strip of this width with text in light letters, (H, width, 3) uint8."""
+    font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.6
+    (needed, _), _ = cv2.getTextSize(text, font, size, 1)
+    size *= min(1.0, (width - 2 * _MARGIN) / needed)
+    (_, height), below = cv2.getTextSize(text, font, size, 1)
+    strip = np.full((height + below + 2 * _MARGIN, width, 3), 32, np.uint8)
+    return np.asarray(cv2.putText(strip, text, (_MARGIN, _MARGIN + height), font, size, (235,) * 3, 1, cv2.LINE_AA))
 
 
 def _shrink_to_tile(picture: np.ndarray) -> np.ndarray:

@@ -91,10 +91,30 @@ class Baseline:
         ]
         here = {record.sha256[:_HASH] for record in run.images}
         if new := len(here - set(self.images)):
-            lines.append(f"{new} of the run's {len(here)} images are not in the baseline")
+            lines.append(f"{new} of the run's {len(here)} images are not in the baseline{self._same_names(run)}")
         if gone := len(set(self.images) - here):
             lines.append(f"{gone} of the baseline's {len(self.images)} images are not in the run")
         return lines
+
+    def changed(self, run: RecordedRun) -> list[ImageRecord]:
+        """The images of the run that have the name of an image here, and other content than any."""
+        names = {base.image for base in self.images.values()}
+        return [record for record in run.images if self.find(record) is None and record.image in names]
+
+    def _same_names(self, run: RecordedRun) -> str:
+        changed = self.changed(run)
+        return f" ({len(changed)} have a name that is, with other content: {changed[0].image} first)" if changed else ""
+
+    def precisions(self, run: RecordedRun) -> dict[str, str] | None:
+        """Precision and device of both, ``base`` and ``new``, where the precisions differ; None otherwise.
+
+        Baselines of versions that did not record it are compared without a word.
+        """
+        now = computed_with(run)
+        recorded = self.header.get("precision")
+        if recorded is None or now["precision"] is None or recorded == now["precision"]:
+            return None
+        return {"base": describe_precision(self.header), "new": describe_precision(now)}
 
     def refuse_other(self, run: RecordedRun, key: MethodLayer) -> None:
         """Stop where a comparison with this run means nothing.
@@ -117,11 +137,7 @@ class Baseline:
     def matching(self, run: RecordedRun) -> Baseline:
         """The same baseline; an image of the run whose content it does not have is matched by its name."""
         by_name = {base.image: base for base in self.images.values()}
-        renamed = {
-            record.sha256[:_HASH]: by_name[record.image]
-            for record in run.images
-            if self.find(record) is None and record.image in by_name
-        }
+        renamed = {record.sha256[:_HASH]: by_name[record.image] for record in self.changed(run)}
         return replace(self, images={**self.images, **renamed})
 
 
@@ -148,7 +164,20 @@ def _header(run: RecordedRun, key: MethodLayer) -> dict[str, Any]:
         "score": config["score"],
         "fuse": config["fuse"],
         "smooth": [config["aug_smooth"], config["eigen_smooth"]],
+        **computed_with(run),
     }
+
+
+def computed_with(run: RecordedRun) -> dict[str, str | None]:
+    """The precision of a run, and the kind of device: ``bf16``, ``cuda``."""
+    environment: Mapping[str, Any] = run.header.get("environment") or {}
+    device = environment.get("device")
+    return {"precision": environment.get("precision"), "device": device and device.partition(":")[0]}
+
+
+def describe_precision(header: Mapping[str, Any]) -> str:
+    """``bf16 on cuda``."""
+    return f"{header['precision']} on {header['device']}" if header.get("device") else str(header["precision"])
 
 
 def _first_target(target: str | None) -> str:

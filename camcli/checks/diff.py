@@ -12,7 +12,7 @@ from camcli.checks.manifest_regions import ManifestRegions
 from camcli.checks.recorded import MethodLayer, RecordedRun
 from camcli.checks.reopened import ReopenedModel
 from camcli.checks.result import Result
-from camcli.checks.rules.drift import MapChange, compare, distances_by_metric, judge_changes
+from camcli.checks.rules.drift import MapChange, compare, distances_by_metric, judge_changes, precision_words
 from camcli.checks.suite import Suite
 from camcli.errors import ConfigError
 
@@ -27,12 +27,16 @@ class Difference:
         changes: every image that both have, with its distances.
         only_base, only_new: images that only one of them has.
         notes: what else differs between the runs, a line each.
+        changed_content: images of one name and different content, which are compared by name.
+        precisions: of ``base`` and ``new``, where they differ.
     """
 
     changes: list[MapChange]
     only_base: int
     only_new: int
     notes: list[str]
+    changed_content: int = 0
+    precisions: Mapping[str, str] | None = None
 
     @property
     def groups(self) -> dict[str, list[MapChange]]:
@@ -54,6 +58,8 @@ class Difference:
             "changed_predictions": len(self.groups["changed prediction"]),
             "only_base": self.only_base,
             "only_new": self.only_new,
+            "changed_content": self.changed_content,
+            "precisions": None if self.precisions is None else dict(self.precisions),
             "notes": self.notes,
             "distances": {name: distribution(group) for name, group in self.groups.items()},
             "moved": [change_json(one) for one in self.largest_changes()],
@@ -81,7 +87,16 @@ def difference(base: Baseline, run: RecordedRun, key: MethodLayer) -> Difference
     notes = [line for line in base.differences(run, key) if "images are not in" not in line]
     if base.header["layer"] != key[1]:
         notes.append(f"layer: {base.header['layer']} → {key[1]}")
-    return Difference(changes, base.size - common, len(run.images) - common, notes)
+    if changed := base.changed(run):
+        count = f"{len(changed)} image{'s have' if len(changed) > 1 else ' has'}"
+        notes.append(
+            f"{count} the same name and other content ({changed[0].image} first): compared by name, so the distances "
+            "are due to the images as well"
+        )
+    precisions = base.precisions(run)
+    if precisions is not None:
+        notes.append(precision_words(precisions))
+    return Difference(changes, base.size - common, len(run.images) - common, notes, len(changed), precisions)
 
 
 def distribution(group: Sequence[MapChange]) -> Mapping[str, Any] | None:

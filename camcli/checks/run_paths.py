@@ -16,7 +16,10 @@ from camcli.images.walk import is_pattern, split_pattern
 
 def started_in(run: RecordedRun) -> str | None:
     """The folder where the run was started; None where the path of the run folder does not show it."""
-    output_dir = os.path.normpath(run.header["config"]["output_dir"])
+    recorded = run.header["config"]["output_dir"]
+    if recorded is None:
+        return None
+    output_dir = os.path.normpath(recorded)
     folder = os.path.abspath(run.path)
     if os.path.isabs(output_dir) or output_dir.split(os.sep)[0] in (os.pardir, os.curdir):
         return None

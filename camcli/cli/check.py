@@ -82,6 +82,7 @@ def command(
     if rebase and not baseline:
         raise ConfigError("--rebase: name the baseline to renew with --baseline FILE.")
     from camcli.checks import choose_maps, load_suite, read_baseline, read_run, run_checks
+    from camcli.checks.baseline import computed_with
     from camcli.checks.calibrate import calibrate_suite
     from camcli.checks.report.contact_sheet import sheet_format
     from camcli.output import write_named_file
@@ -115,7 +116,7 @@ def command(
     notes += (
         [f"worst images in {sheet}; mean maps and hottest crops of the classes in {_beside(sheet)}"] if sheet else []
     )
-    more: dict[str, Any] = {"run": folder, "method": key[0], "layer": key[1]}
+    more: dict[str, Any] = {"run": folder, "method": key[0], "layer": key[1], **computed_with(recorded)}
     more |= {"classes": [one.as_json() for one in classes]} if sheet else {}
     print_text = partial(_print_text, recorded, key, results, [*map(_describe_class, classes), *notes], chosen.common)
     raise typer.Exit(reporter.report(results, folder, code, print_text, **more))
@@ -202,13 +203,15 @@ def _print_text(
     recorded: RecordedRun, key: MethodLayer, results: list[Result], notes: list[str], common: Mapping[str, Any]
 ) -> None:
     from camcli.checks import CHECKS
+    from camcli.checks.baseline import computed_with, describe_precision
     from camcli.checks.report.text import coverage, table
 
     console = console_for_people()
     at = f" at {key[1]}" if key[1] else ""
     unfinished = "" if recorded.header["status"] == "complete" else f" (the run was {recorded.header['status']})"
     failed = f", {recorded.failed} could not be explained" if recorded.failed else ""
-    what = f"{recorded.header['model']['name']}, {key[0]}{at}, {len(recorded.images)} images{failed}{unfinished}"
+    how = f"; {describe_precision(precision)}" if (precision := computed_with(recorded))["precision"] else ""
+    what = f"{recorded.header['model']['name']}, {key[0]}{at}, {len(recorded.images)} images{failed}{unfinished}{how}"
     console.print(f"{recorded.path}: {what}", markup=False, soft_wrap=True)
     console.print(f"in brackets: {100 * common['confidence']:g} % intervals over images\n", style="dim", markup=False)
     coverage(results, len(recorded.images), common["min_images"], console)

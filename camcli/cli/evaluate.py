@@ -124,9 +124,11 @@ class _Progress:
         if self.mode.quiet:
             return
         if not doing:
+            from camcli.cli.cost import cost_lines
             from camcli.cli.printer import describe_setup
 
-            print(*describe_setup(setup, passes=self.mode.verbose), sep="\n", file=sys.stderr, flush=True)
+            lines = [*describe_setup(setup, passes=self.mode.verbose), *cost_lines(setup, None)]
+            print(*lines, sep="\n", file=sys.stderr, flush=True)
         elif time.monotonic() - self.last > _EVERY:
             self.last = time.monotonic()
             print(f"{done} images done; {doing}", file=sys.stderr, flush=True)

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from camcli.cli.cost import cost_lines, remaining_line
 from camcli.cli.layer_tree import verification
 from camcli.cli.options import OutputMode
 from camcli.cli.streams import discard_output
@@ -22,6 +23,7 @@ from camcli.models import Model
 from camcli.output import INDEX_NAME
 from camcli.pipeline.folder import earlier_header, plan_folder
 from camcli.pipeline.header import layer_fields, model_fields, output_fields
+from camcli.pipeline.items import IMPROBABLE
 from camcli.pipeline.setup import Setup, in_run_folder, list_sources, prepare
 from camcli.pipeline.stream import Summary, Watcher
 from camcli.schemas.index import ImageRow
@@ -47,6 +49,12 @@ class Printer(Watcher):
         self.last = time.monotonic()
         self.bar: tqdm[Any] | None = None
         self.first_failed: str | None = None
+        self.first_batch = 0  # its size, until its time was said
+        self.began = self.last
+        self.drawn_by_itself = False  # whether each map has colours of its own scale
+        self.improbable = 0  # maps of classes that the model practically rules out
+        self.first_improbable = ""
+        self.highest_raw = 0.0  # of the other maps
 
     def __enter__(self) -> Printer:
         return self
@@ -68,9 +76,11 @@ class Printer(Watcher):
         if self.mode.quiet:
             return
         self.last = time.monotonic()
+        self.drawn_by_itself = setup.config.pictures and not setup.limits
         self.show(*describe_setup(setup, passes=self.mode.verbose))
         for line in setup.assumptions:
             self.problem(printable(f"note     {line}"))
+        self._announce_cost(setup)
         for note in (*setup.model.notes, *setup.explainer.notes, *notes):
             self.show(f"note     {note}")
         if sys.stderr.isatty():
@@ -83,10 +93,30 @@ class Printer(Watcher):
         with suppress(CamError, OSError):
             self.total = list_sources(config).count()
 
+    def _announce_cost(self, setup: Setup) -> None:
+        """Say what slow methods cost; how long they take is said after the first batch."""
+        if not cost_lines(setup, None):
+            return
+        if "-" not in setup.config.image_path:
+            self.total = setup.sources.count()
+        for line in cost_lines(setup, self.total):
+            self._print(line, sys.stderr)
+        self.first_batch, self.began = setup.batch_size, time.monotonic()
+
+    def _estimate(self) -> None:
+        """After the first batch, whose rows come at once, how long the others take."""
+        done, remaining = self.first_batch, (self.total or 0) - self.earlier - self.first_batch
+        if done and remaining > 0:
+            self._print(remaining_line(time.monotonic() - self.began, done, remaining), sys.stderr)
+        self.first_batch = 0
+
     def row(self, row: ImageRow) -> None:
         self.done += 1
+        if self.first_batch and not self.mode.quiet:
+            self._estimate()
         if row["status"] == "failed" and self.first_failed is None:
             self.first_failed = f"{row['image']}: {row['error']['message']} ({row['error']['kind']})"
+        self._count_improbable(row)
         if self.mode.quiet:
             return
         for note in row["notes"]:
@@ -101,6 +131,23 @@ class Printer(Watcher):
             if self.lines == _LINES and not self.mode.verbose:
                 self.show("… the index lists the others")
         self._progress()
+
+    def _count_improbable(self, row: ImageRow) -> None:
+        for one in row["maps"]:
+            if not one.get("improbable") or (target := one["target"]) is None:
+                self.highest_raw = max(self.highest_raw, one["raw"]["max"] or 0)
+                continue
+            self.improbable += 1
+            name, chance = target["name"] or f"class {target['index']}", 100 * (target["probability"] or 0)
+            self.first_improbable = self.first_improbable or f"{row['image']}: {name}, {chance:.2g} %"
+
+    def _about_improbable(self) -> str:
+        maps = "1 map explains a class" if self.improbable == 1 else f"{self.improbable} maps explain classes"
+        limits = f"0:{self.highest_raw:.2g}" if self.highest_raw > 0 else "LO:HI, in raw map values,"
+        return (
+            f"{maps} with a probability below {100 * IMPROBABLE:g} % ({self.first_improbable}), drawn as bright as any "
+            f"other; --scale {limits} draws all maps on one scale"
+        )
 
     def skipped(self, count: int) -> None:
         self.earlier += count
@@ -150,6 +197,8 @@ class Printer(Watcher):
             self.show(
                 f"{counts['degenerate_maps']} of {counts['maps']} maps show nothing (zero, constant or not finite)"
             )
+        if self.improbable and self.drawn_by_itself:
+            self.show(printable(self._about_improbable()))
         if counts.get("labelled"):
             self.show(f"{counts['correct']} of {counts['labelled']} labelled images have their label as top prediction")
         if counts.get("passed_over"):
@@ -255,6 +304,8 @@ def print_plan(config: RunConfig, mode: OutputMode) -> None:
         print(printable(f"note     {line}"), file=sys.stderr)
     for note in setup.model.notes:
         print(f"note     {note}")
+    for line in cost_lines(setup, count):
+        print(line)
     print(
         f"images   {count}"
         + (f", {setup.sources.passed_over} other files passed over" if setup.sources.passed_over else "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from copy import copy
 from typing import Any
@@ -121,6 +121,10 @@ class Explainer:
         faster = copy(self)
         faster._plan = plan.adding(forward=result.forward, trial=result.forward if same else plan.trial)
         return faster, result
+
+    def methods(self) -> list[tuple[Method, Mapping[str, Any]]]:
+        """The methods of the run, with their options."""
+        return [(method, self._plan.settings[method.key]) for method in self._plan.methods]
 
     def plan(self) -> list[str]:
         """The passes of a batch, one line each, for people."""

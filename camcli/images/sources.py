@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, TextIO
 
-from camcli.errors import SourceError, did_you_mean
+from camcli.errors import SourceError, near_misses
 from camcli.images.entry import PASSED_OVER, Entry, Problem, SourceItem
 from camcli.images.lists import Replay, from_list, from_manifest, from_stdin, is_manifest
 from camcli.images.other_files import what_instead
@@ -172,7 +172,7 @@ class Sources:
                 raise SourceError(f"--image-path {typed}: the folder {root!r} is not there.{_suggestion(root)}")
             self._refuse_run_folder(typed, root)
             return of("glob", typed)
-        raise SourceError(f"--image-path {typed}: no such file or folder.{_suggestion(typed)}")
+        raise SourceError(f"--image-path {typed}: no such file or folder.{_suggestion(typed)}{_looked_in(typed)}")
 
     def _refuse_run_folder(self, typed: str, path: str) -> None:
         real = os.path.realpath(path)
@@ -255,8 +255,23 @@ def _unused_slug(slug: str, used: set[str]) -> str:
 
 
 def _suggestion(path: str) -> str:
+    """Names in the folder of a path that are like it; an extension in common does not make them so."""
     folder, name = os.path.split(path)
     try:
-        return did_you_mean(name, os.listdir(folder or "."))
+        names = os.listdir(folder or ".")
     except OSError:
         return ""
+    stem = os.path.splitext(name)[0]
+    near = near_misses(stem, {os.path.splitext(each)[0] for each in names})
+    similar = sorted((each for each in names if os.path.splitext(each)[0] in near), key=lambda each: each != name)[:3]
+    return f" Did you mean {', '.join(os.path.join(folder, each) for each in similar)}?" if similar else ""
+
+
+def _looked_in(path: str) -> str:
+    """Where a relative path was looked for, and the first folder of it that is not there."""
+    folder = os.path.dirname(path)
+    missing = ""
+    while folder and not os.path.lexists(folder):
+        missing, folder = folder, os.path.dirname(folder)
+    there = f" The folder {missing} is not there either." if missing else ""
+    return there if os.path.isabs(path) else f"{there} The working directory is {os.getcwd()}."

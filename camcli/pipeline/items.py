@@ -14,6 +14,9 @@ from camcli.pipeline.targets import Names, TargetSpec, highest
 from camcli.render import Canvas
 from camcli.schemas.index import ExplainedRow, FailedRow, MapRow, ScoredClass
 
+IMPROBABLE = 0.01
+"""A map of a class with a lower probability is drawn as bright as any other where each map has its own scale."""
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -142,7 +145,7 @@ def map_row(
     names: Names | None,
     model_size: tuple[int, int],
 ) -> MapRow:
-    """The row of one map of an image."""
+    """The row of one map of an image; that its target is improbable is added by the caller."""
     loaded = explanation.loaded
     size = (loaded.metadata.width, loaded.metadata.height)
     layer, target = class_map.layer, class_map.target
@@ -157,6 +160,14 @@ def map_row(
         "native": native_copy(class_map.raw),
         "files": files,
     }
+
+
+def is_improbable(explanation: Explanation, class_map: ClassMap) -> bool:
+    """Whether a map explains a class that the model practically rules out: another than the predicted one."""
+    if class_map.target is None or map_status(class_map.raw) != "ok":
+        return False
+    index = class_map.target.index
+    return bool(explanation.probabilities[index] < IMPROBABLE and index != highest(explanation.logits, 1)[0])
 
 
 def _score_class(index: int, explanation: Explanation, names: Names | None) -> ScoredClass:

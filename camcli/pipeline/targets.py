@@ -8,10 +8,13 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from camcli.errors import TargetError
+from camcli.errors import TargetError, near_misses
 
 NO_TARGET = -1
 """In an array of targets: this image has no class for this specification."""
+
+KEYWORDS = ("predicted", "label", "top:K")
+"""What stands for a class that depends on the image."""
 
 Kind = Literal["predicted", "index", "name", "label", "top"]
 
@@ -88,9 +91,21 @@ def _parse_one(part: str, names: Names | None, num_classes: int | None) -> list[
             most = f" to {num_classes}" if num_classes else ""
             raise TargetError(f"--target {part}: give top:K with K from 1{most}.")
         return [TargetSpec("top", rank) for rank in range(1, int(rest) + 1)]
+    is_name = head == "name" and bool(rest)
+    keyword = [] if is_name else near_misses(part, KEYWORDS, least=0.75)
     if names is None:
-        raise TargetError(f"--target {part}: the model has no class names. Give a class index, or --class-names FILE.")
-    return [TargetSpec("name", names.find(rest if head == "name" and rest else part))]
+        suggestion = f" Did you mean {keyword[0]}?" if keyword else ""
+        raise TargetError(
+            f"--target {part}: the model has no class names.{suggestion} Give a class index, or --class-names FILE."
+        )
+    try:
+        return [TargetSpec("name", names.find(rest if is_name else part))]
+    except TargetError:
+        if not keyword:
+            raise
+        similar = near_misses(part, names.names)
+        more = f" Classes with a similar name are {', '.join(similar)}." if similar else ""
+        raise TargetError(f"--target {part}: no such class. Did you mean {keyword[0]}?{more}") from None
 
 
 def choose_targets(

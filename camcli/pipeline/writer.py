@@ -7,10 +7,19 @@ from camcli.errors import ImageError, OutputError
 from camcli.images import Entry
 from camcli.output import ArtefactWriter, artefact_path
 from camcli.pipeline.isolation import run_guarded
-from camcli.pipeline.items import ClassMap, Explanation, Failed, explained_row, failed_row, map_row
+from camcli.pipeline.items import (
+    ClassMap,
+    Explanation,
+    Failed,
+    class_name,
+    explained_row,
+    failed_row,
+    is_improbable,
+    map_row,
+)
 from camcli.pipeline.setup import Setup
 from camcli.render import Drawing, Style, encode, extension
-from camcli.schemas.index import ExplainedRow, ImageRow
+from camcli.schemas.index import ExplainedRow, ImageRow, MapRow
 
 
 class Drawer:
@@ -40,11 +49,12 @@ class Drawer:
         """The row of an image, and its artefacts by path."""
         setup, artefacts = self.setup, dict[str, bytes]()
         model_size = (setup.model.preprocessing.height, setup.model.preprocessing.width)
-        rows = []
+        rows: list[MapRow] = []
         for class_map in result.maps:
             files = self._artefacts(result, class_map, model_size, artefacts)
             with self.clock("render"):
-                rows.append(map_row(result, class_map, files, setup.model.class_names, model_size))
+                row = map_row(result, class_map, files, setup.model.class_names, model_size)
+                rows.append({**row, "improbable": True} if self._is_improbable(result, class_map) else row)
         return explained_row(result, rows, setup.model.class_names, setup.config.topk), artefacts
 
     def _artefacts(
@@ -71,7 +81,24 @@ class Drawer:
     def _drawing(self, result: Explanation, class_map: ClassMap, model_size: tuple[int, int]) -> Drawing:
         canvas = result.loaded.canvas
         assert canvas is not None  # made for every image of a run that saves pictures
-        return Drawing(class_map.raw, canvas, model_size, self.setup.style, self.setup.limits.get(class_map.method))
+        limits = self.setup.limits.get(class_map.method)
+        caption = self._caption(result, class_map) if limits is None else None
+        return Drawing(class_map.raw, canvas, model_size, self.setup.style, limits, caption)
+
+    def _is_improbable(self, result: Explanation, class_map: ClassMap) -> bool:
+        # Evidence against a class is what is wanted of a class that is ruled out; values have no probability.
+        has_probability = not self.setup.model.returns_values and self.setup.config.score != "neg-logit"
+        return has_probability and is_improbable(result, class_map)
+
+    def _caption(self, result: Explanation, class_map: ClassMap) -> str | None:
+        """What a panel says where it would show a class that is ruled out as bright as any other."""
+        if class_map.target is None or not self._is_improbable(result, class_map):
+            return None
+        index = class_map.target.index
+        name = class_name(index, self.setup.model.class_names)
+        shown = name if name is not None and name.isascii() else f"class {index}"  # OpenCV's font is ASCII
+        chance = 100 * float(result.probabilities[index])
+        return f"{shown}: {chance:.2g} %, colours stretched to this map's own range"
 
     def _path(self, kind: str, entry: Entry, class_map: ClassMap, suffix: str) -> str:
         setup = self.setup

@@ -59,7 +59,7 @@ class NativeMap(TypedDict):
 
 
 class MapRow(TypedDict):
-    """One map of an image."""
+    """One map of an image; ``improbable`` is there where the model practically rules its target out."""
 
     method: str
     layer: str | list[str] | None
@@ -69,6 +69,7 @@ class MapRow(TypedDict):
     attention: MapStatistics
     native: NativeMap | None
     files: dict[str, str | None]
+    improbable: NotRequired[bool]
 
 
 class ErrorFields(TypedDict):

@@ -11,9 +11,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from camcli.checks import Result, check_run, load_suite, read_baseline, read_run, run_checks, write_baseline
+from camcli.checks import (
+    Result,
+    baseline_of,
+    check_run,
+    load_suite,
+    read_baseline,
+    read_run,
+    run_checks,
+    write_baseline,
+)
 from camcli.checks.baseline import MOST_CELLS, reduce_map
 from camcli.checks.calibrate import calibrate_suite, propose_threshold
+from camcli.checks.diff import difference
 from camcli.checks.report.text import github
 from camcli.checks.result import Condition, WorstImage
 from camcli.checks.settings import Setting
@@ -109,6 +119,51 @@ def test_a_baseline_of_something_else_says_what_differs(tmp_path: Path) -> None:
         Path(path).write_text(text)
         with pytest.raises(ConfigError, match="baseline"):
             read_baseline(path)
+
+
+def test_a_baseline_of_another_precision_is_compared_and_said_to_be_one(tmp_path: Path) -> None:
+    items = [item(i, {"gradcam": m}) for i, m in enumerate(blobs(40))]
+    environments = [{"precision": "bf16", "device": "cuda:1"}, {"precision": "fp32", "device": "cpu"}, None]
+    runs = [
+        read_run(write_run(tmp_path / str(number), items, **({"environment": one} if one else {})))
+        for number, one in enumerate(environments)
+    ]
+    gpu, cpu, old = runs
+    path = str(tmp_path / "b")
+    write_baseline(path, gpu, KEY)
+    baseline = read_baseline(path)
+    assert (baseline.header["precision"], baseline.header["device"]) == ("bf16", "cuda")
+    assert baseline.differences(cpu, KEY) == []
+    drift = load_suite(None, ["drift.enabled=true"])
+    for run, precisions in ((cpu, {"base": "bf16 on cuda", "new": "fp32 on cpu"}), (gpu, None), (old, None)):
+        result = next(one for one in run_checks(run, drift, baseline) if one.check == "drift")
+        assert result.status == "pass"
+        assert result.details.get("precisions") == precisions
+        assert ("The baseline is of bf16 on cuda, the run of fp32 on cpu" in result.why) == (precisions is not None)
+        assert difference(baseline, run, KEY).precisions == precisions
+    lines = Path(path).read_text().splitlines()
+    header = {key: value for key, value in json.loads(lines[0]).items() if key not in ("precision", "device")}
+    Path(path).write_text("\n".join([json.dumps(header), *lines[1:]]))
+    result = next(one for one in run_checks(cpu, drift, read_baseline(path)) if one.check == "drift")
+    assert (result.status, "bf16" in result.why) == ("pass", False)
+
+
+def test_images_of_one_name_and_other_content_are_said(tmp_path: Path) -> None:
+    items = [item(i, {"gradcam": m}) for i, m in enumerate(blobs(10))]
+    base = baseline_of(read_run(write_run(tmp_path / "base", items)), KEY)
+    others = [{**one, "sha256": f"{i:02d}" + "f" * 62} if i in (3, 7) else one for i, one in enumerate(items)]
+    new = read_run(write_run(tmp_path / "new", others))
+    found = difference(base, new, KEY)
+    assert (len(found.changes), found.changed_content, found.only_base, found.only_new) == (10, 2, 0, 0)
+    assert any(
+        note.startswith("2 images have the same name and other content (003.jpg first): compared by name")
+        for note in found.notes
+    )
+    first = base.differences(new, KEY)[0]
+    assert first.startswith("2 of the run's 10 images are not in the baseline")
+    assert first.endswith("(2 have a name that is, with other content: 003.jpg first)")
+    same = difference(base, read_run(write_run(tmp_path / "same", items)), KEY)
+    assert (same.changed_content, same.notes) == (0, [])
 
 
 def test_a_calibrated_suite_lets_the_good_run_pass_and_a_worse_one_not(tmp_path: Path) -> None:

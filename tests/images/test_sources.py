@@ -243,3 +243,20 @@ def test_nothing_is_listed_before_it_is_asked_for(tree: Path, monkeypatch: pytes
     assert listed == []
     next(iter(sources))
     assert len(listed) == 2
+
+
+def test_a_path_that_is_not_there_says_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("beach.jpg", "town.png", "cat.jpg"):
+        (tmp_path / name).touch()
+    here = f"The working directory is {tmp_path}."
+    for typed, words in {
+        "beech.jpg": f"no such file or folder. Did you mean beach.jpg? {here}",
+        "cat.jpeg": f"no such file or folder. Did you mean cat.jpg? {here}",
+        "nope.jpg": f"no such file or folder. {here}",
+        "a/b/x.jpg": f"no such file or folder. The folder a is not there either. {here}",
+        str(tmp_path / "beech.jpg"): f"no such file or folder. Did you mean {tmp_path / 'beach.jpg'}?",
+    }.items():
+        with pytest.raises(SourceError) as caught:
+            Sources([typed])
+        assert str(caught.value) == f"--image-path {typed}: {words}"

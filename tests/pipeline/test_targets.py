@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camcli.errors import TargetError
+from camcli.models.names import ClassNames
 from camcli.pipeline.targets import NO_TARGET, TargetSpec, choose_targets, highest, parse_target
 
 
@@ -91,3 +92,15 @@ def test_the_highest_are_those_of_a_plain_stable_sort(logits: list[float], count
 def test_keys_are_distinct_path_levels() -> None:
     specs = parse_target("predicted,label,top:2,3,dog", Names(), 5)
     assert [spec.key for spec in specs] == ["predicted", "label", "top1", "top2", "class-3", "class-1"]
+
+
+def test_a_mistyped_keyword_is_suggested_before_similar_classes() -> None:
+    with pytest.raises(TargetError) as caught:
+        parse_target("lable", ClassNames(["ladle", "vale", "cat"]), 3)
+    words = "--target lable: no such class. Did you mean label? Classes with a similar name are ladle, vale."
+    assert str(caught.value) == words
+    with pytest.raises(TargetError, match=r"Did you mean predicted\? Give a class index"):
+        parse_target("predcited", None, 3)
+    with pytest.raises(TargetError, match=r"no class is called 'catt'\. Did you mean cat\?$"):
+        parse_target("catt", ClassNames(["ladle", "vale", "cat"]), 3)
+    assert parse_target("table", ClassNames(["table"]), 1) == (TargetSpec("name", 0),)

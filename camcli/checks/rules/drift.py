@@ -83,7 +83,21 @@ def distances_by_metric(changes: list[MapChange]) -> dict[str, np.ndarray]:
 def run(context: Context) -> Result:
     if context.baseline is None:
         return skip("drift", "no baseline was given (--baseline FILE; --write-baseline FILE makes one)")
-    return judge_changes(context, compare(context.run, context.key, context.baseline))
+    result = judge_changes(context, compare(context.run, context.key, context.baseline))
+    precisions = context.baseline.precisions(context.run)
+    if precisions is None:
+        return result
+    note = f" {precision_words(precisions)}"
+    why = result.why + "." * (not result.why.endswith(".")) + note
+    return replace(result, why=why, details={**result.details, "precisions": precisions})
+
+
+def precision_words(precisions: Mapping[str, str]) -> str:
+    """That a comparison is one of two precisions, and what to do."""
+    return (
+        f"The baseline is of {precisions['base']}, the run of {precisions['new']}: rounding alone changes maps. "
+        "Give both the same --precision."
+    )
 
 
 def judge_changes(context: Context, changes: list[MapChange], advice: str = ADVICE) -> Result:

@@ -1,0 +1,50 @@
+"""What slow methods cost, said before they begin, and how long they will take, after the first batch."""
+
+from __future__ import annotations
+
+from camcli.methods.cost import MANY_PASSES, count_passes
+from camcli.pipeline.setup import Setup
+
+
+def passes_of(setup: Setup) -> dict[str, int]:
+    """About how many passes each method of a run makes for an image, for all its layers and targets."""
+    counts = {}
+    for method, settings in setup.explainer.methods():
+        most = settings.get("max_channels")
+        layers = setup.layers if method.scope == "layer" else setup.layers[:1]
+        counts[method.key] = sum(
+            count_passes(
+                method.cost_with(settings),
+                layer.channels if most is None else min(most, layer.channels),
+                layer.layout.grid[0] * layer.layout.grid[1],
+            )
+            for layer in layers
+        ) or count_passes(method.cost_with(settings), 0, 0)
+        if method.class_specific and not method.targets_together:
+            counts[method.key] *= len(setup.targets)
+        if setup.config.aug_smooth:
+            counts[method.key] *= 6
+    return counts
+
+
+def cost_lines(setup: Setup, images: int | None) -> list[str]:
+    """A line for each method of at least :data:`MANY_PASSES` passes an image; ``images`` is None where unknown."""
+    lines = []
+    for key, passes in passes_of(setup).items():
+        if passes >= MANY_PASSES:
+            total = "" if images is None else f", {images:,} image{'s' * (images != 1)}: {passes * images:,} in all"
+            lines.append(f"cost     {key}: about {passes:,} passes of the model an image{total}")
+    return lines
+
+
+def remaining_line(seconds: float, done: int, remaining: int) -> str:
+    """After ``done`` images of a slow method, how long the others will take at the same rate."""
+    images = f"the first {done} images" if done > 1 else "the first image"
+    rest = f"the other {remaining:,} will take about {_duration(seconds * remaining / done)}"
+    return f"{images} took {_duration(seconds)}; {rest}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
