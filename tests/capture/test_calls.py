@@ -25,10 +25,12 @@ def test_hooks_meet_their_call_in_every_pass() -> None:
     net = siamese().eval()
     seen: list[tuple[str, float]] = []
     outputs = [net.encoder(INPUTS), net.encoder(INPUTS * 0.5 - 0.2)]  # type: ignore[operator]
-    with hook_calls(net, ["encoder@2", "encoder@1"], lambda path, output: seen.append((path, float(output.sum())))):
+    with hook_calls(
+        net, ["encoder@2", "encoder@1"], lambda path, output: seen.append((path, float(output.detach().sum())))
+    ):
         net(INPUTS)
         net(INPUTS)
-    one, two = ("encoder@1", float(outputs[0].sum())), ("encoder@2", float(outputs[1].sum()))
+    one, two = ("encoder@1", float(outputs[0].detach().sum())), ("encoder@2", float(outputs[1].detach().sum()))
     assert seen == [one, two, one, two]
 
 
