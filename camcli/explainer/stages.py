@@ -1,5 +1,6 @@
 """The last layer of each stage of a network, for methods that look at several layers."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,8 +42,10 @@ def find_stages(forward: Forward, layer: TargetLayer, inputs: Tensor) -> tuple[T
     if layer.layout.kind == "tokens":
         return (layer,)
     finished: dict[str, Grid] = {}
+    calls: Counter[str] = Counter()
 
     def note_grid(path: str, output: Any) -> None:
+        calls[path] += 1
         tensor = main_tensor(output)
         if tensor is not None and tensor.ndim == 4:
             finished.pop(path, None)  # a module that runs twice counts where it runs last
@@ -58,7 +61,7 @@ def find_stages(forward: Forward, layer: TargetLayer, inputs: Tensor) -> tuple[T
     last = {  # of several with one grid the later one stays
         grid: path
         for path, grid in before.items()
-        if coarsest < grid <= finest and not _leads_on(path, grid, finished, coarsest)
+        if coarsest < grid <= finest and calls[path] == 1 and not _leads_on(path, grid, finished, coarsest)
     }
     stages = [Stage(path, Layout(layer.layout.kind, grid)) for grid, path in sorted(last.items(), reverse=True)]
     return (*stages, layer)

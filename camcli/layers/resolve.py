@@ -45,7 +45,7 @@ class Layer:
 
 
 class NoLayerError(LayerError):
-    """``--layer auto`` finds no layer.
+    """``--layer auto`` finds no layer, or no gradient leads to any.
 
     Attributes:
         without_gradient: the layer that methods without gradients can look at; None where there is none either.
@@ -132,12 +132,12 @@ def _explicit(measurements: LayerMeasurements, typed: str, path: str, needs_grad
             f"(nchw, nhwc, tokens:PREFIX:HxW).{_instead(measurements, needs_gradient)}"
         )
     if needs_gradient and not measurements.has_gradient(path):
-        is_cut = measurements.record.score is None or measurements.failed_backward is not None
-        cause = f": {why_no_gradient(measurements)}" if is_cut else ""
-        raise LayerError(
-            f"--layer {typed}: the class score has no gradient at its spatial positions, so gradient methods would "
-            f"draw nothing{cause}.{_instead(measurements, needs_gradient)}"
-        )
+        start = f"--layer {typed}: the class score has no gradient at its spatial positions, so gradient methods would "
+        instead = _instead(measurements, needs_gradient)
+        if measurements.record.score is None or measurements.failed_backward is not None:
+            message = f"{start}draw nothing: {why_no_gradient(measurements)}.{instead}"
+            raise NoLayerError(message, path, measurements.has_image_gradient())
+        raise LayerError(f"{start}draw nothing.{instead}")
     return _layer(measurements, typed, path)
 
 

@@ -54,6 +54,9 @@ def test_a_score_without_a_gradient(run: Run, tmp_path: Path, name: str, words: 
         assert word in done.err
     assert "--input-size" not in done.err
     assert not (tmp_path / "out" / "index.json").exists()
+    named = run(name, "gradcam", "--layer", "features")
+    assert named.code == 2
+    assert "eigencam" in named.err
     assert run(name, "eigencam,ablationcam,scorecam").code == 0  # those that it lists
     [item] = index(tmp_path)["items"]
     assert [m["status"] for m in item["maps"]] == ["ok"] * 3
