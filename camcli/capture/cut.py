@@ -17,7 +17,7 @@ from torch import Tensor
 
 from camcli.capture.forward import Forward
 from camcli.capture.gradients import gradients_of
-from camcli.capture.hooks import hook_calls
+from camcli.capture.hooks import hook_calls, split_call
 from camcli.capture.outputs import main_tensor, with_main_tensor
 from camcli.errors import LayerError
 
@@ -90,7 +90,7 @@ def capture(forward: Forward, inputs: Tensor, paths: Sequence[str], *, gradients
     nodes: dict[str, Tensor] = {}
     modules = dict(forward.module.named_modules())
     for path in paths:
-        if path not in modules:
+        if split_call(path)[0] not in modules:
             raise LayerError(f"the model has no layer {path!r}. `cam layers` lists them.")
     with hook_calls(forward.module, paths, partial(_cut, nodes, gradients)), torch.set_grad_enabled(gradients):
         logits = forward(inputs)
@@ -105,7 +105,7 @@ def _cut(nodes: dict[str, Tensor], gradients: bool, path: str, output: Any) -> A
     if path in nodes:
         raise LayerError(
             f"layer {path!r} runs more than once in a forward pass, so it has no single activation. "
-            "Name a layer around or behind it; `cam layers` lists them."
+            f"Name one of its calls (--layer {path}@1), or a layer around or behind it; `cam layers` lists them."
         )
     tensor = main_tensor(output)
     if tensor is None:

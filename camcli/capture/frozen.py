@@ -8,15 +8,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from camcli.capture.states import needed_states
+
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Inside, evaluation mode and parameters that require no gradient; afterwards all flags as before. May be nested.
+    """Inside, evaluation mode, parameters that require no gradient, and the states that gradients need.
+
+    Afterwards all is as before. May be nested.
 
     Args:
         module: the model, in any mode.
     """
-    modes = [(part, part.training) for part in module.modules()]
+    parts = list(module.modules())
+    with needed_states(parts), _evaluation_flags(module, parts):
+        yield
+
+
+@contextmanager
+def _evaluation_flags(module: nn.Module, parts: list[nn.Module]) -> Iterator[None]:
+    modes = [(part, part.training) for part in parts]
     # Not `parameters()`: it looks for duplicates by name, which takes longer than all the rest here.
     own = (parameter for part, _ in modes for parameter in part._parameters.values())
     trainable = [parameter for parameter in own if parameter is not None and parameter.requires_grad]

@@ -61,7 +61,7 @@ class CompiledPrefix:
 
 def used_calls(tail: Tail) -> list[Key]:
     """The calls whose results the rest of the pass uses, the layer's own last."""
-    layer = (tail.path, 0)
+    layer = tail.key
     return [*sorted(tail.used - {layer}), layer]
 
 

@@ -19,11 +19,18 @@ from torch.utils import _pytree as pytree
 
 from camcli.capture.forward import Forward
 from camcli.capture.frozen import replace_forward
-from camcli.capture.hooks import hook_calls
+from camcli.capture.hooks import hook_calls, split_call
 from camcli.capture.outputs import main_tensor, with_main_tensor
 
 Key = tuple[str, int]
 """A module's path and which of its calls in the pass, from 0."""
+
+
+def key_of(path: str) -> Key:
+    """The call that a layer's path means: ``encoder@2`` is ``("encoder", 1)``."""
+    base, call = split_call(path)
+    return base, (call or 1) - 1
+
 
 Memo = dict[Key, Any]
 """The recorded outputs of one batch."""
@@ -84,11 +91,16 @@ class Tail:
     copies: bool = False
     fallback: str | None = None
 
+    @property
+    def key(self) -> Key:
+        """The call of the layer."""
+        return key_of(self.path)
+
     @contextmanager
     def record(self, memo: Memo) -> Iterator[None]:
         """Fill ``memo`` in the forward pass inside with what :meth:`run` will need of this batch."""
         calls: Counter[str] = Counter()
-        needed_calls = {(self.path, 0), *self.used}
+        needed_calls = {self.key, *self.used}
 
         def keep(path: str, output: Any) -> None:
             key = (path, calls[path])
@@ -101,7 +113,7 @@ class Tail:
 
     def original(self, memo: Memo) -> Tensor:
         """The layer's own activation in the batch, in the precision of the tail."""
-        tensor = main_tensor(memo[self.path, 0])
+        tensor = main_tensor(memo[self.key])
         assert tensor is not None
         return tensor
 
@@ -117,25 +129,24 @@ class Tail:
         count = len(altered)
         if self.copies or self.fallback is not None:
             altered = altered.clone()
-        output = with_main_tensor(self._repeat_image((self.path, 0), memo, image, count), altered)
+        output = with_main_tensor(self._repeat_image(self.key, memo, image, count), altered)
         repeated = inputs[image : image + 1].expand(count, *inputs.shape[1:])
         repeated = repeated.clone() if self.copies else repeated
         if self.fallback is not None:
             return self._whole(repeated, output)
         ready: dict[str, list[Any]] = {}
-        for path, call in self.specs:
-            if path != self.path:
-                ready.setdefault(path, []).append(self._repeat_image((path, call), memo, image, count))
-        ready[self.path] = [output]
+        for key in self.specs:
+            value = output if key == self.key else self._repeat_image(key, memo, image, count)
+            ready.setdefault(key[0], []).append(value)
         with _return_recorded(self.forward.module, ready):
             return self.forward(repeated)
 
     def run_batch(self, memo: Memo, inputs: Tensor, altered: Tensor) -> Tensor:
         """Logits (N, classes) with the activations (N, ...) of the whole batch replaced; differentiable."""
-        output = with_main_tensor(memo[self.path, 0], altered)
+        output = with_main_tensor(memo[self.key], altered)
         if self.fallback is not None:
             return self._whole(inputs, output)
-        with self.reuse({**memo, (self.path, 0): output}, inputs):
+        with self.reuse({**memo, self.key: output}, inputs):
             return self.forward(inputs)
 
     @contextmanager

@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 from camcli.capture.forward import Forward
 from camcli.capture.hooks import hook_calls
 from camcli.capture.outputs import main_tensor
-from camcli.capture.replay import Key, Memo, Spec, Tail
+from camcli.capture.replay import Key, Memo, Spec, Tail, key_of
 from camcli.errors import LayerError
 
 TOLERANCE = 1e-4
@@ -57,7 +57,7 @@ def trace_tail(forward: Forward, path: str, inputs: Tensor) -> Tail:
         if difference is None:
             return _without_unused(tail, memo, inputs)
         why = difference
-    return replace(whole, specs={(path, 0): specs[path, 0]}, fallback=f"replaying the tail failed: {why}")
+    return replace(whole, specs={whole.key: specs[whole.key]}, fallback=f"replaying the tail failed: {why}")
 
 
 def _record_outputs(forward: Forward, path: str, inputs: Tensor, memo: Memo | None = None) -> Memo:
@@ -65,12 +65,13 @@ def _record_outputs(forward: Forward, path: str, inputs: Tensor, memo: Memo | No
     memo = {} if memo is None else memo
     open_calls: list[list[tuple[Key, Any]]] = [[]]  # for each call that has not returned, what finished inside it
     count: Counter[str] = Counter()
+    layer = key_of(path)
 
     def leave(name: str, output: Any) -> None:
         open_calls.pop()  # the output of this call replaces what finished inside it
         key = (name, count[name])
         count[name] += 1
-        if name == path and not memo:
+        if key == layer and not memo:
             memo.update(pair for calls in open_calls for pair in calls)
             memo[key] = pytree.tree_map_only(Tensor, torch.clone, output)
         elif not memo:
@@ -79,8 +80,8 @@ def _record_outputs(forward: Forward, path: str, inputs: Tensor, memo: Memo | No
     names = [name for name, _ in forward.module.named_modules() if name]
     with hook_calls(forward.module, names, leave, enter=lambda _name: open_calls.append([])):
         forward(inputs)
-    if count[path] != 1:
-        raise LayerError(f"layer {path!r} runs {count[path]} times in a forward pass, not once.")
+    if (count[layer[0]] != 1 and layer[0] == path) or count[layer[0]] <= layer[1]:
+        raise LayerError(f"layer {path!r} runs {count[layer[0]]} times in a forward pass, not once.")
     return memo
 
 
@@ -141,9 +142,9 @@ def _compare(tail: Tail, memo: Memo, inputs: Tensor) -> str | None:
 
 def _alter(tail: Tail, memo: Memo, image: int) -> Tensor:
     """Two different activations in place of one image's, altered at random but always in the same way."""
-    original = main_tensor(memo[tail.path, 0])
+    original = main_tensor(memo[tail.key])
     assert original is not None
-    spec = next(s for s in tail.specs[tail.path, 0] if s is not None and s.shape[1:] == original.shape[1:])
+    spec = next(s for s in tail.specs[tail.key] if s is not None and s.shape[1:] == original.shape[1:])
     rows = spec.rows(original, image, 2)
     noise = torch.rand(rows.shape, generator=torch.Generator().manual_seed(1)).to(rows)
     return rows * noise
@@ -153,7 +154,7 @@ def _without_unused(tail: Tail, memo: Memo, inputs: Tensor) -> Tail:
     """The same tail with only the outputs that it uses: NaN in place of the others changes nothing."""
     used = set(tail.used)
     for key in memo:  # one by one: a trial without several would not show which of them is used
-        if key[0] != tail.path and _has_floats(memo[key]):
+        if key != tail.key and _has_floats(memo[key]):
             trial = {k: v for k, v in memo.items() if k in used - {key}}
             if _is_enough(tail, trial, memo, inputs):
                 used.discard(key)

@@ -135,7 +135,7 @@ def _cover(reopened: ReopenedModel, one: ClassMaps) -> Covering:
         classes = torch.tensor([one.target], device=inputs.device)
         size = (inputs.shape[2], inputs.shape[3])
         raw = picture.record.maps[reopened.key].raw
-        maps = torch.from_numpy(raw).to(inputs.device)[None], baseline("random", inputs, raw.shape, [seed])  # type: ignore[arg-type]
+        maps = torch.from_numpy(raw).to(inputs.device)[None], baseline("random", inputs, raw.shape, [seed])
         scores = [float(reopened.score(inputs, classes))]
         for values in maps:
             heat = torch.nn.functional.interpolate(values[:, None].float(), size=size, mode="bilinear")[:, 0]

@@ -37,6 +37,11 @@ class Chunks:
     def for_device(cls, device: torch.device) -> Chunks:
         return cls(512 << 20, BatchLimit(512), 32) if device.type == "cuda" else cls(16 << 20, BatchLimit(128))
 
+    @classmethod
+    def one_at_a_time(cls) -> Chunks:
+        """For a model that takes one image in a pass."""
+        return cls(1, BatchLimit(1), 1)
+
     def run(
         self,
         count: int,

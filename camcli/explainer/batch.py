@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from copy import copy
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -121,9 +122,11 @@ class Batch:
         explained = targets if together else targets[:, number]
         maps: dict[MapKey, Tensor] = {}
 
-        def one(layer: TargetLayer) -> Tensor:
+        def one(layer: TargetLayer | None) -> Tensor:
             with torch.no_grad():
-                own = self._pass(method, layer, explained, gradients.get(method.key, {}).get(layer.path))
+                own = self._pass(
+                    method, layer, explained, gradients.get(method.key, {}).get(layer.path if layer else "")
+                )
                 return method.compute(own, self.plan.settings[method.key]).float().cpu()
 
         if method.scope == "layers":
@@ -131,26 +134,28 @@ class Batch:
             size = (self.inputs.shape[2], self.inputs.shape[3])
             path: str | tuple[str, ...] | None = tuple(layer.path for layer in self.plan.stages)
             return {MapKey(method.key, path, number): fuse(parts, "product", size=size)}
-        for layer in self.plan.layers[:1] if method.scope == "network" else self.plan.layers:
+        no_layer: list[TargetLayer | None] = [None]
+        for layer in (self.plan.layers[:1] or no_layer) if method.scope == "network" else self.plan.layers:
             result = one(layer)
-            path = None if method.scope == "network" else layer.path
+            path = None if layer is None or method.scope == "network" else layer.path
             if together:
                 maps |= {MapKey(method.key, path, t): result[:, t] for t in range(targets.shape[1])}
             else:
                 maps[MapKey(method.key, path, number)] = result
         return maps
 
-    def _pass(self, method: Method, layer: TargetLayer, targets: Tensor, gradients: Tensor | None) -> Pass:
-        plan = self.plan
+    def _pass(self, method: Method, layer: TargetLayer | None, targets: Tensor, gradients: Tensor | None) -> Pass:
+        plan, none = self.plan, self.inputs.new_empty(len(self.inputs), 0, 0, 0)
         return Pass(
-            activations=self.activations[layer.path],
+            activations=self.activations[layer.path] if layer is not None else none,
             logits=self.logits,
             targets=targets,
             score=plan.score,
             seeds=self.seeds,
             inputs=self.inputs,
             network=NetworkAccess(self.shared, targets, method.key),
-            layer=LayerAccess(self.shared, layer, targets, method.key),
+            # A method that needs no layer does not ask for it.
+            layer=LayerAccess(self.shared, cast(TargetLayer, layer), targets, method.key),
             gradients=gradients,
             eigen_smooth=plan.options.eigen_smooth,
             real=self.real,

@@ -28,7 +28,8 @@ class Explainer:
 
     Args:
         model: the loaded model, on its device.
-        layers: the target layers. Methods of the whole network look at none, but their grid of tokens is the layer's.
+        layers: the target layers. Methods of the whole network look at none, but their grid of tokens is the layer's;
+            there may be none for them.
         methods: keys of methods; a key that comes twice counts once.
         options: what is asked of them.
         progress: called with how far a long method is inside an image.
@@ -51,7 +52,7 @@ class Explainer:
         self.model = model
         self._progress = progress or (lambda method, done, total: None)
         device = next((p.device for p in model.module.parameters()), torch.device("cpu"))
-        self._chunks = Chunks.for_device(device)
+        self._chunks = Chunks.one_at_a_time() if self.options.one_at_a_time else Chunks.for_device(device)
         self._plan = self._make_plan(layers, tuple({key: find_method(key) for key in methods}.values()), device)
 
     def __call__(
@@ -137,8 +138,9 @@ class Explainer:
         options, model = self.options, self.model
         if not methods:
             raise MethodError("no method was named. `cam methods` lists them.")
-        if not layers:
-            raise MethodError(f"{methods[0].key} needs a layer. `cam layers` lists them.")
+        needing = [method.key for method in methods if method.needs_layer]
+        if not layers and needing:
+            raise MethodError(f"{needing[0]} needs a layer. `cam layers` lists them.")
         settings = parse_options(methods, options.method_options)
         classless = model.num_classes is None
         self._check(methods, classless)
@@ -159,7 +161,7 @@ class Explainer:
             with freeze(model.module):
                 captured = capture(plan.forward, inputs[:1], [layer.path for layer in plan.layers], gradients=False)
             plan = plan.adding(layers=in_layer_order(plan.layers, list(captured.activations)))
-        return require(plan, inputs) if any(m.needs or m.scope == "layers" for m in methods) else plan
+        return require(plan, inputs, options.one_at_a_time) if _have_needs(methods) else plan
 
     def _check(self, methods: Sequence[Method], classless: bool) -> None:
         if self.options.aug_smooth and getattr(self.model.preprocessing, "custom", None) is not None:
@@ -174,6 +176,10 @@ class Explainer:
             if self.options.eigen_smooth and not method.weighted:
                 fits = ", ".join(m.key for m in methods if m.weighted) or _WEIGHTED
                 raise MethodError(f"--eigen-smooth needs a weighted sum, which {method.key} is not. These are: {fits}.")
+
+
+def _have_needs(methods: Sequence[Method]) -> bool:
+    return any(method.needs or method.scope == "layers" for method in methods)
 
 
 _WEIGHTED = ", ".join(method.key for method in METHODS.values() if method.weighted)

@@ -54,6 +54,7 @@ class ExplainOptions:
         method_options: ``METHOD.KEY=VALUE`` each.
         aug_smooth: average over flips and intensities of the image.
         eigen_smooth: the first principal component of the weighted activations instead of their sum.
+        one_at_a_time: the model takes one image in a pass, in trials too.
     """
 
     score: str = "logit"
@@ -64,6 +65,7 @@ class ExplainOptions:
     method_options: Sequence[str] = ()
     aug_smooth: bool = False
     eigen_smooth: bool = False
+    one_at_a_time: bool = False
 
     def __post_init__(self) -> None:
         for name in ("score", "precision", "fuse", "probability"):

@@ -1,27 +1,31 @@
 """Whether a model allows what the methods need, tried on noise before any image is read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-from camcli.capture import capture, freeze, gradients_of, trace_tail
+from camcli.capture import Tail, capture, freeze, gradients_of, trace_tail
 from camcli.capture.attention_matrices import find_blocks
+from camcli.capture.detachment import find_detachments
 from camcli.capture.functions import GuidedRelu
-from camcli.errors import MethodError
+from camcli.errors import CamError, MethodError, is_out_of_memory
 from camcli.explainer.options import TargetLayer
 from camcli.explainer.plan import Plan
 from camcli.explainer.stages import find_stages
+from camcli.user_code import describe_failure, is_raised_by_others
 
 _CONSTANT = 1e-4  # gradients that differ by less than this share of the largest are equal
 
 
-def require(plan: Plan, inputs: Tensor) -> Plan:
+def require(plan: Plan, inputs: Tensor, one_at_a_time: bool = False) -> Plan:
     """The plan with what the methods need of the model.
 
     Args:
         plan: with methods and layers.
         inputs: (3, C, H, W) noise.
+        one_at_a_time: the model takes one image in a pass.
 
     Raises:
         MethodError: a method that the model does not allow, with the reason and what works instead.
@@ -35,13 +39,30 @@ def require(plan: Plan, inputs: Tensor) -> Plan:
         "relu": _relu,
         "attention": _attention,
     }
+    if one_at_a_time:
+        checks["tail"] = _whole_tails
     with freeze(plan.forward.module):
         for need, check in checks.items():
             if plan.needing(need):
-                plan = check(plan, inputs)
+                with _failures(plan, need):
+                    plan = check(plan, inputs)
         if any(method.scope == "layers" for method in plan.methods):
             plan = plan.adding(stages=_stages(plan, inputs))
     return plan
+
+
+@contextmanager
+def _failures(plan: Plan, need: str) -> Iterator[None]:
+    """What the user's code raises inside is reported with its line."""
+    try:
+        yield
+    except CamError:
+        raise
+    except Exception as error:  # a user's module can fail in any way
+        if is_out_of_memory(error) or not is_raised_by_others(error):
+            raise
+        keys = ", ".join(method.key for method in plan.needing(need))
+        raise MethodError(f"{keys}: not possible with this model: {describe_failure(error)}.") from error
 
 
 def _references(plan: Plan, inputs: Tensor) -> Plan:
@@ -90,6 +111,14 @@ def _tails(plan: Plan, inputs: Tensor) -> Plan:
     return plan.adding(tails=tails, notes=(*plan.notes, *notes))
 
 
+def _whole_tails(plan: Plan, inputs: Tensor) -> Plan:
+    """Of a model that takes one image at a time, two batch sizes are not there to trace a tail by."""
+    reason = "the model takes one image at a time"
+    tails = {layer.path: Tail(plan.trial, layer.path, fallback=reason) for layer in plan.layers}
+    keys = ", ".join(method.key for method in plan.needing("tail"))
+    return plan.adding(tails=tails, notes=(*plan.notes, f"{keys}: {reason}; all of it runs for each trial"))
+
+
 def _curvature(plan: Plan, inputs: Tensor) -> Plan:
     layer = plan.layers[0]
     try:
@@ -107,11 +136,22 @@ def _curvature(plan: Plan, inputs: Tensor) -> Plan:
 
 def _network_gradient(plan: Plan, inputs: Tensor) -> Plan:
     leaf = inputs[:1].clone().requires_grad_()
-    with torch.enable_grad():
-        logits = plan.forward(leaf)
-    if gradients_of(logits[:, 0], [leaf])[0] is None:
-        key = plan.needing("network gradient")[0].key
-        raise MethodError(f"{key} needs the score's gradient at the image, and the model detaches it. gradcam works.")
+    key = plan.needing("network gradient")[0].key
+    start, end = f"{key} needs the score's gradient at the image", "rise needs no gradient."
+    if any(isinstance(part, torch.jit.ScriptModule) for part in plan.forward.module.modules()):
+        raise MethodError(f"{key} looks into the network's operations, and this one is a TorchScript module. {end}")
+    try:
+        with torch.enable_grad():
+            logits = plan.forward(leaf)
+        gradient = gradients_of(logits[:, 0], [leaf])[0]
+    except Exception as error:  # an operation of the user's can fail in any way
+        if isinstance(error, CamError) or is_out_of_memory(error):
+            raise
+        raise MethodError(f"{start}, and a pass with gradients fails: {describe_failure(error)}. {end}") from error
+    if gradient is None:
+        detachments = find_detachments(plan.forward, inputs[:1])
+        by = f" by {detachments[-1]}" if detachments else ""
+        raise MethodError(f"{start}, and the model leaves autograd's graph{by}. {end}")
     return plan
 
 

@@ -49,7 +49,8 @@ def find_stages(forward: Forward, layer: TargetLayer, inputs: Tensor) -> tuple[T
             height, width = tensor.shape[2:] if layer.layout.kind == "nchw" else tensor.shape[1:3]
             finished[path] = (int(height), int(width))
 
-    with hook_calls(forward.module, [path for path, _ in forward.module.named_modules()], note_grid):
+    paths = [*(path for path, _ in forward.module.named_modules()), layer.path]
+    with hook_calls(forward.module, paths, note_grid):
         forward(inputs)
     order = list(finished)
     before = {path: finished[path] for path in order[: order.index(layer.path) + 1]}

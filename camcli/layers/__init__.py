@@ -2,14 +2,18 @@
 
 from camcli.layers.layout import Layout, parse_layout
 from camcli.layers.paths import find_module
+from camcli.layers.probe import PassError
 from camcli.layers.report import LayerReport, LayerSurvey, report_layers, survey_layers
-from camcli.layers.resolve import Layer, resolve_layers
+from camcli.layers.resolve import AUTO, Layer, NoLayerError, resolve_layers
 
 __all__ = [
+    "AUTO",
     "Layer",
     "LayerReport",
     "LayerSurvey",
     "Layout",
+    "NoLayerError",
+    "PassError",
     "find_module",
     "parse_layout",
     "report_layers",

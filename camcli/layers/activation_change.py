@@ -79,6 +79,7 @@ def record_changes(
     feed: Callable[[Tensor], Any],
     reference: Mapping[str, Tensor],
     keep_bytes: int = KEEP_BYTES,
+    batch_size: int | None = None,
 ) -> dict[str, PendingChange]:
     """How these modules change for perturbed images; those whose output is no activation of the batch are left out.
 
@@ -89,10 +90,13 @@ def record_changes(
         feed: runs the model on a batch.
         reference: activations (1, ...) for the image as it is, of some modules; with those of all it is not run again.
         keep_bytes: of activations that may be kept, those of the first modules; the others are measured at once.
+        batch_size: images that go through the model at once, at most; with 1, modules without a reference are left out.
     """
+    if batch_size == 1:
+        axes = {path: own for path, own in axes.items() if path in reference}
     changes = {path: PendingChange(axes[path], reference.get(path)) for path in axes}
     height, width = images.shape[2:]
-    size = max(1, _MANY_PIXELS // (height * width) - 1)
+    size = max(1, min(_MANY_PIXELS // (height * width), batch_size or len(images)) - 1)
     first = images[:0] if all(path in reference for path in axes) else images[:1]
     if len(first):
         changes = {path: PendingChange(axes[path], None) for path in axes}
@@ -113,3 +117,21 @@ def record_changes(
             batch = torch.cat([first, chunk]) if len(first) else chunk
             feed(batch)
     return {path: change for path, change in changes.items() if len(change.parts) == len(chunks)}
+
+
+def record_outputs(
+    module: nn.Module, paths: Iterable[str], image: Tensor, feed: Callable[[Tensor], Any]
+) -> dict[str, Tensor]:
+    """What these modules return for one image (1, C, H, W), as far as that is an activation of it."""
+    outputs: dict[str, Tensor] = {}
+
+    def keep(path: str, output: Any) -> None:
+        tensor = main_tensor(output)
+        if tensor is not None and tensor.ndim in (3, 4) and len(tensor) == 1:
+            outputs[path] = tensor.clone()
+
+    paths = list(paths)
+    if paths:
+        with hook_calls(module, paths, keep), torch.no_grad():
+            feed(image)
+    return outputs

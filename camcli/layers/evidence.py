@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from camcli.layers.activation_change import KEEP_BYTES, ActivationChange, PendingChange, record_changes
+from camcli.layers.activation_change import KEEP_BYTES, ActivationChange, PendingChange, record_changes, record_outputs
 from camcli.layers.layout import LayoutFlag
 from camcli.layers.layout_verification import LayoutVerifier, Verification
 from camcli.layers.perturb import Perturbation
@@ -25,6 +25,7 @@ class Evidence:
         feed: runs the network on a batch of float32 images on the CPU.
         visits: what the modules did for the image that is perturbed.
         verifier: verifies layouts by the changes.
+        batch_size: images that go through the network at once, at most; None: as many as are the fastest.
         earlier: evidence with other blocks in the same image, and with how much every position can change.
     """
 
@@ -33,20 +34,29 @@ class Evidence:
     feed: Feed
     visits: Mapping[str, Visit]
     verifier: LayoutVerifier
+    batch_size: int | None = None
     earlier: Evidence | None = None
     _pending: dict[str, PendingChange | None] = field(default_factory=dict)
     _changes: dict[str, ActivationChange | None] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, module: nn.Module, perturbation: Perturbation, feed: Feed, visits: Mapping[str, Visit]) -> Evidence:
+    def of(
+        cls,
+        module: nn.Module,
+        perturbation: Perturbation,
+        feed: Feed,
+        visits: Mapping[str, Visit],
+        batch_size: int | None = None,
+    ) -> Evidence:
         """Evidence that is gathered when it is asked for."""
         height, width = perturbation.images.shape[2:]
-        return cls(module, perturbation, feed, visits, LayoutVerifier(perturbation.boxes, (height, width)))
+        verifier = LayoutVerifier(perturbation.boxes, (height, width))
+        return cls(module, perturbation, feed, visits, verifier, batch_size)
 
     def with_other_blocks(self, perturbation: Perturbation) -> Evidence:
         """Evidence with other blocks in the same image; ``perturbation`` has no image replaced throughout."""
         verifier = LayoutVerifier(perturbation.boxes, self.verifier.image)
-        return Evidence(self.module, perturbation, self.feed, self.visits, verifier, earlier=self)
+        return Evidence(self.module, perturbation, self.feed, self.visits, verifier, self.batch_size, earlier=self)
 
     @property
     def paths(self) -> list[str]:
@@ -82,7 +92,12 @@ class Evidence:
     def _record(self, paths: list[str], keep_bytes: int) -> None:
         axes = {path: self.verifier.axes(self.visits[path].shape) for path in paths}
         reference = {path: own for path in paths if (own := self.visits[path].reference) is not None}
-        pending = record_changes(self.module, axes, self.perturbation.images, self.feed, reference, keep_bytes)
+        if self.batch_size == 1:
+            missing = [path for path in paths if path not in reference]
+            reference |= record_outputs(self.module, missing, self.perturbation.images[:1], self.feed)
+        pending = record_changes(
+            self.module, axes, self.perturbation.images, self.feed, reference, keep_bytes, self.batch_size
+        )
         self._pending.update({path: pending.get(path) for path in paths})
 
     def _complete(self, path: str, change: ActivationChange | None) -> ActivationChange | None:

@@ -13,16 +13,19 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from camcli.capture.failures import describe_failed_pass
 from camcli.capture.frozen import freeze
+from camcli.capture.hooks import CALL, split_call
 from camcli.capture.outputs import main_tensor
-from camcli.errors import ModelError
+from camcli.errors import CamError, ModelError, is_out_of_memory
 from camcli.layers.activation_change import KEEP_BYTES
 from camcli.layers.evidence import Evidence
 from camcli.layers.initialise import initialise_untrained
 from camcli.layers.layout import LayoutFlag
 from camcli.layers.layout_verification import Verification
 from camcli.layers.perturb import perturb_elsewhere, perturb_image
-from camcli.layers.probe import ProbedModel, Record, record
+from camcli.layers.probe import Feed, PassError, ProbedModel, Record, Visit, record
+from camcli.user_code import describe_failure
 
 _CERTAIN = 0.85  # agreement below which a layout is verified with other blocks as well
 _IN_ADVANCE = 4 << 20  # bytes of activations that may be kept in any case before they are asked for
@@ -39,6 +42,8 @@ class LayerMeasurements:
         is_untrained: the network was initialised for the measurements.
         flag: the user's ``--layout``.
         evidence: the batch of perturbed images.
+        feed: runs the network on a batch of images.
+        failed_backward: what a backward pass raised, after which no layer has a gradient.
     """
 
     model: ProbedModel
@@ -46,6 +51,8 @@ class LayerMeasurements:
     is_untrained: bool
     flag: LayoutFlag
     evidence: Evidence
+    feed: Feed
+    failed_backward: Exception | None = None
     _verifications: dict[str, Verification] = field(default_factory=dict)
     _gradients: dict[str, Tensor | None] = field(default_factory=dict)
 
@@ -109,19 +116,34 @@ class LayerMeasurements:
     def _refuse(self, path: str) -> Verification:
         visit = self.record.visits[path]
         if visit.calls == 0:
-            return Verification(None, "unproven", "never runs in a forward pass")
+            return Verification(None, "unproven", self._never_runs(path))
         if visit.calls > 1:
-            callers = _callers(visit.callers)
-            return Verification(None, "unproven", f"runs {visit.calls} times per pass, called by {callers}")
+            return Verification(None, "unproven", describe_calls(visit))
         if visit.shape is None:
             return Verification(None, "refuted", "not spatial: returns no tensor")
+        if visit.shape[0] > 1 and self.evidence.verifier.has_candidates((1, *visit.shape[1:])):
+            several = f"returns {visit.shape[0]} maps for one image: several views or parts of it go through together"
+            return Verification(None, "unproven", several)
         sizes = ", ".join(map(str, ("N", *visit.shape[1:])))
         return Verification(None, "refuted", f"not spatial: no grid fits the shape ({sizes})")
+
+    def _never_runs(self, path: str) -> str:
+        base, call = split_call(path)
+        if call is None:
+            return "never runs in a forward pass"
+        calls = self.record.visits[base].calls
+        return f"{base} runs {calls} time{'s' * (calls != 1)} per pass, so that it has no call {call}"
 
     def prepare_gradients(self, paths: Sequence[str]) -> None:
         """Have the gradients at all these modules' outputs ready, for the price of one backward pass."""
         missing = [path for path in dict.fromkeys(paths) if path not in self._gradients]
-        self._gradients.update(zip(missing, self.record.gradients(missing), strict=True))
+        try:
+            gradients = self.record.gradients(missing)
+        except Exception as error:  # an operation of the user's can fail in any way
+            if is_out_of_memory(error):
+                raise
+            self.failed_backward, gradients = error, [None] * len(missing)
+        self._gradients.update(zip(missing, gradients, strict=True))
 
     def has_gradient(self, path: str) -> bool:
         """Whether the class score has a non-zero gradient at the spatial positions of this module's output.
@@ -131,18 +153,37 @@ class LayerMeasurements:
         self.prepare_gradients([path])
         return _is_nonzero(self._gradients[path], self.verify(path))
 
+    def has_image_gradient(self) -> bool:
+        """Whether the class score has a gradient at the image itself."""
+        try:
+            gradient = self.record.image_gradient()
+        except Exception as error:  # an operation of the user's can fail in any way
+            if is_out_of_memory(error):
+                raise
+            return False
+        return gradient is not None and bool(gradient.any())
+
 
 @contextmanager
-def measure_layers(model: ProbedModel, flag: LayoutFlag, needs_gradient: bool = True) -> Iterator[LayerMeasurements]:
+def measure_layers(
+    model: ProbedModel,
+    flag: LayoutFlag,
+    needs_gradient: bool = True,
+    calls: Sequence[str] = (),
+    batch_size: int | None = None,
+) -> Iterator[LayerMeasurements]:
     """Measure the layers of a model; its module is restored afterwards.
 
     Args:
         model: module, preprocessing and logits.
         flag: the user's ``--layout``.
         needs_gradient: False where encoders without class scores are welcome.
+        calls: paths of single calls of modules that run several times (``encoder@1``), to be measured as well.
+        batch_size: images that go through the model at once, at most; None: as many as are the fastest.
 
     Raises:
-        ModelError: the output holds no logits and ``needs_gradient`` is true.
+        ModelError: the output holds no logits and ``needs_gradient`` is true; the model fails.
+        PassError: among these, a pass that fails.
     """
     shape = model.preprocessing
     size = (shape.channels, shape.height, shape.width)
@@ -157,19 +198,29 @@ def measure_layers(model: ProbedModel, flag: LayoutFlag, needs_gradient: bool = 
     def feed(batch: Tensor) -> Any:
         try:
             return network(batch.to(device, dtype))
-        except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
-            raise ModelError(
-                f"the model fails on images of {size[0]} channels and {size[1]}x{size[2]} pixels: {error}. "
-                "If it needs another size, set --input-size."
-            ) from error
+        except CamError:
+            raise
+        except Exception as error:  # a user's module can fail in any way
+            if is_out_of_memory(error):
+                raise
+            raise PassError(_describe(error, batch), len(batch)) from error
 
     with freeze(model.module), torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)  # a model that draws at random draws the same for every perturbed image
         with initialise_untrained(model.module) as is_untrained:
             image = perturbation.images[:1].to(device, dtype)
-            recorded = record(model.module, feed, image, _scorer(model, needs_gradient))
-            evidence = Evidence.of(model.module, perturbation, feed, recorded.visits)
-            yield LayerMeasurements(model, recorded, is_untrained, flag, evidence)
+            recorded = record(model.module, feed, image, _scorer(model, needs_gradient), calls)
+            evidence = Evidence.of(model.module, perturbation, feed, recorded.visits, batch_size)
+            yield LayerMeasurements(model, recorded, is_untrained, flag, evidence, feed)
+
+
+def _describe(error: Exception, batch: Tensor) -> str:
+    if len(batch) == 1:
+        return f"the model: {describe_failed_pass(error, batch.shape)}"
+    return (
+        f"the model takes one image, but fails on {len(batch)} at once ({describe_failure(error)}). "
+        "--batch-size 1 explains one image at a time."
+    )
 
 
 def _scorer(model: ProbedModel, needs_gradient: bool) -> Any:
@@ -192,6 +243,12 @@ def _is_nonzero(gradient: Tensor | None, verification: Verification) -> bool:
     layout = verification.layout
     spatial = layout.to_maps(size) if layout is not None and layout.fits(tuple(size.shape)) else size
     return bool(spatial.max() > _NO_GRADIENT * size.max())
+
+
+def describe_calls(visit: Visit) -> str:
+    """Why a module that runs several times has no single activation, and what can be named instead."""
+    choices = f"{visit.path}{CALL}1" + (" or " if visit.calls == 2 else " to ") + f"{visit.path}{CALL}{visit.calls}"
+    return f"runs {visit.calls} times per pass, called by {_callers(visit.callers)}; name one of its calls: {choices}"
 
 
 def _callers(paths: Sequence[str]) -> str:

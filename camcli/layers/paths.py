@@ -2,13 +2,15 @@
 
 A path is a chain of child names; where a child is wanted by position, ``[-1]``, ``[2]`` or a bare ``-1`` counts among
 the children in the order of registration. ``layer4``, ``layer4.2``, ``features[-1]``, ``blocks[-1].norm1`` and
-``layers.-1.blocks.-1.norm1`` are all paths. The canonical path is the one ``named_modules()`` gives.
+``layers.-1.blocks.-1.norm1`` are all paths. The canonical path is the one ``named_modules()`` gives. Of a module that
+runs several times in a pass, ``encoder@2`` is the second call.
 """
 
 import re
 
 from torch import nn
 
+from camcli.capture.hooks import CALL, split_call
 from camcli.errors import LayerError, did_you_mean
 
 _INDEX = re.compile(r"\[\s*(['\"]?)([^\]'\"]+)\1\s*\]")
@@ -28,7 +30,10 @@ def find_module(module: nn.Module, path: str) -> tuple[str, nn.Module]:
     Raises:
         LayerError: nothing is there; the message names what is, nearest first.
     """
-    parts = split_path(path)
+    base, call = split_call(path)
+    if call == 0:
+        raise LayerError(f"--layer {path}: calls are counted from 1, as in {base}@1.")
+    parts = split_path(base)
     if not parts:
         raise LayerError(f"--layer {path!r} names no module: give a path such as layer4 or blocks[-1].norm1, or auto.")
     current, names = module, [""]
@@ -41,7 +46,8 @@ def find_module(module: nn.Module, path: str) -> tuple[str, nn.Module]:
             raise LayerError(_not_found(module, path, part, names[-1], current))
         current = child
         names.append(f"{names[-1]}.{part}" if names[-1] else part)
-    return _canonical(module, current), current
+    canonical = _canonical(module, current)
+    return canonical if call is None else f"{canonical}{CALL}{call}", current
 
 
 def split_path(path: str) -> list[str]:

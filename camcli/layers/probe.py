@@ -16,11 +16,24 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from camcli.capture.gradients import gradients_of
-from camcli.capture.hooks import hook_calls
+from camcli.capture.hooks import hook_calls, module_at
 from camcli.capture.outputs import main_tensor, with_main_tensor
+from camcli.errors import ModelError
 
 Feed = Callable[[Tensor], Any]
 """Runs a network on a batch of images."""
+
+
+class PassError(ModelError):
+    """A forward pass of the model fails.
+
+    Attributes:
+        images: in the batch.
+    """
+
+    def __init__(self, message: str, images: int) -> None:
+        super().__init__(message)
+        self.images = images
 
 
 class ProbedModel(Protocol):
@@ -82,6 +95,7 @@ class Record:
         outputs: number of columns of the logits.
         main_path: canonical paths of the modules whose output is on the main path.
         half: whether the network runs in float16, which swallows small gradients.
+        image: its place in the graph; None where no graph leads from it to the score.
     """
 
     visits: dict[str, Visit]
@@ -89,18 +103,27 @@ class Record:
     outputs: int
     main_path: frozenset[str]
     half: bool = False
+    image: GradientEdge | None = None
 
     def gradients(self, paths: Sequence[str]) -> list[Tensor | None]:
         """Gradients of the score at the outputs of these modules, None where no path leads there."""
-        edges = [self.visits[path].edge for path in paths]
+        return self._gradients([self.visits[path].edge for path in paths])
+
+    def image_gradient(self) -> Tensor | None:
+        """The gradient of the score at the image, None where no path leads there."""
+        return self._gradients([self.image])[0]
+
+    def _gradients(self, edges: Sequence[GradientEdge | None]) -> list[Tensor | None]:
         recorded = [edge for edge in edges if edge is not None]
         if self.score is None or not recorded:
-            return [None] * len(paths)
+            return [None] * len(edges)
         gradients = iter(gradients_of(self.score, recorded, keep_graph=True, half=self.half))
         return [next(gradients) if edge is not None else None for edge in edges]
 
 
-def record(module: nn.Module, feed: Feed, image: Tensor, score_of: Callable[[Any], Tensor]) -> Record:
+def record(
+    module: nn.Module, feed: Feed, image: Tensor, score_of: Callable[[Any], Tensor], calls: Iterable[str] = ()
+) -> Record:
     """One pass of one image through the model.
 
     Args:
@@ -108,29 +131,44 @@ def record(module: nn.Module, feed: Feed, image: Tensor, score_of: Callable[[Any
         feed: runs it on a batch.
         image: (1, C, H, W), of the network's device and type.
         score_of: from the module's output to what is explained, (1, C).
+        calls: paths of single calls that are visits of their own, such as ``encoder@1``.
     """
-    visits = {path: Visit(path, part) for path, part in module.named_modules()}
-    output = _watch(module, feed, visits, image, leaves=frozenset())
-    scores = score_of(output)
-    if not scores.requires_grad:
-        # The model detaches its prefix (no_grad inside forward): let the recorded outputs themselves be the leaves.
-        visits = {path: Visit(path, part) for path, part in module.named_modules()}
-        output = _watch(module, feed, visits, image, leaves=frozenset(visits))
-        scores = score_of(output)
+
+    def unvisited() -> dict[str, Visit]:
+        every = {path: Visit(path, part) for path, part in module.named_modules()}
+        return every | {path: Visit(path, module_at(module, path)) for path in calls}
+
+    visits, root = unvisited(), None
+    try:
+        leaf = image.detach().clone().requires_grad_()
+        scores = score_of(_watch(module, feed, visits, leaf, leaves=frozenset()))
+        root = get_gradient_edge(leaf) if scores.requires_grad else None
+        if root is None:
+            # The model detaches its prefix (no_grad inside forward): let the recorded outputs be the leaves.
+            visits = unvisited()
+            scores = score_of(_watch(module, feed, visits, image.clone(), leaves=frozenset(visits)))
+    except PassError:  # it may do what is allowed without a graph alone, such as Tensor.numpy
+        visits = unvisited()
+        with torch.no_grad():
+            scores = score_of(_watch(module, feed, visits, image.clone(), leaves=None))
     score = _mix(scores) if scores.requires_grad else None
     main_path = _main_path(score, visits.values()) if score is not None else frozenset()
     ordered = sorted(visits.values(), key=lambda v: (not v.calls, v.order))
     half = image.dtype == torch.float16
-    return Record({v.path: v for v in ordered}, score, int(scores.shape[-1]), main_path, half)
+    return Record({v.path: v for v in ordered}, score, int(scores.shape[-1]), main_path, half, root)
 
 
 def _mix(scores: Tensor) -> Tensor:
     """All class scores in one scalar, weighted at random so that nothing cancels (probabilities sum to a constant)."""
     weights = torch.randn(scores.shape, generator=torch.Generator().manual_seed(3))
-    return (scores.float() * weights.to(scores.device)).sum()
+    with torch.enable_grad():
+        return (scores.float() * weights.to(scores.device)).sum()
 
 
-def _watch(module: nn.Module, feed: Feed, visits: dict[str, Visit], image: Tensor, leaves: frozenset[str]) -> Any:
+def _watch(
+    module: nn.Module, feed: Feed, visits: dict[str, Visit], image: Tensor, leaves: frozenset[str] | None
+) -> Any:
+    """One pass; its graph begins at the outputs of ``leaves`` or at the image, or with None is not recorded."""
     stack: list[Visit] = []
     clock = iter(range(1 << 40))
 
@@ -151,19 +189,22 @@ def _watch(module: nn.Module, feed: Feed, visits: dict[str, Visit], image: Tenso
             return None
         visit.shape, visit.plain = tuple(tensor.shape), tensor is output
         visit.keep(tensor)
-        if path in leaves and not tensor.requires_grad and tensor.ndim >= 3 and stack:
-            leaf = tensor.detach().requires_grad_()
-            visit.edge = get_gradient_edge(leaf)
+        if leaves and path in leaves and not tensor.requires_grad and tensor.ndim >= 3 and stack:
+            torch.set_grad_enabled(True)  # until the block of the model ends that has disabled it
+            with torch.inference_mode(False):
+                leaf = (tensor.clone() if tensor.is_inference() else tensor.detach()).requires_grad_()
+                visit.edge = get_gradient_edge(leaf)
             return with_main_tensor(output, leaf)
-        visit.edge = get_gradient_edge(tensor) if tensor.requires_grad else None
+        with torch.inference_mode(False):  # the edge of a leaf is that of a view of it
+            visit.edge = get_gradient_edge(tensor) if tensor.requires_grad else None
         return None
 
     with ExitStack() as hooks:
         for visit in visits.values():
             hooks.callback(visit.module.register_forward_pre_hook(visit.note_input).remove)
         hooks.enter_context(hook_calls(module, visits, leave, enter))
-        hooks.enter_context(torch.enable_grad())
-        return feed(image.detach().clone().requires_grad_(not leaves))
+        hooks.enter_context(torch.set_grad_enabled(leaves is not None))
+        return feed(image)
 
 
 def _main_path(score: Tensor, visits: Iterable[Visit]) -> frozenset[str]:

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from camcli.capture.hooks import split_call
 from camcli.errors import LayerError
+from camcli.layers.causes import why_no_gradient, why_no_layout
 from camcli.layers.choose import choose
 from camcli.layers.layout import Layout, parse_layout
 from camcli.layers.layout_verification import Proof
@@ -42,8 +44,25 @@ class Layer:
     assumption: str | None = None
 
 
+class NoLayerError(LayerError):
+    """``--layer auto`` finds no layer.
+
+    Attributes:
+        without_gradient: the layer that methods without gradients can look at; None where there is none either.
+        image_gradient: whether the class score has a gradient at the image.
+    """
+
+    def __init__(self, message: str, without_gradient: str | None, image_gradient: bool) -> None:
+        super().__init__(message)
+        self.without_gradient, self.image_gradient = without_gradient, image_gradient
+
+
 def resolve_layers(
-    model: ProbedModel, requested: Sequence[str], layout: str = "auto", needs_gradient: bool = True
+    model: ProbedModel,
+    requested: Sequence[str],
+    layout: str = "auto",
+    needs_gradient: bool = True,
+    batch_size: int | None = None,
 ) -> list[Layer]:
     """The target layers for a run, each with a verified layout.
 
@@ -56,17 +75,19 @@ def resolve_layers(
         requested: paths, or ``auto``; the same layer twice counts once.
         layout: ``auto``, or the layout of the activation where that cannot be verified.
         needs_gradient: whether the methods of the run need the class score's gradient at the layer.
+        batch_size: images that go through the model at once, at most.
 
     Raises:
+        NoLayerError: no layer that will do.
+        PassError: the model fails.
         LayerError: a path that leads nowhere; a layer that never runs, runs several times per pass, is not spatial,
-            cannot be verified or has no gradient to the score; no layer that will do.
+            cannot be verified or has no gradient to the score.
     """
     flag = parse_layout(layout)
-    for path in requested:
-        if path != AUTO:
-            find_module(model.module, path)  # refuse a mistyped one before anything is computed
-    with measure_layers(model, flag, needs_gradient) as measurements:
-        paths = [path if path == AUTO else find_module(model.module, path)[0] for path in requested]
+    # Refuse a mistyped one before anything is computed.
+    paths = [path if path == AUTO else find_module(model.module, path)[0] for path in requested]
+    calls = [path for path in paths if split_call(path)[1] is not None]
+    with measure_layers(model, flag, needs_gradient, calls, batch_size) as measurements:
         measurements.perturb([path for path in paths if path != AUTO])
         layers: dict[str, Layer] = {}
         for typed, path in zip(requested, paths, strict=True):
@@ -86,14 +107,19 @@ def _choice(measurements: LayerMeasurements, needs_gradient: bool) -> str | None
 def _automatic(measurements: LayerMeasurements, needs_gradient: bool) -> Layer:
     path = _choice(measurements, needs_gradient)
     if path is None:
-        raise LayerError(
-            "--layer auto: no layer has a layout that can be verified"
-            + (" and a gradient to the class score. " if needs_gradient else ". ")
-            + "Name one with --layer, and how it is to be read with --layout (nchw, nhwc, tokens:PREFIX:HxW); "
-            "cam layers shows what each layer returns."
-        )
+        raise _no_layer(measurements, needs_gradient)
     note = member_note(measurements.record, path, measurements.model.preprocessing.channels)
     return replace(_layer(measurements, AUTO, path), assumption=note)
+
+
+def _no_layer(measurements: LayerMeasurements, needs_gradient: bool) -> NoLayerError:
+    without = choose(measurements, needs_gradient=False)
+    image_gradient = measurements.has_image_gradient()
+    if needs_gradient and without is not None:
+        cause = f"the class score has no gradient at any layer: {why_no_gradient(measurements)}."
+        return NoLayerError(f"--layer auto: {cause}", without, image_gradient)
+    cause = why_no_layout(measurements)
+    return NoLayerError(f"--layer auto: no layer has a layout that can be verified: {cause}.", without, image_gradient)
 
 
 def _explicit(measurements: LayerMeasurements, typed: str, path: str, needs_gradient: bool) -> Layer:
@@ -106,9 +132,11 @@ def _explicit(measurements: LayerMeasurements, typed: str, path: str, needs_grad
             f"(nchw, nhwc, tokens:PREFIX:HxW).{_instead(measurements, needs_gradient)}"
         )
     if needs_gradient and not measurements.has_gradient(path):
+        is_cut = measurements.record.score is None or measurements.failed_backward is not None
+        cause = f": {why_no_gradient(measurements)}" if is_cut else ""
         raise LayerError(
             f"--layer {typed}: the class score has no gradient at its spatial positions, so gradient methods would "
-            f"draw nothing.{_instead(measurements, needs_gradient)}"
+            f"draw nothing{cause}.{_instead(measurements, needs_gradient)}"
         )
     return _layer(measurements, typed, path)
 

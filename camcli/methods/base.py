@@ -233,6 +233,11 @@ class Method:
         return "gradients" if self.needs_gradients or self.class_specific else "activations"
 
     @property
+    def needs_layer(self) -> bool:
+        """Whether it needs a target layer; attention matrices are over the tokens of one."""
+        return self.scope != "network" or "attention" in self.needs
+
+    @property
     def whole_graph(self) -> bool:
         """Whether it differentiates through the whole network rather than from a layer on."""
         return bool({"network gradient", "attention"} & set(self.needs))

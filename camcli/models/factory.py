@@ -12,12 +12,14 @@ from typing import Any
 
 from torch import nn
 
+from camcli.capture.states import enable_autograd
 from camcli.errors import ModelError, did_you_mean
 from camcli.models.fit import Blueprint, WeightedModel, fit_checkpoint
 from camcli.models.model import Model, unwrap
 from camcli.models.names import ClassNames, names_from
 from camcli.models.preparation import assumed_preprocessing, from_user
 from camcli.models.request import ModelRequest
+from camcli.user_code import describe_failure
 
 
 def open_factory(name: str, request: ModelRequest) -> Model:
@@ -30,7 +32,8 @@ def open_factory(name: str, request: ModelRequest) -> Model:
         raise ModelError(
             f"--weights {request.weights}: a factory makes its own weights. Use --checkpoint, or do it in the factory."
         )
-    module, preprocessing = _build_module(name)
+    with enable_autograd():  # what the user's file sets for the whole process ends here
+        module, preprocessing = _build_module(name)
     loaded = WeightedModel(module, None, "factory")
     if request.checkpoint is not None:
         loaded = fit_checkpoint(Blueprint(f"factory:{name}", lambda _: module, None, fixed=True), request)
@@ -53,7 +56,7 @@ def _build_module(name: str) -> tuple[nn.Module, Any]:
     try:
         model = function()
     except Exception as error:  # a user's function can fail in any way
-        raise ModelError(f"model factory:{name}: it raised {type(error).__name__}: {error}") from error
+        raise ModelError(f"model factory:{name}: it raised {describe_failure(error)}") from error
     if isinstance(model, tuple) and len(model) == 2 and isinstance(model[0], nn.Module):
         return model
     if isinstance(model, nn.Module):
@@ -72,7 +75,7 @@ def _import_function(name: str) -> Callable[[], Any]:
         value: Any = importlib.import_module(module_name)
     except Exception as error:  # a user's module can fail in any way while it is imported
         raise ModelError(
-            f"model factory:{name}: module {module_name} cannot be imported ({type(error).__name__}: {error}). It is "
+            f"model factory:{name}: module {module_name} cannot be imported ({describe_failure(error)}). It is "
             f"looked for in the working directory ({Path.cwd()}) and among the installed packages."
         ) from error
     for part in path.split("."):

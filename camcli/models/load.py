@@ -1,7 +1,8 @@
 """From a model's name to the model: read this to see what a name can be."""
 
 import os
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
@@ -9,15 +10,17 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
+from camcli.capture.failures import describe_failed_pass
 from camcli.capture.frozen import copied_buffers
 from camcli.device import choose_device
-from camcli.errors import ModelError, did_you_mean
+from camcli.errors import CamError, ModelError, did_you_mean, is_out_of_memory
 from camcli.models.builtin import open_builtin
 from camcli.models.embeddings import is_encoder
 from camcli.models.factory import open_factory
 from camcli.models.in_memory import device_of, open_module
 from camcli.models.model import Model, is_distilled, unwrap
 from camcli.models.names import ClassNames, names_given
+from camcli.models.other_tasks import refuse_task, require_classifier, require_images, task_of_torchvision
 from camcli.models.output_entries import choose_entry
 from camcli.models.output_form import OutputForm
 from camcli.models.outputs import find_logits
@@ -26,6 +29,7 @@ from camcli.models.request import ModelRequest, ModelSettings
 from camcli.models.timm_source import has_model, open_hub, open_timm
 from camcli.models.torchvision_source import classifiers, open_torchvision
 from camcli.randomness import seeded
+from camcli.user_code import describe_failure, is_raised_by_others
 
 
 def load_model(
@@ -52,8 +56,21 @@ def load_model(
     """
     model_request = request or _request(name, settings)
     device = _device(model_request)
-    with _imports_of(model_request):
+    with _imports_of(model_request), _failures_of(model_request.name):
         return _load(model_request, device)
+
+
+@contextmanager
+def _failures_of(name: str) -> Iterator[None]:
+    """Whatever a library raises about what the user named is an error of the user's."""
+    try:
+        yield
+    except CamError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error) or not is_raised_by_others(error):
+            raise
+        raise ModelError(f"model {name}: it cannot be loaded ({describe_failure(error)}).") from error
 
 
 def _request(name: str | nn.Module, settings: ModelSettings) -> ModelRequest:
@@ -123,6 +140,8 @@ def _open_bare(name: str, request: ModelRequest) -> Model:
     if in_timm:
         opened = open_timm(name, request)
         return replace(opened, notes=(f"{name} is timm's", *opened.notes))
+    if (task := task_of_torchvision(name)) is not None:
+        raise refuse_task(name, task)
     import timm
 
     names = ["builtin", *in_torchvision, *timm.list_models()]
@@ -138,12 +157,13 @@ def _run_blank(model: Model) -> object:
     blank = torch.zeros(1, pre.channels, pre.height, pre.width, device=model.device)
     with model.prepared() as module, copied_buffers(module), seeded(0), torch.no_grad():
         try:
-            return module(blank)
+            output = module(blank)
         except Exception as error:  # a user's module can fail in any way
-            raise ModelError(
-                f"model {model.name}: a forward pass on an input of {tuple(blank.shape)} fails "
-                f"({type(error).__name__}: {error}). --input-size, or the factory's preprocessing, sets that shape."
-            ) from error
+            require_images(model.name, module)
+            raise ModelError(f"model {model.name}: {describe_failed_pass(error, blank.shape)}") from error
+    if model.output_key is None:
+        require_classifier(model.name, output, (pre.height, pre.width))
+    return output
 
 
 def _with_classes(model: Model, output: object) -> Model:

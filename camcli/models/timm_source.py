@@ -1,6 +1,5 @@
 """Models of timm, by name or from the Hugging Face Hub, with timm's own data configuration."""
 
-import json
 import os
 import pickle
 from collections.abc import Mapping
@@ -10,10 +9,12 @@ from typing import Any
 
 from torch import nn
 
-from camcli.errors import ModelError, did_you_mean
+from camcli.errors import CamError, ModelError, did_you_mean, is_out_of_memory
 from camcli.models.embeddings import is_timm_embedding
 from camcli.models.fit import Blueprint, Shape
 from camcli.models.hub import unreachable_reason
+from camcli.models.local_folder import WEIGHT_FILES as _FILES
+from camcli.models.local_folder import find_folder, read_config, require_files
 from camcli.models.model import Model
 from camcli.models.names import ClassNames, names_from
 from camcli.models.output_form import OutputForm
@@ -21,7 +22,6 @@ from camcli.models.preparation import from_timm
 from camcli.models.request import ModelRequest
 from camcli.models.sources import fix_seed, imagenet_names, with_weights
 
-_FILES = ("model.safetensors", "pytorch_model.bin")
 _LOADING_ERRORS = (OSError, RuntimeError, EOFError, ValueError, AssertionError, pickle.UnpicklingError)
 
 
@@ -45,33 +45,46 @@ def open_timm(name: str, request: ModelRequest) -> Model:
 
 
 def open_hub(name: str, request: ModelRequest) -> Model:
-    """The model named ``hf-hub:org/name``: a repository of the Hugging Face Hub in timm's format.
+    """The model named ``hf-hub:org/name`` or ``hf-hub:./folder``: of the Hugging Face Hub, or local, in timm's format.
 
     Raises:
         ModelError: the repository is neither in the cache nor can be reached, or is not in timm's format.
     """
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils._validators import validate_repo_id
 
-    if name.count("/") != 1 or name.startswith("/") or name.endswith("/"):
-        raise ModelError(f"model hf-hub:{name}: give the organisation and the name, hf-hub:org/name.")
+    folder = find_folder(name)
+    if folder is not None:
+        return _open_folder(name, folder, request)
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise ModelError(
+            f"model hf-hub:{name}: {_first_line(error)} Give hf-hub:org/name or hf-hub:./folder."
+        ) from error
+    if name.count("/") != 1:
+        raise ModelError(f"model hf-hub:{name}: give the organisation and the name, hf-hub:org/name, or ./folder.")
     config = _find_cached(name, ("config.json",))
     complete = config is not None and (not request.pretrained or _find_cached(name, _FILES) is not None)
     if not complete:
-        _require_hub(name, f"model hf-hub:{name}")
+        here = f" (the folder here is hf-hub:./{name})" if Path(name).is_dir() else ""
+        _require_hub(name, f"model hf-hub:{name}{here}")
     try:
         config = config or Path(hf_hub_download(name, "config.json"))
-        stated = _read_config(config)
+        stated = read_config(config)
     except _LOADING_ERRORS as error:
         raise ModelError(f"model hf-hub:{name}: {_first_line(error)} It must be in timm's format.") from error
     return _open(name, f"local-dir:{config.parent}" if complete else f"hf-hub:{name}", "hf-hub", stated, request)
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    raw = json.loads(path.read_text("utf-8"))
-    if "architecture" not in raw:
-        raise ValueError("its config.json names no timm architecture")
-    shared = {key: raw[key] for key in ("num_classes", "label_names") if raw.get(key)}
-    return {**(raw.get("pretrained_cfg") or raw), **shared}
+def _open_folder(name: str, folder: Path, request: ModelRequest) -> Model:
+    require_files(name, folder, weights=request.pretrained)
+    try:
+        stated = read_config(folder / "config.json")
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model hf-hub:{name}: {_first_line(error)}") from error
+    return _open(name, f"local-dir:{folder}", "hf-hub", stated, request)
 
 
 def _open(name: str, source: str, kind: str, config: Mapping[str, Any], request: ModelRequest) -> Model:
@@ -88,6 +101,13 @@ def _open(name: str, source: str, kind: str, config: Mapping[str, Any], request:
     )
     loaded = with_weights(blueprint, request, partial(_pretrained, name, source, kind, config, size))
     stated = dict(getattr(loaded.module, "pretrained_cfg", config))
+    try:
+        preprocessing = from_timm(_data_config(stated, loaded.channels))
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        keys = {key: stated.get(key) for key in ("input_size", "mean", "std", "crop_pct", "interpolation")}
+        raise ModelError(
+            f"model {kind}:{name}: its configuration cannot be used ({_first_line(error)}): {keys}"
+        ) from error
     num_classes, notes, output = loaded.num_classes, loaded.notes, OutputForm()
     is_named = request.num_classes is not None or request.class_names is not None or loaded.names is not None
     if not is_named and is_timm_embedding(config, num_classes):
@@ -95,7 +115,7 @@ def _open(name: str, source: str, kind: str, config: Mapping[str, Any], request:
         output, notes, num_classes = OutputForm("embedding", link="none", note=note), (*notes, note), None
     return Model(
         module=loaded.module,
-        preprocessing=from_timm(_data_config(stated, loaded.channels)),
+        preprocessing=preprocessing,
         name=name,
         source=kind,
         weights=loaded.weights,
@@ -173,7 +193,9 @@ def _pretrained(
             _require_hub(hub_id, f"weights of {kind}:{name}")
     try:
         return _create(source, size, pretrained=True, **overlay), str(hub_id or config.get("url") or config.get("file"))
-    except _LOADING_ERRORS as error:
+    except Exception as error:  # timm, safetensors and torch raise classes of their own
+        if isinstance(error, CamError) or is_out_of_memory(error):
+            raise
         raise ModelError(
             f"weights of {kind}:{name}: cannot be loaded. {_first_line(error)} Give --checkpoint FILE or "
             "--weights random."

@@ -14,6 +14,7 @@ from camcli.models.fit import Blueprint, Shape
 from camcli.models.hub import unreachable_reason
 from camcli.models.model import Model
 from camcli.models.names import ClassNames
+from camcli.models.other_tasks import refuse_task, task_of_torchvision
 from camcli.models.preparation import from_preset, imagenet
 from camcli.models.request import ModelRequest
 from camcli.models.sources import fix_seed, imagenet_names, with_weights
@@ -38,6 +39,8 @@ def open_torchvision(name: str, request: ModelRequest) -> Model:
     import torchvision
 
     names = classifiers()
+    if (task := task_of_torchvision(name)) is not None:
+        raise refuse_task(f"torchvision:{name}", task)
     if name not in names:
         raise ModelError(f"model torchvision:{name}: unknown.{did_you_mean(name, names)} `cam models` lists them.")
     enum = torchvision.models.get_model_weights(name)

@@ -16,7 +16,7 @@ from camcli.device import choose_device, choose_precision, device_name
 from camcli.errors import ConfigError, DeviceError, SourceError, TargetError, is_out_of_memory
 from camcli.explainer import Explainer, ExplainOptions, Progress
 from camcli.images import ASSUMED, DecodeSettings, Preprocessing, Sampler, Sources
-from camcli.layers import Layer, resolve_layers
+from camcli.layers import Layer
 from camcli.methods import find_method
 from camcli.models import Model, load_model
 from camcli.models.output_examination import examine
@@ -24,6 +24,7 @@ from camcli.models.repetition import make_repeatable
 from camcli.output import check_named_file
 from camcli.pipeline.first_image import first_image
 from camcli.pipeline.labels import Labeller
+from camcli.pipeline.target_layers import choose_layers, needs_gradient
 from camcli.pipeline.targets import TargetSpec, parse_target
 from camcli.render import Style
 from camcli.schemas.index import Header
@@ -152,16 +153,6 @@ def explain_options(config: RunConfig, precision: str) -> ExplainOptions:
     )
 
 
-def needs_gradient(config: RunConfig) -> bool:
-    """Whether any method of the configuration needs the score's gradient at the layer.
-
-    Raises:
-        MethodError: an unknown method.
-    """
-    methods = [find_method(key) for key in config.method]
-    return any(method.needs_gradients for method in methods)
-
-
 def prepare(config: RunConfig, recorded: Header | None = None, progress: Progress | None = None) -> Setup:
     """Decide everything.
 
@@ -198,8 +189,9 @@ def setup_for(
         model = make_repeatable(examined.model, examined.repeated, config.seed)
     precision = precision_for(model, config.precision, precision)
     with model.prepared():
-        layers = tuple(resolve_layers(model, config.layer, config.layout, needs_gradient(config)))
-        explainer = Explainer(model, layers, config.method, explain_options(config, precision), progress)
+        layers, alone = choose_layers(config, model)
+        options = replace(explain_options(config, precision), one_at_a_time=alone)
+        explainer = Explainer(model, layers, config.method, options, progress)
         batch_size = _batch_size(config, explainer, model, earlier.get("batch_size"))
     targets = parse_target(config.target or "predicted", model.class_names, model.num_classes)
     _check_values(config, model, targets)
@@ -274,11 +266,16 @@ def at_speed(setup: Setup) -> Iterator[Setup]:
 def _with_compiled_prefix(setup: Setup) -> Setup:
     """The same with the part before the target layer compiled, where that works."""
     tuning = setup.tuning
+    if not setup.layers:
+        return replace(setup, tuning=replace(tuning, notes=(*tuning.notes, _NOTHING_TO_COMPILE)))
     explainer, result = setup.explainer.compile(
         tuning.arrange(noise(setup.model.preprocessing, setup.batch_size, setup.device))
     )
     tuning = replace(tuning, compiled=result.works, notes=(*tuning.notes, result.note))
     return replace(setup, explainer=explainer, tuning=tuning)
+
+
+_NOTHING_TO_COMPILE = "--compile: nothing is compiled, since the run has no target layer, before which that is done"
 
 
 def _batch_size(config: RunConfig, explainer: Explainer, model: Model, earlier: int | None) -> int:

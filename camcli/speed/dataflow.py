@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
+from camcli.capture.hooks import module_at
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -112,7 +114,7 @@ def find_pairs(module: nn.Module, run: Callable[[], Any], watched: Collection[st
         for output in outputs.of(result):
             output.is_watched = True
 
-    own = {module.get_submodule(path) for path in watched}
+    own = {module_at(module, path) for path in watched}
     with ExitStack() as stack:
         for part in module.modules():
             if isinstance(part, nn.Conv2d) and _is_plain(part):

@@ -82,8 +82,7 @@ def test_a_prefix_without_a_graph(kind: type[Net]) -> None:
     model = standin(kind(), 32)
     [layer] = resolve_layers(model, ["auto"])
     assert (layer.path, layer.layout) == ("stage", MAPS)
-    with pytest.raises(LayerError, match=r"no gradient.*A layer that works: stage"):
-        resolve_layers(model, ["stem"])
+    assert resolve_layers(model, ["stem"])[0].proof == "proven"  # autograd records from the layer on
 
 
 def test_data_parallel() -> None:
@@ -93,7 +92,7 @@ def test_data_parallel() -> None:
 
 
 def test_an_input_the_model_does_not_take_is_explained() -> None:
-    with pytest.raises(ModelError, match=r"fails on images of 1 channels"):
+    with pytest.raises(ModelError, match=r"an input of \(1, 1, 32, 32\) fails.*The input has 1 channels"):
         resolve_layers(standin(Net(), 32, channels=1), ["auto"])
 
 
@@ -172,10 +171,10 @@ def test_the_module_is_left_as_it_was_when_it_fails() -> None:
             raise RuntimeError("inside the model")
 
     net = Failing().train()
-    with pytest.raises(
-        ModelError, match=r"fails on images of 3 channels and 32x32 pixels: inside the model.*--input-size"
-    ):
+    with pytest.raises(ModelError, match=r"test_modules.py, line \d+: raise RuntimeError.*") as refusal:
         resolve_layers(standin(net, 32), ["auto"])
+    assert "RuntimeError: inside the model" in str(refusal.value)
+    assert "--input-size" not in str(refusal.value)
     assert net.training
     assert all(parameter.requires_grad for parameter in net.parameters())
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in net.modules())

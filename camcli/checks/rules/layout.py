@@ -14,7 +14,7 @@ from camcli.errors import LayerError
 
 def run(context: Context) -> Result:
     from camcli.layers import resolve_layers
-    from camcli.pipeline.setup import needs_gradient
+    from camcli.pipeline.target_layers import needs_gradient
 
     recorded = {row["path"]: row for row in context.run.header["layers"]}
     if not recorded:
@@ -25,6 +25,8 @@ def run(context: Context) -> Result:
         if isinstance(error.__cause__, LayerError):
             return Result("layout", "fail", f"the verification fails now: {error.__cause__}")
         raise
+    if not recorded:
+        return Result("layout", "pass", "the methods of the run look at no layer", details={"layers": []})
     try:
         layers = resolve_layers(setup.model, list(recorded), "auto", needs_gradient(setup.config))
     except LayerError as error:

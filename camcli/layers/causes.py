@@ -1,0 +1,65 @@
+"""Why no layer will do, in one line that names the cause in the model."""
+
+import torch
+from torch import nn
+
+from camcli.capture.detachment import find_detachments
+from camcli.layers.measurements import LayerMeasurements, describe_calls
+from camcli.layers.probe import Visit
+from camcli.user_code import describe_failure
+
+
+def why_no_layout(measurements: LayerMeasurements) -> str:
+    """Why no layer has a layout that can be verified."""
+    visits = [visit for visit in measurements.record.visits.values() if visit.path and visit.calls]
+    module = measurements.model.module
+    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+        return "the model is a TorchScript module, of whose parts no activation can be read; take the module it is of"
+    if not visits:
+        return "no module of the model runs in a forward pass: its output does not come from its parts"
+    repeated = [visit for visit in visits if visit.calls > 1 and _is_map(visit, measurements)]
+    if repeated:
+        outermost = _outermost(repeated)
+        return f"{outermost.path} {describe_calls(outermost)}"
+    maps = [visit for visit in visits if visit.calls == 1 and _is_map(visit, measurements)]
+    if not maps and (quantised := _quantised(module)):
+        return f"the model is quantised ({quantised}), and its activations are no floating-point numbers"
+    if not maps:
+        return "no module returns a map of the image: no output has rows and columns"
+    views = [visit for visit in maps if visit.shape is not None and visit.shape[0] > 1]
+    last = max(views or maps, key=lambda visit: visit.order)
+    if views:
+        return f"{last.path} {measurements.verify(last.path).reason}"
+    return (
+        f"{last.path}, the last that may be a map of the image: {measurements.verify(last.path).reason}. Where you "
+        "know how a layer is to be read, name it with --layer, and its layout with --layout (nchw, nhwc, "
+        "tokens:PREFIX:HxW); cam layers shows what each layer returns"
+    )
+
+
+def why_no_gradient(measurements: LayerMeasurements) -> str:
+    """Why the class score has no gradient at the layers."""
+    module = measurements.model.module
+    if measurements.failed_backward is not None:
+        return f"its backward pass fails: {describe_failure(measurements.failed_backward)}"
+    detachments = find_detachments(measurements.feed, measurements.evidence.perturbation.images[:1])
+    if quantised := _quantised(module):
+        return f"the model is quantised ({quantised}), and quantised operations have no gradient"
+    if detachments:
+        return f"the model leaves autograd's graph by {detachments[-1]}"
+    return "nothing that can be differentiated leads from there to the score"
+
+
+def _is_map(visit: Visit, measurements: LayerMeasurements) -> bool:
+    verifier = measurements.evidence.verifier
+    return visit.shape is not None and len(visit.shape) > 2 and verifier.has_candidates((1, *visit.shape[1:]))
+
+
+def _outermost(visits: list[Visit]) -> Visit:
+    """The one that runs last of those with the shortest path."""
+    return min(visits, key=lambda visit: (visit.path.count("."), -visit.order))
+
+
+def _quantised(module: nn.Module) -> str | None:
+    kinds = (type(part) for part in module.modules())
+    return next((kind.__name__ for kind in kinds if "quantized" in kind.__module__), None)

@@ -1,0 +1,89 @@
+"""The target layers of a run, or none where its methods look at none and no layer will do; and what works instead."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from camcli.config.settings import RunConfig
+from camcli.errors import LayerError
+from camcli.layers import AUTO, Layer, NoLayerError, PassError, resolve_layers
+from camcli.methods import METHODS, Method, find_method
+from camcli.models import Model
+
+
+def needs_gradient(config: RunConfig) -> bool:
+    """Whether any method of the configuration needs the score's gradient at the layer.
+
+    Raises:
+        MethodError: an unknown method.
+    """
+    return any(method.needs_gradients for method in _methods(config))
+
+
+def choose_layers(config: RunConfig, model: Model) -> tuple[tuple[Layer, ...], bool]:
+    """The target layers, and whether the model takes one image at a time.
+
+    Raises:
+        UsageError: a layer that cannot be used, or none; with what works instead.
+    """
+    try:
+        return _resolve(config, model, None), False
+    except PassError as error:
+        is_alone = config.parsed.batch_size == 1 or (model.passes is not None and model.passes.alone)
+        if error.images == 1 or not is_alone:
+            raise
+    return _resolve(config, model, 1), True
+
+
+def _resolve(config: RunConfig, model: Model, batch_size: int | None) -> tuple[Layer, ...]:
+    try:
+        return tuple(resolve_layers(model, config.layer, config.layout, needs_gradient(config), batch_size))
+    except NoLayerError as error:
+        methods = _methods(config)
+        if list(config.layer) == [AUTO] and config.layout == "auto" and not any(m.needs_layer for m in methods):
+            return ()
+        raise LayerError(f"{error}{_what_works(error, model)}{_which_need(methods, error)}") from error
+
+
+def _methods(config: RunConfig) -> list[Method]:
+    return [find_method(key) for key in config.method]
+
+
+def _what_works(error: NoLayerError, model: Model) -> str:
+    """The methods that this model allows all the same."""
+    suited = [method for method in METHODS.values() if model.num_classes is not None or not method.class_specific]
+    parts_of_model = list(model.module.modules())
+    is_differentiable = error.image_gradient and not any(isinstance(p, torch.jit.ScriptModule) for p in parts_of_model)
+    has_relus = any(isinstance(part, nn.ReLU | nn.ReLU6) for part in parts_of_model)
+    free = [
+        method
+        for method in suited
+        if not method.needs_layer
+        and (is_differentiable or not method.uses_gradients)
+        and (has_relus or "relu" not in method.needs)
+    ]
+    at_layer = [
+        method
+        for method in suited
+        if error.without_gradient is not None and method.scope == "layer" and not method.uses_gradients
+    ]
+    parts = [f"{_keys(at_layer)} (without gradients, at {error.without_gradient})"] if at_layer else []
+    parts += [f"{_keys(free)} (without a layer)"] if free else []
+    return f" Methods that work here: {'; '.join(parts)}." if parts else ""
+
+
+def _which_need(methods: Iterable[Method], error: NoLayerError) -> str:
+    """Where only some of the methods need what is not there, which."""
+    is_gradient = error.without_gradient is not None
+    needing = [method for method in methods if (method.needs_gradients if is_gradient else method.needs_layer)]
+    others = [method for method in methods if method not in needing]
+    if not needing or not others:
+        return ""
+    verbs = "needs" if len(needing) == 1 else "need", "runs" if len(others) == 1 else "run"
+    what = "the gradient" if is_gradient else "a layer"
+    return f" {_keys(needing)} {verbs[0]} {what}; {_keys(others)} {verbs[1]} without."
+
+
+def _keys(methods: Iterable[Method]) -> str:
+    return ", ".join(method.key for method in methods)
