@@ -153,5 +153,5 @@ def _advise(number: int, option: str | None) -> str:
     if number not in _ADVICE:
         return "Check the disk, then repeat the same command."
     if number in _FULL:
-        return _ADVICE[number].format("repeat the command" if option else _CONTINUE)
+        return _ADVICE[number].format("repeat the same command" if option else _CONTINUE)
     return _ADVICE[number].format(f"give {option} another file" if option else "choose another --output-dir")

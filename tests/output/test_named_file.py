@@ -128,5 +128,5 @@ def test_an_error_of_the_system_names_the_flag(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(OutputError) as caught:
         write(tmp_path / "t.csv")
-    words = "No space left on device. Free some space and repeat the command."
+    words = "No space left on device. Free some space and repeat the same command."
     assert str(caught.value) == f"cannot write --csv {tmp_path / 't.csv'}: {words}"

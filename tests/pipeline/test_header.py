@@ -54,6 +54,7 @@ OTHER: dict[str, Any] = {
     "fast_decode": True,
     "allow_truncated": True,
     "max_pixels": 10_000_000,
+    "sample": "2",
     "limit": 2,
     "bands": "3,2,1",
     "show_bands": "2",
