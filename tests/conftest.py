@@ -56,6 +56,11 @@ class Outcome:
 Cam = Callable[..., Outcome]
 
 
+def without_notes(stderr: str) -> list[str]:
+    """The lines of a command's stderr that are no notes."""
+    return [line for line in stderr.splitlines() if not line.startswith("note ")]
+
+
 @pytest.fixture
 def cam(capfd: pytest.CaptureFixture[str]) -> Cam:
     """Call the command line as the installed script does, in this process."""
