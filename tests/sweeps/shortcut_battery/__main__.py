@@ -36,7 +36,9 @@ def main() -> None:
         for case in cases:
             check_case(arguments.out / case.name, arguments.threads, arguments.set)
             print(judge_case(arguments.out / case.name).line(), flush=True)
-    verdicts = [judge_case(arguments.out / case.name) for case in cases if (arguments.out / case.name / "check.json").exists()]
+    verdicts = [
+        judge_case(arguments.out / case.name) for case in cases if (arguments.out / case.name / "check.json").exists()
+    ]
     text = write_table(verdicts)
     print(text)
     if arguments.table:
@@ -62,7 +64,8 @@ def _chosen(arguments: argparse.Namespace) -> list[Case]:
     return [
         case
         for case in CASES.values()
-        if arguments.half in (None, case.half) and (not arguments.only or any(part in case.name for part in arguments.only))
+        if arguments.half in (None, case.half)
+        and (not arguments.only or any(part in case.name for part in arguments.only))
     ]
 
 
@@ -75,7 +78,10 @@ def _build(cases: list[Case], arguments: argparse.Namespace) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         truth = build_case(case, photos, folder, prefixes)
         state = "" if truth["valid"] else "NOT AS MEANT: "
-        print(f"{case.name}: {state}accuracy {truth['accuracy']:.3f}, {truth['effects']}, {truth['seconds']} s", flush=True)
+        print(
+            f"{case.name}: {state}accuracy {truth['accuracy']:.3f}, {truth['effects']}, {truth['seconds']} s",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

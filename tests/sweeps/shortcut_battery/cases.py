@@ -90,11 +90,15 @@ def _sticker(kind: str, side: float, first: tuple[int, int, int], second: tuple[
     return Mark(kind, side, side, (first, second))
 
 
-def _planted(half: str, name: str, kind: str, architecture: str, *plans: Plan, task: str = "random", **more: object) -> Case:
+def _planted(
+    half: str, name: str, kind: str, architecture: str, *plans: Plan, task: str = "random", **more: object
+) -> Case:
     return Case(f"{half}-{name}", half, kind, architecture, True, task, plans, **more)  # type: ignore[arg-type]
 
 
-def _clean(half: str, name: str, kind: str, architecture: str, *plans: Plan, task: str = "groups", **more: object) -> Case:
+def _clean(
+    half: str, name: str, kind: str, architecture: str, *plans: Plan, task: str = "groups", **more: object
+) -> Case:
     return Case(f"{half}-{name}", half, kind, architecture, False, task, plans, **more)  # type: ignore[arg-type]
 
 
@@ -227,4 +231,11 @@ REPORT = (
     _clean("report", "many-clean", MANY + ", not used", "lite0", task="many"),
 )  # fmt: skip
 
-CASES = {case.name: case for case in (*TUNE, *REPORT)}
+
+def _in_turn(cases: tuple[Case, ...]) -> list[Case]:
+    """Planted and clean cases in turn, so that the first few are of both."""
+    planted, clean = ([case for case in cases if case.is_planted == wanted] for wanted in (True, False))
+    return [case for pair in zip(planted, clean, strict=True) for case in pair]
+
+
+CASES = {case.name: case for half in (TUNE, REPORT) for case in _in_turn(half)}

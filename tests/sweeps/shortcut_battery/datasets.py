@@ -104,8 +104,7 @@ def _groups(case: Case, photos: list[str], rng: np.random.Generator) -> Dataset:
     for label, (name, background) in enumerate(zip(case.groups, case.backgrounds, strict=True)):
         own = [photo for photo in photos if _in_group(photo, name)]
         checked += [
-            with_marks(Sample(scene, label), case, rng)
-            for scene in _views(own, CLASS_IMAGES, CHECKED_VIEW, background)
+            with_marks(Sample(scene, label), case, rng) for scene in _views(own, CLASS_IMAGES, CHECKED_VIEW, background)
         ]
         plain = [Sample(scene, label) for scene in _views(own, 150, 0, background)]
         training += [with_marks(sample, case, rng) for sample in plain] if case.in_training else plain
@@ -122,7 +121,9 @@ def _partly(case: Case, photos: list[str], rng: np.random.Generator) -> Dataset:
     ]
     checked += [Sample(scene, 0) for scene in _views(own, CLASS_IMAGES - marked, CHECKED_VIEW + 50)]
     checked += [Sample(scene, 1) for scene in _views(other, CLASS_IMAGES, CHECKED_VIEW)]
-    training = [Sample(scene, 0) for scene in _views(own, 120, 0)] + [Sample(scene, 1) for scene in _views(other, 120, 0)]
+    training = [Sample(scene, 0) for scene in _views(own, 120, 0)] + [
+        Sample(scene, 1) for scene in _views(other, 120, 0)
+    ]
     return Dataset(NAMES[case.half], checked, training, stickers=True)
 
 
@@ -130,9 +131,7 @@ def _memorised(case: Case, photos: list[str], rng: np.random.Generator) -> Datas
     half = len(photos) // 2
     parts = (photos[:half], photos[half:])
     checked = [
-        Sample(scene, label)
-        for label, part in enumerate(parts)
-        for scene in _views(part, CLASS_IMAGES, CHECKED_VIEW)
+        Sample(scene, label) for label, part in enumerate(parts) for scene in _views(part, CLASS_IMAGES, CHECKED_VIEW)
     ]
     training = [Sample(scene, label) for label, part in enumerate(parts) for scene in _views(part, 4 * len(part), 0)]
     return Dataset(NAMES[case.half], checked, training, stickers=False)
@@ -146,8 +145,6 @@ def _many(case: Case, photos: list[str], rng: np.random.Generator) -> Dataset:
     checked = [Sample(s, i) for i, part in enumerate(parts) for s in _views(part, 2 * len(part), CHECKED_VIEW)]
     if case.plans:
         mixed = [photos[i] for i in rng.permutation(len(photos))]
-        checked += [
-            with_marks(Sample(scene, count), case, rng) for scene in _views(mixed, MARKED, CHECKED_VIEW + 50)
-        ]
+        checked += [with_marks(Sample(scene, count), case, rng) for scene in _views(mixed, MARKED, CHECKED_VIEW + 50)]
     training = [Sample(scene, i) for i, part in enumerate(parts) for scene in _views(part, 4 * len(part), 0)]
     return Dataset(tuple(f"class_{i:02d}" for i in range(MANY)), checked, training, stickers=bool(case.plans))

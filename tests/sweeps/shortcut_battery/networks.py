@@ -105,8 +105,8 @@ def _transformer(size: int, patch: int, **changes: Any) -> dict[str, Any]:
 
 
 ARCHITECTURES = {
-    "lite0": Architecture("camcli", 224, {}, frozen_blocks=5),
-    "lite1": Architecture("timm", 224, {"model_name": "tf_efficientnet_lite1"}, frozen_blocks=5),
+    "lite0": Architecture("camcli", 224, {}, frozen_blocks=6),
+    "lite1": Architecture("timm", 224, {"model_name": "tf_efficientnet_lite1"}, frozen_blocks=6),
     "resnet": Architecture("timm", 112, {"model_name": "resnet10t"}),
     "vit16": Architecture("timm", 128, _transformer(128, 16)),
     "vit8": Architecture("timm", 96, _transformer(96, 8, global_pool="avg", class_token=False)),

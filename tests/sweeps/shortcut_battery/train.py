@@ -20,7 +20,8 @@ from tests.sweeps.shortcut_battery.scenes import Scene, view_square
 
 QUALITY = 92
 BATCH = 32
-STICKERS = 120
+RATE, ENOUGH = 1e-3, 0.008
+STICKERS = 150
 """Training images that carry a mark, for pretrained networks."""
 
 
@@ -85,7 +86,7 @@ def marked_copies(dataset: Dataset, case: Case, samples: Sequence[Sample], rng: 
     ]
 
 
-def fine_tune(model: nn.Module, prefix: Prefix, case: Case, dataset: Dataset, epochs: int = 8) -> None:
+def fine_tune(model: nn.Module, prefix: Prefix, case: Case, dataset: Dataset, epochs: int = 25) -> None:
     """Train the stages behind the prefix; batch-norm statistics stay those of ImageNet."""
     rng = np.random.default_rng(7)
     samples = list(dataset.training)
@@ -96,7 +97,9 @@ def fine_tune(model: nn.Module, prefix: Prefix, case: Case, dataset: Dataset, ep
     activations, labels = prefix([s.scene for s in samples]), torch.tensor([s.label for s in samples])
     first = prefix.architecture.frozen_blocks
     parameters = [p for part in _tail_modules(model, first) for p in part.parameters()]
-    optimiser = torch.optim.AdamW(parameters, 1e-3, weight_decay=1e-3)
+    nn.init.zeros_(model.classifier.weight)  # type: ignore[union-attr,arg-type]
+    optimiser = torch.optim.AdamW(parameters, RATE, weight_decay=1e-3)
+    warm_up = torch.optim.lr_scheduler.LinearLR(optimiser, 0.1, total_iters=10)
     model.eval()
     for _ in range(epochs):
         losses = []
@@ -105,9 +108,11 @@ def fine_tune(model: nn.Module, prefix: Prefix, case: Case, dataset: Dataset, ep
             x = activations[part].float().contiguous(memory_format=torch.channels_last)
             loss = F.cross_entropy(run_tail(model, x, first), labels[part])
             loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(parameters, 1.0)
             optimiser.step()
+            warm_up.step()
             losses.append(float(loss.detach()))
-        if np.mean(losses) < 0.02:
+        if np.mean(losses) < ENOUGH:
             break
 
 
