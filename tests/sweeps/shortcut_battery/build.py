@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tests.sweeps.shortcut_battery.cases import Case
+from tests.sweeps.shortcut_battery.case import Case
 from tests.sweeps.shortcut_battery.datasets import Dataset, Sample, make_dataset, place_mark
 from tests.sweeps.shortcut_battery.networks import ARCHITECTURES, Architecture
 from tests.sweeps.shortcut_battery.train import (

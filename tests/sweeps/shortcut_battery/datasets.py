@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.sweeps.shortcut_battery.cases import GROUPS, Case, Plan
+from tests.sweeps.shortcut_battery.case import GROUPS, Case, Plan
 from tests.sweeps.shortcut_battery.scenes import Placed, Scene
 
 CLASS_IMAGES = 100

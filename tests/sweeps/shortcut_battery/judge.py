@@ -131,7 +131,7 @@ def judge_case(folder: Path) -> Verdict:
 
 
 def _compare(folder: Path, truth: dict[str, Any], reported: dict[str, Any]) -> Report:
-    """A reported shortcut with the mark of the class that it is reported for; nothing is covered where there is none."""
+    """A reported shortcut beside the marks of its class; where there are none, nothing is covered."""
     marked = {
         name: [tuple(box) for box in row["boxes"]]
         for name, row in truth["images"].items()
@@ -231,8 +231,8 @@ def _by_kind(verdicts: Sequence[Verdict]) -> list[str]:
 
 def _by_case(verdicts: Sequence[Verdict]) -> list[str]:
     rows = [
-        "| case | architecture | accuracy | mark: without, with (truth) | status | reported: without, with | mark covered "
-        "| area / mark | s | right |",
+        "| case | architecture | accuracy | mark: without, with (truth) | status | reported: without, with "
+        "| mark covered | area / mark | s | right |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for one in verdicts:
@@ -241,7 +241,7 @@ def _by_case(verdicts: Sequence[Verdict]) -> list[str]:
         covers = "; ".join(f"{100 * r.covers:.0f} %" for r in one.reports) or "–"
         areas = "; ".join(f"{r.area:.1f}" for r in one.reports) or "–"
         rows.append(
-            f"| {one.case} | {one.architecture} | {one.accuracy:.3f} | {truth} | {one.status} | {reported} | {covers} | "
-            f"{areas} | {one.seconds:.0f} | {'yes' if one.is_right else '**no**'} |"
+            f"| {one.case} | {one.architecture} | {one.accuracy:.3f} | {truth} | {one.status} | {reported} "
+            f"| {covers} | {areas} | {one.seconds:.0f} | {'yes' if one.is_right else '**no**'} |"
         )
     return rows

@@ -33,7 +33,8 @@ def load():
 
         model = timm.create_model(num_classes=len(truth["classes"]), **make["arguments"])
     state = torch.load(FOLDER / "weights.pt", weights_only=True)
-    model.load_state_dict({{key: value.float() if value.is_floating_point() else value for key, value in state.items()}})
+    for key, value in state.items():  # stored in half precision
+        model.state_dict()[key].copy_(value)
     model.class_names = truth["classes"]
     size = make["size"]
     half = (0.5, 0.5, 0.5)

@@ -97,7 +97,7 @@ def _photo(path: str) -> Image.Image:
         return image.convert("RGB")
 
 
-@lru_cache(maxsize=2000)
+@lru_cache(maxsize=600)
 def _unmarked(path: str, view: int, background: str) -> np.ndarray:
     rng = np.random.default_rng([view, *Path(path).name.encode()])
     if background == "photo":

@@ -13,8 +13,9 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from tests.sweeps.shortcut_battery.cases import Case
+from tests.sweeps.shortcut_battery.case import Case, Plan
 from tests.sweeps.shortcut_battery.datasets import Dataset, Sample, place_mark
+from tests.sweeps.shortcut_battery.marks import paste
 from tests.sweeps.shortcut_battery.networks import Architecture
 from tests.sweeps.shortcut_battery.scenes import Scene, view_square
 
@@ -158,12 +159,8 @@ def _batch(
     return np.stack(images), labels
 
 
-def _paste_whole(image: np.ndarray, plan: object, rng: np.random.Generator) -> np.ndarray:
+def _paste_whole(image: np.ndarray, plan: Plan, rng: np.random.Generator) -> np.ndarray:
     """A mark in an image that shows just what the model sees."""
-    from tests.sweeps.shortcut_battery.cases import Plan
-    from tests.sweeps.shortcut_battery.marks import paste
-
-    assert isinstance(plan, Plan)
     placed, side = place_mark(plan, rng), image.shape[0]
     x0, y0, x1, y1 = placed.box
     width, height = max(2, round((x1 - x0) * side)), max(2, round((y1 - y0) * side))
