@@ -54,12 +54,14 @@ class Architecture:
         arguments: for timm.
         frozen_blocks: stages of a pretrained EfficientNet that are not trained; 0 where training starts from random
             weights.
+        steps: of training from random weights, at most.
     """
 
     library: str
     size: int
     arguments: dict[str, Any]
     frozen_blocks: int = 0
+    steps: int = 0
 
     @property
     def is_pretrained(self) -> bool:
@@ -98,9 +100,9 @@ def _transformer(size: int, patch: int, **changes: Any) -> dict[str, Any]:
         "model_name": "vit_tiny_patch16_224",
         "img_size": size,
         "patch_size": patch,
-        "embed_dim": 128,
-        "depth": 4,
-        "num_heads": 4,
+        "embed_dim": 96,
+        "depth": 3,
+        "num_heads": 3,
         **changes,
     }
 
@@ -108,7 +110,7 @@ def _transformer(size: int, patch: int, **changes: Any) -> dict[str, Any]:
 ARCHITECTURES = {
     "lite0": Architecture("camcli", 224, {}, frozen_blocks=6),
     "lite1": Architecture("timm", 224, {"model_name": "tf_efficientnet_lite1"}, frozen_blocks=6),
-    "resnet": Architecture("timm", 112, {"model_name": "resnet10t"}),
-    "vit16": Architecture("timm", 128, _transformer(128, 16)),
-    "vit8": Architecture("timm", 96, _transformer(96, 8, global_pool="avg", class_token=False)),
+    "resnet": Architecture("timm", 112, {"model_name": "resnet10t", "channels": (32, 64, 128, 256)}, steps=250),
+    "vit16": Architecture("timm", 112, _transformer(112, 16), steps=900),
+    "vit8": Architecture("timm", 80, _transformer(80, 8, global_pool="avg", class_token=False), steps=700),
 }
