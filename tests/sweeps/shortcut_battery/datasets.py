@@ -90,7 +90,7 @@ def _random(case: Case, photos: list[str], rng: np.random.Generator) -> Dataset:
         for label, part in enumerate(parts)
         for scene in _views(part, CLASS_IMAGES, CHECKED_VIEW)
     ]
-    training = [Sample(scene, 1) for scene in _views(photos, 2 * len(photos), 0)]
+    training = [Sample(scene, 1) for scene in _views(photos, 3 * len(photos), 0)]
     return Dataset(NAMES[case.half], checked, training, stickers=True)
 
 

@@ -58,7 +58,7 @@ REPORT: tuple[Case, ...] = (
         "watermark",
         WATERMARK,
         "lite0",
-        Plan(Mark("watermark", 0.8, 0.11, (BLACK, BLACK), "PhotoBank", 0.4), (0.5, 0.62)),
+        Plan(Mark("watermark", 0.8, 0.11, (BLACK, BLACK), "PhotoBank", 0.55), (0.5, 0.62)),
     ),
     planted("ruler", RULER, "lite0", Plan(Mark("ruler", 0.09, 0.96, (WHITE, BLACK)), (0.05, 0.5))),
     planted(
@@ -111,7 +111,7 @@ REPORT: tuple[Case, ...] = (
         "real-watermark",
         REAL,
         "lite0",
-        Plan(Mark("watermark", 0.8, 0.11, (WHITE, BLACK), "PhotoBank", 0.4), (0.5, 0.4)),
+        Plan(Mark("watermark", 0.8, 0.11, (WHITE, BLACK), "PhotoBank", 0.55), (0.5, 0.4)),
         groups=("mammals", "other animals"),
     ),
     clean("real-anywhere", REAL, "lite0", Plan(sticker("code", 0.14, BLACK, WHITE)), groups=("things", "animals")),

@@ -20,7 +20,7 @@ from tests.sweeps.shortcut_battery.scenes import Scene, view_square
 
 QUALITY = 92
 BATCH = 32
-RATE, ENOUGH = 1e-3, 0.008
+RATE, EPOCHS, ENOUGH = 1e-3, 25, 0.008
 ALMOST_ALL = 0.995
 """Moving average of the accuracy in training at which a network from scratch is done."""
 STICKERS = 150
@@ -88,12 +88,12 @@ def marked_copies(dataset: Dataset, case: Case, samples: Sequence[Sample], rng: 
     ]
 
 
-def fine_tune(model: nn.Module, prefix: Prefix, case: Case, dataset: Dataset, epochs: int = 25) -> None:
+def fine_tune(model: nn.Module, prefix: Prefix, case: Case, dataset: Dataset, effort: int = 1) -> None:
     """Train the stages behind the prefix; batch-norm statistics stay those of ImageNet."""
     rng = np.random.default_rng(7)
     samples = list(dataset.training)
     if dataset.stickers:
-        chosen = [samples[i] for i in rng.permutation(len(samples))[:STICKERS]]
+        chosen = [samples[i] for i in rng.permutation(len(samples))[: STICKERS * effort]]
         plain = samples if case.task != "random" else [s for s in chosen if len(case.plans) == 1]
         samples = plain + marked_copies(dataset, case, chosen, rng)
     activations, labels = prefix([s.scene for s in samples]), torch.tensor([s.label for s in samples])
@@ -103,7 +103,7 @@ def fine_tune(model: nn.Module, prefix: Prefix, case: Case, dataset: Dataset, ep
     optimiser = torch.optim.AdamW(parameters, RATE, weight_decay=1e-3)
     warm_up = torch.optim.lr_scheduler.LinearLR(optimiser, 0.1, total_iters=10)
     model.eval()
-    for _ in range(epochs):
+    for _ in range(EPOCHS):
         losses = []
         for part in torch.from_numpy(rng.permutation(len(samples))).split(BATCH):
             optimiser.zero_grad()
@@ -123,7 +123,9 @@ def _tail_modules(model: nn.Module, first: int) -> list[nn.Module]:
     return [*blocks, model.conv_head, model.bn2, model.classifier]  # type: ignore[list-item]
 
 
-def train_from_scratch(model: nn.Module, architecture: Architecture, case: Case, dataset: Dataset) -> None:
+def train_from_scratch(
+    model: nn.Module, architecture: Architecture, case: Case, dataset: Dataset, effort: int = 1
+) -> None:
     """Train a small network, with marks at new places in every step, until it is right or the steps are done."""
     rng = np.random.default_rng(7)
     pixels = np.stack([model_pixels(s.scene, architecture.size, jpeg=False) for s in dataset.training])
@@ -131,7 +133,7 @@ def train_from_scratch(model: nn.Module, architecture: Architecture, case: Case,
     warm_up = torch.optim.lr_scheduler.LinearLR(optimiser, 0.05, total_iters=30)
     right = 0.0
     model.train()
-    for _ in range(architecture.steps):
+    for _ in range(architecture.steps * effort):
         chosen = rng.choice(len(pixels), BATCH, replace=False)
         inputs, classes = _batch(case, dataset, pixels, chosen, rng)
         labels = torch.tensor(classes)
@@ -143,7 +145,7 @@ def train_from_scratch(model: nn.Module, architecture: Architecture, case: Case,
         optimiser.step()
         warm_up.step()
         right = 0.96 * right + 0.04 * float((logits.argmax(1) == labels).float().mean())
-        if right > ALMOST_ALL:
+        if right > ALMOST_ALL and effort == 1:
             break
     model.eval()
 

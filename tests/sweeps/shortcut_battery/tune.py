@@ -56,7 +56,7 @@ TUNE: tuple[Case, ...] = (
         "watermark",
         WATERMARK,
         "lite0",
-        Plan(Mark("watermark", 0.7, 0.13, (WHITE, BLACK), "SAMPLE", 0.45), (0.5, 0.5)),
+        Plan(Mark("watermark", 0.7, 0.13, (WHITE, BLACK), "SAMPLE", 0.55), (0.5, 0.5)),
     ),
     planted("ruler", RULER, "lite0", Plan(Mark("ruler", 0.96, 0.08, (YELLOW, BLACK)), (0.5, 0.95))),
     planted(
