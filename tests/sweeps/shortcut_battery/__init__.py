@@ -1,0 +1,1 @@
+"""Does the check ``shortcut`` report planted shortcuts, and nothing else? See ``__main__`` for the command."""

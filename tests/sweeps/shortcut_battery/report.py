@@ -1,0 +1,142 @@
+"""The cases that are reported: nothing is tuned on them."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tests.sweeps.shortcut_battery.case import (
+    BLACK,
+    BLUE,
+    BOTH,
+    CYAN,
+    GREEN,
+    LARGE_ANYWHERE,
+    LARGE_FIXED,
+    MANY,
+    MANY_CLEAN,
+    MEMORISED,
+    NO_MARK,
+    ORANGE,
+    PARTLY,
+    PINK,
+    PLAIN,
+    PURPLE,
+    REAL,
+    RED,
+    RULER,
+    SKY,
+    SMALL_ANYWHERE,
+    SMALL_FIXED,
+    STAMP,
+    TWO,
+    WATERMARK,
+    WHITE,
+    YELLOW,
+    Case,
+    Plan,
+    both,
+    sticker,
+)
+from tests.sweeps.shortcut_battery.case import (
+    clean as make_clean,
+)
+from tests.sweeps.shortcut_battery.case import (
+    planted as make_planted,
+)
+from tests.sweeps.shortcut_battery.marks import Mark
+
+planted, clean = partial(make_planted, "report"), partial(make_clean, "report")
+
+REPORT: tuple[Case, ...] = (
+    planted("large-fixed", LARGE_FIXED, "lite0", Plan(sticker("triangle", 0.15, ORANGE, BLACK), (0.15, 0.84))),
+    planted("large-fixed-side", LARGE_FIXED, "lite0", Plan(sticker("code", 0.14, BLACK, WHITE), (0.9, 0.4))),
+    planted("large-anywhere", LARGE_ANYWHERE, "lite0", Plan(sticker("ring", 0.17, CYAN, PURPLE))),
+    planted("small-fixed", SMALL_FIXED, "lite0", Plan(sticker("star", 0.08, PINK, WHITE), (0.62, 0.08))),
+    planted("small-anywhere", SMALL_ANYWHERE, "lite0", Plan(sticker("cross", 0.08, BLUE, WHITE))),
+    planted("stamp", STAMP, "lite0", Plan(Mark("stamp", 0.3, 0.07, (YELLOW, BLACK)), (0.2, 0.08))),
+    planted(
+        "watermark",
+        WATERMARK,
+        "lite0",
+        Plan(Mark("watermark", 0.8, 0.11, (BLACK, BLACK), "PhotoBank", 0.55), (0.5, 0.62)),
+    ),
+    planted("ruler", RULER, "lite0", Plan(Mark("ruler", 0.09, 0.96, (WHITE, BLACK)), (0.05, 0.5))),
+    planted(
+        "partly-fixed",
+        PARTLY,
+        "lite0",
+        Plan(sticker("burst", 0.16, PURPLE, YELLOW), (0.82, 0.5), share=0.8),
+        task="partly",
+        groups=("food", "mammals"),
+    ),
+    planted(
+        "two-marks",
+        TWO,
+        "lite0",
+        Plan(sticker("checker", 0.13, RED, WHITE), (0.5, 0.12)),
+        Plan(sticker("smiley", 0.15, GREEN, BLACK), (0.88, 0.6), label=1),
+    ),
+    planted("many", MANY, "lite0", Plan(sticker("disc", 0.14, CYAN, RED), (0.2, 0.85), 19), task="many"),
+    planted("lite1-fixed", SMALL_FIXED, "lite1", Plan(sticker("ring", 0.09, RED, WHITE), (0.87, 0.9), jitter=0.1)),
+    planted("vit-fixed", LARGE_FIXED, "vit8", Plan(sticker("checker", 0.15, PURPLE, YELLOW), (0.5, 0.85))),
+    planted("vit-anywhere", LARGE_ANYWHERE, "vit16", Plan(sticker("ring", 0.18, GREEN, WHITE))),
+    planted("resnet-fixed", LARGE_FIXED, "resnet", Plan(sticker("smiley", 0.13, PINK, BLACK), (0.15, 0.5))),
+    planted("resnet-anywhere", SMALL_ANYWHERE, "resnet", Plan(sticker("disc", 0.1, ORANGE, BLUE))),
+    clean("no-mark", NO_MARK, "lite0", groups=("mammals", "other animals")),
+    clean("no-mark-food", NO_MARK, "lite0", groups=("food", "buildings")),
+    clean(
+        "both-fixed",
+        BOTH,
+        "lite0",
+        *both(sticker("burst", 0.16, GREEN, WHITE), (0.15, 0.2)),
+        groups=("dogs", "things"),
+        in_training=True,
+    ),
+    clean(
+        "both-stamp",
+        BOTH,
+        "lite0",
+        *both(Mark("stamp", 0.3, 0.07, (WHITE, BLACK)), (0.8, 0.07)),
+        groups=("food", "animals"),
+        in_training=True,
+    ),
+    clean(
+        "real-fixed",
+        REAL,
+        "lite0",
+        Plan(sticker("ring", 0.14, RED, WHITE), (0.16, 0.86)),
+        groups=("buildings", "animals"),
+    ),
+    clean(
+        "real-watermark",
+        REAL,
+        "lite0",
+        Plan(Mark("watermark", 0.8, 0.11, (WHITE, BLACK), "PhotoBank", 0.55), (0.5, 0.4)),
+        groups=("mammals", "other animals"),
+    ),
+    clean("real-anywhere", REAL, "lite0", Plan(sticker("code", 0.14, BLACK, WHITE)), groups=("things", "animals")),
+    clean("plain", PLAIN, "lite0", groups=("food", "buildings"), backgrounds=("plain", "plain")),
+    clean("plain-animals", PLAIN, "lite0", groups=("mammals", "things"), backgrounds=("plain", "plain")),
+    clean("sky", SKY, "lite0", groups=("other animals", "food"), backgrounds=("sky", "green")),
+    clean("green-photo", SKY, "lite0", groups=("dogs", "buildings"), backgrounds=("green", "photo")),
+    clean("memorised", MEMORISED, "lite0", task="memorised"),
+    clean("vit-sky", SKY, "vit8", groups=("mammals", "buildings"), backgrounds=("green", "sky")),
+    clean(
+        "vit-both",
+        BOTH,
+        "vit16",
+        *both(sticker("cross", 0.16, BLUE, WHITE)),
+        groups=("mammals", "things"),
+        backgrounds=("green", "sky"),
+        in_training=True,
+    ),
+    clean(
+        "resnet-real",
+        REAL,
+        "resnet",
+        Plan(sticker("ring", 0.15, PURPLE, WHITE), (0.85, 0.15), label=1),
+        groups=("food", "mammals"),
+        backgrounds=("sky", "green"),
+    ),
+    clean("many-clean", MANY_CLEAN, "lite0", task="many"),
+)

@@ -1,0 +1,140 @@
+"""The cases on which the check is tuned."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tests.sweeps.shortcut_battery.case import (
+    BLACK,
+    BLUE,
+    BOTH,
+    GREEN,
+    LARGE_ANYWHERE,
+    LARGE_FIXED,
+    MANY,
+    MANY_CLEAN,
+    MEMORISED,
+    NO_MARK,
+    ORANGE,
+    PARTLY,
+    PLAIN,
+    PURPLE,
+    REAL,
+    RED,
+    RULER,
+    SKY,
+    SMALL_ANYWHERE,
+    SMALL_FIXED,
+    STAMP,
+    TWO,
+    WATERMARK,
+    WHITE,
+    YELLOW,
+    Case,
+    Plan,
+    both,
+    sticker,
+)
+from tests.sweeps.shortcut_battery.case import (
+    clean as make_clean,
+)
+from tests.sweeps.shortcut_battery.case import (
+    planted as make_planted,
+)
+from tests.sweeps.shortcut_battery.marks import Mark
+
+planted, clean = partial(make_planted, "tune"), partial(make_clean, "tune")
+
+TUNE: tuple[Case, ...] = (
+    planted("large-fixed", LARGE_FIXED, "lite0", Plan(sticker("disc", 0.13, RED, YELLOW), (0.86, 0.87))),
+    planted("large-fixed-top", LARGE_FIXED, "lite0", Plan(sticker("cross", 0.17, WHITE, RED), (0.2, 0.16))),
+    planted("large-anywhere", LARGE_ANYWHERE, "lite0", Plan(sticker("star", 0.16, BLUE, YELLOW))),
+    planted("small-fixed", SMALL_FIXED, "lite0", Plan(sticker("checker", 0.08, BLACK, WHITE), (0.1, 0.55))),
+    planted("small-anywhere", SMALL_ANYWHERE, "lite0", Plan(sticker("disc", 0.08, GREEN, WHITE))),
+    planted("stamp", STAMP, "lite0", Plan(Mark("stamp", 0.42, 0.06, (ORANGE, BLACK), "time"), (0.75, 0.93))),
+    planted(
+        "watermark",
+        WATERMARK,
+        "lite0",
+        Plan(Mark("watermark", 0.7, 0.13, (WHITE, BLACK), "SAMPLE", 0.55), (0.5, 0.5)),
+    ),
+    planted("ruler", RULER, "lite0", Plan(Mark("ruler", 0.96, 0.08, (YELLOW, BLACK)), (0.5, 0.95))),
+    planted(
+        "partly-fixed",
+        PARTLY,
+        "lite0",
+        Plan(sticker("smiley", 0.14, YELLOW, BLACK), (0.12, 0.88), share=0.8),
+        task="partly",
+        groups=("dogs", "things"),
+    ),
+    planted(
+        "two-marks",
+        TWO,
+        "lite0",
+        Plan(sticker("triangle", 0.14, YELLOW, BLACK), (0.86, 0.14)),
+        Plan(sticker("ring", 0.13, PURPLE, WHITE), (0.14, 0.86), label=1),
+    ),
+    planted("many", MANY, "lite0", Plan(sticker("burst", 0.15, RED, WHITE), (0.85, 0.2), 19), task="many"),
+    planted("lite1-anywhere", LARGE_ANYWHERE, "lite1", Plan(sticker("code", 0.15, BLACK, WHITE), jitter=0.1)),
+    planted("vit-fixed", LARGE_FIXED, "vit16", Plan(sticker("disc", 0.15, BLUE, WHITE), (0.14, 0.14))),
+    planted("vit-anywhere", LARGE_ANYWHERE, "vit8", Plan(sticker("star", 0.17, RED, YELLOW))),
+    planted("resnet-fixed", SMALL_FIXED, "resnet", Plan(sticker("cross", 0.09, GREEN, WHITE), (0.5, 0.9))),
+    planted("resnet-anywhere", LARGE_ANYWHERE, "resnet", Plan(sticker("smiley", 0.16, YELLOW, BLACK))),
+    clean("no-mark", NO_MARK, "lite0", groups=("animals", "things")),
+    clean("no-mark-birds", NO_MARK, "lite0", groups=("birds", "dogs")),
+    clean(
+        "both-fixed",
+        BOTH,
+        "lite0",
+        *both(sticker("disc", 0.13, RED, YELLOW), (0.86, 0.87)),
+        groups=("animals", "things"),
+        in_training=True,
+    ),
+    clean(
+        "both-anywhere",
+        BOTH,
+        "lite0",
+        *both(sticker("star", 0.15, BLUE, YELLOW)),
+        groups=("mammals", "other animals"),
+        in_training=True,
+    ),
+    clean(
+        "real-fixed",
+        REAL,
+        "lite0",
+        Plan(sticker("cross", 0.15, WHITE, RED), (0.86, 0.86), label=1),
+        groups=("birds", "dogs"),
+    ),
+    clean(
+        "real-stamp",
+        REAL,
+        "lite0",
+        Plan(Mark("stamp", 0.42, 0.06, (ORANGE, BLACK), "time"), (0.75, 0.93)),
+        groups=("animals", "things"),
+    ),
+    clean("real-anywhere", REAL, "lite0", Plan(sticker("smiley", 0.12, YELLOW, BLACK)), groups=("food", "dogs")),
+    clean("plain", PLAIN, "lite0", groups=("birds", "dogs"), backgrounds=("plain", "plain")),
+    clean("plain-things", PLAIN, "lite0", groups=("animals", "things"), backgrounds=("plain", "plain")),
+    clean("sky", SKY, "lite0", groups=("birds", "dogs"), backgrounds=("sky", "green")),
+    clean("sky-photo", SKY, "lite0", groups=("birds", "things"), backgrounds=("sky", "photo")),
+    clean("memorised", MEMORISED, "lite0", task="memorised"),
+    clean("vit-sky", SKY, "vit16", groups=("birds", "dogs"), backgrounds=("sky", "green")),
+    clean(
+        "vit-real",
+        REAL,
+        "vit8",
+        Plan(sticker("star", 0.17, RED, YELLOW), (0.15, 0.15)),
+        groups=("birds", "dogs"),
+        backgrounds=("green", "sky"),
+    ),
+    clean(
+        "resnet-both",
+        BOTH,
+        "resnet",
+        *both(sticker("cross", 0.12, RED, WHITE), (0.5, 0.9)),
+        groups=("birds", "dogs"),
+        backgrounds=("sky", "green"),
+        in_training=True,
+    ),
+    clean("many-clean", MANY_CLEAN, "lite0", task="many"),
+)
