@@ -6,6 +6,7 @@ statistics of n uniform draws have a beta distribution, so the quantile of a res
 more for a million images than for thirty.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -74,6 +75,21 @@ def difference(a: np.ndarray, b: np.ndarray, finish: Finish = first, seed: int =
     value = float(finish(a.mean(axis=0)) - finish(b.mean(axis=0)))
     resampled = finish(_means(a, seed, draws)) - finish(_means(b, seed, draws))
     return Estimate(value, _interval(resampled, len(a)), len(a))
+
+
+def hypergeometric_tail(hits: int, sampled: int, marked: int, total: int) -> float:
+    """P(at least ``hits`` of ``sampled`` are marked), where ``marked`` of ``total`` are: the hypergeometric tail."""
+
+    def log_choose(n: int, k: int) -> float:
+        return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+    whole = log_choose(total, sampled)
+    most = min(sampled, marked)
+    terms = [
+        log_choose(marked, k) + log_choose(total - marked, sampled - k) - whole
+        for k in range(max(hits, sampled - (total - marked)), most + 1)
+    ]
+    return min(1.0, math.fsum(math.exp(term) for term in terms))
 
 
 def _means(values: np.ndarray, seed: int, draws: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
+import cv2
 import numpy as np
 
 from camcli.errors import SourceError
@@ -43,6 +44,13 @@ class SaliencyMap:
         """(h, w) float32, signed, up to a positive factor."""
         assert self.native is not None
         return self.native.astype(np.float32)
+
+    def heat(self, size: tuple[int, int]) -> np.ndarray:
+        """(height, width) float32 in [0, 1]: the upsampled map after ReLU, divided by its maximum."""
+        positive = np.maximum(self.raw, 0)
+        heat = cv2.resize(positive, size[::-1], interpolation=cv2.INTER_LINEAR) / max(float(positive.max()), 1e-12)
+        clipped: np.ndarray = np.clip(heat, 0, 1).astype(np.float32)
+        return clipped
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,13 +25,14 @@ from camcli.checks.rules import (
     layout,
     predictions,
     randomization,
+    shortcut,
     stable,
     valid,
     wrong,
 )
 
 _TABLE = (
-    valid, layout, border, focus, foreground, avoid, hotspot,
+    valid, layout, border, focus, foreground, avoid, hotspot, shortcut,
     stable, randomization, faithful, agree, predictions, drift, wrong,
 )  # fmt: skip
 

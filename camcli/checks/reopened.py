@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from camcli.checks.recorded import ImageRecord, MethodLayer, RecordedRun
-from camcli.checks.run_paths import as_typed, locate, started_in
+from camcli.checks.rereading import decode_again
+from camcli.checks.run_paths import locate, started_in
 from camcli.config.settings import SETTINGS, RunConfig
-from camcli.errors import CamError, DeviceError, ImageError
+from camcli.errors import CamError, DeviceError
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from camcli.device import BatchLimit
     from camcli.explainer import Explainer
-    from camcli.images import Bands
+    from camcli.images import Bands, Decoded
     from camcli.pipeline.setup import Setup
 
 
@@ -123,32 +124,28 @@ class ReopenedModel:
         looked = f"in {start} and " if start is not None and start != os.getcwd() else ""
         return f" The run's relative paths were looked for {looked}in {os.getcwd()}; call this where it was started."
 
+    def decoded(self, records: Sequence[ImageRecord]) -> Iterator[tuple[int, Decoded]]:
+        """Read images again; those that are gone or changed are left out.
+
+        Yields:
+            The index of the record, and the upright image; in the order of the run.
+        """
+        from camcli.pipeline.setup import decode_settings
+
+        settings = decode_settings(self.setup.config, self.setup.model.preprocessing)
+        return decode_again(self.run, records, self.setup.sources, settings)
+
     def pictures(self, records: Sequence[ImageRecord]) -> list[Picture]:
-        """Read images again, in the given order; those that are gone or changed are left out.
+        """Read images again and prepare them, in the given order; those that are gone or changed are left out.
 
         Raises:
             UnavailableError: none of them is there any more.
         """
-        from camcli.images import decode, read
-        from camcli.pipeline.setup import decode_settings
-
-        settings = decode_settings(self.setup.config, self.setup.model.preprocessing)
-        by_name = {record.name: place for place, record in enumerate(records)}
-        pictures: dict[int, Picture] = {}
-        for entry in as_typed(self.run, self.setup.sources):
-            place = by_name.get((entry.image, entry.source))
-            if place is None:
-                continue
-            try:
-                decoded = decode(read(entry), settings)
-            except ImageError:
-                continue  # not there any more; the others are used
-            if decoded.metadata.sha256 == records[place].sha256:
-                pre = self.setup.model.preprocessing
-                source = None if pre.custom is None else decoded.source
-                pictures[place] = Picture(records[place], pre(decoded.source).pixels, source)
-            if len(pictures) == len(by_name):
-                break
+        pre = self.setup.model.preprocessing
+        pictures = {
+            place: Picture(records[place], pre(decoded.source).pixels, None if pre.custom is None else decoded.source)
+            for place, decoded in self.decoded(records)
+        }
         if not pictures:
             raise UnavailableError("none of the run's images is there any more with the same content")
         return [pictures[place] for place in sorted(pictures)]

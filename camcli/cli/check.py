@@ -151,6 +151,7 @@ def _folder(settings: dict[str, Any], paths: list[str], mode: OutputMode) -> tup
 def _sheet(path: str, recorded: RecordedRun, key: MethodLayer, results: list[Result]) -> None:
     from camcli.checks import CHECKS
     from camcli.checks.report.contact_sheet import SheetRow, overlays, write_sheet
+    from camcli.checks.report.shortcut_sheet import shortcut_rows
     from camcli.checks.result import SEVERITY
 
     shown = sorted((r for r in results if r.worst), key=lambda result: SEVERITY.index(result.status))
@@ -169,6 +170,7 @@ def _sheet(path: str, recorded: RecordedRun, key: MethodLayer, results: list[Res
         )
         for result in shown
     ]
+    rows[:0] = [row for result in results for row in shortcut_rows(recorded, key, result)]
     write_sheet(path, rows)
 
 

@@ -16,7 +16,7 @@ from camcli.checks.distances import spearman
 from camcli.checks.recorded import read_run
 from camcli.checks.reopened import ReopenedModel
 from camcli.checks.rules.faithful import sign_test
-from camcli.checks.rules.hotspot_search import hypergeometric_tail, paint_over
+from camcli.checks.rules.hotspot_search import paint_over
 from camcli.checks.rules.reinitialise import reinitialise
 from camcli.checks.rules.stable import CHANGES, shift
 from camcli.checks.rules.untrained import measure_lead
@@ -245,13 +245,6 @@ def test_painting_over_leaves_nothing_of_a_bright_mark_and_the_rest_untouched() 
     painted = paint_over(image, cells)
     np.testing.assert_allclose(painted[:, :16, :16], 0.25, atol=1e-3)
     np.testing.assert_array_equal(painted[:, 16:], image[:, 16:])
-
-
-def test_hypergeometric_tail_against_scipy() -> None:
-    stats = pytest.importorskip("scipy.stats")
-    for hits, drawn, marked, total in ((3, 10, 5, 100), (0, 5, 5, 20), (5, 5, 5, 20), (9, 12, 30, 40)):
-        expected = stats.hypergeom.sf(hits - 1, total, marked, drawn)
-        assert hypergeometric_tail(hits, drawn, marked, total) == pytest.approx(expected, rel=1e-9)
 
 
 def test_shifting_there_and_back() -> None:

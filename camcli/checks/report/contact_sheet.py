@@ -9,10 +9,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from camcli.checks.recorded import ImageRecord, MethodLayer, RecordedRun
-from camcli.checks.run_paths import as_typed, sources_of
-from camcli.config.parse import parse_show_bands, parse_window
-from camcli.errors import ConfigError, ImageError, SourceError
-from camcli.images import DecodeSettings, View, decode, read
+from camcli.checks.rereading import decode_again
+from camcli.errors import ConfigError, SourceError
+from camcli.images import View
 from camcli.output import write_named_file
 from camcli.render import Canvas, Drawing, Style, make_canvas
 
@@ -136,23 +135,11 @@ def overlays(run: RecordedRun, key: MethodLayer, records: Iterable[ImageRecord])
 
 def read_canvases(run: RecordedRun, wanted: Mapping[Name, ImageRecord]) -> Iterator[tuple[Name, Canvas]]:
     """The images of a run to draw on, by their names; those that are not there any more are left out."""
-    count, config = 0, run.header["config"]  # of a run before there were these settings, without them
-    settings = DecodeSettings(
-        channels=run.header["model"]["input_size"][0],
-        show_bands=parse_show_bands(config.get("show_bands")),
-        window=parse_window(config.get("window")),
-    )
+    records = list(wanted.values())
     try:
-        for entry in as_typed(run, sources_of(run)):
-            record = wanted.get((entry.image, entry.source))
-            if record is None:
-                continue
-            image = decode(read(entry), settings).image
-            yield record.name, make_canvas(np.asarray(image), record.view, 2 * TILE)
-            count += 1
-            if count == len(wanted):
-                return
-    except (SourceError, ImageError):
+        for place, decoded in decode_again(run, records):
+            yield records[place].name, make_canvas(np.asarray(decoded.image), records[place].view, 2 * TILE)
+    except SourceError:
         return  # the images are elsewhere by now: only the map can be drawn
 
 

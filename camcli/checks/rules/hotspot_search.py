@@ -1,6 +1,5 @@
 """Search for a fixed region of the image that attracts the maps of a class, and painting over of such a region."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 
 from camcli.checks.distances import mass
 from camcli.checks.recorded import ImageRecord, SaliencyMap
+from camcli.stats import hypergeometric_tail
 
 SIGNIFICANCE = 0.01
 """Significance level of a spot, corrected for the number of windows and classes (Bonferroni)."""
@@ -94,21 +94,6 @@ def _windows(grid: tuple[int, int], area: float) -> list[tuple[int, int, int, in
         for top in range(grid[0] - h + 1)
         for left in range(grid[1] - w + 1)
     ]
-
-
-def hypergeometric_tail(hits: int, sampled: int, marked: int, total: int) -> float:
-    """P(at least ``hits`` of ``sampled`` are marked), where ``marked`` of ``total`` are: the hypergeometric tail."""
-
-    def log_choose(n: int, k: int) -> float:
-        return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-
-    whole = log_choose(total, sampled)
-    most = min(sampled, marked)
-    terms = [
-        log_choose(marked, k) + log_choose(total - marked, sampled - k) - whole
-        for k in range(max(hits, sampled - (total - marked)), most + 1)
-    ]
-    return min(1.0, math.fsum(math.exp(term) for term in terms))
 
 
 def hot_cells(maps: list[np.ndarray], spot: Spot, most: float) -> np.ndarray:

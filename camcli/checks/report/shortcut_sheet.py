@@ -1,0 +1,68 @@
+"""The rows of the contact sheet that show a shortcut: its patch, images that carry it, and the heat on them."""
+
+import base64
+import io
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from camcli.checks.recorded import MethodLayer, RecordedRun
+from camcli.checks.report.contact_sheet import TILE, SheetRow
+from camcli.checks.result import Result
+from camcli.checks.views import View, read_views
+from camcli.images import View as SeenArea
+from camcli.render import Canvas, Drawing, Style
+
+_SHOWN = 4
+_FRAME = (255, 0, 200)
+
+
+def shortcut_rows(run: RecordedRun, key: MethodLayer, result: Result) -> list[SheetRow]:
+    """One row for each shortcut in the details of a result; images that are not there any more are left out."""
+    by_name = {record.image: record for record in run.images}
+    rows = []
+    for one in result.details.get("shortcuts", []):
+        shown = [place for place in one["occurrences"] if place["image"] in by_name][:_SHOWN]
+        views = read_views(run, [by_name[place["image"]] for place in shown], TILE)
+        tiles = [([_patch(one["patch"])], f"the patch, {one['placement']}\n{_effects(one)}")]
+        for place in shown:
+            view = views.get(by_name[place["image"]].name)
+            if view is not None:
+                framed = _framed(view.pixels, place["box"])
+                heat = view.record.meaningful_map(key)
+                pictures = [framed] if heat is None else [framed, _framed(_overlay(view, heat.raw), place["box"])]
+                tiles.append((pictures, place["image"]))
+        state = "decides" if one["decides"] else "does not decide"
+        rows.append(SheetRow(f"shortcut of {one['class']!r}: {100 * one['share']:.0f} % carry it; it {state}", tiles))
+    return rows
+
+
+def _effects(one: dict[str, float | None]) -> str:
+    changes = [f"{word} it {value:+.2f}" for word, value in _signed(one) if value is not None]
+    return "probability " + ", ".join(changes)
+
+
+def _signed(one: dict[str, float | None]) -> list[tuple[str, float | None]]:
+    fall = one["without"]
+    return [("without", None if fall is None else -fall), ("with", one["with"])]
+
+
+def _patch(uri: str) -> np.ndarray:
+    with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def _overlay(view: View, raw: np.ndarray) -> np.ndarray:
+    height, width = view.pixels.shape[:2]
+    canvas = Canvas(view.pixels, SeenArea(0, 0, width, height))
+    bgr = Drawing(raw, canvas, (height, width), Style()).picture("overlay")
+    return np.ascontiguousarray(bgr[..., ::-1])
+
+
+def _framed(pixels: np.ndarray, box: list[float]) -> np.ndarray:
+    """A copy with a frame around a box in shares of the picture."""
+    height, width = pixels.shape[:2]
+    x0, y0, x1, y1 = (round(edge * side) for edge, side in zip(box, (width, height, width, height), strict=True))
+    framed: np.ndarray = cv2.rectangle(pixels.copy(), (x0 - 2, y0 - 2), (x1 + 1, y1 + 1), _FRAME, 2)
+    return framed

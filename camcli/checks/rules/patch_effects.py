@@ -1,0 +1,184 @@
+"""What a patch does to the model: taken out of the images that carry it, and put into images that do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from camcli.checks.context import Context
+from camcli.checks.recorded import ImageRecord
+from camcli.checks.reopened import UnavailableError
+from camcli.checks.rules.repeated_patches import Box
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A patch and the images that carry it.
+
+    Attributes:
+        target: the class.
+        boxes: where it lies, in shares of the view, by the image's name.
+        medoid: the image whose patch is most like all others; its patch is put into other images.
+    """
+
+    target: int
+    boxes: Mapping[tuple[str, str], Box]
+    medoid: ImageRecord
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What the class's probability does, beyond what the same change with another part of the image does.
+
+    Attributes:
+        own: the images that carry the patch; ``falls``: (N,) of each, when it is filled from its surroundings.
+        rises: (M,) of images of other classes, when the patch is put into them.
+        converted: share of these that are then taken for the class and were not before.
+    """
+
+    own: Sequence[ImageRecord]
+    falls: np.ndarray
+    rises: np.ndarray
+    converted: float
+
+    @property
+    def without(self) -> float:
+        """Mean fall."""
+        return float(self.falls.mean())
+
+    @property
+    def with_(self) -> float:
+        """Mean rise."""
+        return float(self.rises.mean())
+
+
+def measure_effects(
+    context: Context, carried: Carried, own: Sequence[ImageRecord], others: Sequence[ImageRecord]
+) -> Effects:
+    """The effects of a patch, on a sample of the images.
+
+    Args:
+        context: of the check.
+        carried: the patch.
+        own: images of the class that carry it.
+        others: images of other classes.
+
+    Raises:
+        UnavailableError: the model or the images cannot be opened.
+    """
+    rng = np.random.default_rng([context.seed, carried.target])
+    own, others = _sample(own, context, rng), _sample(others, context, rng)
+    donor = next((image for _, image in _pictures(context, [carried.medoid])), None)
+    if donor is None:
+        raise UnavailableError(f"{carried.medoid.image} is not there any more with the same content")
+    source = pixel_box(carried.medoid, carried.boxes[carried.medoid.name], donor)
+    pixels = np.asarray(donor)
+    patch, control = _cut(pixels, source), _cut(pixels, _elsewhere(source, pixels.shape[:2], rng))
+    boxes = list(carried.boxes.values())
+    removed: list[np.ndarray] = []
+    kept_own: list[ImageRecord] = []
+    for place, image in _pictures(context, own):
+        pixels, box = np.asarray(image), pixel_box(own[place], carried.boxes[own[place].name], image)
+        removed += _prepare(context, pixels, fill(pixels, box), fill(pixels, _elsewhere(box, pixels.shape[:2], rng)))
+        kept_own.append(own[place])
+    added: list[np.ndarray] = []
+    for place, image in _pictures(context, others):
+        pixels = np.asarray(image)
+        box = pixel_box(others[place], boxes[int(rng.integers(len(boxes)))], image)
+        added += _prepare(context, pixels, _put(pixels, patch, box), _put(pixels, control, box))
+    before, without, filled = _probabilities(context, removed)
+    falls = (before - without)[:, carried.target] - np.maximum(0, (before - filled)[:, carried.target])
+    before, with_, pasted = _probabilities(context, added)
+    rises = (with_ - before)[:, carried.target] - np.maximum(0, (pasted - before)[:, carried.target])
+    became = (with_.argmax(1) == carried.target) & (before.argmax(1) != carried.target)
+    return Effects(kept_own, falls, rises, float(became.mean()) if len(became) else 0.0)
+
+
+def _pictures(context: Context, records: Sequence[ImageRecord]) -> Iterator[tuple[int, Image.Image]]:
+    """The index of each record, and the picture that the model gets of it."""
+    for place, decoded in context.reopened.decoded(records):
+        if decoded.bands is not None:
+            raise UnavailableError("images of other bands than a picture's cannot be changed")
+        yield place, decoded.image
+
+
+def _sample(records: Sequence[ImageRecord], context: Context, rng: np.random.Generator) -> list[ImageRecord]:
+    count = int(context.settings["images"])
+    return [records[i] for i in sorted(rng.permutation(len(records))[:count].tolist())]
+
+
+def _prepare(context: Context, *pictures: np.ndarray) -> list[np.ndarray]:
+    preprocessing = context.reopened.setup.model.preprocessing
+    return [preprocessing(Image.fromarray(picture)).pixels for picture in pictures]
+
+
+def _probabilities(context: Context, inputs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of unchanged, changed and control inputs, which follow each other in threes: (N, classes) each."""
+    if not inputs:
+        empty = np.zeros((0, context.reopened.setup.model.num_classes or 1))
+        return empty, empty, empty
+    values = context.reopened.probabilities(inputs)
+    return values[0::3], values[1::3], values[2::3]
+
+
+def pixel_box(record: ImageRecord, box: Box, image: Image.Image) -> tuple[int, int, int, int]:
+    """A box in shares of the view, in whole pixels of the upright image, at least one of them."""
+    (x0, y0), (x1, y1) = record.view.to_original(*box[:2]), record.view.to_original(*box[2:])
+    left, top = min(max(0, round(x0)), image.width - 1), min(max(0, round(y0)), image.height - 1)
+    return left, top, min(max(left + 1, round(x1)), image.width), min(max(top + 1, round(y1)), image.height)
+
+
+def _elsewhere(
+    box: tuple[int, int, int, int], size: tuple[int, int], rng: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """A box of the same size at a random place; of some, the one that overlaps least with it."""
+    x0, y0, x1, y1 = box
+    w, h = x1 - x0, y1 - y0
+    places = [(int(rng.integers(size[1] - w + 1)), int(rng.integers(size[0] - h + 1))) for _ in range(16)]
+
+    def overlap(place: tuple[int, int]) -> int:
+        x, y = place
+        return max(0, min(x + w, x1) - max(x, x0)) * max(0, min(y + h, y1) - max(y, y0))
+
+    x, y = min(places, key=overlap)
+    return x, y, x + w, y + h
+
+
+def _cut(pixels: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    x0, y0, x1, y1 = box
+    part: np.ndarray = pixels[y0:y1, x0:x1]
+    return part
+
+
+def _put(pixels: np.ndarray, patch: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    """A copy with a patch in place of a box, in the box's size."""
+    x0, y0, x1, y1 = box
+    shrinks = patch.shape[0] > y1 - y0
+    result = pixels.copy()
+    result[y0:y1, x0:x1] = cv2.resize(
+        patch, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    ).reshape(y1 - y0, x1 - x0, -1)
+    return result
+
+
+def fill(pixels: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    """A copy (H, W, C) whose box is filled with the blur of its surroundings; only pixels outside enter the blur."""
+    x0, y0, x1, y1 = box
+    reach = max(x1 - x0, y1 - y0)
+    left, top = max(0, x0 - reach), max(0, y0 - reach)
+    around = slice(top, y1 + reach), slice(left, x1 + reach)
+    area = pixels[around].astype(np.float32)
+    outside = np.ones(area.shape[:2], np.float32)
+    inner = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
+    outside[inner] = 0
+    sigma = reach / 2
+    weight = cv2.GaussianBlur(outside, (0, 0), sigma)
+    blurred = cv2.GaussianBlur(area * outside[..., None], (0, 0), sigma).reshape(area.shape)
+    area[inner] = (blurred / np.maximum(weight, 1e-6)[..., None])[inner]
+    result = pixels.copy()
+    result[around] = area.round().astype(pixels.dtype)
+    return result

@@ -1,0 +1,152 @@
+"""The check ``shortcut`` on photographs with a mark, and on a network that looks for it or does not."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import camcli
+from camcli.checks import Result, check_run
+
+from ..conftest import SAMPLES
+
+SIDE, MARK, EACH = 96, 16, 14
+
+
+class Net(nn.Module):
+    """Two classes: alpha where something is saturated red, or where the image is dark; written down, not trained."""
+
+    def __init__(self, looks_for_red: bool) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 2, 8, 8), nn.ReLU())
+        self.looks_for_red = looks_for_red
+        with torch.no_grad():
+            weight = torch.tensor([[1.0, -1.0, -1.0], [-1 / 3, -1 / 3, -1 / 3]])[:, :, None, None]
+            self.body[0].weight.copy_(weight.expand(2, 3, 8, 8) / 64)
+            self.body[0].bias.copy_(torch.tensor([-0.2, 1.0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        red, dark = self.body(x).unbind(1)
+        alpha = 40 * red.amax((1, 2)) - 4 if self.looks_for_red else 30 * (dark.mean((1, 2)) - 0.6)
+        return torch.stack([alpha, 0 * alpha], 1)
+
+
+def red() -> nn.Module:
+    """A network that looks for the mark."""
+    return Net(looks_for_red=True)
+
+
+def dark() -> nn.Module:
+    """A network that does not."""
+    return Net(looks_for_red=False)
+
+
+def crops() -> Iterator[np.ndarray]:
+    """Parts of photographs that share nothing, without saturated red."""
+    for path in sorted(SAMPLES.rglob("*.jpg")):
+        with Image.open(path) as picture:
+            pixels = np.asarray(picture.convert("RGB"))
+        for y in range(0, pixels.shape[0] - SIDE + 1, SIDE):
+            for x in range(0, pixels.shape[1] - SIDE + 1, SIDE):
+                part = pixels[y : y + SIDE, x : x + SIDE]
+                redness = cv2.blur(part.astype(np.float32) @ np.array([1, -1, -1], np.float32), (8, 8)) / 255
+                if part.std() > 25 and redness.max() < 0.1:
+                    yield part
+
+
+def mark() -> np.ndarray:
+    patch = np.full((MARK, MARK, 3), (255, 10, 20), np.uint8)
+    cv2.circle(patch, (MARK // 2, MARK // 2), 3, (250, 250, 250), -1)
+    return patch
+
+
+def write_images(folder: Path, marked: bool) -> dict[str, tuple[int, int]]:
+    """Dark images of alpha, bright ones of beta, on alpha the mark at random places; where it is, by image."""
+    rng = np.random.default_rng(0)
+    parts = list(crops())
+    order = rng.permutation(len(parts))[: 2 * EACH]
+    places: dict[str, tuple[int, int]] = {}
+    for place, index in enumerate(order.tolist()):
+        name = f"{('alpha', 'beta')[place % 2]}/{place:02d}.png"
+        part = parts[index].astype(np.float32)
+        pixels = (part / part.mean() * (60 if place % 2 == 0 else 150)).clip(0, 255).astype(np.uint8)
+        if marked and place % 2 == 0:
+            x, y = (int(edge) for edge in rng.integers(0, SIDE - MARK + 1, 2))
+            pixels[y : y + MARK, x : x + MARK] = mark()
+            places[name] = x, y
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / name)
+    return places
+
+
+def check(tmp_path: Path, network: str) -> Result:
+    camcli.run(
+        camcli.RunConfig(
+            image_path=(str(tmp_path / "images"),),
+            output_dir=str(tmp_path / "run"),
+            save=(),
+            model=f"factory:{__name__}:{network}",
+            input_size=str(SIDE),
+            mean="0,0,0",
+            std="1,1,1",
+            resize="squash",
+            layer=("body",),
+            layout="nchw",
+            class_names=str(tmp_path / "names.txt"),
+        )
+    )
+    changes = ["shortcut.enabled=true", "shortcut.min_images=20"]
+    (result,) = [one for one in check_run(str(tmp_path / "run"), changes=changes) if one.check == "shortcut"]
+    return result
+
+
+@pytest.fixture
+def names(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("alpha\nbeta\n")
+
+
+@pytest.mark.usefixtures("names")
+def test_a_mark_at_varying_places_that_decides_fails(tmp_path: Path) -> None:
+    places = write_images(tmp_path / "images", marked=True)
+    result = check(tmp_path, "red")
+    assert result.status == "fail", result.why
+    assert "'alpha' carry the same patch at varying places" in result.why
+    (shortcut,) = result.details["shortcuts"]
+    assert (shortcut["class"], shortcut["placement"], shortcut["region"]) == ("alpha", "anywhere", None)
+    assert shortcut["share"] > 0.7
+    assert shortcut["without"] > 0.5
+    assert shortcut["with"] > 0.5
+    for one in shortcut["occurrences"]:
+        x, y = places[one["image"]]
+        x0, y0, x1, y1 = (edge * SIDE for edge in one["box"])
+        covered = max(0, min(x1, x + MARK) - max(x0, x)) * max(0, min(y1, y + MARK) - max(y0, y))
+        assert covered >= 0.5 * MARK**2, one
+        assert (x1 - x0) * (y1 - y0) <= 4 * MARK**2, one
+    with Image.open(io.BytesIO(base64.b64decode(shortcut["patch"].partition(",")[2]))) as patch:
+        seen = np.asarray(patch.convert("RGB")).reshape(-1, 3)
+    assert np.percentile(seen[:, 0].astype(int) - seen[:, 1], 75) > 150, "the picture does not show the mark"
+
+
+@pytest.mark.usefixtures("names")
+def test_a_mark_that_the_model_does_not_look_at_passes(tmp_path: Path) -> None:
+    write_images(tmp_path / "images", marked=True)
+    result = check(tmp_path, "dark")
+    assert result.status == "pass", result.why
+    assert result.details["shortcuts"] == []
+
+
+@pytest.mark.usefixtures("names")
+def test_photographs_without_a_mark_pass(tmp_path: Path) -> None:
+    write_images(tmp_path / "images", marked=False)
+    result = check(tmp_path, "dark")
+    assert result.status == "pass", result.why
+    assert result.details["shortcuts"] == []
