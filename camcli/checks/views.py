@@ -10,7 +10,9 @@ from PIL import Image
 
 from camcli.checks.recorded import ImageRecord, RecordedRun
 from camcli.checks.rereading import decode_again
-from camcli.checks.rules.repeated_patches import SIDE
+
+SIDE = 144
+"""Longer side of the pictures in which marks are searched, in pixels: a mark of 8 % of the side has 11."""
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,6 @@ from camcli.stats import hypergeometric_tail
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1, half-open, in shares of the view."""
 
-SIDE = 144
-"""Longer side of the working size, in pixels: a mark of 8 % of the side has 11."""
 SIGNIFICANCE = 0.01
 """Significance level, corrected for every window, tolerance and class that was tried (Bonferroni)."""
 _SIZES = (7, 12, 20)
