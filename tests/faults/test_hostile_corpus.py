@@ -17,7 +17,7 @@ from camcli.errors import ERROR_KINDS, ImageError
 from camcli.images import MAX_PIXELS, Decoded, DecodeSettings, Entry, decode, pillow_limits, read
 from camcli.output import true_name
 from camcli.schemas import index_schema
-from tests.conftest import index_of
+from tests.conftest import index_of, without_notes
 
 from .conftest import TINY, tree
 from .corpus import NO_FILES, PASSED_OVER, write_corpus, write_oddities
@@ -84,7 +84,7 @@ def check_folder(forks: Forks, photos: Path, folder: Path, *flags: str) -> dict[
     for item in index["items"]:
         check_row(item, photos / true_name(item), out, settings)
     failed = [item for item in index["items"] if item["status"] == "failed"]
-    lines = running.err.splitlines()
+    lines = without_notes(running.err)
     assert [line for line in lines if not line.startswith("failed   ")] == []  # no library writes on sys.stderr
     assert len(lines) == len(failed)
     by_decoders = decoders.read_text("utf-8", "replace")

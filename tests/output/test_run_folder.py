@@ -198,7 +198,10 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 @needs_tmpfs
 def test_a_read_only_disk_is_named(tmp_path: Path) -> None:
-    with small_disk(tmp_path, "64k", "ro"), pytest.raises(OutputError, match=r"Read-only file system\. Choose an"):
+    with (
+        small_disk(tmp_path, "64k", "ro"),
+        pytest.raises(OutputError, match=r"Read-only file system\. Check its permissions, or choose an"),
+    ):
         open_run(tmp_path, header())
 
 
