@@ -119,7 +119,7 @@ def test_the_default_suite_passes_on_the_built_in_model_and_real_photographs(
 
 
 def test_the_example_suite_states_the_defaults_of_every_check() -> None:
-    suite = load_suite(str(ROOT / "configs" / "checks.toml"), ["faithful.enabled=true"])
+    suite = load_suite(str(ROOT / "configs" / "checks.toml"), ["faithful.enabled=true", "shortcut.enabled=true"])
     assert set(suite.settings) == set(CHECKS)
     for key, settings in suite.settings.items():
         for name, spec in CHECKS[key].settings.items():
