@@ -82,7 +82,7 @@ def test_the_pytest_example_passes_on_the_built_in_model(
     monkeypatch.chdir(repository)
     write_baseline(repository, cam, commands((CI / "test_attention.py").read_text(encoding="utf-8"), r"^  cam (.*)$"))
     # A run of its own, not a worker of the one that measures the coverage.
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "SLIPCOVER_"))}
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "test_attention.py"],
         cwd=repository, capture_output=True, text=True, check=False,
