@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import camcli
 from camcli.checks import Result, check_run
+from camcli.checks.report.contact_sheet import draw_view
 
 from ..conftest import SAMPLES
 
@@ -142,6 +143,12 @@ def test_a_mark_that_the_model_does_not_look_at_passes(tmp_path: Path) -> None:
     result = check(tmp_path, "dark")
     assert result.status == "pass", result.why
     assert result.details["shortcuts"] == []
+
+
+def test_the_picture_below_the_heat_keeps_its_colours() -> None:
+    orange = np.full((32, 32, 3), (250, 120, 0), np.uint8)
+    shown = draw_view(np.zeros((4, 4), np.float32), orange, "overlay")
+    np.testing.assert_array_less(shown[..., 2], shown[..., 0])  # half of it, and half the blue of no heat
 
 
 @pytest.mark.usefixtures("names")

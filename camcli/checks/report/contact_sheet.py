@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -160,6 +161,11 @@ def _draw(run: RecordedRun, key: MethodLayer, missing: dict[Name, ImageRecord]) 
 
 def heat_alone(raw: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A raw map, coloured: (height, width, 3) uint8 RGB."""
-    height, width = size
-    canvas = Canvas(np.zeros((height, width, 3), np.uint8), View(0, 0, width, height))
-    return np.ascontiguousarray(Drawing(raw, canvas, size, Style()).picture("heatmap")[..., ::-1])
+    return draw_view(raw, np.zeros((*size, 3), np.uint8), "heatmap")
+
+
+def draw_view(raw: np.ndarray, pixels: np.ndarray, kind: Literal["heatmap", "overlay"]) -> np.ndarray:
+    """A raw map on what the model saw: pixels and result (height, width, 3) uint8 RGB."""
+    height, width = pixels.shape[:2]
+    canvas = Canvas(np.ascontiguousarray(pixels[..., ::-1]), View(0, 0, width, height))
+    return np.ascontiguousarray(Drawing(raw, canvas, (height, width), Style()).picture(kind)[..., ::-1])

@@ -8,11 +8,9 @@ import numpy as np
 from PIL import Image
 
 from camcli.checks.recorded import MethodLayer, RecordedRun
-from camcli.checks.report.contact_sheet import TILE, SheetRow
+from camcli.checks.report.contact_sheet import TILE, SheetRow, draw_view
 from camcli.checks.result import Result
-from camcli.checks.views import View, read_views
-from camcli.images import View as SeenArea
-from camcli.render import Canvas, Drawing, Style
+from camcli.checks.views import read_views
 
 _SHOWN = 4
 _FRAME = (255, 0, 200)
@@ -31,7 +29,11 @@ def shortcut_rows(run: RecordedRun, key: MethodLayer, result: Result) -> list[Sh
             if view is not None:
                 framed = _framed(view.pixels, place["box"])
                 heat = view.record.meaningful_map(key)
-                pictures = [framed] if heat is None else [framed, _framed(_overlay(view, heat.raw), place["box"])]
+                pictures = (
+                    [framed]
+                    if heat is None
+                    else [framed, _framed(draw_view(heat.raw, view.pixels, "overlay"), place["box"])]
+                )
                 tiles.append((pictures, place["image"]))
         state = "decides" if one["decides"] else "does not decide"
         rows.append(SheetRow(f"shortcut of {one['class']!r}: {100 * one['share']:.0f} % carry it; it {state}", tiles))
@@ -51,13 +53,6 @@ def _signed(one: dict[str, float | None]) -> list[tuple[str, float | None]]:
 def _patch(uri: str) -> np.ndarray:
     with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as picture:
         return np.asarray(picture.convert("RGB"))
-
-
-def _overlay(view: View, raw: np.ndarray) -> np.ndarray:
-    height, width = view.pixels.shape[:2]
-    canvas = Canvas(view.pixels, SeenArea(0, 0, width, height))
-    bgr = Drawing(raw, canvas, (height, width), Style()).picture("overlay")
-    return np.ascontiguousarray(bgr[..., ::-1])
 
 
 def _framed(pixels: np.ndarray, box: list[float]) -> np.ndarray:

@@ -167,7 +167,7 @@ def _judge(context: Context, found: list[tuple[ClassImages, Pattern]], classes: 
         for words, changes in (("without it", effects.falls), ("with it", effects.rises)):
             hits, count = int((changes >= settings["effect"]).sum()), len(changes)
             if count:
-                interval = context.bootstrap(2 * len(found)).share(hits, count)
+                interval = judge.bootstrap.share(hits, count)
                 name = f"{one.name}: share of images whose probability changes {words}"
                 conditions.append(judge.condition(name, hits / count, "max", settings["cause"], interval, count))
         tests.append((one, pattern, effects, rank_conditions(conditions)))
