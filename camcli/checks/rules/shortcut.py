@@ -3,12 +3,12 @@
 Three stages, and only all together fail:
 
 1. *Search*: a patch that recurs in the hot part of the maps of a class and not in other classes, wherever it lies
-   (:mod:`.repeated_patches`), or details at one place (:mod:`.fixed_patterns`).
+   (``shortcuts/repeated_patches.py``), or details at one place (``shortcuts/fixed_patterns.py``).
 2. *Sameness* is part of the search: what recurs has to be nearly the same pixels once it is aligned, or the same fine
    details at one place. An object that is always in the middle is not.
-3. *Cause* (:mod:`.patch_effects`): the class's probability falls when the patch is filled from its surroundings, or
-   rises when the patch is put into images of other classes; in both cases by more than the same change with another
-   part of the same image does.
+3. *Cause* (``shortcuts/patch_effects.py``): the class's probability falls when the patch is filled from its
+   surroundings, or rises when the patch is put into images of other classes; in both cases by more than the same
+   change with another part of the same image does.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from camcli.checks.judge import rank_conditions
 from camcli.checks.recorded import ImageRecord, SaliencyMap
 from camcli.checks.reopened import UnavailableError
 from camcli.checks.result import SEVERITY, Condition, Result, Status, WorstImage
-from camcli.checks.rules.fixed_patterns import find_fixed_pattern
-from camcli.checks.rules.patch_effects import Carried, Effects, measure_effects
-from camcli.checks.rules.repeated_patches import Box, Pattern, Search, find_repeated_patch, stack_copies
 from camcli.checks.settings import Check, Setting
+from camcli.checks.shortcuts.fixed_patterns import find_fixed_pattern
+from camcli.checks.shortcuts.patch_effects import Carried, Effects, measure_effects
+from camcli.checks.shortcuts.patterns import Box, Pattern, Search, stack_copies
+from camcli.checks.shortcuts.repeated_patches import find_repeated_patch
 from camcli.checks.views import View, read_views
 from camcli.errors import SourceError
 

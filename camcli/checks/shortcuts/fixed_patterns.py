@@ -11,7 +11,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from camcli.checks.rules.repeated_patches import SIGNIFICANCE, Box, Pattern, Search, is_fixed
+from camcli.checks.shortcuts.patterns import Pattern, Search, in_shares
 
 _FINE = 2.0
 """Standard deviation of the blur, in pixels of the working size, whose rest is detail."""
@@ -21,6 +21,8 @@ _LEVEL = 2.5
 """Mean squared t statistic of a window from which on it is part of a pattern."""
 _AREA = (0.002, 0.35)
 """Least and largest share of the view that a pattern may have."""
+_LEAST = 0.1
+"""Correlation of an image's details with the pattern from which on it may show it."""
 _REACH = 3
 """Pixels by which a pattern may be shifted from image to image."""
 
@@ -67,24 +69,9 @@ def _confirm(search: Search, own: np.ndarray, others: np.ndarray, box: tuple[int
         *(_correlation(image, (total - image[y0:y1, x0:x1]) / (len(own) - 1), box) for image in own), strict=True
     )
     outside = [_correlation(image, total / len(own), box)[0] for image in others]
-    best: tuple[float, float, float] | None = None
-    scores, rest = np.array(inside), np.array(outside)
-    for least in np.sort(scores[scores > 0.1]).tolist():
-        chance = search.significance(scores >= least, rest >= least, len(scores) * 4)
-        excess = float((scores >= least).mean() - search.ratio * (rest >= least).mean())
-        if chance < SIGNIFICANCE and (best is None or excess > best[0]):
-            best = excess, least, chance
-    if best is None:
-        return None
-    _, least, chance = best
-    height, width = own.shape[1:3]
-    boxes: dict[int, Box] = {
-        i: ((x0 + dx) / width, (y0 + dy) / height, (x1 + dx) / width, (y1 + dy) / height)
-        for i, (dx, dy) in enumerate(shifts)
-        if scores[i] >= least
-    }
-    medoid = max(boxes, key=lambda i: scores[i])
-    return Pattern(boxes, len(boxes) / len(own), float((rest >= least).mean()), chance, medoid, is_fixed(boxes))
+    boxes = {i: in_shares((x0 + dx, y0 + dy, x1 + dx, y1 + dy), own.shape[1:]) for i, (dx, dy) in enumerate(shifts)}
+    # A correlation is the higher, the more alike two images are; a distance the lower.
+    return search.separate(boxes, -np.array(inside), -np.array(outside), -_LEAST, len(own) * 4)
 
 
 def _correlation(

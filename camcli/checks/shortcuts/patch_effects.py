@@ -12,7 +12,7 @@ from PIL import Image
 from camcli.checks.context import Context
 from camcli.checks.recorded import ImageRecord
 from camcli.checks.reopened import UnavailableError
-from camcli.checks.rules.repeated_patches import Box
+from camcli.checks.shortcuts.patterns import Box
 
 
 @dataclass(frozen=True)
