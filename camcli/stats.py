@@ -79,17 +79,24 @@ def difference(a: np.ndarray, b: np.ndarray, finish: Finish = first, seed: int =
 
 def hypergeometric_tail(hits: int, sampled: int, marked: int, total: int) -> float:
     """P(at least ``hits`` of ``sampled`` are marked), where ``marked`` of ``total`` are: the hypergeometric tail."""
+    return min(1.0, math.exp(log_hypergeometric_tail(hits, sampled, marked, total)))
+
+
+def log_hypergeometric_tail(hits: int, sampled: int, marked: int, total: int) -> float:
+    """Natural logarithm of :func:`hypergeometric_tail`, for probabilities below what a float can carry."""
 
     def log_choose(n: int, k: int) -> float:
         return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
     whole = log_choose(total, sampled)
-    most = min(sampled, marked)
     terms = [
         log_choose(marked, k) + log_choose(total - marked, sampled - k) - whole
-        for k in range(max(hits, sampled - (total - marked)), most + 1)
+        for k in range(max(hits, sampled - (total - marked)), min(sampled, marked) + 1)
     ]
-    return min(1.0, math.fsum(math.exp(term) for term in terms))
+    if not terms:
+        return -math.inf
+    largest = max(terms)
+    return largest + math.log(math.fsum(math.exp(term - largest) for term in terms))
 
 
 def _means(values: np.ndarray, seed: int, draws: int) -> np.ndarray:

@@ -13,13 +13,10 @@ Three stages, and only all together fail:
 
 from __future__ import annotations
 
-import base64
-import io
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from camcli.checks.context import Context
 from camcli.checks.judge import rank_conditions
@@ -27,37 +24,26 @@ from camcli.checks.recorded import ImageRecord, SaliencyMap
 from camcli.checks.reopened import UnavailableError
 from camcli.checks.result import SEVERITY, Condition, Result, Status, WorstImage
 from camcli.checks.settings import Check, Setting
-from camcli.checks.shortcuts.fixed_patterns import find_fixed_pattern
+from camcli.checks.shortcuts.candidates import Candidate, ClassImages, heat_of, search_classes
+from camcli.checks.shortcuts.many_classes import Pool, Promising, compare_classes
 from camcli.checks.shortcuts.patch_effects import Carried, Effects, measure_effects
-from camcli.checks.shortcuts.patterns import Box, Pattern, Search, stack_copies
-from camcli.checks.shortcuts.repeated_patches import find_repeated_patch
-from camcli.checks.views import View, read_views
+from camcli.checks.shortcuts.wording import carried_words, effect_words, shortcuts_as_json
+from camcli.checks.views import read_views
 from camcli.errors import SourceError
 
 LEAST_CAUSE = 5
 """Images that the test of cause needs."""
-_OTHERS = 40
-"""Images of other classes that a class is compared with."""
-_MOST = 4096
-"""Images that are looked at in all, where that leaves ten for each class."""
-_HOT, _REACH = 1.0, 0.05
-"""Least heat where a pattern lies, relative to the mean of the map; and how far around it, in shares of the view: maps
-are coarse, and their maximum lies beside a mark as often as on it."""
-_TILE = 96
-"""Longer side of the picture of a patch, in pixels."""
+_SEARCHED_CLASSES = 24
+"""Classes that are searched alone; of more, those that a comparison of a few images of each suggests."""
+_POOL, _POOLED = 4096, 10
+"""Images of that comparison in all, where that leaves two for each class; and at most of one class."""
 
-
-@dataclass(frozen=True)
-class ClassImages:
-    """The images of a class that are searched."""
-
-    target: int
-    name: str
-    views: list[View]
+Records = dict[int, list[ImageRecord]]
+"""Images by the class that their map explains."""
 
 
 def run(context: Context) -> Result:
-    """Search every class, then test what was found on the model."""
+    """Search the classes, then test what was found on the model."""
     # Maps without heat count too: those of a class that is recognised by what it has not are often zero throughout.
     maps = ((record, record.maps.get(context.key)) for record in context.run.images)
     images = [(record, heat) for record, heat in maps if heat is not None and heat.target is not None]
@@ -67,187 +53,134 @@ def run(context: Context) -> Result:
 
     if len(images) < context.min_images:
         return conclude("inconclusive", f"only {len(images)} images where {context.min_images} are needed to decide")
-    chosen = _choose(images, context)
-    if not chosen:
-        why = f"it takes two classes, one with {context.settings['class_images']} images, to tell a mark from a motif"
-        return conclude("inconclusive", why)
+    records = _by_class(images, context)
+    least = int(context.settings["class_images"])
+    if len(records) < 2 or (len(records) == 2 and max(map(len, records.values())) < least):
+        return conclude("inconclusive", f"it takes two classes, one with {least} images, to tell a mark from a motif")
     try:
-        classes = _open(context, chosen)
+        candidates, classes = _search(context, records)
     except (UnavailableError, SourceError) as error:
         return conclude("inconclusive", f"the images cannot be searched: {error}")
-    found = [(one, pattern) for one in classes if (pattern := _search(context, one, classes)) is not None]
-    if not found:
+    if not candidates:
         return conclude("pass", "no class has something in common that images of other classes have not")
     try:
-        return _judge(context, found, classes, len(images))
+        return _judge(context, candidates, classes, len(images))
     except UnavailableError as error:
-        first, pattern = found[0]
-        why = f"{_carries(first, pattern)}; whether the model uses that cannot be tested: {error}"
+        why = f"{carried_words(candidates[0])}; whether the model uses that cannot be tested: {error}"
         return conclude("inconclusive", why)
 
 
-def _choose(images: list[tuple[ImageRecord, SaliencyMap]], context: Context) -> dict[int, list[ImageRecord]]:
-    """Records to look at, by class; empty where no class can be compared with others."""
-    by_class: dict[int, list[ImageRecord]] = {}
+def _by_class(images: list[tuple[ImageRecord, SaliencyMap]], context: Context) -> Records:
+    """The images of each class, in an order that is random and always the same."""
+    records: Records = {}
     for record, heat in images:
-        by_class.setdefault(heat.target or 0, []).append(record)
-    least = int(context.settings["class_images"])
-    if len(by_class) < 2 or max(map(len, by_class.values())) < least:
-        return {}
-    most = max(least, min(int(context.settings["searched"]), _MOST // len(by_class)))
+        records.setdefault(heat.target or 0, []).append(record)
     rng = np.random.default_rng(context.seed)
-    return {
-        target: [records[i] for i in sorted(rng.permutation(len(records))[:most].tolist())]
-        for target, records in by_class.items()
-    }
+    return {target: [own[i] for i in rng.permutation(len(own)).tolist()] for target, own in sorted(records.items())}
 
 
-def _open(context: Context, chosen: dict[int, list[ImageRecord]]) -> list[ClassImages]:
-    views = read_views(context.run, [record for records in chosen.values() for record in records])
+def _search(context: Context, records: Records) -> tuple[list[Candidate], list[ClassImages]]:
+    """What classes have in common, alone and in groups, and all images that were looked at."""
+    most, least = int(context.settings["searched"]), int(context.settings["class_images"])
+    if len(records) == 2:
+        classes = _open(context, records, dict.fromkeys(records, most))
+        return _candidates(context, classes, [[one] for one in classes if len(one.views) >= least]), classes
+    few = max(2, min(_POOLED, most, _POOL // len(records)))
+    first = _open(context, records, dict.fromkeys(records, few))
+    promising = _compare(context, first)
+    chosen = [first[place].target for place in promising.order if len(records[first[place].target]) >= least]
+    chosen = chosen[:_SEARCHED_CLASSES]
+    grouped = {first[place].target for group in promising.groups for place in group}
+    counts = {target: most if target in chosen or target in grouped else few for target in records}
+    classes = _open(context, records, counts)
+    by_target = {one.target: one for one in classes}
+    alone = [[by_target[target]] for target in sorted(chosen) if target in by_target]
+    groups = [[by_target[first[place].target] for place in group] for group in promising.groups]
+    return _candidates(context, classes, groups + alone), classes
+
+
+def _open(context: Context, records: Records, counts: Mapping[int, int]) -> list[ClassImages]:
+    chosen = [record for target, own in records.items() for record in own[: counts[target]]]
+    views = read_views(context.run, chosen)
     if not views:
         raise UnavailableError("none of the run's images is there any more with the same content")
     classes = []
-    for target, records in chosen.items():
-        name = records[0].maps[context.key].target_name or f"class {target}"
-        classes.append(ClassImages(target, name, [views[one.name] for one in records if one.name in views]))
+    for target, own in records.items():
+        name = own[0].maps[context.key].target_name or f"class {target}"
+        pictures = [views[one.name] for one in own[: counts[target]] if one.name in views]
+        if pictures:
+            classes.append(ClassImages(target, name, pictures))
     return classes
 
 
-def _search(context: Context, one: ClassImages, classes: list[ClassImages]) -> Pattern | None:
-    """What the images of a class have in common, and images of other classes have not."""
+def _compare(context: Context, classes: list[ClassImages]) -> Promising:
+    views = [(place, view) for place, one in enumerate(classes) for view in one.views]
+    heat = [heat_of(view.record, context, view.pixels.shape[:2]) for _, view in views]
+    pool = Pool([view.pixels for _, view in views], heat, np.array([place for place, _ in views]))
+    return compare_classes(pool, float(context.settings["share"]), float(context.settings["ratio"]), context.seed)
+
+
+def _candidates(context: Context, classes: list[ClassImages], searched: Sequence[list[ClassImages]]) -> list[Candidate]:
+    """What was found; of a group of classes and one of them alone, the same thing counts once."""
+    candidates: list[Candidate] = []
+    for own in searched:
+        candidate = search_classes(context, own, classes, len(searched))
+        if candidate is not None and not any(set(candidate.targets) < set(known.targets) for known in candidates):
+            candidates.append(candidate)
+    return candidates
+
+
+def _judge(context: Context, candidates: list[Candidate], classes: list[ClassImages], n: int) -> Result:
+    judge = context.judge(tests=2 * len(candidates), min_images=min(LEAST_CAUSE, context.min_images))
     settings = context.settings
-    if len(one.views) < settings["class_images"]:
-        return None
-    rest = [view for other in classes if other is not one for view in other.views]
-    rng = np.random.default_rng([context.seed, one.target])
-    others = [rest[i] for i in rng.permutation(len(rest))[:_OTHERS].tolist()]
-    if not others:
-        return None
-    size = one.views[0].pixels.shape[:2]
-    search = Search(
-        stack_copies([view.pixels for view in one.views]), stack_copies([view.pixels for view in others]),
-        np.stack([_heat(view.record, context, size) for view in one.views]),
-        float(settings["share"]), float(settings["ratio"]),
-        sum(len(each.views) >= settings["class_images"] for each in classes),
-    )  # fmt: skip
-    found = (find_repeated_patch(search), find_fixed_pattern(search))
-    patterns = [pattern for pattern in found if pattern is not None and heat_ratio(search, pattern) >= _HOT]
-    return min(patterns, key=lambda pattern: pattern.chance, default=None)
-
-
-def _heat(record: ImageRecord, context: Context, size: tuple[int, int]) -> np.ndarray:
-    """The map at the size of a view; 1 everywhere where there is no heat."""
-    heat = record.meaningful_map(context.key)
-    return np.ones(size, np.float32) if heat is None else heat.heat(size)
-
-
-def heat_ratio(search: Search, pattern: Pattern) -> float:
-    """The mean heat where the pattern lies over the mean heat of the map; the median of the images that show it."""
-    height, width = search.heat.shape[1:]
-    ratios = []
-    for i, (x0, y0, x1, y1) in pattern.boxes.items():
-        rows = slice(max(0, int((y0 - _REACH) * height)), int(np.ceil((y1 + _REACH) * height)))
-        columns = slice(max(0, int((x0 - _REACH) * width)), int(np.ceil((x1 + _REACH) * width)))
-        ratios.append(float(search.heat[i, rows, columns].mean() / max(float(search.heat[i].mean()), 1e-9)))
-    return float(np.median(ratios))
-
-
-def _judge(context: Context, found: list[tuple[ClassImages, Pattern]], classes: list[ClassImages], n: int) -> Result:
-    judge = context.judge(tests=2 * len(found), min_images=min(LEAST_CAUSE, context.min_images))
-    settings = context.settings
-    tests: list[tuple[ClassImages, Pattern, Effects, list[Condition]]] = []
-    for one, pattern in found:
-        carried = Carried(
-            one.target, {one.views[i].record.name: box for i, box in pattern.boxes.items()},
-            one.views[pattern.medoid].record,
-        )  # fmt: skip
-        own = [one.views[i].record for i in pattern.boxes]
-        rest = [view.record for other in classes if other is not one for view in other.views]
-        effects = measure_effects(context, carried, own, rest)
+    tests: list[tuple[Candidate, Effects, list[Condition]]] = []
+    for candidate in candidates:
+        effects = _measure(context, candidate, classes)
         conditions = []
         for words, changes in (("without it", effects.falls), ("with it", effects.rises)):
             hits, count = int((changes >= settings["effect"]).sum()), len(changes)
             if count:
                 interval = judge.bootstrap.share(hits, count)
-                name = f"{one.name}: share of images whose probability changes {words}"
+                names = ", ".join(one.name for one in candidate.classes)
+                name = f"{names}: share of images whose probability changes {words}"
                 conditions.append(judge.condition(name, hits / count, "max", settings["cause"], interval, count))
-        tests.append((one, pattern, effects, rank_conditions(conditions)))
-    tests.sort(key=lambda test: SEVERITY.index(test[3][0].status) if test[3] else len(SEVERITY))
-    one, pattern, effects, conditions = tests[0]
+        tests.append((candidate, effects, rank_conditions(conditions)))
+    tests.sort(key=lambda test: SEVERITY.index(test[2][0].status) if test[2] else len(SEVERITY))
+    candidate, effects, conditions = tests[0]
     status: Status = conditions[0].status if conditions else "inconclusive"
-    why = _sentence(one, pattern, effects) + {
+    why = effect_words(candidate, effects) + {
         "fail": ". The model may recognise the class by it: look for a watermark, a sticker, a logo or a ruler.",
         "pass": ": the model does not depend on it.",
     }.get(status, ": too few images, or too close to decide.")
     worst = [
-        WorstImage(record.image, record.source, float(fall), f"{case.name} falls by {fall:.2f} without the patch")
-        for case, _, measured, judged in tests
+        WorstImage(
+            record.image,
+            record.source,
+            float(fall),
+            f"{case.classes[0].name} falls by {fall:.2f} without the patch",
+        )
+        for case, measured, judged in tests
         if judged and judged[0].status != "pass"
         for record, fall in sorted(zip(measured.own, measured.falls, strict=True), key=lambda pair: -pair[1])[:6]
     ]
-    shortcuts = [_as_json(*test) for test in tests]
-    ranked = rank_conditions([condition for test in tests for condition in test[3]])
+    shortcuts = [
+        one
+        for case, measured, judged in tests
+        for one in shortcuts_as_json(case, measured, bool(judged) and judged[0].status == "fail")
+    ]
+    ranked = rank_conditions([condition for test in tests for condition in test[2]])
     return Result("shortcut", status, why, tuple(ranked), n, tuple(worst[:6]), {"shortcuts": shortcuts})
 
 
-def _carries(one: ClassImages, pattern: Pattern) -> str:
-    return (
-        f"{100 * pattern.share:.0f} % of {one.name!r} carry the same patch {place_words(pattern)} "
-        f"({100 * pattern.others:.0f} % of the others)"
+def _measure(context: Context, candidate: Candidate, classes: list[ClassImages]) -> Effects:
+    pattern, views = candidate.pattern, candidate.views
+    carried = Carried(
+        candidate.targets,
+        {views[i].record.name: box for i, box in pattern.boxes.items()},
+        views[pattern.medoid].record,
     )
-
-
-def _sentence(one: ClassImages, pattern: Pattern, effects: Effects) -> str:
-    parts = []
-    if len(effects.falls):
-        parts.append(f"without it the probability falls by {max(0.0, effects.without):.2f}")
-    if len(effects.rises):
-        parts.append(
-            f"pasted onto images of other classes it makes {100 * effects.converted:.0f} % of them {one.name!r}"
-        )
-    return f"{_carries(one, pattern)}; {', and '.join(parts)}"
-
-
-def place_words(pattern: Pattern) -> str:
-    """``at the bottom right`` or ``at varying places``."""
-    if not pattern.fixed:
-        return "at varying places"
-    x0, y0, x1, y1 = pattern.region
-    row, column = (min(2, int(3 * (low + high) / 2)) for low, high in ((y0, y1), (x0, x1)))
-    words = f"{('top', 'middle', 'bottom')[row]} {('left', 'centre', 'right')[column]}"
-    return f"at the {'centre' if words == 'middle centre' else words}"
-
-
-def _as_json(one: ClassImages, pattern: Pattern, effects: Effects, conditions: list[Condition]) -> dict[str, Any]:
-    medoid = one.views[pattern.medoid]
-    return {
-        "class": one.name,
-        "index": one.target,
-        "placement": "fixed" if pattern.fixed else "anywhere",
-        "region": [round(edge, 4) for edge in pattern.region] if pattern.fixed else None,
-        "share": round(pattern.share, 4),
-        "others": round(pattern.others, 4),
-        "without": round(effects.without, 4) if len(effects.falls) else None,
-        "with": round(effects.with_, 4) if len(effects.rises) else None,
-        "converted": round(effects.converted, 4) if len(effects.rises) else None,
-        "decides": bool(conditions) and conditions[0].status == "fail",
-        "patch": _picture(medoid.pixels, pattern.boxes[pattern.medoid]),
-        "occurrences": [
-            {"image": one.views[i].record.image, "box": [round(edge, 4) for edge in box]}
-            for i, box in pattern.boxes.items()
-        ],
-    }
-
-
-def _picture(pixels: np.ndarray, box: Box) -> str:
-    """A PNG of part of a view, as a data URI."""
-    height, width = pixels.shape[:2]
-    x0, y0, x1, y1 = box[0] * width, box[1] * height, box[2] * width, box[3] * height
-    patch = Image.fromarray(pixels).crop((int(x0), int(y0), int(np.ceil(x1)), int(np.ceil(y1))))
-    scale = _TILE / max(patch.size)
-    buffer = io.BytesIO()
-    patch.resize((max(1, round(patch.width * scale)), max(1, round(patch.height * scale)))).save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    rest = [view.record for one in classes if one.target not in candidate.targets for view in one.views]
+    return measure_effects(context, carried, [views[i].record for i in pattern.boxes], rest)
 
 
 SETTINGS = {

@@ -29,14 +29,14 @@ _REACH = 3
 
 def find_fixed_pattern(search: Search) -> Pattern | None:
     """The details at one place that set the class apart most clearly; None where there are none."""
-    own, others = _details(search.own), _details(search.others)
+    own, others = details(search.own), details(search.others)
     if min(len(own), len(others)) < 5:
         return None
     patterns = [pattern for box in _regions(own, others) if (pattern := _confirm(search, own, others, box)) is not None]
     return min(patterns, key=lambda pattern: (-round(pattern.share, 1), pattern.chance), default=None)
 
 
-def _details(images: np.ndarray) -> np.ndarray:
+def details(images: np.ndarray) -> np.ndarray:
     """(N, H, W, 3) float32: each image without its blur, bounded so that no strong edge decides a mean."""
     return np.stack([np.clip(image - cv2.GaussianBlur(image, (0, 0), _FINE), -40, 40) for image in images])
 

@@ -20,19 +20,19 @@ class Carried:
     """A patch and the images that carry it.
 
     Attributes:
-        target: the class.
+        targets: the classes whose images carry it; their probabilities are summed.
         boxes: where it lies, in shares of the view, by the image's name.
         medoid: the image whose patch is most like all others; its patch is put into other images.
     """
 
-    target: int
+    targets: Sequence[int]
     boxes: Mapping[tuple[str, str], Box]
     medoid: ImageRecord
 
 
 @dataclass(frozen=True)
 class Effects:
-    """What the class's probability does, beyond what the same change with another part of the image does.
+    """What the probability of the classes does, beyond what the same change with another part of the image does.
 
     Attributes:
         own: the images that carry the patch; ``falls``: (N,) of each, when it is filled from its surroundings.
@@ -70,7 +70,7 @@ def measure_effects(
     Raises:
         UnavailableError: the model or the images cannot be opened.
     """
-    rng = np.random.default_rng([context.seed, carried.target])
+    rng = np.random.default_rng([context.seed, *carried.targets])
     own, others = _sample(own, context, rng), _sample(others, context, rng)
     donor = next((image for _, image in _pictures(context, [carried.medoid])), None)
     if donor is None:
@@ -91,10 +91,11 @@ def measure_effects(
         box = pixel_box(others[place], boxes[int(rng.integers(len(boxes)))], image)
         added += _prepare(context, pixels, _put(pixels, patch, box), _put(pixels, control, box))
     before, without, filled = _probabilities(context, removed)
-    falls = (before - without)[:, carried.target] - np.maximum(0, (before - filled)[:, carried.target])
+    targets = list(carried.targets)
+    falls = (before - without)[:, targets].sum(1) - np.maximum(0, (before - filled)[:, targets].sum(1))
     before, with_, pasted = _probabilities(context, added)
-    rises = (with_ - before)[:, carried.target] - np.maximum(0, (pasted - before)[:, carried.target])
-    became = (with_.argmax(1) == carried.target) & (before.argmax(1) != carried.target)
+    rises = (with_ - before)[:, targets].sum(1) - np.maximum(0, (pasted - before)[:, targets].sum(1))
+    became = np.isin(with_.argmax(1), targets) & ~np.isin(before.argmax(1), targets)
     return Effects(kept_own, falls, rises, float(became.mean()) if len(became) else 0.0)
 
 

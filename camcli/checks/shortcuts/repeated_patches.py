@@ -35,7 +35,7 @@ def find_repeated_patch(search: Search) -> Pattern | None:
 def _best_window(search: Search, size: int) -> Window | None:
     own, heat = search.own, search.heat
     chosen = np.unique(np.linspace(0, len(own) - 1, _SEEDS).round().astype(int)).tolist()
-    windows = [(i, x, y) for i in chosen for x, y in _hot_windows(own[i], heat[i], size)]
+    windows = [(i, x, y) for i in chosen for x, y in hot_windows(own[i], heat[i], size, _WINDOWS)]
     if not windows:
         return None
     seeds = np.array([i for i, _, _ in windows])
@@ -57,7 +57,7 @@ def _best_window(search: Search, size: int) -> Window | None:
     return best
 
 
-def _hot_windows(image: np.ndarray, heat: np.ndarray, size: int) -> list[tuple[int, int]]:
+def hot_windows(image: np.ndarray, heat: np.ndarray, size: int, count: int) -> list[tuple[int, int]]:
     """Top left corners of windows in the hot part: half of them the hottest, half those with the most contrast."""
     step = max(2, size // 3)
     mean = box_means(heat, size)
@@ -65,9 +65,9 @@ def _hot_windows(image: np.ndarray, heat: np.ndarray, size: int) -> list[tuple[i
     spread = box_means(gray**2, size) - box_means(gray, size) ** 2
     hot = 0.4 * mean.max()
     grid = [(x, y) for y in range(0, mean.shape[0], step) for x in range(0, mean.shape[1], step) if mean[y, x] >= hot]
-    hottest = sorted(grid, key=lambda place: -mean[place[1], place[0]])[: _WINDOWS // 2]
+    hottest = sorted(grid, key=lambda place: -mean[place[1], place[0]])[: count // 2]
     rest = [place for place in grid if place not in hottest]
-    return hottest + sorted(rest, key=lambda place: -spread[place[1], place[0]])[: _WINDOWS - len(hottest)]
+    return hottest + sorted(rest, key=lambda place: -spread[place[1], place[0]])[: count - len(hottest)]
 
 
 def _most_promising(search: Search, templates: np.ndarray, seeds: np.ndarray) -> np.ndarray:

@@ -1,0 +1,108 @@
+"""From the images of a run to candidates: what one class, or several together, have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from camcli.checks.context import Context
+from camcli.checks.recorded import ImageRecord
+from camcli.checks.shortcuts.fixed_patterns import find_fixed_pattern
+from camcli.checks.shortcuts.patterns import Pattern, Search, stack_copies
+from camcli.checks.shortcuts.repeated_patches import find_repeated_patch
+from camcli.checks.views import View
+
+_OTHERS = 40
+"""Images of other classes that a class is compared with."""
+_OWN = 120
+"""Images of several classes together that are searched."""
+_HOT, _REACH = 1.0, 0.05
+"""Least heat where a pattern lies, relative to the mean of the map; and how far around it, in shares of the view: maps
+are coarse, and their maximum lies beside a mark as often as on it."""
+
+
+@dataclass(frozen=True)
+class ClassImages:
+    """The images of a class that are searched."""
+
+    target: int
+    name: str
+    views: list[View]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Something that images of one class, or of several, have in common.
+
+    Attributes:
+        classes: whose images carry it.
+        views: of these classes that were searched; the indices of the pattern count in them.
+        pattern: what was found.
+    """
+
+    classes: list[ClassImages]
+    views: list[View]
+    pattern: Pattern
+
+    @property
+    def targets(self) -> list[int]:
+        """Indices of the classes."""
+        return [one.target for one in self.classes]
+
+    def of_class(self, one: ClassImages) -> tuple[list[int], float]:
+        """Indices of the views of one of the classes that show it, and their share of those that were searched."""
+        names = {view.record.name for view in one.views}
+        searched = [i for i, view in enumerate(self.views) if view.record.name in names]
+        showing = [i for i in searched if i in self.pattern.boxes]
+        return showing, len(showing) / max(1, len(searched))
+
+
+def search_classes(
+    context: Context, own: list[ClassImages], classes: Sequence[ClassImages], tried: int
+) -> Candidate | None:
+    """What the images of a class, or of several together, have in common, and images of other classes have not.
+
+    Args:
+        context: of the check.
+        own: the classes that are searched as one.
+        classes: all classes.
+        tried: how many classes and groups of them are searched, for the correction of the significance.
+    """
+    settings, targets = context.settings, {one.target for one in own}
+    rng = np.random.default_rng([context.seed, *sorted(targets)])
+    rest = [view for other in classes if other.target not in targets for view in other.views]
+    others = [rest[i] for i in rng.permutation(len(rest))[:_OTHERS].tolist()]
+    views = [view for one in own for view in one.views]
+    if len(own) > 1:
+        views = [views[i] for i in sorted(rng.permutation(len(views))[:_OWN].tolist())]
+    if not others or len(views) < settings["class_images"]:
+        return None
+    size = views[0].pixels.shape[:2]
+    search = Search(
+        stack_copies([view.pixels for view in views]), stack_copies([view.pixels for view in others]),
+        np.stack([heat_of(view.record, context, size) for view in views]),
+        float(settings["share"]), float(settings["ratio"]), tried,
+    )  # fmt: skip
+    found = (find_repeated_patch(search), find_fixed_pattern(search))
+    patterns = [pattern for pattern in found if pattern is not None and heat_ratio(search, pattern) >= _HOT]
+    pattern = min(patterns, key=lambda pattern: pattern.chance, default=None)
+    return None if pattern is None else Candidate(own, views, pattern)
+
+
+def heat_of(record: ImageRecord, context: Context, size: tuple[int, int]) -> np.ndarray:
+    """The map at the size of a view; 1 everywhere where there is no heat."""
+    heat = record.meaningful_map(context.key)
+    return np.ones(size, np.float32) if heat is None else heat.heat(size)
+
+
+def heat_ratio(search: Search, pattern: Pattern) -> float:
+    """The mean heat where the pattern lies over the mean heat of the map; the median of the images that show it."""
+    height, width = search.heat.shape[1:3]
+    ratios = []
+    for i, (x0, y0, x1, y1) in pattern.boxes.items():
+        rows = slice(max(0, int((y0 - _REACH) * height)), int(np.ceil((y1 + _REACH) * height)))
+        columns = slice(max(0, int((x0 - _REACH) * width)), int(np.ceil((x1 + _REACH) * width)))
+        ratios.append(float(search.heat[i, rows, columns].mean() / max(float(search.heat[i].mean()), 1e-9)))
+    return float(np.median(ratios))
