@@ -33,7 +33,7 @@ from camcli.errors import SourceError
 
 LEAST_CAUSE = 5
 """Images that the test of cause needs."""
-_SEARCHED_CLASSES = 24
+_SEARCHED_CLASSES = 8
 """Classes that are searched alone; of more, those that a comparison of a few images of each suggests."""
 _POOL, _POOLED = 4096, 10
 """Images of that comparison in all, where that leaves two for each class; and at most of one class."""
@@ -125,7 +125,15 @@ def _candidates(context: Context, classes: list[ClassImages], searched: Sequence
     candidates: list[Candidate] = []
     for own in searched:
         candidate = search_classes(context, own, classes, len(searched))
-        if candidate is not None and not any(set(candidate.targets) < set(known.targets) for known in candidates):
+        if candidate is not None and len(own) > 1:
+            # A group is a guess from a few images of each class: those that do not show it leave.
+            least = float(context.settings["share"])
+            showing = [one for one in own if candidate.of_class(one)[1] >= least]
+            if len(showing) == 1:
+                continue  # it is searched alone
+            if len(showing) < len(own):
+                candidate = search_classes(context, showing, classes, len(searched))
+        if candidate is not None and not any(set(candidate.targets) <= set(known.targets) for known in candidates):
             candidates.append(candidate)
     return candidates
 

@@ -79,7 +79,7 @@ def compare_classes(pool: Pool, share: float, ratio: float, seed: int, most_grou
     """
     rng = np.random.default_rng(seed)
     seeds_a_class = max(1, min(4, _SEEDS // pool.classes))
-    advantages = np.full(pool.classes, -np.inf)
+    advantages, compared = np.full(pool.classes, -np.inf), 0
     windows: list[tuple[float, int, int, np.ndarray]] = []
     for position in range(pool.classes):
         own = np.flatnonzero(pool.labels == position)
@@ -88,13 +88,14 @@ def compare_classes(pool: Pool, share: float, ratio: float, seed: int, most_grou
             siblings = own[own != index][:_SIBLINGS]
             for size, templates, advantage in _compare_windows(pool, index, siblings, rest):
                 advantages[position] = max(advantages[position], advantage.max())
+                compared += len(templates)
                 best = np.argsort(-advantage, kind="stable")[:4].tolist()
                 windows += [(float(advantage[k]), index, size, templates[k]) for k in best]
         windows = sorted(windows, key=lambda one: -one[0])[: 4 * _KEPT]
     by_patch = np.argsort(-advantages, kind="stable").tolist()
     by_place = np.argsort(-_agreements(pool), kind="stable").tolist()
     order = list(dict.fromkeys(position for pair in zip(by_patch, by_place, strict=True) for position in pair))
-    return Promising(order, _groups(pool, windows[:_KEPT], share, ratio)[:most_groups])
+    return Promising(order, _groups(pool, windows[:_KEPT], compared, share, ratio)[:most_groups])
 
 
 def _compare_windows(
@@ -130,9 +131,9 @@ def _agreements(pool: Pool) -> np.ndarray:
 
 
 def _groups(
-    pool: Pool, windows: list[tuple[float, int, int, np.ndarray]], share: float, ratio: float
+    pool: Pool, windows: list[tuple[float, int, int, np.ndarray]], tried: int, share: float, ratio: float
 ) -> list[tuple[int, ...]]:
-    """Classes that share a window, the most significant first."""
+    """Classes that share a window, the most significant first; the windows are the best of those that were tried."""
     counts = np.bincount(pool.labels, minlength=pool.classes)
     chances: dict[tuple[int, ...], float] = {}
     for size in _SIZES:
@@ -148,7 +149,7 @@ def _groups(
                 shown = (distances[k] <= tolerance) & compared
                 hits = np.bincount(pool.labels[shown], minlength=pool.classes)
                 group = np.flatnonzero((hits >= share * counts) & (hits >= min(2, counts.min())))
-                chance = _chance(hits, counts, group, ratio) * len(windows) * (len(LEVELS) + len(SHARES))
+                chance = _chance(hits, counts, group, ratio) * tried * (len(LEVELS) + len(SHARES))
                 if chance < SIGNIFICANCE:
                     key = tuple(group.tolist())
                     chances[key] = min(chance, chances.get(key, 1.0))
