@@ -21,7 +21,6 @@ from camcli.checks.rules import (
     faithful,
     focus,
     foreground,
-    hotspot,
     layout,
     predictions,
     randomization,
@@ -32,7 +31,7 @@ from camcli.checks.rules import (
 )
 
 _TABLE = (
-    valid, layout, border, focus, foreground, avoid, hotspot, shortcut,
+    valid, layout, border, focus, foreground, avoid, shortcut,
     stable, randomization, faithful, agree, predictions, drift, wrong,
 )  # fmt: skip
 

@@ -18,6 +18,8 @@ from camcli.config.file import read_toml
 from camcli.errors import ConfigError, did_you_mean
 
 _SUITE = "suite"
+_REPLACED = {"hotspot": "shortcut"}
+"""Checks of earlier versions, and those that do their work now."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def _required(lists: Mapping[str, str]) -> frozenset[str]:
     names = [(where, name.strip()) for where, text in lists.items() for name in text.split(",") if name.strip()]
     for where, name in names:
         if name not in CHECKS:
-            raise ConfigError(f"{where}: no check {name!r}.{did_you_mean(name, CHECKS)} There are {', '.join(CHECKS)}.")
+            raise _unknown(where, name, list(CHECKS))
     return frozenset(name for _, name in names)
 
 
@@ -109,9 +111,19 @@ def _specs(name: str, where: str) -> Mapping[str, Setting]:
     if name == _SUITE:
         return SUITE
     if name not in CHECKS:
-        names = [*CHECKS, _SUITE]
-        raise ConfigError(f"{where}: no check {name!r}.{did_you_mean(name, names)} There are {', '.join(names)}.")
+        raise _unknown(where, name, [*CHECKS, _SUITE])
     return {**COMMON, **CHECKS[name].settings}
+
+
+def _unknown(where: str, name: str, names: Sequence[str]) -> ConfigError:
+    """The error for a check that is not there."""
+    if name in _REPLACED:
+        new = _REPLACED[name]
+        return ConfigError(
+            f"{where}: the check {name!r} was replaced by {new!r}, which finds marks at any place and compares their "
+            f"pixels. Write {new} instead; its settings are {', '.join(CHECKS[new].settings)}."
+        )
+    return ConfigError(f"{where}: no check {name!r}.{did_you_mean(name, names)} There are {', '.join(names)}.")
 
 
 def _check_table(name: str, table: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -15,10 +15,9 @@ from ..conftest import SAMPLES, Outcome
 ROOT = SAMPLES.parent
 PAGE = (ROOT / "docs" / "reference" / "checks.md").read_text(encoding="utf-8")
 SECTIONS = {part.split("`")[1]: part for part in re.split(r"^## ", PAGE, flags=re.MULTILINE) if part.startswith("`")}
-REPLACED = {"hotspot"}
 
 
-@pytest.mark.parametrize("key", [key for key in CHECKS if key not in REPLACED])
+@pytest.mark.parametrize("key", CHECKS)
 def test_a_check_is_described_with_its_defaults(key: str) -> None:
     section = SECTIONS[key]
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+?) \|", section, re.MULTILINE))
@@ -30,7 +29,7 @@ def test_a_check_is_described_with_its_defaults(key: str) -> None:
 
 
 def test_the_page_describes_no_other_checks() -> None:
-    assert set(SECTIONS) - {"shortcut"} == set(CHECKS) - {"shortcut", *REPLACED}
+    assert set(SECTIONS) == set(CHECKS)
 
 
 def test_the_example_manifest_gives_objects_and_regions(

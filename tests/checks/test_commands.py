@@ -68,7 +68,7 @@ def test_a_run_that_is_made_for_the_check_and_its_exit_codes(cam: Cam, tmp_path:
     checked = cam("check", photos, *TINY, "--output-dir", tmp_path / "out", *loose, "--json")
     assert checked.code == 0, checked.err
     assert (tmp_path / "out" / "index.json").is_file()
-    assert checked.document["status"] == "inconclusive"  # hotspot: no class has enough images
+    assert checked.document["status"] == "inconclusive"  # shortcut: no class has enough images
     (photos / "broken.png").write_bytes(b"not an image")
     partly = cam("check", photos, *TINY, "--output-dir", tmp_path / "partly", *loose)
     assert partly.code == 3
@@ -216,7 +216,7 @@ def test_a_real_run_with_all_outputs(cam: Cam, world: World, tmp_path: Path) -> 
     sheet, calibrated, junit = tmp_path / "sheet.jpg", tmp_path / "suite.toml", tmp_path / "junit.xml"
     done = cam("check", run, "--sheet", sheet, "--calibrate", calibrated, "--junit", junit)
     assert done.code == 1
-    assert "hotspot" in done.out
+    assert "shortcut" in done.out
     with Image.open(sheet) as picture:
         assert picture.height > 600
     with Image.open(tmp_path / "sheet-classes.jpg") as picture:

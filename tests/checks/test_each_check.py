@@ -235,19 +235,14 @@ def test_wrong_reports_and_never_fails(tmp_path: Path) -> None:
     assert check(of_maps(tmp_path / "unlabelled", blobs(5)), "wrong").status == "skipped"
 
 
-def test_hotspot_pass_and_too_coarse_without_a_model(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    items = [item(i, {"gradcam": blob(*rng.uniform(0.1, 0.9, 2), width=0.08)}, predicted=i % 2) for i in range(80)]
-    assert check(write_run(tmp_path / "spread", items), "hotspot").status == "pass"
-    centred = [item(i, {"gradcam": blob(0.5, 0.5)}, predicted=i % 2) for i in range(80)]
-    # All classes look at the same place: that is where the objects are.
-    assert check(write_run(tmp_path / "centred", centred), "hotspot").status == "pass"
-    marked = [item(i, {"gradcam": blob(0.1, 0.1) if i % 2 else blob(0.6, 0.6)}, predicted=i % 2) for i in range(80)]
-    open_question = check(write_run(tmp_path / "marked", marked), "hotspot")
-    assert open_question.status == "inconclusive"  # nothing here to try the cause on
-    assert "100 % of the maps" in open_question.why
-    coarse = [item(i, {"gradcam": blob(0.5, 0.5, grid=4)}, predicted=i % 2) for i in range(80)]
-    assert "larger than 5 %" in check(write_run(tmp_path / "coarse", coarse), "hotspot").why
+def test_shortcut_without_images_or_classes_is_inconclusive(tmp_path: Path) -> None:
+    blobs_of_two = [item(i, {"gradcam": blob(0.1, 0.1)}, predicted=i % 2) for i in range(80)]
+    gone = check(write_run(tmp_path / "gone", blobs_of_two), "shortcut")
+    assert gone.status == "inconclusive"
+    assert "cannot be searched" in gone.why
+    alone = check(write_run(tmp_path / "alone", [item(i, {"gradcam": blob(0.1, 0.1)}) for i in range(80)]), "shortcut")
+    assert alone.status == "inconclusive"
+    assert "two classes" in alone.why
 
 
 def test_a_folder_without_a_finished_run_is_named(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_the_default_suite_passes_on_the_built_in_model_and_real_photographs(
     assert {name for name, status in statuses.items() if status == "pass"} == {
         "valid", "border", "focus", "agree", "wrong",
     }, statuses  # fmt: skip
-    assert statuses["hotspot"] == "inconclusive"  # no class has ten images
+    assert statuses["shortcut"] == "inconclusive"  # no class has ten images
     assert {statuses[name] for name in ("foreground", "avoid", "predictions", "drift")} == {
         "skipped"
     }  # what they need was not given

@@ -16,7 +16,6 @@ from camcli.checks.distances import spearman
 from camcli.checks.recorded import read_run
 from camcli.checks.reopened import ReopenedModel
 from camcli.checks.rules.faithful import sign_test
-from camcli.checks.rules.hotspot_search import paint_over
 from camcli.checks.rules.reinitialise import reinitialise
 from camcli.checks.rules.stable import CHANGES, shift
 from camcli.checks.rules.untrained import measure_lead
@@ -224,7 +223,7 @@ def test_a_layout_that_the_user_insisted_on_is_a_warning(world: World) -> None:
     assert one(world.run("scrambled", "plain", layout="nchw"), "layout").status == "warn"
 
 
-def test_without_images_an_intervention_is_skipped_and_a_hotspot_stays_open(world: World, tmp_path: Path) -> None:
+def test_without_images_an_intervention_is_skipped_and_a_shortcut_stays_open(world: World, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     shutil.copytree(world.run("watermark", "marked"), gone)
     document = json.loads((gone / "index.json").read_text())
@@ -232,19 +231,10 @@ def test_without_images_an_intervention_is_skipped_and_a_hotspot_stays_open(worl
     (gone / "index.json").write_text(json.dumps(document))  # in one line: such an index is read, too
     assert one(gone, "stable").status == "skipped"
     assert "nowhere.csv" in one(gone, "stable").why
-    spot = one(gone, "hotspot")
-    assert spot.status == "inconclusive"
-    assert "top left" in spot.why
-
-
-def test_painting_over_leaves_nothing_of_a_bright_mark_and_the_rest_untouched() -> None:
-    image = np.full((1, 64, 64), 0.25, np.float32)
-    image[:, :16, :16] = 1.0
-    cells = np.zeros((8, 8), bool)
-    cells[:2, :2] = True
-    painted = paint_over(image, cells)
-    np.testing.assert_allclose(painted[:, :16, :16], 0.25, atol=1e-3)
-    np.testing.assert_array_equal(painted[:, 16:], image[:, 16:])
+    shortcut = one(gone, "shortcut")
+    assert shortcut.status == "inconclusive"
+    assert "cannot be searched" in shortcut.why
+    assert "nowhere.csv" in shortcut.why
 
 
 def test_shifting_there_and_back() -> None:

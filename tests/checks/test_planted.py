@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from camcli.checks import Result, check_run, write_baseline
 from camcli.checks.recorded import read_run
 
@@ -27,20 +29,17 @@ def framed(world: World) -> Path:
     return world.run("frame", "framed", layout="nchw")
 
 
-WHERE = ("foreground", "avoid", "hotspot")
+WHERE = ("foreground", "avoid", "shortcut")
 
 
 def test_a_watermark_that_the_model_uses_fails_three_checks(world: World) -> None:
     found = check(world.run("watermark", "marked"), PLACE, *(f"{name}.enabled=true" for name in WHERE))
     assert statuses(found, WHERE) == ["fail", "fail", "fail"], found
-    assert CLASSES[MARKED] in found["hotspot"].why
-    assert "top left" in found["hotspot"].why
-    spot = found["hotspot"].details["spots"][0]
-    x0, y0, x1, y1 = spot["region"]
-    assert x0 < MARK[2] / SIZE + 1 / 8
-    assert y0 < MARK[3] / SIZE + 1 / 8
-    assert (x1 - x0) * (y1 - y0) <= 0.05
-    assert spot["caused"] == 1.0
+    assert "100 % of 'cross' carry the same patch at the top left" in found["shortcut"].why
+    (shortcut,) = found["shortcut"].details["shortcuts"]
+    np.testing.assert_allclose(shortcut["region"], np.array(MARK) / SIZE, atol=2 / SIZE)
+    assert shortcut["without"] > 0.8
+    assert shortcut["with"] > 0.8
     marked = {f"{i:03d}.png" for i in range(MARKED, 90, 3)}
     for name in WHERE:
         assert {one.image for one in found[name].worst} <= marked, f"{name} blames an image without the watermark"
@@ -53,7 +52,7 @@ def test_the_same_images_pass_for_a_model_that_uses_shapes(world: World) -> None
 
 def test_the_default_suite_passes_for_a_good_model(world: World) -> None:
     found = check(world.run("clean", "plain", method="gradcam,reciprocam"))
-    assert statuses(found, ("valid", "border", "focus", "foreground", "hotspot", "agree", "wrong")) == ["pass"] * 7
+    assert statuses(found, ("valid", "border", "focus", "foreground", "shortcut", "agree", "wrong")) == ["pass"] * 7
     assert statuses(found, ("avoid", "predictions", "drift")) == ["skipped"] * 3
 
 
@@ -65,12 +64,11 @@ def test_a_model_that_looks_at_the_frame_fails_border(world: World) -> None:
     assert check(world.run("clean", "plain"))["border"].status == "pass"
 
 
-def test_a_fixed_place_that_is_not_the_cause_is_no_hotspot(world: World) -> None:
-    # The frame model's peaks gather in one corner a class, but any other piece of the frame gives the class as well.
-    found = check(framed(world))["hotspot"]
-    assert found.details["spots"], "nothing stood out, so the test of cause was not asked"
-    assert found.status == "pass"
-    assert "not the cause" in found.why
+def test_a_frame_that_gives_the_class_is_a_shortcut(world: World) -> None:
+    found = check(framed(world))["shortcut"]
+    assert found.status == "fail", found.why
+    assert "along the edges" in found.why
+    assert {one["class"] for one in found.details["shortcuts"] if one["decides"]} == set(CLASSES)
 
 
 def test_drift_between_runs_of_one_model_and_of_two(world: World, tmp_path: Path) -> None:

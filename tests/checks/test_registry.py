@@ -23,7 +23,6 @@ OUTCOMES = {
     "foreground": "test_each_check.test_foreground_by_boxes_and_by_masks",
     "avoid": "test_each_check.test_avoid_by_one_box_and_by_the_manifest",
     "shortcut": "test_shortcut.test_a_mark_at_varying_places_that_decides_fails",
-    "hotspot": "test_planted.test_a_watermark_that_the_model_uses_fails_three_checks",
     "stable": "test_interventions.test_stable_passes_for_a_trained_model_and_fails_for_a_chaotic_one",
     "random": "test_interventions.test_random_passes_for_a_class_map_and_fails_for_one_that_ignores_the_weights",
     "faithful": "test_interventions.test_faithful_passes_for_evidence_and_fails_for_its_opposite",

@@ -114,7 +114,7 @@ def test_values(cam: Cam, pictures: Path) -> None:
     assert [line for line in told if not line.startswith("note")] == []
     checked = cam("check", pictures.parent / "run-age", "--json").document
     skipped = {one["check"]: one["why"] for one in checked["checks"] if one["status"] == "skipped"}
-    assert "values" in skipped["hotspot"]
+    assert "values" in skipped["shortcut"]
     figures = cam("eval", *arguments(pictures, "age"), "--json")
     assert figures.code == 0
     assert "left out" in figures.out

@@ -50,7 +50,7 @@ manifest = "boxes.csv"
 [border]
 [focus]
 [foreground]
-[hotspot]
+[shortcut]
 [stable]
 images = 4
 [random]

@@ -61,6 +61,9 @@ def run(context: Context) -> Result:
         candidates, classes = _search(context, records)
     except (UnavailableError, SourceError) as error:
         return conclude("inconclusive", f"the images cannot be searched: {error}")
+    if not candidates and max(map(len, records.values())) < least:
+        why = f"no class has {least} images, the least to search it alone; all together share nothing in some classes"
+        return conclude("inconclusive", why)
     if not candidates:
         return conclude("pass", "no class has something in common that images of other classes have not")
     try:
@@ -186,6 +189,7 @@ def _measure(context: Context, candidate: Candidate, classes: list[ClassImages])
         candidate.targets,
         {views[i].record.name: box for i, box in pattern.boxes.items()},
         views[pattern.medoid].record,
+        pattern.mask,
     )
     rest = [view.record for one in classes if one.target not in candidate.targets for view in one.views]
     return measure_effects(context, carried, [views[i].record for i in pattern.boxes], rest)
@@ -202,5 +206,5 @@ SETTINGS = {
 }
 CHECK = Check(
     "shortcut", "does the model recognise a class by a mark on its images?", run, SETTINGS,
-    model=True, by_default=False, probability=True,
+    model=True, probability=True,
 )  # fmt: skip

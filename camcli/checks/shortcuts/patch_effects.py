@@ -14,6 +14,11 @@ from camcli.checks.recorded import ImageRecord
 from camcli.checks.reopened import UnavailableError
 from camcli.checks.shortcuts.patterns import Box
 
+PixelBox = tuple[int, int, int, int]
+"""x0, y0, x1, y1, half-open, in pixels."""
+_INNER = 0.2
+"""Share of a box by which the smaller one inside it begins later and ends earlier."""
+
 
 @dataclass(frozen=True)
 class Carried:
@@ -23,11 +28,13 @@ class Carried:
         targets: the classes whose images carry it; their probabilities are summed.
         boxes: where it lies, in shares of the view, by the image's name.
         medoid: the image whose patch is most like all others; its patch is put into other images.
+        mask: (h, w) bool, the part of the box that the patch fills, at any size; None: all of it.
     """
 
     targets: Sequence[int]
     boxes: Mapping[tuple[str, str], Box]
     medoid: ImageRecord
+    mask: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -75,21 +82,24 @@ def measure_effects(
     donor = next((image for _, image in _pictures(context, [carried.medoid])), None)
     if donor is None:
         raise UnavailableError(f"{carried.medoid.image} is not there any more with the same content")
+    mask = carried.mask
     source = pixel_box(carried.medoid, carried.boxes[carried.medoid.name], donor)
     pixels = np.asarray(donor)
-    patch, control = _cut(pixels, source), _cut(pixels, _elsewhere(source, pixels.shape[:2], rng))
+    patch = _cut(pixels, source)
+    control = _cut(pixels, _elsewhere(source, _seen(carried.medoid, donor), rng))
     boxes = list(carried.boxes.values())
     removed: list[np.ndarray] = []
     kept_own: list[ImageRecord] = []
     for place, image in _pictures(context, own):
         pixels, box = np.asarray(image), pixel_box(own[place], carried.boxes[own[place].name], image)
-        removed += _prepare(context, pixels, fill(pixels, box), fill(pixels, _elsewhere(box, pixels.shape[:2], rng)))
+        elsewhere = _elsewhere(box, _seen(own[place], image), rng)
+        removed += _prepare(context, pixels, fill(pixels, box, mask), fill(pixels, elsewhere, mask))
         kept_own.append(own[place])
     added: list[np.ndarray] = []
     for place, image in _pictures(context, others):
         pixels = np.asarray(image)
         box = pixel_box(others[place], boxes[int(rng.integers(len(boxes)))], image)
-        added += _prepare(context, pixels, _put(pixels, patch, box), _put(pixels, control, box))
+        added += _prepare(context, pixels, put(pixels, patch, box, mask), put(pixels, control, box, mask))
     before, without, filled = _probabilities(context, removed)
     targets = list(carried.targets)
     falls = (before - without)[:, targets].sum(1) - np.maximum(0, (before - filled)[:, targets].sum(1))
@@ -126,60 +136,88 @@ def _probabilities(context: Context, inputs: list[np.ndarray]) -> tuple[np.ndarr
     return values[0::3], values[1::3], values[2::3]
 
 
-def pixel_box(record: ImageRecord, box: Box, image: Image.Image) -> tuple[int, int, int, int]:
+def pixel_box(record: ImageRecord, box: Box, image: Image.Image) -> PixelBox:
     """A box in shares of the view, in whole pixels of the upright image, at least one of them."""
     (x0, y0), (x1, y1) = record.view.to_original(*box[:2]), record.view.to_original(*box[2:])
     left, top = min(max(0, round(x0)), image.width - 1), min(max(0, round(y0)), image.height - 1)
     return left, top, min(max(left + 1, round(x1)), image.width), min(max(top + 1, round(y1)), image.height)
 
 
-def _elsewhere(
-    box: tuple[int, int, int, int], size: tuple[int, int], rng: np.random.Generator
-) -> tuple[int, int, int, int]:
-    """A box of the same size at a random place; of some, the one that overlaps least with it."""
+def _seen(record: ImageRecord, image: Image.Image) -> PixelBox:
+    """The part of an image that the model saw, in whole pixels of the upright image."""
+    return pixel_box(record, (0.0, 0.0, 1.0, 1.0), image)
+
+
+def _elsewhere(box: PixelBox, bounds: PixelBox, rng: np.random.Generator) -> PixelBox:
+    """A box of the same size at a random place within bounds: of some, the one that overlaps least with it.
+
+    Where each would overlap with most of it, as with a frame, a smaller one around the same middle.
+    """
     x0, y0, x1, y1 = box
     w, h = x1 - x0, y1 - y0
-    places = [(int(rng.integers(size[1] - w + 1)), int(rng.integers(size[0] - h + 1))) for _ in range(16)]
+    most_x, most_y = max(bounds[0], bounds[2] - w), max(bounds[1], bounds[3] - h)
+    places = [(int(rng.integers(bounds[0], most_x + 1)), int(rng.integers(bounds[1], most_y + 1))) for _ in range(16)]
 
     def overlap(place: tuple[int, int]) -> int:
         x, y = place
         return max(0, min(x + w, x1) - max(x, x0)) * max(0, min(y + h, y1) - max(y, y0))
 
     x, y = min(places, key=overlap)
+    if overlap((x, y)) > w * h / 2:
+        dx, dy = int(_INNER * w), int(_INNER * h)
+        return x0 + dx, y0 + dy, max(x0 + dx + 1, x1 - dx), max(y0 + dy + 1, y1 - dy)
     return x, y, x + w, y + h
 
 
-def _cut(pixels: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+def _cut(pixels: np.ndarray, box: PixelBox) -> np.ndarray:
     x0, y0, x1, y1 = box
     part: np.ndarray = pixels[y0:y1, x0:x1]
     return part
 
 
-def _put(pixels: np.ndarray, patch: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
-    """A copy with a patch in place of a box, in the box's size."""
+def put(pixels: np.ndarray, patch: np.ndarray, box: PixelBox, mask: np.ndarray | None = None) -> np.ndarray:
+    """A copy (H, W, C) with a patch in place of a box, in the box's size; of a mask, only where it is."""
     x0, y0, x1, y1 = box
     shrinks = patch.shape[0] > y1 - y0
-    result = pixels.copy()
-    result[y0:y1, x0:x1] = cv2.resize(
+    scaled = cv2.resize(
         patch, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     ).reshape(y1 - y0, x1 - x0, -1)
+    result = pixels.copy()
+    inside = _inside(box, mask)
+    result[y0:y1, x0:x1][inside] = scaled[inside]
     return result
 
 
-def fill(pixels: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
-    """A copy (H, W, C) whose box is filled with the blur of its surroundings; only pixels outside enter the blur."""
+def fill(pixels: np.ndarray, box: PixelBox, mask: np.ndarray | None = None) -> np.ndarray:
+    """A copy (H, W, C) whose box is filled with the blur of its surroundings; only pixels outside enter the blur.
+
+    Of a mask, which is brought to the size of the box, only the part that it covers is filled.
+    """
     x0, y0, x1, y1 = box
+    inside = _inside(box, mask)
     reach = max(x1 - x0, y1 - y0)
+    sigma = reach / 2
+    if mask is not None:
+        depth = cv2.distanceTransform(np.pad(inside, 1).astype(np.uint8), cv2.DIST_L2, 3)
+        sigma = min(sigma, max(2.0, 2 * float(depth.max())))
     left, top = max(0, x0 - reach), max(0, y0 - reach)
     around = slice(top, y1 + reach), slice(left, x1 + reach)
     area = pixels[around].astype(np.float32)
-    outside = np.ones(area.shape[:2], np.float32)
-    inner = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
-    outside[inner] = 0
-    sigma = reach / 2
+    filled = np.zeros(area.shape[:2], bool)
+    filled[y0 - top : y1 - top, x0 - left : x1 - left] = inside
+    outside = (~filled).astype(np.float32)
     weight = cv2.GaussianBlur(outside, (0, 0), sigma)
     blurred = cv2.GaussianBlur(area * outside[..., None], (0, 0), sigma).reshape(area.shape)
-    area[inner] = (blurred / np.maximum(weight, 1e-6)[..., None])[inner]
+    area[filled] = (blurred / np.maximum(weight, 1e-6)[..., None])[filled]
     result = pixels.copy()
     result[around] = area.round().astype(pixels.dtype)
     return result
+
+
+def _inside(box: PixelBox, mask: np.ndarray | None) -> np.ndarray:
+    """(height, width) bool of a box: where its patch is."""
+    size = box[2] - box[0], box[3] - box[1]
+    if mask is None:
+        return np.ones(size[::-1], bool)
+    inside: np.ndarray = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 0.25
+    return inside

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -15,6 +15,13 @@ LEVELS, SHARES = (9.0, 13.0, 18.0), (0.35, 0.5, 0.65, 0.8)
 contrast of the window (its standard deviation)."""
 _SCALES = (0.8, 0.9, 1.0, 1.12, 1.25)
 """Sizes at which the whole patch is looked for, relative to the one it was found at."""
+_AGREEING = 0.5
+"""Least share of the patch in which the images agree."""
+_NOISE, _VARIATION = 5.0, 0.35
+"""Largest deviation of the pixels of what is the same: in levels, and as a share of the patch's contrast. Stickers and
+rulers have at most 0.26 of it, objects of one kind and patches of sky 0.31 to 3."""
+_SPARSE = 0.5
+"""Share of its box below which a patch is changed by its own pixels alone, as a frame, and not as a box."""
 
 
 @dataclass(frozen=True)
@@ -28,20 +35,29 @@ class Window:
 
 
 def whole_patch(search: Search, window: Window) -> Pattern | None:
-    """The whole patch around a window that recurs, and all images that show it."""
+    """The whole patch around a window that recurs, and all images that show it; None where it is not the same in them.
+
+    What recurs may be objects of one kind, which are alike and not the same: their pixels vary by more than a share of
+    the patch's contrast once they are aligned.
+    """
     centres = _align(search.own[window.images], window.places + window.size // 2, window.size)
-    patch, same, offset = _agreeing_part(search.own[window.images], centres, window.size)
-    pattern = locate(search, patch, same)
+    # What stands at one place may reach over the whole view, as a frame does.
+    distances = np.abs(window.places - np.median(window.places, axis=0)).max(1)
+    reach = max(search.own.shape[1:3]) if np.median(distances) < window.size else max(search.own.shape[1:3]) // 2
+    part = _agreeing_part(search.own[window.images], centres, window.size, reach)
+    pattern = locate(search, part.patch, part.area)
     if pattern is None:
         return None
     # Once more with all images that show it: what agrees in more images is a better patch.
     images = np.array(list(pattern.boxes))
     height, width = search.own.shape[1:3]
     corners = np.array([(x0 * width, y0 * height) for x0, y0, _, _ in pattern.boxes.values()]).round().astype(int)
-    centres = _align(search.own[images], corners - np.array(offset), window.size)
-    patch, same, _ = _agreeing_part(search.own[images], centres, window.size)
-    again = locate(search, patch, same)
-    return again if again is not None and again.share >= pattern.share else pattern
+    centres = _align(search.own[images], corners - np.array(part.offset), window.size)
+    again = _agreeing_part(search.own[images], centres, window.size, reach)
+    better = locate(search, again.patch, again.area)
+    if better is not None and better.share >= pattern.share:
+        pattern, part = better, again
+    return pattern if part.is_same else None
 
 
 def locate(search: Search, patch: np.ndarray, same: np.ndarray) -> Pattern | None:
@@ -65,7 +81,11 @@ def locate(search: Search, patch: np.ndarray, same: np.ndarray) -> Pattern | Non
             boxes[i] = in_shares((x, y, x + scaled.shape[1], y + scaled.shape[0]), search.own.shape[1:])
         inside = np.minimum(inside, distances)
     largest = max(LEVELS[-1], SHARES[-1] * float(patch[same].std(0).mean()))
-    return search.separate(boxes, inside, outside, largest, len(inside))
+    pattern = search.separate(boxes, inside, outside, largest, len(inside))
+    if pattern is None:
+        return None
+    filled = cv2.dilate(same.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    return replace(pattern, mask=filled if filled.mean() < _SPARSE else None)
 
 
 def _rescale(patch: np.ndarray, same: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
@@ -80,6 +100,7 @@ def _align(images: np.ndarray, centres: np.ndarray, size: int, reach: int = 3) -
     """The centres (N, 2) moved by a few pixels so that windows twice as large fit the median of all."""
     for _ in range(2):
         stack = windows_around(images, centres, size)
+        stack[:, np.isnan(stack).all(0)] = 0  # outside of all images
         median = np.nanmedian(stack, axis=0)
         weight = np.exp(-np.nan_to_num(np.nanstd(stack, axis=0), nan=255.0).mean(-1, keepdims=True) / 12)
         moved = []
@@ -109,16 +130,33 @@ def windows_around(images: np.ndarray, centres: np.ndarray, half: int) -> np.nda
     return stack
 
 
-def _agreeing_part(
-    images: np.ndarray, centres: np.ndarray, size: int
-) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-    """The connected area around the centres in which the aligned images agree.
+@dataclass(frozen=True)
+class _Part:
+    """What aligned images have in common.
 
-    Returns:
-        The median patch (h, w, 3) of its bounding box, which of its pixels agree (h, w), and the box's top left corner
-        from the centre.
+    Attributes:
+        patch: (h, w, 3) float32, their median.
+        area: (h, w) bool, the connected part of the box in which they agree.
+        offset: x and y of the box's top left corner from the centre.
+        agreeing: share of the area in which they agree to within the limit.
+        spread: median over the area of the median absolute deviation of the pixels.
     """
-    half = max(images.shape[1:3]) // 2
+
+    patch: np.ndarray
+    area: np.ndarray
+    offset: tuple[int, int]
+    agreeing: float
+    spread: float
+
+    @property
+    def is_same(self) -> bool:
+        """Whether the pixels are nearly the same in all images."""
+        contrast = float(self.patch[self.area].std(0).mean())
+        return self.agreeing >= _AGREEING and self.spread <= max(_NOISE, _VARIATION * contrast)
+
+
+def _agreeing_part(images: np.ndarray, centres: np.ndarray, size: int, half: int) -> _Part:
+    """The connected area around the centres, at most ``half`` pixels away, in which the aligned images agree."""
     stack = windows_around(images, centres, half)
     present = (~np.isnan(stack[..., 0])).sum(0) >= max(3, 0.5 * len(images))
     stack[:, ~present] = 0
@@ -136,4 +174,5 @@ def _agreeing_part(
     # The edge of the patch is blurred: it belongs to the box, and its pixels do not count.
     rows, columns = np.nonzero(cv2.dilate(area.astype(np.uint8), np.ones((3, 3), np.uint8)) & present)
     inside = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
-    return median[inside], area[inside], (int(columns.min()) - half, int(rows.min()) - half)
+    offset = int(columns.min()) - half, int(rows.min()) - half
+    return _Part(median[inside], area[inside], offset, float(same[area].mean()), float(np.median(spread[area])))

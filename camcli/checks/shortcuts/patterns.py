@@ -29,6 +29,7 @@ class Pattern:
         chance: probability of that under independence, corrected for everything that was tried.
         medoid: index of the image whose patch is most like all others.
         fixed: whether it lies at the same place in all images.
+        mask: (h, w) bool, the part of the box that it fills, at the working size; None: all of it. A frame has one.
     """
 
     boxes: dict[int, Box]
@@ -37,6 +38,7 @@ class Pattern:
     chance: float
     medoid: int
     fixed: bool
+    mask: np.ndarray | None = None
 
     @property
     def region(self) -> Box:

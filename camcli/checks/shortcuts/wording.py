@@ -15,6 +15,8 @@ from camcli.checks.shortcuts.patterns import Box, Pattern
 
 _TILE = 96
 """Longer side of the picture of a patch, in pixels."""
+_ROUND = 0.6
+"""Least side of the box, in shares of the view, of something with a hole in it that goes along the edges."""
 _NAMED = 3
 """Classes of a group that a sentence names."""
 
@@ -51,10 +53,12 @@ def effect_words(candidate: Candidate, effects: Effects) -> str:
 
 
 def place_words(pattern: Pattern) -> str:
-    """``at the bottom right`` or ``at varying places``."""
+    """``at the bottom right``, ``along the edges`` or ``at varying places``."""
     if not pattern.fixed:
         return "at varying places"
     x0, y0, x1, y1 = pattern.region
+    if pattern.mask is not None and min(x1 - x0, y1 - y0) > _ROUND:
+        return "along the edges"
     row, column = (min(2, int(3 * (low + high) / 2)) for low, high in ((y0, y1), (x0, x1)))
     words = f"{('top', 'middle', 'bottom')[row]} {('left', 'centre', 'right')[column]}"
     return f"at the {'centre' if words == 'middle centre' else words}"
