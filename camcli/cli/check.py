@@ -41,7 +41,8 @@ cam check photos -m resnet50 -o out --set border.median_max=1.5 --sheet worst.jp
 
 A finished run is checked without its images and model, except by the checks that change images or weights (stable, \
 random, layout, faithful), and by shortcut, which reads the images, and opens the model where it finds something. \
-Exit codes: 0 all checks passed, 1 a check failed, 2 wrong usage, 3 passed, but the run could not explain some images."""
+Exit codes: 0 all checks passed, 1 a check failed, 2 wrong usage, 3 passed, but the run could not explain some \
+images."""
 
 _WITH_RUN = ("device", "use_cuda")
 

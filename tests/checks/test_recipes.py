@@ -19,6 +19,8 @@ from camcli.cli import main
 from camcli.errors import ConfigError
 
 from ..conftest import SAMPLES
+from . import test_shortcut
+from .test_shortcut import write_images
 
 CI = SAMPLES.parent / "docs" / "ci"
 JOBS = ("github-actions.yml", "gitlab-ci.yml")
@@ -126,3 +128,33 @@ def test_every_recipe_passes_the_good_model(explain: Callable[..., Path]) -> Non
     assert set(example.REQUIRED) <= set(results)
     for name in results:
         example.test_attention(results, name)
+
+
+TOY = (
+    *("--input-size", "96", "--mean", "0,0,0", "--std", "1,1,1", "--resize", "squash", "--layer", "body"),
+    *("--layout", "nchw", "--class-names", "names.txt"),
+)
+"""Flags of ``cam run`` for the networks of ``test_shortcut``."""
+
+
+def test_every_recipe_stops_a_planted_shortcut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two networks say the same of nearly every image, one of them because of the mark; the baseline is the other's."""
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / "sample_images", marked=True)
+    (tmp_path / "names.txt").write_text("alpha\nbeta\n")
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "checks.toml").write_text(SUITE + "[shortcut]\nmin_images = 20\n", encoding="utf-8")
+    job = commands(JOBS[0], r"^ *(?:run:|-) cam (.*)$")[0]
+    explain = [*job[: job.index("--save")], "--save", "none", *TOY, "--output-dir"]
+    model = f"factory:{test_shortcut.__name__}:"
+    assert call(*explain, "good", "--model", f"{model}dark") == 0
+    assert call("check", "good", "--write-baseline", "attention.baseline", "--fail-on", "never") == 0
+    assert call(*explain, "attention", "--model", f"{model}red") == 0
+    for name in JOBS:
+        assert call(*without_sheet(commands(name, r"^ *(?:run:|-) cam (check .*)$")[0])) == 1, name
+    example = pytest_recipe()
+    assert example.check("good")["shortcut"].status == "pass"
+    planted = example.check("attention")
+    assert planted["shortcut"].status == "fail", planted["shortcut"].why
+    with pytest.raises(AssertionError, match="'alpha' carry the same patch"):
+        example.test_attention(planted, "shortcut")
