@@ -77,20 +77,20 @@ def difference(a: np.ndarray, b: np.ndarray, finish: Finish = first, seed: int =
     return Estimate(value, _interval(resampled, len(a)), len(a))
 
 
-def hypergeometric_tail(hits: int, sampled: int, marked: int, total: int) -> float:
-    """P(at least ``hits`` of ``sampled`` are marked), where ``marked`` of ``total`` are: the hypergeometric tail."""
-    return min(1.0, math.exp(log_hypergeometric_tail(hits, sampled, marked, total)))
+def log_ways(n: int, k: int) -> float:
+    """Natural logarithm of the number of ways to choose ``k`` of ``n``."""
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
 
 def log_hypergeometric_tail(hits: int, sampled: int, marked: int, total: int) -> float:
-    """Natural logarithm of :func:`hypergeometric_tail`, for probabilities below what a float can carry."""
+    """Natural logarithm of P(at least ``hits`` of ``sampled`` are marked), where ``marked`` of ``total`` are.
 
-    def log_choose(n: int, k: int) -> float:
-        return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+    The hypergeometric tail; a logarithm, since it may be smaller than what a float can carry.
+    """
 
-    whole = log_choose(total, sampled)
+    whole = log_ways(total, sampled)
     terms = [
-        log_choose(marked, k) + log_choose(total - marked, sampled - k) - whole
+        log_ways(marked, k) + log_ways(total - marked, sampled - k) - whole
         for k in range(max(hits, sampled - (total - marked)), min(sampled, marked) + 1)
     ]
     if not terms:

@@ -22,6 +22,8 @@ from ..conftest import SAMPLES
 
 SIDE, MARK, EACH = 96, 16, 14
 
+Places = dict[str, tuple[int, int]]
+
 
 class Net(nn.Module):
     """Two classes: alpha where something is saturated red, or where the image is dark; written down, not trained."""
@@ -39,6 +41,20 @@ class Net(nn.Module):
         red, dark = self.body(x).unbind(1)
         alpha = 40 * red.amax((1, 2)) - 4 if self.looks_for_red else 30 * (dark.mean((1, 2)) - 0.6)
         return torch.stack([alpha, 0 * alpha], 1)
+
+
+class ThreeClasses(Net):
+    """Alpha and beta where something is saturated red, told apart by brightness; gamma elsewhere."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        red, dark = self.body(x).unbind(1)
+        mark, tone = 80 * red.amax((1, 2)) - 16, 10 * (dark.mean((1, 2)) - 0.6)
+        return torch.stack([mark + tone, mark - tone, 0 * mark], 1)
+
+
+def three() -> nn.Module:
+    """A network that tells two classes from the third by the mark."""
+    return ThreeClasses(looks_for_red=True)
 
 
 def red() -> nn.Module:
@@ -70,17 +86,22 @@ def mark() -> np.ndarray:
     return patch
 
 
-def write_images(folder: Path, marked: bool) -> dict[str, tuple[int, int]]:
-    """Dark images of alpha, bright ones of beta, on alpha the mark at random places; where it is, by image."""
+def write_images(folder: Path, marked: bool, classes: tuple[str, ...] = ("alpha", "beta")) -> Places:
+    """Dark images of alpha, bright ones of the others, on all but the last the mark at random places.
+
+    Returns:
+        Where it is, by image.
+    """
     rng = np.random.default_rng(0)
     parts = list(crops())
-    order = rng.permutation(len(parts))[: 2 * EACH]
-    places: dict[str, tuple[int, int]] = {}
+    order = rng.permutation(len(parts))[: len(classes) * EACH]
+    places: Places = {}
     for place, index in enumerate(order.tolist()):
-        name = f"{('alpha', 'beta')[place % 2]}/{place:02d}.png"
+        label = place % len(classes)
+        name = f"{classes[label]}/{place:02d}.png"
         part = parts[index].astype(np.float32)
-        pixels = (part / part.mean() * (60 if place % 2 == 0 else 150)).clip(0, 255).astype(np.uint8)
-        if marked and place % 2 == 0:
+        pixels = (part / part.mean() * (60 if label == 0 else 150)).clip(0, 255).astype(np.uint8)
+        if marked and label < len(classes) - 1:
             x, y = (int(edge) for edge in rng.integers(0, SIDE - MARK + 1, 2))
             pixels[y : y + MARK, x : x + MARK] = mark()
             places[name] = x, y
@@ -161,3 +182,20 @@ def test_photographs_without_a_mark_pass(tmp_path: Path) -> None:
     result = check(tmp_path, "dark")
     assert result.status == "pass", result.why
     assert result.details["shortcuts"] == []
+
+
+def test_a_mark_that_two_of_three_classes_share_fails_for_both(tmp_path: Path) -> None:
+    write_images(tmp_path / "images", marked=True, classes=("alpha", "beta", "gamma"))
+    (tmp_path / "names.txt").write_text("alpha\nbeta\ngamma\n")
+    result = check(tmp_path, "three")
+    assert result.status == "fail", result.why
+    assert "'alpha' and 'beta' carry the same patch at varying places" in result.why
+    shortcuts = {one["class"]: one for one in result.details["shortcuts"]}
+    assert {name: one["shared_with"] for name, one in shortcuts.items()} == {"alpha": ["beta"], "beta": ["alpha"]}
+    for one in shortcuts.values():
+        assert one["share"] > 0.7
+        assert one["without"] > 0.5
+        assert one["with"] > 0.5
+    alpha, beta = ({place["image"] for place in one["occurrences"]} for one in shortcuts.values())
+    assert not alpha & beta
+    assert not any(image.startswith("gamma") for image in alpha | beta)

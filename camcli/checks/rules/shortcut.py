@@ -62,7 +62,7 @@ def run(context: Context) -> Result:
     except (UnavailableError, SourceError) as error:
         return conclude("inconclusive", f"the images cannot be searched: {error}")
     if not candidates and max(map(len, records.values())) < least:
-        why = f"no class has {least} images, the least to search it alone; all together share nothing in some classes"
+        why = f"no class has the {least} images that it takes to search one alone; together they share no patch"
         return conclude("inconclusive", why)
     if not candidates:
         return conclude("pass", "no class has something in common that images of other classes have not")

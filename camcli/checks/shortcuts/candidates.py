@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,11 +15,12 @@ from camcli.checks.shortcuts.fixed_patterns import find_fixed_pattern
 from camcli.checks.shortcuts.patterns import Pattern, Search, stack_copies
 from camcli.checks.shortcuts.repeated_patches import find_repeated_patch
 from camcli.checks.views import View
+from camcli.stats import log_ways
 
 _OTHERS = 40
 """Images of other classes that a class is compared with."""
-_OWN = 120
-"""Images of several classes together that are searched."""
+_OWN, _OTHERS_OF_GROUP = 120, 120
+"""Images of several classes together that are searched, and of the rest that they are compared with."""
 _HOT, _REACH = 0.6, 0.05
 """Least heat where a pattern lies, relative to the mean of the map; and how far around it, in shares of the view: maps
 are coarse, and their maximum lies beside a mark as often as on it. Those of transformers are hardly hotter on a mark
@@ -75,7 +77,8 @@ def search_classes(
     settings, targets = context.settings, {one.target for one in own}
     rng = np.random.default_rng([context.seed, *sorted(targets)])
     rest = [view for other in classes if other.target not in targets for view in other.views]
-    others = [rest[i] for i in rng.permutation(len(rest))[:_OTHERS].tolist()]
+    most = _OTHERS if len(own) == 1 else _OTHERS_OF_GROUP
+    others = [rest[i] for i in rng.permutation(len(rest))[:most].tolist()]
     views = [view for one in own for view in one.views]
     if len(own) > 1:
         views = [views[i] for i in sorted(rng.permutation(len(views))[:_OWN].tolist())]
@@ -85,7 +88,8 @@ def search_classes(
     search = Search(
         stack_copies([view.pixels for view in views]), stack_copies([view.pixels for view in others]),
         np.stack([heat_of(view.record, context, size) for view in views]),
-        float(settings["share"]), float(settings["ratio"]), tried,
+        float(settings["share"]), float(settings["ratio"]),
+        log_tried=math.log(tried) + (0.0 if len(own) == 1 else log_ways(len(classes), len(own))),
     )  # fmt: skip
     found = (find_repeated_patch(search), find_fixed_pattern(search))
     patterns = [pattern for pattern in found if pattern is not None and heat_ratio(search, pattern) >= _HOT]

@@ -20,7 +20,7 @@ from camcli.checks.shortcuts.matching import Spectra, match
 from camcli.checks.shortcuts.patch_extent import LEVELS, SHARES
 from camcli.checks.shortcuts.patterns import SIGNIFICANCE, stack_copies
 from camcli.checks.shortcuts.repeated_patches import hot_windows
-from camcli.stats import log_hypergeometric_tail
+from camcli.stats import log_hypergeometric_tail, log_ways
 
 _SIZES, _WINDOWS = (9, 16), 10
 """Sides of the windows, in pixels of the working size, and how many of each size an image has."""
@@ -79,7 +79,7 @@ def compare_classes(pool: Pool, share: float, ratio: float, seed: int, most_grou
     """
     rng = np.random.default_rng(seed)
     seeds_a_class = max(1, min(4, _SEEDS // pool.classes))
-    advantages, compared = np.full(pool.classes, -np.inf), 0
+    advantages = np.full(pool.classes, -np.inf)
     windows: list[tuple[float, int, int, np.ndarray]] = []
     for position in range(pool.classes):
         own = np.flatnonzero(pool.labels == position)
@@ -88,14 +88,13 @@ def compare_classes(pool: Pool, share: float, ratio: float, seed: int, most_grou
             siblings = own[own != index][:_SIBLINGS]
             for size, templates, advantage in _compare_windows(pool, index, siblings, rest):
                 advantages[position] = max(advantages[position], advantage.max())
-                compared += len(templates)
                 best = np.argsort(-advantage, kind="stable")[:4].tolist()
                 windows += [(float(advantage[k]), index, size, templates[k]) for k in best]
         windows = sorted(windows, key=lambda one: -one[0])[: 4 * _KEPT]
     by_patch = np.argsort(-advantages, kind="stable").tolist()
     by_place = np.argsort(-_agreements(pool), kind="stable").tolist()
     order = list(dict.fromkeys(position for pair in zip(by_patch, by_place, strict=True) for position in pair))
-    return Promising(order, _groups(pool, windows[:_KEPT], compared, share, ratio)[:most_groups])
+    return Promising(order, _groups(pool, windows[:_KEPT], share, ratio)[:most_groups])
 
 
 def _compare_windows(
@@ -131,9 +130,10 @@ def _agreements(pool: Pool) -> np.ndarray:
 
 
 def _groups(
-    pool: Pool, windows: list[tuple[float, int, int, np.ndarray]], tried: int, share: float, ratio: float
+    pool: Pool, windows: list[tuple[float, int, int, np.ndarray]], share: float, ratio: float
 ) -> list[tuple[int, ...]]:
-    """Classes that share a window, the most significant first; the windows are the best of those that were tried."""
+    """Classes that share a window, the most significant first: proposals, since only the search that follows corrects
+    for everything that was tried."""
     counts = np.bincount(pool.labels, minlength=pool.classes)
     chances: dict[tuple[int, ...], float] = {}
     for size in _SIZES:
@@ -149,7 +149,7 @@ def _groups(
                 shown = (distances[k] <= tolerance) & compared
                 hits = np.bincount(pool.labels[shown], minlength=pool.classes)
                 group = np.flatnonzero((hits >= share * counts) & (hits >= min(2, counts.min())))
-                chance = _chance(hits, counts, group, ratio) * tried * (len(LEVELS) + len(SHARES))
+                chance = _chance(hits, counts, group, ratio)
                 if chance < SIGNIFICANCE:
                     key = tuple(group.tolist())
                     chances[key] = min(chance, chances.get(key, 1.0))
@@ -164,7 +164,7 @@ def _chance(hits: np.ndarray, counts: np.ndarray, group: np.ndarray, ratio: floa
     total, all_images = int(hits.sum()), int(counts.sum())
     if inside / within < ratio * (total - inside) / (all_images - within):
         return 1.0
-    ways = math.lgamma(len(counts) + 1) - math.lgamma(len(group) + 1) - math.lgamma(len(counts) - len(group) + 1)
+    ways = log_ways(len(counts), len(group))
     return math.exp(min(0.0, log_hypergeometric_tail(inside, within, total, all_images) + ways))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ import cv2
 import numpy as np
 
 from camcli.checks.shortcuts.matching import Spectra
-from camcli.stats import hypergeometric_tail
+from camcli.stats import log_hypergeometric_tail
 
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1, half-open, in shares of the view."""
@@ -57,7 +58,8 @@ class Search:
         heat: (N, H, W) float32 in [0, 1], the maps of the images of the class, each divided by its maximum.
         share: least share of the class's images.
         ratio: how many times more often than in other images.
-        classes: that are searched, for the correction of the significance.
+        log_tried: natural logarithm of the number of classes, and of groups of them, that could have been searched,
+            for the correction of the significance.
     """
 
     own: np.ndarray
@@ -65,7 +67,7 @@ class Search:
     heat: np.ndarray
     share: float
     ratio: float
-    classes: int = 1
+    log_tried: float = 0.0
 
     @cached_property
     def own_spectra(self) -> Spectra:
@@ -88,8 +90,8 @@ class Search:
         hits, misses = int(inside.sum()), int(outside.sum())
         if hits < self.share * len(inside) or hits / len(inside) < self.ratio * misses / max(1, len(outside)):
             return 1.0
-        chance = hypergeometric_tail(hits, len(inside), hits + misses, len(inside) + len(outside))
-        return min(1.0, chance * tried * self.classes)
+        chance = log_hypergeometric_tail(hits, len(inside), hits + misses, len(inside) + len(outside))
+        return math.exp(min(0.0, chance + math.log(tried) + self.log_tried))
 
     def separate(
         self, boxes: Mapping[int, Box], inside: np.ndarray, outside: np.ndarray, largest: float, tried: int
