@@ -40,8 +40,8 @@ def class_rows(run: RecordedRun, key: MethodLayer, classes: Sequence[ClassMaps])
 
 
 def _caption(one: ClassMaps) -> str:
-    # Each map is drawn on a scale of its own: the number says how much hotter than an even map it gets.
-    return f"{one.name}\n{one.n} images; hottest cell {one.mean.max() * one.mean.size:.1f} times an even map's"
+    # Each map is drawn on a scale of its own: the number says how far its maximum is above its mean.
+    return f"{one.name}\n{one.n} images; maximum {one.mean.max() * one.mean.size:.1f} times the mean"
 
 
 def hottest_crop(canvas: Canvas, record: ImageRecord, key: MethodLayer) -> np.ndarray:
