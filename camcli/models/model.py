@@ -112,7 +112,10 @@ class Model:
 
     def raw(self, output: object) -> Tensor:
         """What :attr:`module` returned → (N, C) float32 numbers as they are."""
-        return find_logits(output, self.output_key or self.output.key, average=is_distilled(self.module))
+        form = self.output
+        average = is_distilled(self.module)
+        rows = find_logits(output, self.output_key or form.key, average=average, is_row=form.is_row)
+        return rows if form.factor == 1 else rows * form.factor
 
     def link(self, mode: Probability = "auto") -> Link:
         """From the scores of :meth:`logits` to probabilities, as far as the output alone does not decide that."""
@@ -139,7 +142,8 @@ class Model:
             f"model {self.name} is an encoder without a classifier{reason}: there is no class score to explain. "
             "Methods that explain no class still work (eigencam, lafam, …: class-specific `no` in `cam methods`). "
             "To give it a head: --checkpoint FILE with the weights of the whole classifier, or "
-            "factory:package.module:function that returns encoder and head as one module."
+            "factory:package.module:function that returns encoder and head as one module, or a segmenter and the mean of "
+            "its scores over the pixels, (images, classes)."
         )
 
     def layers(self, **options: Any) -> list[LayerReport]:

@@ -26,6 +26,8 @@ class OutputForm:
         key: the entry that was chosen among several, as ``--output-key`` takes it; None where there is one alone.
         link: from the scores of :meth:`scores` to probabilities; None: as the model states (``multi_label``).
         is_binary: one output, which stands for two classes.
+        is_row: the numbers of a batch of one image come without its axis, as ``squeeze()`` leaves them.
+        factor: what the numbers are multiplied by: 1/100 for percentages.
         smallest: probabilities below this have no gradient: 1/p would overflow in the type of the output.
         assumed: the guess about its meaning, one line for people; None where nothing was guessed.
         note: one line for people on what was recognised and taken instead of the usual; None for logits.
@@ -35,6 +37,8 @@ class OutputForm:
     key: str | None = None
     link: Link | None = None
     is_binary: bool = False
+    is_row: bool = False
+    factor: float = 1.0
     smallest: float = torch.finfo(torch.float32).tiny
     assumed: str | None = None
     note: str | None = None
