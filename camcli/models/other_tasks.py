@@ -77,7 +77,9 @@ def require_classifier(name: str, output: object, size: tuple[int, int]) -> None
         if isinstance(output, Tensor) and not output.is_floating_point() and _is_of_pixels(output, size):
             raise refuse_task(name, f"{_TASKS['segmentation']} (its output has the shape {tuple(output.shape)})")
         return
-    maps = [(key, tensor) for key, tensor in _tensors_by_key(output) if tensor.dim() == 4 and tensor.is_floating_point()]
+    maps = [
+        (key, tensor) for key, tensor in _tensors_by_key(output) if tensor.dim() == 4 and tensor.is_floating_point()
+    ]
     full = [(key, tensor) for key, tensor in maps if _is_of_pixels(tensor, size)]
     named = [(key, tensor) for key, tensor in maps if key in _SCORES]
     for key, tensor in (full or named)[:1]:

@@ -1,6 +1,7 @@
 """The entry of an output that holds the logits, where several may, and what rows of numbers look like."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from camcli.models.outputs import entries, find_logits
 
 _ROUNDING = 1e-6
 _SUM_ROUNDING = 2e-3  # half precision rounds each probability to three digits
+_LAYER = re.compile(r"(Addmm|Mm|Bmm|Baddbmm|Mv|Linear|\w*Convolution\w*)Backward")
 _NEARBY = 200  # operations of a head that are looked at
 
 Entry = tuple[str, Tensor]
@@ -27,13 +29,13 @@ class Choice:
         key: its ``--output-key``; None: the one that the usual rules find.
         link: from these logits to the probabilities beside them, where it is the sigmoid; None for all others.
         is_certain: it is known to hold scores of classes.
-        others: what else it could have been, in words, where the choice is a guess.
+        guess: the choice in one line, where it is a guess.
     """
 
     key: str | None = None
     link: Link | None = None
     is_certain: bool = False
-    others: str | None = None
+    guess: str | None = None
 
 
 def choose_entry(output: object, classes: int | None = None) -> Choice:
@@ -75,9 +77,13 @@ def _among(usual: Entry, every: Sequence[Entry], classes: int | None, *, is_name
         return Choice()
     others = [own for own in every if own[0] != usual[0] and not _is_computed_from(usual[1], own[1])]
     later = [key for key, rows in others if rows.shape != usual[1].shape and _is_computed_from(rows, usual[1])]
-    if len(others) == len(later) == 1:
-        return Choice(later[0])
-    return Choice(others=", ".join(f"{key}: {rows.shape[1]}" for key, rows in every) if others else None)
+    is_later = len(others) == len(later) == 1
+    if not others:
+        return Choice()
+    listed = ", ".join(f"{key}: {rows.shape[1]}" for key, rows in every)
+    taken = f"{later[0]}, which is computed from {usual[0]}," if is_later else usual[0] or "the first"
+    guess = f"of the rows of numbers that the model returns ({listed}), {taken} is taken for the logits (--output-key)"
+    return Choice(later[0] if is_later else None, guess=guess)
 
 
 def _usual(output: object, every: Sequence[Entry]) -> Entry | None:
@@ -95,18 +101,19 @@ def _is_named(output: object) -> bool:
 
 
 def _is_computed_from(later: Tensor, earlier: Tensor) -> bool:
-    """Whether the graph leads from one to the other within a few operations."""
+    """Whether a layer, within a few operations, leads from one to the other in the graph."""
     target: Any = _origin_node(earlier)
-    waiting: list[Any] = [later.grad_fn]
+    waiting: list[tuple[Any, bool]] = [(later.grad_fn, False)]
     seen: list[Any] = []
     while target is not None and waiting and len(seen) < _NEARBY:
-        node = waiting.pop(0)
+        node, is_behind_layer = waiting.pop(0)
+        if node is target and is_behind_layer:
+            return True
         if node is None or node in seen:
             continue
-        if node is target:
-            return node is not _origin_node(later)
         seen.append(node)
-        waiting += [parent for parent, _ in node.next_functions]
+        is_behind_layer = is_behind_layer or bool(_LAYER.match(type(node).__name__))
+        waiting += [(parent, is_behind_layer) for parent, _ in node.next_functions]
     return False
 
 

@@ -33,13 +33,11 @@ class Examination:
         repeated: both passes, as they were.
         first: the output of one image, (1, C) float32 without graph; None where the model fails or returns no logits,
             which is for the layout verification to explain.
-        second: that of another one, or of the same.
     """
 
     model: Model
     repeated: RepeatedPass
     first: Tensor | None = None
-    second: Tensor | None = None
 
 
 def examine(model: Model, mode: Probability = "auto", example: Example = lambda: None) -> Examination:
@@ -62,13 +60,13 @@ def examine(model: Model, mode: Probability = "auto", example: Example = lambda:
     image = _noise(model) if image is None else image.to(model.device)
     repeated = _repeat(model, image)
     output = repeated.first
-    if output is None or repeated.second is None:
+    if output is None:
         return Examination(model, repeated)
     model, is_certain = _with_entry(model, output)
     if (tensor := main_tensor(output)) is not None and tensor.dtype == torch.float16:
         model = replace(model, output=replace(model.output, smallest=_SMALLEST_HALF))
-    rows, others = _rows(model, output), _rows(model, repeated.second)
-    if rows is None or others is None:
+    rows = _rows(model, output)
+    if rows is None:
         return Examination(model, repeated)
     if len(repeated.images) == 1 < len(rows):
         raise ModelError(
@@ -78,7 +76,7 @@ def examine(model: Model, mode: Probability = "auto", example: Example = lambda:
     evidence = [row.detach().cpu() for row in (rows, _rows(model, model.trial)) if row is not None]
     evidence = [row for row in evidence if row.shape[1] == rows.shape[1]]
     recognised = recognise(model, rows, torch.cat(evidence), mode, is_certain=is_certain)
-    return Examination(replace(recognised, trial=None), repeated, rows[-1:].detach(), others[-1:].detach())
+    return Examination(replace(recognised, trial=None), repeated, rows[-1:].detach())
 
 
 def require_row_per_image(examination: Examination, batch_size: int | None) -> None:
@@ -121,11 +119,9 @@ def _as_row(model: Model, output: object) -> Tensor | None:
 
 def _examine_encoder(model: Model) -> Examination:
     repeated = _repeat(model, _noise(model))
-    rows = [_as_row(model, output) for output in (repeated.first, repeated.second)]
+    rows = _as_row(model, repeated.first)
     model = replace(model, output=replace(model.output, kind="embedding", link="none"), trial=None)
-    if rows[0] is None or rows[1] is None:
-        return Examination(model, repeated)
-    return Examination(model, repeated, rows[0][-1:].detach(), rows[1][-1:].detach())
+    return Examination(model, repeated, None if rows is None else rows[-1:].detach())
 
 
 def _noise(model: Model) -> Tensor:
@@ -140,12 +136,8 @@ def _with_entry(model: Model, output: object) -> tuple[Model, bool]:
     stated = None if model.class_names is None else len(model.class_names)
     choice = choose_entry(output, stated)
     form = replace(model.output, key=choice.key, link=choice.link)
-    if choice.others is not None:
-        guess = (
-            f"the model returns several rows of numbers for an image ({choice.others}); the first is taken for the "
-            "logits (--output-key)"
-        )
-        form = replace(form, assumed=guess)
+    if choice.guess is not None:
+        form = replace(form, assumed=choice.guess)
     return replace(model, output=form), choice.is_certain
 
 

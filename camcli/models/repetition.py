@@ -76,7 +76,13 @@ def run_beside(
     is_equal = rows is not None and rows.shape == (len(images), alone.shape[1]) and _are_close(alone, rows[:1].detach())
     kind: Kind = "random" if is_drawing else "unrepeatable" if changed else "constant"
     return RepeatedPass(
-        images, output, output, kind, tuple(sorted(changed)), uses_batch=count == len(images) and not is_equal, rows=count
+        images,
+        output,
+        output,
+        kind,
+        tuple(sorted(changed)),
+        uses_batch=count == len(images) and not is_equal,
+        rows=count,
     )
 
 
