@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from camcli.capture.failures import describe_failed_pass
+from camcli.capture.failures import describe_failed_batch
 from camcli.capture.frozen import freeze
 from camcli.capture.hooks import CALL, split_call
 from camcli.capture.outputs import main_tensor
@@ -25,9 +25,12 @@ from camcli.layers.layout import LayoutFlag
 from camcli.layers.layout_verification import Verification
 from camcli.layers.perturb import perturb_elsewhere, perturb_image
 from camcli.layers.probe import Feed, PassError, ProbedModel, Record, Visit, record
-from camcli.user_code import describe_failure
 
 _CERTAIN = 0.85  # agreement below which a layout is verified with other blocks as well
+OF_TORCHSCRIPT = (
+    "is a TorchScript module, of whose parts no activation can be read; take the module that it was made of"
+)
+_SCALES = (1.0, 0.25, 0.25)  # of the image, one after the other, where the model is certain of it beyond rounding
 _IN_ADVANCE = 4 << 20  # bytes of activations that may be kept in any case before they are asked for
 _NO_GRADIENT = 1e-9  # of the largest gradient anywhere in the activation
 
@@ -116,7 +119,8 @@ class LayerMeasurements:
     def _refuse(self, path: str) -> Verification:
         visit = self.record.visits[path]
         if visit.calls == 0:
-            return Verification(None, "unproven", self._never_runs(path))
+            is_scripted = isinstance(visit.module, torch.jit.ScriptModule)
+            return Verification(None, "unproven", OF_TORCHSCRIPT if is_scripted else self._never_runs(path))
         if visit.calls > 1:
             return Verification(None, "unproven", describe_calls(visit))
         if visit.shape is None:
@@ -152,6 +156,14 @@ class LayerMeasurements:
         """
         self.prepare_gradients([path])
         return _is_nonzero(self._gradients[path], self.verify(path))
+
+    def scores_of_another_image(self) -> Tensor | None:
+        """The scores of an image that has nothing in common with the recorded one; None where the model fails on it."""
+        try:
+            with torch.no_grad():
+                return self.model.logits(self.feed(self.evidence.perturbation.images[-1:])).float()
+        except ModelError:
+            return None
 
     def has_image_gradient(self) -> bool:
         """Whether the class score has a gradient at the image itself."""
@@ -203,24 +215,25 @@ def measure_layers(
         except Exception as error:  # a user's module can fail in any way
             if is_out_of_memory(error):
                 raise
-            raise PassError(_describe(error, batch), len(batch)) from error
+            raise PassError(describe_failed_batch(error, batch.shape), len(batch)) from error
 
     with freeze(model.module), torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)  # a model that draws at random draws the same for every perturbed image
         with initialise_untrained(model.module) as is_untrained:
-            image = perturbation.images[:1].to(device, dtype)
-            recorded = record(model.module, feed, image, _scorer(model, needs_gradient), calls)
+            for scale in _SCALES:
+                perturbation = replace(perturbation, images=perturbation.images * scale)
+                image = perturbation.images[:1].to(device, dtype)
+                recorded = record(model.module, feed, image, _scorer(model, needs_gradient), calls)
+                if not are_saturated(model, recorded):
+                    break
             evidence = Evidence.of(model.module, perturbation, feed, recorded.visits, batch_size)
             yield LayerMeasurements(model, recorded, is_untrained, flag, evidence, feed)
 
 
-def _describe(error: Exception, batch: Tensor) -> str:
-    if len(batch) == 1:
-        return f"the model: {describe_failed_pass(error, batch.shape)}"
-    return (
-        f"the model takes one image, but fails on {len(batch)} at once ({describe_failure(error)}). "
-        "--batch-size 1 explains one image at a time."
-    )
+def are_saturated(model: ProbedModel, recorded: Record) -> bool:
+    """Whether the model returns probabilities, and all are rounded to 0 or 1."""
+    form = getattr(model, "output", None)
+    return form is not None and bool(form.are_saturated(recorded.scores.float()))
 
 
 def _scorer(model: ProbedModel, needs_gradient: bool) -> Any:

@@ -199,7 +199,8 @@ def _is_encoder(module: nn.Module, output: object) -> bool:
         return True
     if is_encoder(inner, output):
         return True
-    if not isinstance(output, Tensor) or not output.is_floating_point():  # what is wrong with them, find_logits says
+    is_plain = isinstance(output, Tensor) and output.is_floating_point() and output.layout == torch.strided
+    if not is_plain:  # what is wrong with them, find_logits says
         return False
     with suppress(ModelError):
         find_logits(output)

@@ -142,8 +142,8 @@ class Model:
             f"model {self.name} is an encoder without a classifier{reason}: there is no class score to explain. "
             "Methods that explain no class still work (eigencam, lafam, …: class-specific `no` in `cam methods`). "
             "To give it a head: --checkpoint FILE with the weights of the whole classifier, or "
-            "factory:package.module:function that returns encoder and head as one module, or a segmenter and the mean of "
-            "its scores over the pixels, (images, classes)."
+            "factory:package.module:function that returns encoder and head as one module, or a segmenter and the mean "
+            "of its scores over the pixels, (images, classes)."
         )
 
     def layers(self, **options: Any) -> list[LayerReport]:

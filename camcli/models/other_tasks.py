@@ -21,7 +21,7 @@ _INSTEAD = (
 
 _SCORES = {"out", "logits", "masks", "mask", "sem_seg", "pred_masks", "segmentation"}
 """What segmenters call their scores."""
-_MOST_CLASSES = 512
+_MOST_CLASSES = 200
 """Of a segmenter; maps of more channels are features."""
 
 
@@ -77,13 +77,11 @@ def require_classifier(name: str, output: object, size: tuple[int, int]) -> None
         if isinstance(output, Tensor) and not output.is_floating_point() and _is_of_pixels(output, size):
             raise refuse_task(name, f"{_TASKS['segmentation']} (its output has the shape {tuple(output.shape)})")
         return
-    maps = [
-        (key, tensor) for key, tensor in _tensors_by_key(output) if tensor.dim() == 4 and tensor.is_floating_point()
-    ]
-    full = [(key, tensor) for key, tensor in maps if _is_of_pixels(tensor, size)]
-    named = [(key, tensor) for key, tensor in maps if key in _SCORES]
-    for key, tensor in (full or named)[:1]:
-        shape = tuple(tensor.shape)
+    maps = {key: own for key, own in _tensors_by_key(output).items() if own.dim() == 4 and own.is_floating_point()}
+    full = [key for key, own in maps.items() if _is_of_pixels(own, size)]
+    key = next(iter([*full, *(_SCORES & maps.keys())]), None)
+    if key is not None:
+        shape = tuple(maps[key].shape)
         raise refuse_task(name, f"{_TASKS['segmentation']} (its output {key!r} has the shape {shape})")
 
 
@@ -99,15 +97,15 @@ def describe_map(output: object, size: Size) -> str | None:
 
 def _is_of_pixels(tensor: Tensor, size: tuple[int, int]) -> bool:
     """Whether there is a number for every pixel, or every fourth in each direction as of many segmenters."""
-    if tensor.dim() not in (3, 4) or tensor.dim() == 4 and tensor.shape[1] > _MOST_CLASSES:
+    if tensor.dim() not in (3, 4) or (tensor.dim() == 4 and tensor.shape[1] > _MOST_CLASSES):
         return False
     height, width = tensor.shape[-2:]
     return any((height, width) == (size[0] // stride, size[1] // stride) for stride in (1, 2, 4))
 
 
-def _tensors_by_key(output: object) -> list[tuple[str, Tensor]]:
+def _tensors_by_key(output: object) -> dict[str, Tensor]:
     fields = dict(enumerate(output)) if isinstance(output, tuple | list) else fields_of(output)
-    return [(str(key), value) for key, value in fields.items() if isinstance(value, Tensor)]
+    return {str(key): value for key, value in fields.items() if isinstance(value, Tensor)}
 
 
 def _are_detections(output: object) -> bool:

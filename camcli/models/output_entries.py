@@ -56,9 +56,11 @@ def choose_entry(output: object, classes: int | None = None) -> Choice:
         for _, other in every:
             if other is not logits and other.shape == logits.shape and (link := _link(logits, other)) is not None:
                 return Choice(key, "sigmoid" if link == "sigmoid" else None, is_certain=True)
+    usual = _usual(output, every)
+    if len(every) == 1 and usual is None:
+        return Choice(every[0][0])
     if len(every) < 2:
         return Choice()
-    usual = _usual(output, every)
     certain = [key for key, rows in every if _is_distribution(rows)]
     if len(certain) == 1 and (usual is None or not _are_scores(usual[1])):
         return Choice(certain[0], is_certain=True)

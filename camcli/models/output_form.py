@@ -59,6 +59,21 @@ class OutputForm:
             scores = output - _log1mexp(output)
         return torch.cat([-scores, scores], 1) if self.is_binary else scores
 
+    def are_saturated(self, scores: Tensor) -> bool:
+        """Whether the probabilities that the model returned are all rounded to 0 or 1, so that they have no gradient.
+
+        Args:
+            scores: of :meth:`scores`, (1, classes).
+        """
+        if self.kind != "probabilities":
+            return False
+        low = math.log(self.smallest) + _ROUNDING
+        high = -math.log(max(self.smallest, torch.finfo(torch.float32).eps / 2)) - _ROUNDING
+        if self.link == "exp":
+            return int((scores <= low).sum()) >= scores.shape[1] - 1
+        scores = scores[:, -1:] if self.is_binary else scores
+        return bool(((scores <= low) | (scores >= high)).all())
+
 
 def sharpen(log_p: Tensor) -> Tensor:
     """log p of rows (N, C), each of a distribution, with gradients that hold where p is rounded to 1.
@@ -88,5 +103,6 @@ def _log1mexp(x: Tensor) -> Tensor:
     return torch.log(-torch.expm1(x.clamp(max=-torch.finfo(x.dtype).tiny)))
 
 
+_ROUNDING = 1e-3
 CERTAIN = 1e-6
 """The largest 1 − p at which a probability counts as rounded to 1."""

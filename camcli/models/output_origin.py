@@ -18,7 +18,7 @@ _ORIGINS: tuple[tuple[str, Origin], ...] = (
     (r"LogSigmoid\w*", "logsigmoid"),
     (r"Relu|Softplus", "nonnegative"),
     (r"Addmm|Mm|Bmm|Baddbmm|Mv|Dot|\w*Convolution\w*|Linear|Gelu|Silu|LeakyRelu", "unbounded"),
-    (r"Round|Floor|Ceil|Sign|Trunc|Heaviside", "rounded"),
+    (r"Round|Floor|Ceil|Sign|Trunc|Heaviside|Bernoulli", "rounded"),
     (r"Topk|Sort", "sorted"),
 )
 _PASSING = re.compile(  # they move numbers, or mix those of one range

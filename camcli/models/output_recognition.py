@@ -1,4 +1,4 @@
-"""What the numbers are that a model returns: by their values, by the operation that made them, by what the user says."""
+"""What the numbers are that a model returns: by values, by the operation that made them, by what the user says."""
 
 from dataclasses import replace
 

@@ -102,7 +102,9 @@ def _pick(output: object) -> object:
 
 
 def _looks_like_logits(value: object) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point() and value.dim() == 2
+    return (
+        isinstance(value, Tensor) and value.layout == torch.strided and value.is_floating_point() and value.dim() == 2
+    )
 
 
 def _equal_shapes(values: Sequence[object]) -> bool:
@@ -112,6 +114,11 @@ def _equal_shapes(values: Sequence[object]) -> bool:
 def _as_logits(value: object, key: str | None, is_row: bool) -> Tensor:
     if not isinstance(value, Tensor):
         raise ModelError(f"the model returns {describe_output(value)}{_why_no_logits(value)}")
+    if value.layout != torch.strided or value.is_complex():
+        kind = "complex numbers" if value.is_complex() else "a sparse tensor"
+        raise ModelError(
+            f"the model returns {kind}. Let it return scores, a dense tensor (images, classes) of numbers."
+        )
     if not value.is_floating_point():
         raise ModelError(
             f"the model returns {describe_output(value)} of {str(value.dtype).removeprefix('torch.')}, such as argmax "
@@ -119,7 +126,7 @@ def _as_logits(value: object, key: str | None, is_row: bool) -> Tensor:
             "scores that it is taken from, or name them with --output-key."
         )
     value = squeeze(value, is_row=is_row)
-    if value.dim() != 2:
+    if value.dim() != 2 or not value.shape[1]:
         where = f"entry {key} of the output is" if key else "the model returns"
         raise ModelError(
             f"{where} {describe_output(value)}, not logits (images, classes). If the model has no classifier, "

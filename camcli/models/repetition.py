@@ -75,15 +75,8 @@ def run_beside(
     count = None if rows is None else len(rows)
     is_equal = rows is not None and rows.shape == (len(images), alone.shape[1]) and _are_close(alone, rows[:1].detach())
     kind: Kind = "random" if is_drawing else "unrepeatable" if changed else "constant"
-    return RepeatedPass(
-        images,
-        output,
-        output,
-        kind,
-        tuple(sorted(changed)),
-        uses_batch=count == len(images) and not is_equal,
-        rows=count,
-    )
+    uses_batch = count == len(images) and not is_equal
+    return RepeatedPass(images, output, output, kind, tuple(sorted(changed)), uses_batch, count)
 
 
 def repeat_pass(model: Model, image: Tensor, run: Callable[[], object]) -> RepeatedPass:
