@@ -215,7 +215,17 @@ def measure_layers(
         except Exception as error:  # a user's module can fail in any way
             if is_out_of_memory(error):
                 raise
+            single = next((own for image in batch.split(1) if (own := failure_of(image)) is not None), None)
+            if len(batch) > 1 and single is not None:  # not since there are several
+                raise PassError(describe_failed_batch(single, batch[:1].shape), 1) from single
             raise PassError(describe_failed_batch(error, batch.shape), len(batch)) from error
+
+    def failure_of(image: Tensor) -> Exception | None:
+        try:
+            network(image.to(device, dtype))
+        except Exception as error:  # as above
+            return error
+        return None
 
     with freeze(model.module), torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)  # a model that draws at random draws the same for every perturbed image
