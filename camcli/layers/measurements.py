@@ -215,7 +215,7 @@ def measure_layers(
         except Exception as error:  # a user's module can fail in any way
             if is_out_of_memory(error):
                 raise
-            single = next((own for image in batch.split(1) if (own := failure_of(image)) is not None), None)
+            single = next((own for image in torch.split(batch, 1) if (own := failure_of(image)) is not None), None)
             if len(batch) > 1 and single is not None:  # not since there are several
                 raise PassError(describe_failed_batch(single, batch[:1].shape), 1) from single
             raise PassError(describe_failed_batch(error, batch.shape), len(batch)) from error

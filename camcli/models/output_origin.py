@@ -43,7 +43,8 @@ def find_origin(output: Tensor) -> Origin:
         if before and (_PASSING.match(name) or (_SCALING.match(name) and len(before) == 1)):
             waiting += before
         else:
-            origin = next((origin for kind, origin in _ORIGINS if re.match(rf"({kind})Backward", name)), "unknown")
+            matching = [origin for kind, origin in _ORIGINS if re.match(rf"({kind})Backward", name)]
+            origin: Origin = matching[0] if matching else "unknown"
             origins.add("constant" if origin == "softmax" and _is_over_one(node) else origin)
     if "unbounded" in origins:  # a sum with something unbounded
         return "unbounded"

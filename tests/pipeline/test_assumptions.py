@@ -63,7 +63,8 @@ def test_the_whole_image_is_assumed_under_preprocessing_of_ones_own(cam: Cam, tm
 
 
 def test_a_random_model_is_named(cam: Cam, tmp_path: Path) -> None:
-    lines = run(cam, tmp_path, "--model", "factory:tests.models.unsteady:dropout", "--input-size", "64")[1]
+    outcome, lines = run(cam, tmp_path, "--model", "factory:tests.models.unsteady:dropout", "--input-size", "64")
+    assert "channels-last" not in outcome.out + outcome.err
     assert sum("draws random numbers in its forward pass" in line for line in lines) == 1
     lines = run(cam, tmp_path / "b", "--model", "factory:tests.models.unsteady:random_crop")[1]
     assert any("preprocessing random_crop.<locals>.transform draws random numbers" in line for line in lines)
