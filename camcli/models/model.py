@@ -130,6 +130,11 @@ class Model:
         return apply_link(logits, self.link(mode))
 
     @property
+    def is_alone(self) -> bool:
+        """Whether images, and altered copies of one, must go through it one at a time."""
+        return self.passes is not None and self.passes.alone
+
+    @property
     def returns_values(self) -> bool:
         """Whether its outputs are values, as of a regression: no classes, and no probabilities."""
         return self.output.kind == "values"

@@ -191,7 +191,7 @@ def setup_for(
     precision = precision_for(model, config.precision, precision)
     with model.prepared():
         layers, alone = choose_layers(config, model)
-        options = replace(explain_options(config, precision), one_at_a_time=alone)
+        options = replace(explain_options(config, precision), one_at_a_time=alone or model.is_alone)
         explainer = Explainer(model, layers, config.method, options, progress)
         batch_size = _batch_size(config, explainer, model, earlier.get("batch_size"))
     targets = parse_target(config.target or "predicted", model.class_names, model.num_classes)
@@ -280,7 +280,7 @@ _NOTHING_TO_COMPILE = "--compile: nothing is compiled, since the run has no targ
 
 
 def _batch_size(config: RunConfig, explainer: Explainer, model: Model, earlier: int | None) -> int:
-    if model.passes is not None and model.passes.alone:
+    if model.is_alone:
         return 1
     if size := config.parsed.batch_size or earlier:
         return size

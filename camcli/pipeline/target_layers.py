@@ -28,7 +28,7 @@ def choose_layers(config: RunConfig, model: Model) -> tuple[tuple[Layer, ...], b
     Raises:
         UsageError: a layer that cannot be used, or none; with what works instead.
     """
-    is_alone = config.parsed.batch_size == 1 or (model.passes is not None and model.passes.alone)
+    is_alone = config.parsed.batch_size == 1 or model.is_alone
     try:
         layers = _resolve(config, model, None)
     except (PassError, LayerError) as error:

@@ -104,3 +104,17 @@ def test_the_first_of_a_batch_alone_works_one_at_a_time() -> None:
     plain = camcli.explain(Mixing(lambda features: features), [image(0), image(1)], input_size=64, batch_size=1)
     first = camcli.explain(Mixing(lambda features: features[:1]), [image(0), image(1)], input_size=64, batch_size=1)
     assert [one.predictions for one in first] == [one.predictions for one in plain]
+
+
+@pytest.mark.parametrize("method", ["scorecam", "ablationcam", "rise"])
+def test_trials_of_an_image_go_through_one_at_a_time(method: str) -> None:
+    """So the maps are those of a network that does the same to each image by itself."""
+
+    def alone(features: Tensor) -> Tensor:
+        return torch.cat([normalised(one) for one in features.split(1)])
+
+    settings: dict[str, Any] = {"input_size": 64, "method": method, "layer": "inner.features"}
+    settings |= {"option": ("rise.masks=16",)} if method == "rise" else {}
+    found, expected = (camcli.explain(Mixing(change), image(0), **settings)[0] for change in (normalised, alone))
+    np.testing.assert_allclose(found.maps[method].native, expected.maps[method].native, atol=1e-4)
+    assert found.maps[method].native.any()
