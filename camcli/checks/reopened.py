@@ -198,7 +198,7 @@ class ReopenedModel:
 
         model, mode = self.setup.model, self.setup.config.probability
         with torch.no_grad():
-            parts = inputs.split(1 if model.is_alone else len(inputs))
+            parts = torch.split(inputs, 1 if model.is_alone else len(inputs))
             logits = torch.cat([model.logits(module(part)).float() for part in parts])
         probabilities: torch.Tensor = model.probabilities(logits, mode)  # type: ignore[arg-type]
         return probabilities

@@ -4,8 +4,10 @@ import torch
 from torch import nn
 
 from camcli.capture.detachment import find_detachments
-from camcli.layers.measurements import OF_TORCHSCRIPT, LayerMeasurements, are_saturated, describe_calls
+from camcli.layers.calls import describe_calls
+from camcli.layers.measurements import OF_TORCHSCRIPT, LayerMeasurements
 from camcli.layers.probe import Visit
+from camcli.layers.scores import are_saturated
 from camcli.user_code import describe_failure
 
 

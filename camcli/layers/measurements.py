@@ -15,16 +15,17 @@ from torch import Tensor, nn
 
 from camcli.capture.failures import describe_failed_batch
 from camcli.capture.frozen import freeze
-from camcli.capture.hooks import CALL, split_call
-from camcli.capture.outputs import main_tensor
+from camcli.capture.hooks import split_call
 from camcli.errors import CamError, ModelError, is_out_of_memory
 from camcli.layers.activation_change import KEEP_BYTES
+from camcli.layers.calls import describe_calls
 from camcli.layers.evidence import Evidence
 from camcli.layers.initialise import initialise_untrained
 from camcli.layers.layout import LayoutFlag
 from camcli.layers.layout_verification import Verification
 from camcli.layers.perturb import perturb_elsewhere, perturb_image
-from camcli.layers.probe import Feed, PassError, ProbedModel, Record, Visit, record
+from camcli.layers.probe import Feed, PassError, ProbedModel, Record, record
+from camcli.layers.scores import are_saturated, scorer
 
 _CERTAIN = 0.85  # agreement below which a layout is verified with other blocks as well
 OF_TORCHSCRIPT = (
@@ -233,30 +234,11 @@ def measure_layers(
             for scale in _SCALES:
                 perturbation = replace(perturbation, images=perturbation.images * scale)
                 image = perturbation.images[:1].to(device, dtype)
-                recorded = record(model.module, feed, image, _scorer(model, needs_gradient), calls)
+                recorded = record(model.module, feed, image, scorer(model, needs_gradient), calls)
                 if not are_saturated(model, recorded):
                     break
             evidence = Evidence.of(model.module, perturbation, feed, recorded.visits, batch_size)
             yield LayerMeasurements(model, recorded, is_untrained, flag, evidence, feed)
-
-
-def are_saturated(model: ProbedModel, recorded: Record) -> bool:
-    """Whether the model returns probabilities, and all are rounded to 0 or 1."""
-    form = getattr(model, "output", None)
-    return form is not None and bool(form.are_saturated(recorded.scores.float()))
-
-
-def _scorer(model: ProbedModel, needs_gradient: bool) -> Any:
-    def scores(output: Any) -> Tensor:
-        try:
-            return model.logits(output)
-        except ModelError:
-            features = main_tensor(output)
-            if needs_gradient or features is None:
-                raise
-            return features.flatten(1)  # an encoder: its output takes the place of the score
-
-    return scores
 
 
 def _is_nonzero(gradient: Tensor | None, verification: Verification) -> bool:
@@ -266,14 +248,3 @@ def _is_nonzero(gradient: Tensor | None, verification: Verification) -> bool:
     layout = verification.layout
     spatial = layout.to_maps(size) if layout is not None and layout.fits(tuple(size.shape)) else size
     return bool(spatial.max() > _NO_GRADIENT * size.max())
-
-
-def describe_calls(visit: Visit) -> str:
-    """Why a module that runs several times has no single activation, and what can be named instead."""
-    choices = f"{visit.path}{CALL}1" + (" or " if visit.calls == 2 else " to ") + f"{visit.path}{CALL}{visit.calls}"
-    return f"runs {visit.calls} times per pass, called by {_callers(visit.callers)}; name one of its calls: {choices}"
-
-
-def _callers(paths: Sequence[str]) -> str:
-    names = list(dict.fromkeys(path or "the model itself" for path in paths))
-    return ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
