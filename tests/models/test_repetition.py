@@ -131,8 +131,8 @@ def test_a_steady_model_is_run_for_two_images_and_then_as_before() -> None:
 
 def test_the_layer_does_not_depend_on_the_seed() -> None:
     """Nor on what the first draw of a model drops."""
-    results = [
-        camcli.explain(unsteady.dropped_paths(), photographs()[0], input_size=64, seed=seed)[0] for seed in range(4)
-    ]
-    assert len({result.maps["gradcam"].layer for result in results}) == 1
-    assert len({result.maps["gradcam"].native.any() for result in results}) == 2  # dropped with some seeds
+    layers = []
+    for seed in (1, 5):  # of which the first draw is zero
+        (result,) = camcli.explain(unsteady.dropped_paths(), photographs()[0], input_size=64, seed=seed)
+        layers.append(result.maps["gradcam"].layer)
+    assert layers[0] == layers[1]
