@@ -42,16 +42,20 @@ def repeat(run: Callable[[], Output], equal: Callable[[Output, Output], bool]) -
         run: what is run.
         equal: compares two outputs.
     """
-    with seeded(0):
-        before = _states()
-        first = run()
-        is_drawing = not _are_equal(before, _states())
+    first, is_drawing = watch_draws(run)
     with seeded(1):
         second = run()
     if not is_drawing:
         return Repetition(first, second, "constant" if equal(first, second) else "unrepeatable")
     with seeded(0):  # random numbers that happen to change nothing here may do so for another input
         return Repetition(first, second, "random" if equal(first, run()) else "unrepeatable")
+
+
+def watch_draws(run: Callable[[], Output]) -> tuple[Output, bool]:
+    """Run something once: its output, and whether it draws random numbers. The generators are left as they were."""
+    with seeded(0):
+        before = _states()
+        return run(), not _are_equal(before, _states())
 
 
 @contextmanager

@@ -19,6 +19,12 @@ class Scores:
     raw: Tensor
 
 
+@dataclass(slots=True)
+class Slots:
+    chances: Tensor
+    raw: Tensor
+
+
 class Returning(nn.Module):
     """The tiny network with logits of usual size, and what becomes of them."""
 
@@ -36,6 +42,11 @@ class Returning(nn.Module):
 def one(z: Tensor) -> Tensor:
     """The logit of the second of two classes."""
     return z[:, 1:2] - z[:, 0:1]
+
+
+def then_logits(features: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Features, and logits that are computed from them."""
+    return features, z + F.linear(features, torch.zeros(z.shape[1], features.shape[1]))
 
 
 CHANGES: dict[str, Callable[[Tensor], Any]] = {
@@ -65,6 +76,27 @@ CHANGES: dict[str, Callable[[Tensor], Any]] = {
     "pixel": lambda z: z[:, :, None, None],
     "age": lambda z: 40 + one(z),
     "unit": lambda z: F.normalize(z.repeat(1, 16), dim=1),
+    "unit_positive": lambda z: F.normalize(z.abs().repeat(1, 16), dim=1),
+    "percent": lambda z: 100 * F.softmax(z, dim=1),
+    "squeezed_softmax": lambda z: F.softmax(z, dim=1).squeeze(),
+    "squeezed": lambda z: z.squeeze(),
+    "squeezed_sigmoid": lambda z: torch.sigmoid(one(z)).squeeze(),
+    "squeezed_pair": lambda z: (F.softmax(z, dim=1).squeeze(), z.squeeze()),
+    "integer_keys": lambda z: {0: F.softmax(z, dim=1), 1: z},
+    "slots": lambda z: Slots(F.softmax(z, dim=1), z),
+    "softmax_over_images": lambda z: F.softmax(z, dim=0),
+    "softmax_over_one": lambda z: F.softmax(one(z), dim=1),
+    "ranks": lambda z: F.softmax(z, dim=1).topk(3),
+    "sorted": lambda z: z.sort(dim=1, descending=True).values,
+    "decisions": lambda z: (z > 0).float(),
+    "one_hot": lambda z: F.one_hot(z.argmax(1), 4).float(),
+    "landmarks": lambda z: 64 * torch.sigmoid(z),
+    "expected_age": lambda z: (F.softmax(z, dim=1) * torch.tensor([0.0, 20.0, 40.0, 60.0])).sum(1, keepdim=True),
+    "positive": lambda z: F.relu(one(z) + 3),
+    "two_heads": lambda z: (z, z[:, :3] * 2),
+    "features_then_logits": lambda z: then_logits(torch.tanh(z.repeat(1, 2)), z),
+    "nothing": lambda z: None,
+    "array": lambda z: z.detach().numpy(),
 }
 
 
@@ -94,6 +126,12 @@ def certain() -> nn.Module:
 def regression() -> nn.Module:
     module = Returning(one)
     module.config = type("Config", (), {"problem_type": "regression"})()  # type: ignore[assignment]
+    return module
+
+
+def named() -> nn.Module:
+    module = Returning()
+    module.class_names = ["cat", "dog", "cup", "flower"]  # type: ignore[assignment]
     return module
 
 

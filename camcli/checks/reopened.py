@@ -158,7 +158,9 @@ class ReopenedModel:
         setup, (method, layer) = self.setup, self.key
         model = setup.model if module is None else dataclasses.replace(setup.model, module=module)
         layers = [one for one in setup.layers if one.path == layer] or list(setup.layers)
-        options = explain_options(setup.config, setup.precision)
+        options = dataclasses.replace(
+            explain_options(setup.config, setup.precision), one_at_a_time=setup.model.is_alone
+        )
         own = [option for option in options.method_options if option.startswith(f"{method}.")]
         return Explainer(model, layers, [method], dataclasses.replace(options, method_options=own))
 
@@ -196,7 +198,8 @@ class ReopenedModel:
 
         model, mode = self.setup.model, self.setup.config.probability
         with torch.no_grad():
-            logits = model.logits(module(inputs)).float()
+            parts = torch.split(inputs, 1 if model.is_alone else len(inputs))
+            logits = torch.cat([model.logits(module(part)).float() for part in parts])
         probabilities: torch.Tensor = model.probabilities(logits, mode)  # type: ignore[arg-type]
         return probabilities
 

@@ -127,7 +127,8 @@ class _Progress:
             from camcli.cli.cost import cost_lines
             from camcli.cli.printer import describe_setup
 
-            lines = [*describe_setup(setup, passes=self.mode.verbose), *cost_lines(setup, None)]
+            images = None if "-" in setup.config.image_path else setup.sources.count()
+            lines = [*describe_setup(setup, passes=self.mode.verbose), *cost_lines(setup, images)]
             print(*lines, sep="\n", file=sys.stderr, flush=True)
         elif time.monotonic() - self.last > _EVERY:
             self.last = time.monotonic()

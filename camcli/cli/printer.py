@@ -244,6 +244,8 @@ def prediction(row: ImageRow) -> str:
         return "explained"
     top = row["predictions"][0]
     p, value = top["probability"], top["logit"]
+    if value is None:
+        return "the model's outputs are not finite"
     name = top["name"] if top["name"] is not None else f"{'class' if p is not None else 'output'} {top['index']}"
     chance = f"  {100 * p:.1f} %" if p is not None else "" if value is None else f"  {value:.4g}"
     label = row["label"]

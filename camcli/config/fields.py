@@ -3,6 +3,8 @@
 import dataclasses
 import math
 import os
+from collections.abc import Mapping
+from dataclasses import field
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -31,6 +33,7 @@ class Declaration:
         short: short form of the flag.
         synonyms: names in other tools, for which this one is suggested.
         choices: the only values allowed; empty: any.
+        aliases: names of these choices in other tools, for which they are suggested.
         least, most: bounds of a number, both allowed.
         path: a path that is read (``input``) or written (``output``).
         comma: a tuple whose flag also takes a comma list; a value counts once.
@@ -49,6 +52,7 @@ class Declaration:
     short: str | None = None
     synonyms: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
     least: float = -math.inf
     most: float = math.inf
     path: Literal["input", "output"] | None = None
@@ -86,9 +90,9 @@ class Declaration:
             return
         if self.kind is str and self.choices and value not in self.choices:
             listed = f" Choose one of {', '.join(self.choices)}." if len(self.choices) < 12 else ""
-            raise ConfigError(
-                f"{flag(self.name)} {value}: no such choice.{did_you_mean(str(value), self.choices)}{listed}"
-            )
+            meant = self.aliases.get(str(value).lower().removeprefix("torch."))
+            hint = f" Did you mean {meant}?" if meant else did_you_mean(str(value), self.choices)
+            raise ConfigError(f"{flag(self.name)} {value}: no such choice.{hint}{listed}")
         if self.kind in (int, float) and (value is None or not self.least <= value <= self.most):
             span = f"at least {self.least}" if self.most == math.inf else f"between {self.least} and {self.most}"
             raise ConfigError(f"{flag(self.name)} {value}: must be {span}.")

@@ -171,6 +171,9 @@ class RunConfig:
         "else fp32). Maps and logits are always computed in fp32.",
         affects="maps", resolved=True, group="device", metavar="FORMAT", choices=("auto", "fp32", "bf16", "fp16"),
         synonyms=("dtype", "amp", "half"),
+        aliases=dict.fromkeys(("float32", "float", "32", "single", "full", "none"), "fp32")
+        | dict.fromkeys(("float16", "half", "16", "16-mixed", "f16"), "fp16")
+        | dict.fromkeys(("bfloat16", "bf16-mixed", "amp", "mixed"), "bf16"),
     )  # fmt: skip
     batch_size: str = setting(
         "auto", "Images in a batch, or auto (what fits into GPU memory; a fixed number on a CPU).",

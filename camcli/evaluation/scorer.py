@@ -29,7 +29,8 @@ class ClassScorer:
         """(M,) float32 from inputs (M, C, H, W) and classes (M,)."""
         with torch.inference_mode():
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-            scores = BatchLimit(len(inputs)).run(len(inputs), lambda part: self._scores(inputs[part], classes[part]))
+            most = 1 if self.model.is_alone else len(inputs)
+            scores = BatchLimit(most).run(len(inputs), lambda part: self._scores(inputs[part], classes[part]))
             return torch.cat(list(scores))
 
     def _scores(self, inputs: Tensor, classes: Tensor) -> Tensor:

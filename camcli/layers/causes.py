@@ -4,8 +4,10 @@ import torch
 from torch import nn
 
 from camcli.capture.detachment import find_detachments
-from camcli.layers.measurements import LayerMeasurements, describe_calls
+from camcli.layers.calls import describe_calls
+from camcli.layers.measurements import OF_TORCHSCRIPT, LayerMeasurements
 from camcli.layers.probe import Visit
+from camcli.layers.scores import are_saturated
 from camcli.user_code import describe_failure
 
 
@@ -13,8 +15,9 @@ def why_no_layout(measurements: LayerMeasurements) -> str:
     """Why no layer has a layout that can be verified."""
     visits = [visit for visit in measurements.record.visits.values() if visit.path and visit.calls]
     module = measurements.model.module
-    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
-        return "the model is a TorchScript module, of whose parts no activation can be read; take the module it is of"
+    scripted = [path for path, part in module.named_modules() if isinstance(part, torch.jit.ScriptModule)]
+    if scripted:
+        return f"{min(scripted, key=len) or 'the model'} {OF_TORCHSCRIPT}"
     if not visits:
         return "no module of the model runs in a forward pass: its output does not come from its parts"
     repeated = [visit for visit in visits if visit.calls > 1 and _is_map(visit, measurements)]
@@ -47,7 +50,25 @@ def why_no_gradient(measurements: LayerMeasurements) -> str:
         return f"the model is quantised ({quantised}), and quantised operations have no gradient"
     if detachments:
         return f"the model leaves autograd's graph by {detachments[-1]}"
-    return "nothing that can be differentiated leads from there to the score"
+    return _why_constant(measurements) or "nothing that can be differentiated leads from there to the score"
+
+
+def _why_constant(measurements: LayerMeasurements) -> str | None:
+    """What the scores themselves show: that they are not finite, or the same for every image."""
+    scores = measurements.record.scores.float()
+    if not bool(scores.isfinite().all()):
+        return f"the model's outputs are not finite ({_listed(scores[~scores.isfinite()])} for noise)"
+    if are_saturated(measurements.model, measurements.record):
+        return "the probabilities that the model returns are rounded to 0 or 1 for noise, so that they have no gradient"
+    other = measurements.scores_of_another_image()
+    if other is None or scores.shape != other.shape or not torch.equal(scores, other):
+        return None
+    return f"the model's outputs are the same for every image ({_listed(scores)} for two that are noise)"
+
+
+def _listed(scores: torch.Tensor) -> str:
+    values = [f"{value:.4g}" for value in scores.flatten()[:3].tolist()]
+    return ", ".join(values) + (", …" if scores.numel() > 3 else "")
 
 
 def _is_map(visit: Visit, measurements: LayerMeasurements) -> bool:

@@ -13,21 +13,25 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from camcli.capture.failures import describe_failed_pass
+from camcli.capture.failures import describe_failed_batch
 from camcli.capture.frozen import freeze
-from camcli.capture.hooks import CALL, split_call
-from camcli.capture.outputs import main_tensor
+from camcli.capture.hooks import split_call
 from camcli.errors import CamError, ModelError, is_out_of_memory
 from camcli.layers.activation_change import KEEP_BYTES
+from camcli.layers.calls import describe_calls
 from camcli.layers.evidence import Evidence
 from camcli.layers.initialise import initialise_untrained
 from camcli.layers.layout import LayoutFlag
 from camcli.layers.layout_verification import Verification
 from camcli.layers.perturb import perturb_elsewhere, perturb_image
-from camcli.layers.probe import Feed, PassError, ProbedModel, Record, Visit, record
-from camcli.user_code import describe_failure
+from camcli.layers.probe import Feed, PassError, ProbedModel, Record, record
+from camcli.layers.scores import are_saturated, scorer
 
 _CERTAIN = 0.85  # agreement below which a layout is verified with other blocks as well
+OF_TORCHSCRIPT = (
+    "is a TorchScript module, of whose parts no activation can be read; take the module that it was made of"
+)
+_SCALES = (1.0, 0.25, 0.25)  # of the image, one after the other, where the model is certain of it beyond rounding
 _IN_ADVANCE = 4 << 20  # bytes of activations that may be kept in any case before they are asked for
 _NO_GRADIENT = 1e-9  # of the largest gradient anywhere in the activation
 
@@ -116,7 +120,8 @@ class LayerMeasurements:
     def _refuse(self, path: str) -> Verification:
         visit = self.record.visits[path]
         if visit.calls == 0:
-            return Verification(None, "unproven", self._never_runs(path))
+            is_scripted = isinstance(visit.module, torch.jit.ScriptModule)
+            return Verification(None, "unproven", OF_TORCHSCRIPT if is_scripted else self._never_runs(path))
         if visit.calls > 1:
             return Verification(None, "unproven", describe_calls(visit))
         if visit.shape is None:
@@ -152,6 +157,14 @@ class LayerMeasurements:
         """
         self.prepare_gradients([path])
         return _is_nonzero(self._gradients[path], self.verify(path))
+
+    def scores_of_another_image(self) -> Tensor | None:
+        """The scores of an image that has nothing in common with the recorded one; None where the model fails on it."""
+        try:
+            with torch.no_grad():
+                return self.model.logits(self.feed(self.evidence.perturbation.images[-1:])).float()
+        except ModelError:
+            return None
 
     def has_image_gradient(self) -> bool:
         """Whether the class score has a gradient at the image itself."""
@@ -203,37 +216,29 @@ def measure_layers(
         except Exception as error:  # a user's module can fail in any way
             if is_out_of_memory(error):
                 raise
-            raise PassError(_describe(error, batch), len(batch)) from error
+            single = next((own for image in torch.split(batch, 1) if (own := failure_of(image)) is not None), None)
+            if len(batch) > 1 and single is not None:  # not since there are several
+                raise PassError(describe_failed_batch(single, batch[:1].shape), 1) from single
+            raise PassError(describe_failed_batch(error, batch.shape), len(batch)) from error
+
+    def failure_of(image: Tensor) -> Exception | None:
+        try:
+            network(image.to(device, dtype))
+        except Exception as error:  # as above
+            return error
+        return None
 
     with freeze(model.module), torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)  # a model that draws at random draws the same for every perturbed image
         with initialise_untrained(model.module) as is_untrained:
-            image = perturbation.images[:1].to(device, dtype)
-            recorded = record(model.module, feed, image, _scorer(model, needs_gradient), calls)
+            for scale in _SCALES:
+                perturbation = replace(perturbation, images=perturbation.images * scale)
+                image = perturbation.images[:1].to(device, dtype)
+                recorded = record(model.module, feed, image, scorer(model, needs_gradient), calls)
+                if not are_saturated(model, recorded):
+                    break
             evidence = Evidence.of(model.module, perturbation, feed, recorded.visits, batch_size)
             yield LayerMeasurements(model, recorded, is_untrained, flag, evidence, feed)
-
-
-def _describe(error: Exception, batch: Tensor) -> str:
-    if len(batch) == 1:
-        return f"the model: {describe_failed_pass(error, batch.shape)}"
-    return (
-        f"the model takes one image, but fails on {len(batch)} at once ({describe_failure(error)}). "
-        "--batch-size 1 explains one image at a time."
-    )
-
-
-def _scorer(model: ProbedModel, needs_gradient: bool) -> Any:
-    def scores(output: Any) -> Tensor:
-        try:
-            return model.logits(output)
-        except ModelError:
-            features = main_tensor(output)
-            if needs_gradient or features is None:
-                raise
-            return features.flatten(1)  # an encoder: its output takes the place of the score
-
-    return scores
 
 
 def _is_nonzero(gradient: Tensor | None, verification: Verification) -> bool:
@@ -243,14 +248,3 @@ def _is_nonzero(gradient: Tensor | None, verification: Verification) -> bool:
     layout = verification.layout
     spatial = layout.to_maps(size) if layout is not None and layout.fits(tuple(size.shape)) else size
     return bool(spatial.max() > _NO_GRADIENT * size.max())
-
-
-def describe_calls(visit: Visit) -> str:
-    """Why a module that runs several times has no single activation, and what can be named instead."""
-    choices = f"{visit.path}{CALL}1" + (" or " if visit.calls == 2 else " to ") + f"{visit.path}{CALL}{visit.calls}"
-    return f"runs {visit.calls} times per pass, called by {_callers(visit.callers)}; name one of its calls: {choices}"
-
-
-def _callers(paths: Sequence[str]) -> str:
-    names = list(dict.fromkeys(path or "the model itself" for path in paths))
-    return ", ".join(names[:4]) + (" …" if len(names) > 4 else "")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from camcli.capture.gradients import gradients_of
-from camcli.capture.hooks import hook_calls, module_at
+from camcli.capture.hooks import hook_calls, module_at, takes_hooks
 from camcli.capture.outputs import main_tensor, with_main_tensor
 from camcli.errors import ModelError
 
@@ -92,7 +92,7 @@ class Record:
     Attributes:
         visits: by canonical path, in the order in which the modules finished; those that never ran come last.
         score: the scalar whose gradients are taken, None where the output depends on no recorded activation.
-        outputs: number of columns of the logits.
+        scores: of the image, (1, columns), without graph.
         main_path: canonical paths of the modules whose output is on the main path.
         half: whether the network runs in float16, which swallows small gradients.
         image: its place in the graph; None where no graph leads from it to the score.
@@ -100,10 +100,15 @@ class Record:
 
     visits: dict[str, Visit]
     score: Tensor | None
-    outputs: int
+    scores: Tensor
     main_path: frozenset[str]
     half: bool = False
     image: GradientEdge | None = None
+
+    @property
+    def outputs(self) -> int:
+        """Number of columns of the logits."""
+        return int(self.scores.shape[-1])
 
     def gradients(self, paths: Sequence[str]) -> list[Tensor | None]:
         """Gradients of the score at the outputs of these modules, None where no path leads there."""
@@ -155,7 +160,7 @@ def record(
     main_path = _main_path(score, visits.values()) if score is not None else frozenset()
     ordered = sorted(visits.values(), key=lambda v: (not v.calls, v.order))
     half = image.dtype == torch.float16
-    return Record({v.path: v for v in ordered}, score, int(scores.shape[-1]), main_path, half, root)
+    return Record({v.path: v for v in ordered}, score, scores.detach(), main_path, half, root)
 
 
 def _mix(scores: Tensor) -> Tensor:
@@ -200,9 +205,10 @@ def _watch(
         return None
 
     with ExitStack() as hooks:
-        for visit in visits.values():
+        hooked = {path: visit for path, visit in visits.items() if takes_hooks(visit.module)}
+        for visit in hooked.values():
             hooks.callback(visit.module.register_forward_pre_hook(visit.note_input).remove)
-        hooks.enter_context(hook_calls(module, visits, leave, enter))
+        hooks.enter_context(hook_calls(module, hooked, leave, enter))
         hooks.enter_context(torch.set_grad_enabled(leaves is not None))
         return feed(image)
 

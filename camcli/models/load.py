@@ -10,6 +10,7 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
+from camcli.capture import noise
 from camcli.capture.failures import describe_failed_pass
 from camcli.capture.frozen import copied_buffers
 from camcli.device import choose_device
@@ -20,7 +21,13 @@ from camcli.models.factory import open_factory
 from camcli.models.in_memory import device_of, open_module
 from camcli.models.model import Model, is_distilled, unwrap
 from camcli.models.names import ClassNames, names_given
-from camcli.models.other_tasks import refuse_task, require_classifier, require_images, task_of_torchvision
+from camcli.models.other_tasks import (
+    describe_map,
+    refuse_task,
+    require_classifier,
+    require_images,
+    task_of_torchvision,
+)
 from camcli.models.output_entries import choose_entry
 from camcli.models.output_form import OutputForm
 from camcli.models.outputs import find_logits
@@ -103,9 +110,9 @@ def _load(request: ModelRequest, device: torch.device) -> Model:
     if not model.is_own:
         model.module.to(device).eval().requires_grad_(False)
     if model.is_own or request.size is not None:
-        output = _run_blank(model)  # a user's module does not state its number of classes: a pass shows it
+        output = _run_trial(model)  # a user's module does not state its number of classes: a pass shows it
         model = replace(model, trial=output)
-        model = _with_classes(model, output) if model.is_own else model
+        model = _with_classes(model, output, request) if model.is_own else model
     return replace(model, class_names=_class_names(model, request))
 
 
@@ -151,28 +158,36 @@ def _open_bare(name: str, request: ModelRequest) -> Model:
     )
 
 
-def _run_blank(model: Model) -> object:
-    """The output of one forward pass on an empty image: does the module take inputs of this shape at all?"""
+def _run_trial(model: Model) -> object:
+    """The output of one forward pass on noise: does the module take inputs of this shape at all?"""
     pre = model.preprocessing
-    blank = torch.zeros(1, pre.channels, pre.height, pre.width, device=model.device)
+    image = noise(pre, 1, model.device)
     with model.prepared() as module, copied_buffers(module), seeded(0), torch.no_grad():
         try:
-            output = module(blank)
+            output = module(image)
         except (Exception, SystemExit) as error:  # a user's module can fail in any way
             require_images(model.name, module)
-            raise ModelError(f"model {model.name}: {describe_failed_pass(error, blank.shape)}") from error
+            raise ModelError(f"model {model.name}: {describe_failed_pass(error, image.shape)}") from error
     if model.output_key is None:
         require_classifier(model.name, output, (pre.height, pre.width))
     return output
 
 
-def _with_classes(model: Model, output: object) -> Model:
-    """A user's module with its number of classes, by its output; None for an encoder."""
+def _with_classes(model: Model, output: object, request: ModelRequest) -> Model:
+    """A user's module with its number of classes, by its output for one image; None for an encoder."""
     if model.output_key is None and _is_encoder(model.module, output):
-        return model
+        return replace(model, output=OutputForm(note=describe_map(output, model.preprocessing)))
     if model.output_key is None and not is_distilled(model.module):
-        model = replace(model, output=OutputForm(key=choose_entry(output)))
+        names = model.class_names if request.class_names is None else names_given(request.class_names)
+        choice = choose_entry(output, None if names is None else len(names))
+        model = replace(model, output=OutputForm(key=choice.key))
+    if len(model.raw(output)) > 1 and len(numbers := _as_one_row(model).raw(output)) == 1:
+        return replace(_as_one_row(model), num_classes=numbers.shape[1])
     return replace(model, num_classes=model.raw(output).shape[1])
+
+
+def _as_one_row(model: Model) -> Model:
+    return replace(model, output=replace(model.output, is_row=True))
 
 
 def _is_encoder(module: nn.Module, output: object) -> bool:
@@ -184,7 +199,8 @@ def _is_encoder(module: nn.Module, output: object) -> bool:
         return True
     if is_encoder(inner, output):
         return True
-    if not isinstance(output, Tensor) or not output.is_floating_point():  # what is wrong with them, find_logits says
+    is_plain = isinstance(output, Tensor) and output.is_floating_point() and output.layout == torch.strided
+    if not is_plain:  # what is wrong with them, find_logits says
         return False
     with suppress(ModelError):
         find_logits(output)

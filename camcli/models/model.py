@@ -112,7 +112,10 @@ class Model:
 
     def raw(self, output: object) -> Tensor:
         """What :attr:`module` returned → (N, C) float32 numbers as they are."""
-        return find_logits(output, self.output_key or self.output.key, average=is_distilled(self.module))
+        form = self.output
+        average = is_distilled(self.module)
+        rows = find_logits(output, self.output_key or form.key, average=average, is_row=form.is_row)
+        return rows if form.factor == 1 else rows * form.factor
 
     def link(self, mode: Probability = "auto") -> Link:
         """From the scores of :meth:`logits` to probabilities, as far as the output alone does not decide that."""
@@ -127,6 +130,11 @@ class Model:
         return apply_link(logits, self.link(mode))
 
     @property
+    def is_alone(self) -> bool:
+        """Whether images, and altered copies of one, must go through it one at a time."""
+        return self.passes is not None and self.passes.alone
+
+    @property
     def returns_values(self) -> bool:
         """Whether its outputs are values, as of a regression: no classes, and no probabilities."""
         return self.output.kind == "values"
@@ -139,7 +147,8 @@ class Model:
             f"model {self.name} is an encoder without a classifier{reason}: there is no class score to explain. "
             "Methods that explain no class still work (eigencam, lafam, …: class-specific `no` in `cam methods`). "
             "To give it a head: --checkpoint FILE with the weights of the whole classifier, or "
-            "factory:package.module:function that returns encoder and head as one module."
+            "factory:package.module:function that returns encoder and head as one module, or a segmenter and the mean "
+            "of its scores over the pixels, (images, classes)."
         )
 
     def layers(self, **options: Any) -> list[LayerReport]:

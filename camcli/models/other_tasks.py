@@ -1,10 +1,12 @@
 """Models of other tasks than classification, recognised by what they are and return."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from torch import Tensor, nn
 
 from camcli.errors import ModelError
+from camcli.models.outputs import entries, fields_of
 
 _TASKS = {
     "segmentation": "a segmenter: it scores every pixel, not the image",
@@ -16,6 +18,20 @@ _TASKS = {
 _INSTEAD = (
     " cam explains classifiers of images. A classifier around it, as factory:package.module:function, can be one."
 )
+
+_SCORES = {"out", "logits", "masks", "mask", "sem_seg", "pred_masks", "segmentation"}
+"""What segmenters call their scores."""
+_MOST_CLASSES = 200
+"""Of a segmenter; maps of more channels are features."""
+
+
+class Size(Protocol):
+    """The part of a preprocessing that is needed here."""
+
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
 
 
 def task_of_torchvision(name: str) -> str | None:
@@ -57,11 +73,42 @@ def require_classifier(name: str, output: object, size: tuple[int, int]) -> None
     """
     if _are_detections(output):
         raise refuse_task(name, _TASKS["detection"])
-    scores = output.get("out") if isinstance(output, Mapping) else None
-    if isinstance(scores, Tensor) and scores.ndim == 4 and tuple(scores.shape[2:]) == size:
-        raise refuse_task(name, f"{_TASKS['segmentation']} (its output 'out' has the shape {tuple(scores.shape)})")
+    if isinstance(output, Tensor) or next(entries(output), None) is not None:
+        if isinstance(output, Tensor) and not output.is_floating_point() and _is_of_pixels(output, size):
+            raise refuse_task(name, f"{_TASKS['segmentation']} (its output has the shape {tuple(output.shape)})")
+        return
+    maps = {key: own for key, own in _tensors_by_key(output).items() if own.dim() == 4 and own.is_floating_point()}
+    full = [key for key, own in maps.items() if _is_of_pixels(own, size)]
+    key = next(iter([*full, *(_SCORES & maps.keys())]), None)
+    if key is not None:
+        shape = tuple(maps[key].shape)
+        raise refuse_task(name, f"{_TASKS['segmentation']} (its output {key!r} has the shape {shape})")
+
+
+def describe_map(output: object, size: Size) -> str | None:
+    """What a model without a classifier returns, in words; None where there is nothing to say."""
+    if not isinstance(output, Tensor) or output.dim() < 3:
+        return None
+    start = f"it returns a tensor of shape {tuple(output.shape)} for an image"
+    if _is_of_pixels(output, (size.height, size.width)):
+        return f"{start}, numbers for every pixel, as segmenters and generators do"
+    return f"{start}, {'a map' if output.dim() == 4 else 'several rows'} of features, or of scores of its parts"
+
+
+def _is_of_pixels(tensor: Tensor, size: tuple[int, int]) -> bool:
+    """Whether there is a number for every pixel, or every fourth in each direction as of many segmenters."""
+    if tensor.dim() not in (3, 4) or (tensor.dim() == 4 and tensor.shape[1] > _MOST_CLASSES):
+        return False
+    height, width = tensor.shape[-2:]
+    return any((height, width) == (size[0] // stride, size[1] // stride) for stride in (1, 2, 4))
+
+
+def _tensors_by_key(output: object) -> dict[str, Tensor]:
+    fields = dict(enumerate(output)) if isinstance(output, tuple | list) else fields_of(output)
+    return {str(key): value for key, value in fields.items() if isinstance(value, Tensor)}
 
 
 def _are_detections(output: object) -> bool:
     first = output[0] if isinstance(output, Sequence) and len(output) and not isinstance(output, str) else output
-    return isinstance(first, Mapping) and {"boxes", "scores"} <= set(first)
+    names = fields_of(first).keys()
+    return any("boxes" in name for name in names) and any(name in ("scores", "logits", "pred_logits") for name in names)

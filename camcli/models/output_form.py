@@ -26,6 +26,8 @@ class OutputForm:
         key: the entry that was chosen among several, as ``--output-key`` takes it; None where there is one alone.
         link: from the scores of :meth:`scores` to probabilities; None: as the model states (``multi_label``).
         is_binary: one output, which stands for two classes.
+        is_row: the numbers of a batch of one image come without its axis, as ``squeeze()`` leaves them.
+        factor: what the numbers are multiplied by: 1/100 for percentages.
         smallest: probabilities below this have no gradient: 1/p would overflow in the type of the output.
         assumed: the guess about its meaning, one line for people; None where nothing was guessed.
         note: one line for people on what was recognised and taken instead of the usual; None for logits.
@@ -35,6 +37,8 @@ class OutputForm:
     key: str | None = None
     link: Link | None = None
     is_binary: bool = False
+    is_row: bool = False
+    factor: float = 1.0
     smallest: float = torch.finfo(torch.float32).tiny
     assumed: str | None = None
     note: str | None = None
@@ -54,6 +58,21 @@ class OutputForm:
         elif self.kind == "log-probabilities":
             scores = output - _log1mexp(output)
         return torch.cat([-scores, scores], 1) if self.is_binary else scores
+
+    def are_saturated(self, scores: Tensor) -> bool:
+        """Whether the probabilities that the model returned are all rounded to 0 or 1, so that they have no gradient.
+
+        Args:
+            scores: of :meth:`scores`, (1, classes).
+        """
+        if self.kind != "probabilities":
+            return False
+        low = math.log(self.smallest) + _ROUNDING
+        high = -math.log(max(self.smallest, torch.finfo(torch.float32).eps / 2)) - _ROUNDING
+        if self.link == "exp":
+            return int((scores <= low).sum()) >= scores.shape[1] - 1
+        scores = scores[:, -1:] if self.is_binary else scores
+        return bool(((scores <= low) | (scores >= high)).all())
 
 
 def sharpen(log_p: Tensor) -> Tensor:
@@ -84,5 +103,6 @@ def _log1mexp(x: Tensor) -> Tensor:
     return torch.log(-torch.expm1(x.clamp(max=-torch.finfo(x.dtype).tiny)))
 
 
+_ROUNDING = 1e-3
 CERTAIN = 1e-6
 """The largest 1 − p at which a probability counts as rounded to 1."""

@@ -1,11 +1,13 @@
 """From what a model returns to logits (N, C), and from logits to probabilities."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from camcli.capture.outputs import tensors_in
 from camcli.errors import ModelError
 from camcli.methods import probabilities as apply_link
 
@@ -14,16 +16,17 @@ Probability = Literal["auto", "softmax", "sigmoid", "none"]
 _LOGIT_KEYS = ("logits", "logit", "output", "outputs", "out", "pred", "preds", "predictions", "scores", "y_hat")
 
 
-def find_logits(output: object, key: str | None = None, *, average: bool = False) -> Tensor:
+def find_logits(output: object, key: str | None = None, *, average: bool = False, is_row: bool = False) -> Tensor:
     """The logits in a model's output.
 
     Args:
         output: a tensor, a tuple, list or mapping that holds one, or an object with ``.logits``.
         key: which entry holds the logits (``--output-key``): an index, a name, or a dotted path of these.
         average: a tuple of equal shapes is the heads of a distilled model, whose mean is its prediction.
+        is_row: the numbers of a batch of one image come without its axis: (C,) is (1, C).
 
     Returns:
-        (N, C) float32; one logit per image may come as (N,) and becomes (N, 1).
+        (N, C) float32; one logit per image may come as (N,), of one image as (), and becomes (N, 1).
 
     Raises:
         ModelError: there is no such entry, or nothing that looks like logits; what there is is listed.
@@ -32,8 +35,8 @@ def find_logits(output: object, key: str | None = None, *, average: bool = False
         for part in key.split("."):
             output = _entry(output, part, key)
     if average and isinstance(output, (tuple, list)) and _equal_shapes(output):
-        return torch.stack([_as_logits(o, key) for o in output]).mean(dim=0)
-    return _as_logits(_pick(output), key)
+        return torch.stack([_as_logits(o, key, is_row) for o in output]).mean(dim=0)
+    return _as_logits(_pick(output), key, is_row)
 
 
 def probabilities(logits: Tensor, mode: Probability = "auto", *, multi_label: bool = False) -> Tensor:
@@ -47,7 +50,7 @@ def probabilities(logits: Tensor, mode: Probability = "auto", *, multi_label: bo
 
 
 def entries(output: object) -> Iterator[tuple[str, Tensor]]:
-    """All that may be logits in a tuple, list, mapping or object: ``--output-key`` and (N, C) each, depth first."""
+    """All that may be logits in what a model returns for one image: ``--output-key`` and (1, C) each, depth first."""
     parts: Mapping[str, object] = {}
     if isinstance(output, (tuple, list)):
         parts = {str(i): value for i, value in enumerate(output)}
@@ -55,8 +58,8 @@ def entries(output: object) -> Iterator[tuple[str, Tensor]]:
         parts = fields_of(output)
     for key, value in parts.items():
         if isinstance(value, Tensor):
-            if _looks_like_logits(squeeze(value)):
-                yield key, squeeze(value)
+            if _looks_like_logits(rows := squeeze(value, is_row=True)):
+                yield key, rows
         else:
             yield from ((f"{key}.{inner}", tensor) for inner, tensor in entries(value))
 
@@ -64,16 +67,18 @@ def entries(output: object) -> Iterator[tuple[str, Tensor]]:
 def fields_of(output: object) -> Mapping[str, object]:
     """The entries of a mapping, or of an object that is none (a dataclass, a namespace); empty for anything else."""
     if isinstance(output, Mapping):
-        return {key: value for key, value in output.items() if isinstance(key, str)}
+        return {str(key): value for key, value in output.items() if isinstance(key, str | int)}
+    if dataclasses.is_dataclass(output) and not isinstance(output, type):
+        return {field.name: getattr(output, field.name) for field in dataclasses.fields(output)}
     own = getattr(output, "__dict__", None)
     is_plain = isinstance(own, dict) and not isinstance(output, (type, torch.nn.Module, Tensor))
     return {key: value for key, value in own.items() if not key.startswith("_")} if is_plain and own else {}
 
 
-def squeeze(value: Tensor) -> Tensor:
-    """(N,) → (N, 1); (N, C, 1) and (N, C, 1, 1) → (N, C)."""
-    if value.dim() == 1:
-        return value[:, None]
+def squeeze(value: Tensor, *, is_row: bool = False) -> Tensor:
+    """() → (1, 1); (N,) → (N, 1), or (1, N) where it is a row; (N, C, 1) and (N, C, 1, 1) → (N, C)."""
+    if value.dim() < 2:
+        return value.reshape(1, -1) if is_row else value.reshape(-1, 1)
     while value.dim() > 2 and value.shape[-1] == 1:
         value = value.squeeze(-1)
     return value
@@ -97,18 +102,22 @@ def _pick(output: object) -> object:
 
 
 def _looks_like_logits(value: object) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point() and value.dim() == 2
+    return (
+        isinstance(value, Tensor) and value.layout == torch.strided and value.is_floating_point() and value.dim() == 2
+    )
 
 
 def _equal_shapes(values: Sequence[object]) -> bool:
     return len(values) > 1 and all(_looks_like_logits(v) for v in values) and len({v.shape for v in values}) == 1  # type: ignore[attr-defined]
 
 
-def _as_logits(value: object, key: str | None) -> Tensor:
+def _as_logits(value: object, key: str | None, is_row: bool) -> Tensor:
     if not isinstance(value, Tensor):
+        raise ModelError(f"the model returns {describe_output(value)}{_why_no_logits(value)}")
+    if value.layout != torch.strided or value.is_complex():
+        kind = "complex numbers" if value.is_complex() else "a sparse tensor"
         raise ModelError(
-            f"the model returns {describe_output(value)}, in which no logits (images, classes) were found. "
-            "Name the entry that holds them with --output-key."
+            f"the model returns {kind}. Let it return scores, a dense tensor (images, classes) of numbers."
         )
     if not value.is_floating_point():
         raise ModelError(
@@ -116,8 +125,8 @@ def _as_logits(value: object, key: str | None) -> Tensor:
             "or a threshold gives: a class index has no gradient, and does not say how sure the model is. Return the "
             "scores that it is taken from, or name them with --output-key."
         )
-    value = squeeze(value)
-    if value.dim() != 2:
+    value = squeeze(value, is_row=is_row)
+    if value.dim() != 2 or not value.shape[1]:
         where = f"entry {key} of the output is" if key else "the model returns"
         raise ModelError(
             f"{where} {describe_output(value)}, not logits (images, classes). If the model has no classifier, "
@@ -126,9 +135,23 @@ def _as_logits(value: object, key: str | None) -> Tensor:
     return value.float()
 
 
+def _why_no_logits(value: object) -> str:
+    candidates = [f"{key} {tuple(tensor.shape)}" for key, tensor in entries(value)]
+    if len(candidates) > 1:
+        return f", of which several entries may be the logits: {', '.join(candidates)}. Name one with --output-key."
+    if next(tensors_in(value), None) is None:
+        return ", which holds no tensor. Let it return the scores of its classes, a tensor (images, classes)."
+    return (
+        ", in which no logits (images, classes) were found. Name the entry that holds them with --output-key, or let "
+        "it return them alone."
+    )
+
+
 def _entry(output: object, part: str, key: str) -> object:
     if isinstance(output, Mapping) and part in output:
         return output[part]
+    if isinstance(output, Mapping) and part.isdecimal() and int(part) in output:
+        return output[int(part)]
     if isinstance(output, (tuple, list)) and part.lstrip("-").isdecimal() and -len(output) <= int(part) < len(output):
         return output[int(part)]
     if part.isidentifier() and hasattr(output, part) and not isinstance(output, Tensor):
@@ -145,7 +168,10 @@ def describe_output(value: object) -> str:
         return f"a {type(value).__name__} with {entries or 'nothing'}"
     if isinstance(value, (tuple, list)):
         return f"a {type(value).__name__} of " + (", ".join(_brief(v) for v in value) or "nothing")
-    return f"an object of class {type(value).__name__}"
+    if value is None:
+        return "nothing (None)"
+    fields = ", ".join(f"{k}: {_brief(v)}" for k, v in fields_of(value).items())
+    return f"an object of class {type(value).__name__}" + (f" with {fields}" if fields else "")
 
 
 def _brief(value: object) -> str:

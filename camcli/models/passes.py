@@ -47,7 +47,10 @@ class RepeatablePasses:
                 "at a time, each from the buffers as they were loaded"
             )
         if self.uses_batch:
-            lines.append("the model has batch norms without running statistics: one image at a time")
+            lines.append(
+                "the output for an image depends on the others of its batch (batch norms without running statistics, a "
+                "mean over the batch): one image at a time"
+            )
         return tuple(lines)
 
     @contextmanager

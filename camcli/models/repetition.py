@@ -23,7 +23,7 @@ from camcli.capture.outputs import tensors_in
 from camcli.errors import ModelError
 from camcli.models.model import Model
 from camcli.models.passes import RepeatablePasses
-from camcli.randomness import Kind, repeat
+from camcli.randomness import Kind, repeat, watch_draws
 
 _ROUNDING = 1e-4
 """Of the largest output: two passes of a device may round so differently; in half precision 200 times as much."""
@@ -34,23 +34,58 @@ class RepeatedPass:
     """What two equal passes of a model gave.
 
     Attributes:
+        images: that went in, (N, C, H, W).
         first, second: what the module returned.
         kind: whether they can be repeated, see :class:`camcli.randomness.Repetition`.
         changed: paths of the buffers that a pass changes.
+        uses_batch: whether an image's output depends on the others of its batch.
+        rows: of the output of two images; None where that was not tried, or fails.
     """
 
+    images: Tensor
     first: object
     second: object
     kind: Kind
     changed: tuple[str, ...]
+    uses_batch: bool = False
+    rows: int | None = None
 
 
-def repeat_pass(model: Model, run: Callable[[], object]) -> RepeatedPass:
+def run_beside(
+    model: Model,
+    images: Tensor,
+    alone: Tensor,
+    run: Callable[[], object],
+    as_rows: Callable[[object], Tensor | None],
+) -> RepeatedPass:
+    """Run two images in one pass, of which the first has been run alone.
+
+    Where all is equal, one pass has shown that it can be repeated, and that images do not depend on each other.
+
+    Args:
+        model: inside :meth:`camcli.models.Model.prepared`.
+        images: (2, C, H, W).
+        alone: the output of the first of them, (1, n).
+        run: one pass of both, which returns what the module returned; None where it fails.
+        as_rows: from that to (images, n).
+    """
+    with copied_buffers(model.module) as changed:
+        output, is_drawing = watch_draws(run)
+    rows = as_rows(output)
+    count = None if rows is None else len(rows)
+    is_equal = rows is not None and rows.shape == (len(images), alone.shape[1]) and _are_close(alone, rows[:1].detach())
+    kind: Kind = "random" if is_drawing else "unrepeatable" if changed else "constant"
+    uses_batch = count == len(images) and not is_equal
+    return RepeatedPass(images, output, output, kind, tuple(sorted(changed)), uses_batch, count)
+
+
+def repeat_pass(model: Model, image: Tensor, run: Callable[[], object]) -> RepeatedPass:
     """Run a pass twice; a third time where it draws random numbers.
 
     Args:
         model: inside :meth:`camcli.models.Model.prepared`.
-        run: one pass, which returns what the module returned.
+        image: (1, C, H, W).
+        run: one pass of it, which returns what the module returned.
     """
     changed: set[str] = set()
 
@@ -61,7 +96,7 @@ def repeat_pass(model: Model, run: Callable[[], object]) -> RepeatedPass:
         return output
 
     repetition = repeat(run_once, _agree)
-    return RepeatedPass(repetition.first, repetition.second, repetition.kind, tuple(sorted(changed)))
+    return RepeatedPass(image, repetition.first, repetition.second, repetition.kind, tuple(sorted(changed)))
 
 
 def make_repeatable(model: Model, repeated: RepeatedPass, seed: int) -> Model:
@@ -84,7 +119,8 @@ def make_repeatable(model: Model, repeated: RepeatedPass, seed: int) -> Model:
         )
     model = replace(model, preprocessing=model.preprocessing.seeded(seed))
     is_random = repeated.kind == "random"
-    uses_batch = any(isinstance(part, _BatchNorm) and part.running_mean is None for part in model.module.modules())
+    has_batch_norm = any(isinstance(part, _BatchNorm) and part.running_mean is None for part in model.module.modules())
+    uses_batch = repeated.uses_batch or has_batch_norm
     if not (repeated.changed or is_random or uses_batch):
         return model
     return replace(model, passes=RepeatablePasses(seed if is_random else None, repeated.changed, uses_batch))

@@ -17,10 +17,11 @@ from camcli.errors import CamError, ImageError, is_out_of_memory
 from camcli.explainer import ExplainedBatch, MapKey
 from camcli.images import Sender, Sent, to_input
 from camcli.map_summary import map_status
-from camcli.pipeline.isolation import describe_error, device_lost, is_device_lost
+from camcli.pipeline.isolation import device_lost, is_device_lost
 from camcli.pipeline.items import ChosenClass, ClassMap, Explanation, Failed, Loaded, seed_of
 from camcli.pipeline.setup import Setup
 from camcli.pipeline.targets import NO_TARGET, choose_targets, specs_of
+from camcli.user_code import describe_failure
 
 Image = TypeVar("Image")  # loaded, explained or failed
 Finish = Callable[[list[Explanation | Failed]], list[Explanation | Failed]]
@@ -146,7 +147,7 @@ class BatchExplainer:
                 return ImageError("out-of-memory", f"one image does not fit into memory of {device}")
             if is_device_lost(error):
                 raise device_lost(device, error) from error
-            return ImageError("internal", f"the model failed on it ({describe_error(error)})")
+            return ImageError("internal", f"the model failed on it ({describe_failure(error)})")
 
     def _explanation(self, image: Loaded, explained: ExplainedBatch, i: int) -> Explanation | Failed:
         targets = explained.targets[i].tolist()
@@ -163,7 +164,9 @@ class BatchExplainer:
         return Explanation(image, logits, probabilities, maps, tuple(notes))
 
     def _saturation(self, explained: ExplainedBatch, maps: Sequence[ClassMap], i: int) -> list[str]:
-        """Why maps of a model that returns probabilities are zero, where that is the reason."""
+        """Why maps show nothing: outputs that are not finite, or probabilities that are rounded."""
+        if not bool(explained.logits[i].isfinite().all()):
+            return ["the model's outputs for this image are not finite"]
         if self.setup.model.output.kind not in ("probabilities", "log-probabilities"):
             return []
         zero = {m.target.index for m in maps if m.target is not None and map_status(m.raw) == "zero"}

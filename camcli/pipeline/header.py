@@ -93,7 +93,8 @@ def _decides_scores(setup: Setup) -> dict[str, Any]:
     form = setup.model.output
     if form.kind in ("logits", "embedding") and form.key is None and not form.is_binary:
         return {}
-    return {"output": [form.kind, form.key, form.link, form.is_binary]}
+    factor = [form.factor] if form.factor != 1 else []
+    return {"output": [form.kind, form.key, form.link, form.is_binary, *factor]}
 
 
 def _decides_pictures(setup: Setup) -> dict[str, Any]:

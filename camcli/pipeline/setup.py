@@ -19,7 +19,7 @@ from camcli.images import ASSUMED, DecodeSettings, Preprocessing, Sampler, Sourc
 from camcli.layers import Layer
 from camcli.methods import find_method
 from camcli.models import Model, load_model
-from camcli.models.output_examination import examine
+from camcli.models.output_examination import examine, require_row_per_image
 from camcli.models.repetition import make_repeatable
 from camcli.output import check_named_file
 from camcli.pipeline.first_image import first_image
@@ -106,23 +106,23 @@ def open_model(config: RunConfig, device: torch.device) -> Model:
 
 
 def with_bands(model: Model, config: RunConfig) -> Model:
-    """The same with ``--bands``, and what is assumed of its channels in its notes.
+    """The same with ``--bands``, and what is assumed of its channels.
 
     Raises:
         ConfigError: more or fewer bands than the model takes.
     """
     pre = model.preprocessing.changed(bands=config.parsed.bands)
-    notes = model.notes
+    lines = model.assumptions
     if pre.custom is None and pre.channels == 1:
-        notes += ("the model takes one channel: colours become grey (ITU-R 601 luma)",)
+        lines += ("the model takes one channel: colours become grey (ITU-R 601 luma)",)
     is_repeated = pre.channels > 3 and all(value == pre.mean[i % 3] for i, value in enumerate(pre.mean))
     if pre.custom is None and is_repeated and config.mean is None and not model.assumptions:
         listed = ", ".join(f"{value:g}" for value in pre.mean[:3])
-        notes += (
+        lines += (
             f"{ASSUMED}the mean of the model's {pre.channels} channels is {listed} in turn, and their deviation "
             "likewise (--mean, --std)",
         )
-    return replace(model, preprocessing=pre, notes=notes)
+    return replace(model, preprocessing=pre, assumptions=lines)
 
 
 def decode_settings(config: RunConfig, preprocessing: Preprocessing) -> DecodeSettings:
@@ -186,11 +186,12 @@ def setup_for(
     with model.prepared():
         example = partial(first_image, config, model, sources)
         examined = examine(model, config.probability, example)  # type: ignore[arg-type]
+        require_row_per_image(examined, config.parsed.batch_size)
         model = make_repeatable(examined.model, examined.repeated, config.seed)
     precision = precision_for(model, config.precision, precision)
     with model.prepared():
         layers, alone = choose_layers(config, model)
-        options = replace(explain_options(config, precision), one_at_a_time=alone)
+        options = replace(explain_options(config, precision), one_at_a_time=alone or model.is_alone)
         explainer = Explainer(model, layers, config.method, options, progress)
         batch_size = _batch_size(config, explainer, model, earlier.get("batch_size"))
     targets = parse_target(config.target or "predicted", model.class_names, model.num_classes)
@@ -279,7 +280,7 @@ _NOTHING_TO_COMPILE = "--compile: nothing is compiled, since the run has no targ
 
 
 def _batch_size(config: RunConfig, explainer: Explainer, model: Model, earlier: int | None) -> int:
-    if model.passes is not None and model.passes.alone:
+    if model.is_alone:
         return 1
     if size := config.parsed.batch_size or earlier:
         return size

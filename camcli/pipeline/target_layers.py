@@ -1,6 +1,7 @@
 """The target layers of a run, or none where its methods look at none and no layer will do; and what works instead."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 import torch
 from torch import nn
@@ -11,6 +12,9 @@ from camcli.errors import LayerError, is_out_of_memory
 from camcli.layers import AUTO, Layer, NoLayerError, PassError, resolve_layers
 from camcli.methods import METHODS, Method, find_method
 from camcli.models import Model
+
+_DRAWS = 5
+"""Draws of a random model by which its layers are tried: of one that drops half of all passes, one in 32 has none."""
 
 
 def needs_gradient(config: RunConfig) -> bool:
@@ -28,7 +32,7 @@ def choose_layers(config: RunConfig, model: Model) -> tuple[tuple[Layer, ...], b
     Raises:
         UsageError: a layer that cannot be used, or none; with what works instead.
     """
-    is_alone = config.parsed.batch_size == 1 or (model.passes is not None and model.passes.alone)
+    is_alone = config.parsed.batch_size == 1 or model.is_alone
     try:
         layers = _resolve(config, model, None)
     except (PassError, LayerError) as error:
@@ -54,12 +58,30 @@ def _takes_two(model: Model) -> bool:
 
 def _resolve(config: RunConfig, model: Model, batch_size: int | None) -> tuple[Layer, ...]:
     try:
-        return tuple(resolve_layers(model, config.layer, config.layout, needs_gradient(config), batch_size))
+        return _resolve_any_draw(config, model, batch_size)
     except NoLayerError as error:
         methods = _methods(config)
         if list(config.layer) == [AUTO] and config.layout == "auto" and not any(m.needs_layer for m in methods):
             return ()
         raise LayerError(f"{error}{_what_works(error, model)}{_which_need(methods, error)}") from error
+
+
+def _resolve_any_draw(config: RunConfig, model: Model, batch_size: int | None) -> tuple[Layer, ...]:
+    """The layers; of a model that draws random numbers by the first of a few draws that allow a choice.
+
+    A draw may drop what leads from a layer to the score. The draws are the same for every ``--seed``, and so the layer.
+    """
+
+    def resolve() -> tuple[Layer, ...]:
+        return tuple(resolve_layers(model, config.layer, config.layout, needs_gradient(config), batch_size))
+
+    if model.passes is None or model.passes.seed is None:
+        return resolve()
+    for draw in range(_DRAWS - 1):
+        with model.passes.of_image(draw), suppress(LayerError):
+            return resolve()
+    with model.passes.of_image(_DRAWS - 1):
+        return resolve()
 
 
 def _methods(config: RunConfig) -> list[Method]:

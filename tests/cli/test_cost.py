@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from camcli.cli.cost import remaining_line
-from tests.conftest import Cam
+from tests.conftest import TINY, Cam
 
 
 def test_a_slow_method_says_its_passes_and_an_estimate(tiny: Cam, photos: Path, tmp_path: Path) -> None:
@@ -18,6 +18,13 @@ def test_a_slow_method_says_its_passes_and_an_estimate(tiny: Cam, photos: Path, 
     assert "; the other 4 will take about " in estimates[0]
     again = tiny(photos, "--output-dir", tmp_path / "quiet", *flags, "--quiet")
     assert (again.code, again.err) == (0, "")
+
+
+def test_an_evaluation_says_them_for_all_images(cam: Cam, photos: Path) -> None:
+    flags = ("--method", "rise", "--option", "rise.masks=100", "--metrics", "sparsity", "--no-baselines")
+    done = cam("eval", photos, *TINY, *flags)
+    assert done.code == 0
+    assert "cost     rise: about 100 passes of the model an image, 6 images: 600 in all" in done.err.splitlines()
 
 
 def test_usual_methods_and_few_passes_say_nothing(tiny: Cam, photos: Path, tmp_path: Path) -> None:

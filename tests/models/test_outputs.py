@@ -76,8 +76,8 @@ def test_heads_of_a_distilled_model_are_averaged() -> None:
         (torch.ones(2, 3, 7, 7), r"a tensor of shape \(2, 3, 7, 7\).*classifier"),
         ({"a": FEATURES, "b": Z}, r"a dict with a: \(2, 7\), b: \(2, 3\).*--output-key"),
         ((TOKENS, None), r"a tuple of \(2, 5, 7\), NoneType.*--output-key"),
-        (None, "NoneType.*--output-key"),
-        ({}, "a dict with nothing"),
+        (None, r"nothing \(None\), which holds no tensor. Let it return"),
+        ({}, "a dict with nothing, which holds no tensor"),
     ],
 )
 def test_not_found(output: object, message: str) -> None:

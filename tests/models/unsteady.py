@@ -45,6 +45,11 @@ def dropout() -> nn.Module:
     return Unsteady(lambda net, features: F.dropout(features, 0.5, training=True))
 
 
+def dropped_paths() -> nn.Module:
+    """Without what leads to the score, in half of all passes."""
+    return Unsteady(lambda net, features: features * torch.bernoulli(torch.full((len(features), 1, 1, 1), 0.5)))
+
+
 def numpy_noise() -> nn.Module:
     return Unsteady(lambda net, features: features * float(np.random.rand() + 0.5))
 

@@ -13,7 +13,9 @@ from torch import nn
 import camcli
 from tests.tiny import build
 
-from ..conftest import Cam, Outcome, index_of, photographs
+from ..conftest import HERE, Cam, Outcome, index_of, photographs
+
+NAMES = HERE / "tiny_classes.txt"
 
 
 def mirrored() -> tuple[nn.Module, Any]:
@@ -34,7 +36,9 @@ def run(cam: Cam, folder: Path, *arguments: str) -> tuple[Outcome, list[str]]:
 def test_the_preprocessing_of_a_module_that_brings_none(cam: Cam, tmp_path: Path) -> None:
     outcome, lines = run(cam, tmp_path, "--model", "factory:tests.tiny:build", "--input-size", "64")
     assert outcome.code == 0
-    (line,) = lines
+    line, classes = lines
+    assert classes.startswith("the model's 4 outputs are taken for the logits of 4 classes")
+    assert outcome.err.count(classes) == 1
     assert "mean 0.485, 0.456, 0.406 (--mean); deviation 0.229, 0.224, 0.225 (--std); crop: shorter" in line
     assert "--input-size" not in line  # it was given
     assert outcome.err.count(line) == 1
@@ -42,23 +46,26 @@ def test_the_preprocessing_of_a_module_that_brings_none(cam: Cam, tmp_path: Path
 
 
 def test_nothing_is_said_where_all_is_stated_or_with_quiet(cam: Cam, tmp_path: Path) -> None:
-    stated = ("--mean", "0.5", "--std", "0.5", "--input-size", "64", "--resize", "squash")
+    names = ("--class-names", str(NAMES))
+    stated = ("--mean", "0.5", "--std", "0.5", "--input-size", "64", "--resize", "squash", *names)
     assert run(cam, tmp_path / "a", "--model", "factory:tests.tiny:build", *stated)[1] == []
     assert run(cam, tmp_path / "b", "--model", "builtin")[1] == []
     quiet, lines = run(cam, tmp_path / "c", "--model", "factory:tests.tiny:build", "--input-size", "64", "--quiet")
-    assert len(lines) == 1
+    assert len(lines) == 2
     assert quiet.err == ""
 
 
 def test_the_whole_image_is_assumed_under_preprocessing_of_ones_own(cam: Cam, tmp_path: Path) -> None:
-    (line,) = run(cam, tmp_path, "--model", "factory:tests.pipeline.test_assumptions:mirrored")[1]
+    names = ("--class-names", str(NAMES))
+    (line,) = run(cam, tmp_path, "--model", "factory:tests.pipeline.test_assumptions:mirrored", *names)[1]
     assert "it turns, mirrors or bends the image" in line
     assert line.endswith("assumed: the whole image")
 
 
 def test_a_random_model_is_named(cam: Cam, tmp_path: Path) -> None:
-    lines = run(cam, tmp_path, "--model", "factory:tests.models.unsteady:dropout", "--input-size", "64")[1]
-    assert "draws random numbers in its forward pass" in lines[1]
+    outcome, lines = run(cam, tmp_path, "--model", "factory:tests.models.unsteady:dropout", "--input-size", "64")
+    assert "channels-last" not in outcome.out + outcome.err
+    assert sum("draws random numbers in its forward pass" in line for line in lines) == 1
     lines = run(cam, tmp_path / "b", "--model", "factory:tests.models.unsteady:random_crop")[1]
     assert any("preprocessing random_crop.<locals>.transform draws random numbers" in line for line in lines)
 

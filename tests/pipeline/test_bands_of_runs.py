@@ -147,7 +147,7 @@ def test_colours_become_grey_for_one_channel_and_that_is_said(cam: Cam, tmp_path
     outcome = run(cam, tmp_path, "one", folder / "rgb.png", *PLAIN)
     grey = torch.from_numpy(np.array(Image.open(folder / "rgb.png").convert("L")).astype(np.float32) / 255)
     assert logits_of(rows(tmp_path)["rgb.png"]) == by_hand(models.one(), grey[None])
-    assert "colours become grey" in outcome.out
+    assert "colours become grey" in outcome.err
 
 
 def test_dicom_reaches_one_channel_in_full_and_three_as_a_picture(cam: Cam, tmp_path: Path) -> None:

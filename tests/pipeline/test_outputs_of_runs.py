@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.conftest import Cam, index_of
+from tests.conftest import HERE, Cam, index_of
 from tests.models.test_output_examination import image
 
 
@@ -31,13 +31,20 @@ def run(cam: Cam, pictures: Path, kind: str, *more: object) -> tuple[dict[str, A
     run_dir = pictures.parent / f"run-{kind}"
     outcome = cam("run", *arguments(pictures, kind), "--output-dir", run_dir, "--overwrite", *more)
     assert outcome.code == 0, outcome.err
+    assert [line for line in outcome.err.splitlines() if "brings no preprocessing" not in line] == [
+        f"note     {line}" for line in index_of(run_dir)["assumptions"] if "brings no preprocessing" not in line
+    ]
     return index_of(run_dir), outcome.out
 
 
 def test_an_ordinary_classifier(cam: Cam, pictures: Path) -> None:
-    index, out = run(cam, pictures, "plain")
+    """That its outputs are classes is assumed where nothing says so."""
+    index, out = run(cam, pictures, "plain", "--class-names", HERE / "tiny_classes.txt")
     assert index["output"] == {"kind": "logits", "key": None, "probability": "softmax", "assumed": None}
     assert "note" not in out
+    output = run(cam, pictures, "plain")[0]["output"]
+    assert "4 outputs are taken for the logits of 4 classes" in output.pop("assumed")
+    assert output == {"kind": "logits", "key": None, "probability": "softmax"}
 
 
 def test_probabilities(cam: Cam, pictures: Path) -> None:
@@ -101,8 +108,8 @@ def test_values(cam: Cam, pictures: Path) -> None:
     """No percentage anywhere, and no label: checks and metrics say what they leave out."""
     index, out = run(cam, pictures, "age", "--save", "overlay,panel", "--csv", pictures.parent / "age.csv")
     assert (index["output"]["kind"], index["output"]["probability"]) == ("values", "none")
-    assert index["output"]["assumed"] in out
-    assert "as a logit it would always mean" in out
+    assert "as a logit it would always mean" in index["output"]["assumed"]
+    assert index["output"]["assumed"] in index["assumptions"]
     assert index["counts"]["labelled"] == 0
     for item in index["items"]:
         (value,) = item["predictions"]
