@@ -3,8 +3,8 @@
     python docs/examples/planted_shortcut.py planted [--photos sample_images]
 
 Parts of the photographs are given to the classes ``alpha`` and ``beta`` at random; every image of ``alpha`` gets the
-same sticker at the bottom right. The last stages of the built-in network are trained on them, in about a minute. What is
-written: ``planted/images/CLASS/NN.jpg``, ``planted/weights.pt``, and ``planted/planted_model.py``, which loads the
+same sticker at the bottom right. The last stages of the built-in network are trained on them, in about a minute. What
+is written: ``planted/images/CLASS/NN.jpg``, ``planted/weights.pt``, and ``planted/planted_model.py``, which loads the
 model: ``cam run images --model factory:planted_model:build`` in that folder.
 """
 

@@ -1,12 +1,18 @@
-"""Comparison of small windows with every place of many images, by Fourier transforms."""
+"""Comparison of small windows with every place of many images, by Fourier transforms.
+
+PyTorch is imported where it is used, since it takes seconds, and a check without images gets by without it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,8 @@ class Spectra:
     @classmethod
     def of(cls, images: np.ndarray) -> Spectra:
         """Of images (N, H, W, 3) float32."""
+        import torch
+
         x = _centred(images)
         return cls(images, torch.fft.rfft2(x), torch.fft.rfft2((x**2).sum(1)))
 
@@ -50,6 +58,8 @@ def match(
     Returns:
         The differences (K, N), and x and y of the top left corners where they are found, (K, N, 2).
     """
+    import torch
+
     height, width = templates.shape[1:3]
     size = spectra.images.shape[1:3]
     rows, columns = size[0] - height + 1, size[1] - width + 1
@@ -77,6 +87,8 @@ def match(
 
 def _centred(images: np.ndarray) -> torch.Tensor:
     """(N, H, W, 3) to (N, 3, H, W), around 0, which keeps the sums of squares small and their difference exact."""
+    import torch
+
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)) - np.float32(127.5))
 
 
