@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -14,6 +15,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
+from tests.typer_once import build_commands_once
+
 # There is a worker for each core: before torch and OpenCV are imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
@@ -21,6 +24,11 @@ os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
 # How long an example takes is for the machine to say.
 settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any speed")
+
+build_commands_once()
+
+# What is imported while tests are collected stays; to look through it again and again takes seconds.
+gc.disable()
 
 HERE = Path(__file__).resolve().parent
 SAMPLES = HERE.parent / "sample_images"
@@ -38,6 +46,11 @@ LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     files = {HERE.parent / file: place for place, file in enumerate(LONGEST)}
     items.sort(key=lambda item: files.get(item.path, len(files)))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @dataclass(frozen=True)
