@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -14,6 +15,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
+from tests.typer_once import build_commands_once
+
 # There is a worker for each core: before torch and OpenCV are imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
@@ -22,22 +25,32 @@ os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
 settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any speed")
 
+build_commands_once()
+
+# What is imported while tests are collected stays; to look through it again and again takes seconds.
+gc.disable()
+
 HERE = Path(__file__).resolve().parent
 SAMPLES = HERE.parent / "sample_images"
 TINY = ("--model", "factory:tests.tiny:build", "--input-size", 64, "--class-names", HERE / "tiny_classes.txt")
 
-# The files that take longest (15 to 80 s): they start first, so that no worker is left alone with one at the end.
+# The files that take longest (10 to 60 s): they start first, so that no worker is left alone with one at the end.
 LONGEST = (
-    "tests/checks/test_examples.py", "tests/faults/test_crashing_decoder.py", "tests/checks/test_interventions.py",
-    "tests/faults/test_many_images.py", "tests/faults/test_interruption.py", "tests/evaluation/test_evaluate.py",
-    "tests/faults/test_hostile_corpus.py", "tests/faults/test_disk.py", "tests/capture/test_prefix.py",
-    "tests/docs/test_notebook.py",
+    "tests/checks/test_interventions.py", "tests/checks/test_examples.py", "tests/evaluation/test_evaluate.py",
+    "tests/faults/test_crashing_decoder.py", "tests/pipeline/test_stream.py", "tests/models/test_checkpoint_heads.py",
+    "tests/methods/test_formulas.py", "tests/docs/test_notebook.py", "tests/capture/test_prefix.py",
+    "tests/oracles/test_other_methods.py", "tests/checks/test_recipes.py",
 )  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     files = {HERE.parent / file: place for place, file in enumerate(LONGEST)}
     items.sort(key=lambda item: files.get(item.path, len(files)))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,12 @@ def explained(forward: Forward, inputs: Tensor, path: str) -> list[Tensor]:
 
 
 @pytest.mark.parametrize(
-    "family", ["resnet, inside a block", "efficientnet", "vit", "swin", "densenet", "squeezenet", "hrnet"]
-)
+    "family",
+    [
+        "resnet, inside a block", "efficientnet", "vit", "swin", "densenet", "squeezenet",
+        pytest.param("hrnet", marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
 def test_a_split_network_is_explained_like_the_whole(family: str) -> None:
     net, path, size = built(family)
     inputs = torch.randn(2, 3, size, size)

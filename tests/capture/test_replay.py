@@ -21,7 +21,7 @@ def torchvision_vit():
 
 
 def swin():
-    return timm.create_model("swin_tiny_patch4_window7_224", img_size=64, window_size=2)
+    return timm.create_model("swin_tiny_patch4_window7_224", img_size=64, window_size=2, depths=(1, 1, 2, 1))
 
 
 def of_timm(name, **settings):
@@ -31,7 +31,7 @@ def of_timm(name, **settings):
 FAMILIES = {
     "resnet": (torchvision.models.resnet18, "layer4", 64),
     "resnet, inside a block": (torchvision.models.resnet18, "layer3.1.bn1", 64),
-    "densenet": (of_timm("densenet121"), "features.denseblock3", 64),
+    "densenet": (of_timm("densenet121", block_config=(2, 3, 4, 3)), "features.denseblock3", 64),
     "inception-next": (of_timm("inception_next_atto"), "stages.2.blocks.1", 64),
     "squeezenet": (torchvision.models.squeezenet1_1, "features.9", 64),
     "shufflenet": (torchvision.models.shufflenet_v2_x0_5, "stage3", 64),
@@ -41,7 +41,7 @@ FAMILIES = {
     "convnext": (of_timm("convnext_atto"), "stages.2.blocks.3", 64),
     "vit": (of_timm("vit_tiny_patch16_224", img_size=64, depth=4), "blocks.3.norm1", 64),
     "torchvision vit": (torchvision_vit, "encoder.layers.encoder_layer_2.ln_1", 64),
-    "swin": (swin, "layers.2.blocks.4.norm1", 64),
+    "swin": (swin, "layers.2.blocks.1.norm1", 64),
     "mixer": (of_timm("mixer_s32_224", img_size=64), "blocks.6.norm1", 64),
     "eva": (of_timm("eva02_tiny_patch14_224", img_size=56), "blocks.9.norm1", 56),
     "maxvit": (of_timm("maxvit_rmlp_pico_rw_256", img_size=64), "stages.2.blocks.0.conv", 64),

@@ -34,19 +34,19 @@ def bad(tmp_path: Path) -> Path:
     return write_run(tmp_path / "bad", [item(i, {"gradcam": ring + 0.01 * blob(0.5, 0.97)}) for i in range(40)])
 
 
-def test_exit_codes_of_the_installed_command(good: Path, bad: Path, tmp_path: Path) -> None:
+def test_exit_codes_of_the_installed_command(cam: Cam, good: Path, bad: Path, tmp_path: Path) -> None:
     junit = tmp_path / "out.xml"
-    passed = installed("check", good)
-    assert passed.returncode == 0, passed.stderr
+    passed = cam("check", good)
+    assert passed.code == 0, passed.err
     failed = installed("check", bad, "--junit", junit)
     assert failed.returncode == 1, failed.stderr
     assert "heat at the edge" in failed.stdout
     assert ET.parse(junit).getroot().get("failures") == "1"
-    wrong = installed("check", good, "--set", "bordr.median_max=1")
-    assert wrong.returncode == 2
-    assert "Did you mean border" in wrong.stderr
-    moved = installed("diff", good, bad)
-    assert moved.returncode == 1, moved.stderr
+    wrong = cam("check", good, "--set", "bordr.median_max=1")
+    assert wrong.code == 2
+    assert "Did you mean border" in wrong.err
+    moved = cam("diff", good, bad)
+    assert moved.code == 1, moved.err
 
 
 def test_what_makes_the_build_fail_can_be_chosen(cam: Cam, good: Path, bad: Path) -> None:
@@ -234,9 +234,13 @@ def test_a_real_run_with_all_outputs(cam: Cam, world: World, tmp_path: Path) -> 
 
 
 def test_help_of_both_commands_does_not_load_torch() -> None:
-    for command in ("check", "diff"):
-        called = f"try: main(['{command}', '--help'])\nexcept SystemExit: pass"
-        code = f"import sys; from camcli.cli import main\n{called}\nassert 'torch' not in sys.modules"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
-        assert done.returncode == 0, done.stderr
-        assert "Examples" in done.stdout
+    code = (
+        "import sys; from camcli.cli import main\n"
+        "for command in ('check', 'diff'):\n"
+        "    try: main([command, '--help'])\n"
+        "    except SystemExit: pass\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Examples") == 2

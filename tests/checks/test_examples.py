@@ -45,7 +45,17 @@ def write_baseline(repository: Path, cam: Callable[..., Outcome], once: list[lis
             assert cam(*command).code == 0
 
 
-@pytest.mark.parametrize("name", JOBS)
+def test_the_jobs_call_the_same_commands() -> None:
+    """So that it is enough to run one of them."""
+    github, gitlab = ((CI / name).read_text(encoding="utf-8") for name in JOBS)
+    once, job = r"^#   cam (.*)$", r"^ *(?:run:|-) cam (.*)$"
+    assert commands(github, once) == commands(gitlab, once)
+    of_github = commands(github.replace(" --format github", ""), job)
+    assert of_github == commands(gitlab, job)
+    assert len(of_github) == 2
+
+
+@pytest.mark.parametrize("name", [JOBS[0], pytest.param(JOBS[1], marks=pytest.mark.slow)])
 def test_a_job_runs_as_it_stands(
     name: str, repository: Path, cam: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,10 +91,18 @@ def test_the_pytest_example_passes_on_the_built_in_model(
 ) -> None:
     monkeypatch.chdir(repository)
     write_baseline(repository, cam, commands((CI / "test_attention.py").read_text(encoding="utf-8"), r"^  cam (.*)$"))
+    # All 19 untrained networks take half a minute.
+    (repository / "few_networks.py").write_text(
+        "from camcli.checks.rules import untrained\nassert untrained.UNTRAINED_NETWORKS\n"
+        "untrained.UNTRAINED_NETWORKS = 2\n"
+    )
     # A run of its own, not a worker of the one that measures the coverage.
     own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "test_attention.py"],
+        [
+            sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-p", "few_networks",
+            "test_attention.py",
+        ],
         cwd=repository, capture_output=True, text=True, check=False,
         env={**own, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip

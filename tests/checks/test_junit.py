@@ -1,4 +1,4 @@
-"""JUnit XML against the schema that CI servers read it by, through the installed commands, with names that hurt."""
+"""JUnit XML against the schema that CI servers read it by, through the commands, with names that hurt."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from camcli.checks import Result
 from camcli.checks.report.junit import junit
 from camcli.checks.result import WorstImage
 
-from ..conftest import photographs
+from ..conftest import Cam, photographs
 from . import test_outputs
-from .conftest import installed
 from .handmade import blob, blobs, item, write_run
 
 SCHEMA = etree.XMLSchema(etree.parse(Path(__file__).with_name("data") / "junit-10.xsd"))
@@ -62,18 +61,18 @@ def test_the_schema_notices_what_is_wrong() -> None:
     assert not SCHEMA.validate(root)
 
 
-def test_check_on_images_with_hostile_names(tmp_path: Path) -> None:
+def test_check_on_images_with_hostile_names(cam: Cam, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     for name, path in zip(HOSTILE, [*photographs(), *photographs()], strict=False):
         Image.open(path).convert("RGB").resize((80, 80)).save(photos / name)
     junit_file = tmp_path / "out & <about>" / "re]]>port.xml"
-    done = installed(
+    done = cam(
         "check", photos, "--model", "factory:tests.tiny:build", "--input-size", 64,
         "--output-dir", tmp_path / "run <1>", "--set", "suite.min_images=2", "--set", "border.median_max=0.01",
         "--junit", junit_file,
     )  # fmt: skip
-    assert done.returncode == 1, done.stderr
+    assert done.code == 1, done.err
     suite = parsed(junit_file.read_bytes())[0]
     assert suite.get("name", "").endswith("run <1>")
     shown = suite.findtext("testcase[@name='border']/failure") or ""
@@ -81,7 +80,7 @@ def test_check_on_images_with_hostile_names(tmp_path: Path) -> None:
     assert sum(re.sub("[^ -~]", "?", name) in re.sub("[^ -~]", "?", shown) for name in HOSTILE) == 6
 
 
-def test_diff_of_images_with_hostile_names(tmp_path: Path) -> None:
+def test_diff_of_images_with_hostile_names(cam: Cam, tmp_path: Path) -> None:
     def run(name: str, maps: list[np.ndarray]) -> Path:
         rows = [item(i, {"gradcam": raw}) for i, raw in enumerate(maps)]
         for row, hostile in zip(rows, HOSTILE, strict=False):
@@ -89,8 +88,8 @@ def test_diff_of_images_with_hostile_names(tmp_path: Path) -> None:
         return write_run(tmp_path / name, rows)
 
     before, after = run("before <&>", blobs(40)), run("after ]]>", [blob(0.9, 0.9) for _ in range(40)])
-    done = installed("diff", before, after, "--junit", tmp_path / "diff.xml")
-    assert done.returncode == 1, done.stderr
+    done = cam("diff", before, after, "--junit", tmp_path / "diff.xml")
+    assert done.code == 1, done.err
     suite = parsed((tmp_path / "diff.xml").read_bytes())[0]
     assert [case.get("name") for case in suite.findall("testcase")] == ["drift"]
     assert suite.find("testcase/failure") is not None

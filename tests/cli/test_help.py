@@ -20,7 +20,7 @@ COMMANDS = ("run", "layers", "check", "eval", "diff", "bench", "models", "method
 
 def options(command: str) -> Iterator[Any]:
     group: Any = typer.main.get_command(app)
-    context: Any = typer.Context(group, info_name="cam")
+    context: Any = typer.Context(group, info_name="cam", **group.context_settings)
     found = group.get_command(context, command)
     yield from (
         one for one in found.get_params(typer.Context(found, parent=context)) if one.param_type_name == "option"
@@ -76,6 +76,7 @@ def test_short_forms() -> None:
     short = {flag: option.name for option in options("run") for flag in option.opts if len(flag) == 2}
     assert short == {
         "-m": "model", "-b": "batch_size", "-o": "output_dir", "-j": "workers", "-q": "quiet", "-v": "verbose",
+        "-h": "help",
     }  # fmt: skip
     for command in ("check", "eval", "bench", "layers"):
         taken = {flag: option.name for option in options(command) for flag in option.opts if len(flag) == 2}

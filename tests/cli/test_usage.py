@@ -114,7 +114,7 @@ def test_layers(cam: Cam) -> None:
     assert row["channels"] == 1280
     assert row["proof"] == "proven"
     assert row["recommended"] is True
-    assert "recommended" in cam("layers", "builtin").out
+    assert "recommended" in cam("layers", "factory:tests.tiny:build", "--input-size", 64).out
 
 
 def test_the_verification_of_one_layer(cam: Cam) -> None:

@@ -43,7 +43,7 @@ def written(folder: Path, **recommended: Any) -> RunConfig:
 
 def test_a_run_uses_what_the_evaluation_found(cam: Cam, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    found = cam("eval", photos, *MODEL, "--recommend", "--steps", 4, "--output-dir", out)
+    found = cam("eval", photos, *MODEL, "--recommend", "--metrics", "deletion", "--steps", 4, "--output-dir", out)
     assert found.code == 0, found.err
     assert f"--method best --layer best --output-dir {out}" in found.err
     recommended = json.loads((out / "eval.json").read_text())["recommended"]

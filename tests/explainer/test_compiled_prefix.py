@@ -7,7 +7,7 @@ import torch
 
 from camcli.explainer import Explainer, ExplainOptions
 from camcli.speed import compilation
-from tests.methods.networks import StandIn, nchw, noise, random_net
+from tests.methods.networks import StandIn, nchw, noise, quick, random_net
 
 LAYERS = [nchw("after", (4, 4)), nchw("body", (4, 4))]  # not in the order of the pass
 
@@ -27,7 +27,7 @@ def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_maps_with_a_split_network_are_those_without(method, options):
-    plain = Explainer(StandIn(random_net()), LAYERS, [method], ExplainOptions(**options))
+    plain = Explainer(StandIn(random_net()), LAYERS, [method], ExplainOptions(method_options=quick(method), **options))
     inputs = noise(3)
     split, result = plain.compile(inputs)
     assert result.works, result.note

@@ -6,6 +6,7 @@ the new process, then with how it ended. The processes are real ones: they get r
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
 import json
@@ -20,6 +21,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
+
+import typer.main
+
+from tests.typer_once import build_commands_once
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -125,11 +130,16 @@ class Forks:
 
 def serve() -> None:
     """Answer requests until stdin ends."""
-    for module in ("torch", "timm", "torchvision", "camcli.pipeline.stream", "tests.output.faults"):
+    for module in ("torch", "camcli.pipeline.stream", "tests.output.faults"):
         importlib.import_module(module)
     _silence_progress()
+    build_commands_once()
     for module in _needed():
-        importlib.import_module(module)
+        with suppress(ImportError):  # an optional module that is not there
+            importlib.import_module(module)
+    typer.main.get_command(importlib.import_module("camcli.cli").app)
+    gc.collect()
+    gc.freeze()  # or every new process looks through all that was imported, several times
     print(0, flush=True)
     while line := sys.stdin.readline():
         request = json.loads(line)
@@ -149,14 +159,14 @@ def _silence_progress() -> None:
 
 
 def _needed() -> list[str]:
-    """The modules of camcli and torch that a run loads; found in a process of its own, whose threads do no harm."""
+    """The modules that a run loads; found in a process of its own, whose threads do no harm."""
     reader, writer = os.pipe()
     if not os.fork():
         code = 1
         try:
             with tempfile.TemporaryDirectory() as folder:
                 _example(Path(folder))
-            text = "\n".join(name for name in sys.modules if name.partition(".")[0] in ("camcli", "torch", "timm"))
+            text = "\n".join(sys.modules)
             with open(writer, "w") as pipe:
                 pipe.write(text)
             code = 0
@@ -179,23 +189,18 @@ def _importable(name: str) -> bool:
 def _example(folder: Path) -> None:
     from PIL import Image
 
-    from camcli import RunConfig, run
-    from camcli.cli import printer
+    from camcli.cli import main
 
-    assert printer
-    Image.new("RGB", (80, 60), (9, 99, 200)).save(folder / "x.png")
-    run(RunConfig(image_path=(str(folder / "x.png"),), output_dir=str(folder / "run"), **settings()))
-
-
-def settings() -> dict[str, Any]:
-    """The tiny model as settings."""
-    return {"model": "factory:tests.tiny:build", "input_size": "64"}
+    for name in ("x.png", "y.jpg"):
+        Image.new("RGB", (80, 60), (9, 99, 200)).save(folder / name)
+    _print_to(os.devnull, os.devnull)
+    model = ("--model", "factory:tests.tiny:build", "--input-size", "64")
+    with suppress(SystemExit):
+        main(["run", str(folder), *model, "--output-dir", str(folder / "run")])
 
 
 def _be_cam(request: dict[str, Any]) -> int:
-    for number, name in ((1, "out"), (2, "err")):
-        file = os.open(Path(request["folder"], name), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(file, number)
+    _print_to(*(str(Path(request["folder"], name)) for name in ("out", "err")))
     try:
         from camcli.cli import main
 
@@ -210,6 +215,11 @@ def _be_cam(request: dict[str, Any]) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
     return 0
+
+
+def _print_to(out: str, err: str) -> None:
+    for number, path in ((1, out), (2, err)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
 
 
 if __name__ == "__main__":

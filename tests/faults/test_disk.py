@@ -20,7 +20,8 @@ from .forking import Forks
 from .processes import as_ordinary_user
 
 
-@pytest.mark.parametrize("forever", [False, True], ids=["once", "from then on"])
+# For a disk that is full once, tests/output/test_survival.py does the same without a model.
+@pytest.mark.parametrize("forever", [pytest.param(False, marks=pytest.mark.slow), True], ids=["once", "from then on"])
 def test_no_space_at_the_kth_write_for_every_k(forever: bool, tiny: Tiny, tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 2)
     command = (photos, "--workers", 1, "--save", "overlay", "--csv", tmp_path / "table.csv", "--output-dir")

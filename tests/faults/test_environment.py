@@ -30,7 +30,10 @@ def photos(tmp_path: Path) -> Path:
     "settings",
     [
         {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "TZ": "Pacific/Kiritimati"},
-        {"LANG": "tr_TR.UTF-8", "PYTHONIOENCODING": "latin-1:strict", "TZ": "not/a/zone", "COLUMNS": "7"},
+        pytest.param(
+            {"LANG": "tr_TR.UTF-8", "PYTHONIOENCODING": "latin-1:strict", "TZ": "not/a/zone", "COLUMNS": "7"},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["C locale", "odd encoding"],
 )

@@ -88,14 +88,14 @@ def check_journal(run_dir: Path) -> None:
 
 
 def test_kill_9_at_random_instants_restarted_until_done(forks: Forks, tmp_path: Path) -> None:
-    photos = pictures(tmp_path / "photos", 60)
+    photos = pictures(tmp_path / "photos", 24)
     command = ("run", photos, "--save", "overlay,raw", "--batch-size", 4, "--workers", 2, *TINY, "--output-dir")
     assert forks.run((*command, tmp_path / "whole"))[0] == 0
     killed = tmp_path / "killed"
-    # The whole run makes more than 1,125 calls: three starts at least cannot finish.
-    assert kill_until_done(forks, (*command, killed), killed, 6, random.Random(14), calls=375) > 2
+    # The whole run makes more than 450 calls: three starts at least cannot finish.
+    assert kill_until_done(forks, (*command, killed), killed, 6, random.Random(14), calls=150) > 2
     assert tree(killed) == tree(tmp_path / "whole")
-    assert len(tree(killed)) == 2 * 60 + 2  # no temporary file, no lock
+    assert len(tree(killed)) == 2 * 24 + 2  # no temporary file, no lock
     assert index_of(killed)["status"] == "complete"
 
 

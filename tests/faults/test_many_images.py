@@ -114,7 +114,7 @@ def manifest(folder: Path, count: int) -> Path:
 
 @needs_proc
 def test_memory_is_flat(forks: Forks, tmp_path: Path) -> None:
-    count, out, memory = 2000, tmp_path / "out", Memory(tmp_path / "memory", 500)
+    count, out, memory = 1200, tmp_path / "out", Memory(tmp_path / "memory", 400)
     command = ("run", manifest(tmp_path, count), "--save", "none", "--workers", 2, *TINY, "--output-dir", out)
     code, running = forks.run(command, memory.before)
     assert code == 0, running.err
@@ -125,7 +125,7 @@ def test_memory_is_flat(forks: Forks, tmp_path: Path) -> None:
 
 @needs_proc
 def test_memory_is_flat_over_simulated_images(forks: Forks, tmp_path: Path) -> None:
-    count, out, memory = 8_000, tmp_path / "out", Memory(tmp_path / "memory", 2000)
+    count, out, memory = 4_000, tmp_path / "out", Memory(tmp_path / "memory", 1000)
     command = ("run", manifest(tmp_path, count), "--save", "none", "--workers", 2, *TINY, "--output-dir", out)
     code, running = forks.run(command, SIMULATED + memory.before)
     assert code == 0, running.err
@@ -156,6 +156,6 @@ Sources.__iter__, ArtefactWriter.write = counting, ending
 
 def test_the_first_result_does_not_wait_for_the_last_input(forks: Forks, tmp_path: Path) -> None:
     # Quietly: in a thread of its own, progress counts the whole list.
-    command = ("run", manifest(tmp_path, 100_000), "--quiet", *TINY, "--output-dir", tmp_path / "out")
+    command = ("run", manifest(tmp_path, 20_000), "--quiet", *TINY, "--output-dir", tmp_path / "out")
     code, running = forks.run(command, _UNTIL_THE_FIRST_RESULT)
     assert code == 50, running.err

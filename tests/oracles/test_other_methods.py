@@ -73,12 +73,14 @@ def test_grad_cam_agrees_on_scorecam_once_corners_are_aligned(monkeypatch):
     assert_same(mine, grad_cam(peer.ScoreCAM, "blocks.0"), tolerance=1e-4)
 
 
+@pytest.mark.slow  # as the one above, with another peer
 def test_torchcam_agrees_on_scorecam_once_masks_are_normalised_before_they_are_upsampled(monkeypatch):
     monkeypatch.setattr(scorecam, "upsampled", lambda m, size: images.upsampled(images.normalised(m), size))
     monkeypatch.setattr(scorecam, "normalised", lambda m: m)
     assert_same(ours("scorecam", "blocks.0", (112, 112)), torchcam(torchcam_methods.ScoreCAM, "blocks.0"))
 
 
+@pytest.mark.slow  # tests/methods/test_formulas.py has the same loop on a small network
 def test_ablationcam_is_the_naive_loop():
     """grad-cam's fills with a value that drifts through the batch, and divides by a signed score."""
     net, x = trained(), photographs()[:1]

@@ -28,7 +28,7 @@ def test_refuses_what_has_no_place_in_json() -> None:
 _PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 
 
-@given(st.recursive(_PLAIN, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@given(st.recursive(_PLAIN, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12))
 def test_round_trips_in_one_line_of_utf8(value: object) -> None:
     text = strict_json(value)
     assert b"\n" not in text

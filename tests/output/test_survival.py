@@ -103,21 +103,43 @@ def test_a_real_full_disk_then_more_space(tmp_path: Path) -> None:
         assert files_below(disk / "run") == files_below(elsewhere)
 
 
+# Forks a process for each number of a system call; prints how each ended.
+_DYING = """
+import json, os, sys
+from pathlib import Path
+from tests.output.faults import die_at
+from tests.output.test_survival import run
+
+run_dir, images, numbers = json.loads(sys.argv[1])
+ended = []
+for number in numbers:
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            die_at(number)
+            run(Path(run_dir), images)
+            code = 0
+        finally:
+            os._exit(code)
+    ended.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+print(json.dumps(ended))
+"""
+
+
 def test_kill_9_at_random_instants_restarted_until_done(tmp_path: Path) -> None:
-    """A process of its own, killed at one of its first system calls, again and again."""
+    """Processes of their own, killed at one of their first system calls, again and again."""
     images = [f"{number:03}.jpg" for number in range(150)]
     run(tmp_path / "whole", images)
-    code = (
-        "import sys; from pathlib import Path; from tests.output.faults import die_at\n"
-        "from tests.output.test_survival import run\n"
-        "die_at(int(sys.argv[1])); run(Path(sys.argv[2]), sys.argv[3:])"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     chance = random.Random(0)
-    ended = []
-    for number in [chance.randrange(300) for _ in range(12)] + [sys.maxsize]:
-        command = [sys.executable, "-c", code, str(number), str(tmp_path / "killed"), *images]
-        ended.append(subprocess.run(command, env=environment).returncode)
+    numbers = [chance.randrange(300) for _ in range(12)] + [sys.maxsize]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    request = json.dumps([str(tmp_path / "killed"), images, numbers])
+    ended = json.loads(
+        subprocess.run(
+            [sys.executable, "-c", _DYING, request], env=environment, stdout=subprocess.PIPE, check=True
+        ).stdout
+    )
     assert set(ended) <= {0, -signal.SIGKILL}
     # The whole run makes more than 1,500 calls: five starts cannot finish.
     assert ended[:5] == [-signal.SIGKILL] * 5
