@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ..checks.handmade import blob, item, write_run
+
 SHOW = "import atexit, sys; atexit.register(lambda: print('LOADED', *sorted(sys.modules)));"
 
 
@@ -32,6 +34,13 @@ def test_a_run_loads_neither_compiler_nor_model_libraries(tmp_path: Path, sample
     loaded = loaded_by("run", str(samples / "tabby"), "--output-dir", str(tmp_path / "out"), cwd=tmp_path)
     assert "torch" in loaded
     assert not loaded & {"torch._dynamo", "torch._inductor", "timm", "torchvision", "huggingface_hub"}
+
+
+def test_a_check_of_a_finished_run_does_not_load_pytorch(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", [item(i, {"gradcam": blob(0.5, 0.5)}, predicted=i % 2) for i in range(40)])
+    loaded = loaded_by("check", str(run), "--fail-on", "never", cwd=tmp_path)
+    assert "camcli.checks.rules.shortcut" in loaded
+    assert "torch" not in loaded
 
 
 def test_waiting_threads_of_the_model_do_not_spin(tmp_path: Path) -> None:
