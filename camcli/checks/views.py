@@ -11,8 +11,9 @@ from PIL import Image
 from camcli.checks.recorded import ImageRecord, RecordedRun
 from camcli.checks.rereading import decode_again
 
-SIDE = 144
-"""Longer side of the pictures in which marks are searched, in pixels: a mark of 8 % of the side has 11."""
+SIDE, LEAST_SIDE = 144, 96
+"""Longer side of the pictures in which marks are searched, in pixels: at most, and at least where the model's input is
+smaller. A mark of 8 % of the side has 11, and 8."""
 
 
 @dataclass(frozen=True)
@@ -23,16 +24,18 @@ class View:
     pixels: np.ndarray
 
 
-def read_views(run: RecordedRun, records: Sequence[ImageRecord], side: int = SIDE) -> dict[tuple[str, str], View]:
+def read_views(
+    run: RecordedRun, records: Sequence[ImageRecord], side: int = SIDE, least: int = LEAST_SIDE
+) -> dict[tuple[str, str], View]:
     """The views of those images that are still there with the same content, by the image's name.
 
     Args:
         run: that explained them.
         records: which.
-        side: longer side of the pictures, in pixels.
+        side, least: longer side of the pictures, in pixels, where the model's input is larger, or smaller.
     """
     _, height, width = run.header["model"]["input_size"]
-    scale = min(1.0, side / max(height, width))
+    scale = min(max(height, width, least), side) / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     views = {}
     for place, decoded in decode_again(run, records):
