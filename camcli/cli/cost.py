@@ -40,11 +40,15 @@ def cost_lines(setup: Setup, images: int | None) -> list[str]:
 def remaining_line(seconds: float, done: int, remaining: int) -> str:
     """After ``done`` images of a slow method, how long the others will take at the same rate."""
     images = f"the first {done} images" if done > 1 else "the first image"
-    rest = f"the other {remaining:,} will take about {_duration(seconds * remaining / done)}"
+    rest = f"the other {remaining:,} will take {_duration(seconds * remaining / done, about=True)}"
     return f"{images} took {_duration(seconds)}; {rest}"
 
 
-def _duration(seconds: float) -> str:
+def _duration(seconds: float, *, about: bool = False) -> str:
+    if seconds < 1:
+        return "less than 1 s"
     if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+        words = f"{seconds:.0f} s"
+    else:
+        words = f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return f"about {words}" if about else words

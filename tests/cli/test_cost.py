@@ -15,7 +15,7 @@ def test_a_slow_method_says_its_passes_and_an_estimate(tiny: Cam, photos: Path, 
     assert sum("passes of the model" in line for line in lines) == 1
     estimates = [line for line in lines if line.startswith("the first 2 images took ")]
     assert len(estimates) == 1
-    assert "; the other 4 will take about " in estimates[0]
+    assert "; the other 4 will take " in estimates[0]
     again = tiny(photos, "--output-dir", tmp_path / "quiet", *flags, "--quiet")
     assert (again.code, again.err) == (0, "")
 
@@ -40,6 +40,8 @@ def test_the_targets_of_a_run_count(tiny: Cam, photos: Path) -> None:
 
 
 def test_durations_are_in_fitting_units() -> None:
+    few = "the first 12 images took less than 1 s; the other 16 will take less than 1 s"
+    assert remaining_line(0.2, 12, 16) == few
     assert remaining_line(12.4, 1, 4) == "the first image took 12 s; the other 4 will take about 50 s"
     assert remaining_line(60, 12, 120) == "the first 12 images took 60 s; the other 120 will take about 10 min"
     assert remaining_line(120, 12, 1200) == "the first 12 images took 2 min; the other 1,200 will take about 3.3 h"
