@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from camcli.checks import CHECKS
 from camcli.config.settings import RunConfig
 from camcli.map_summary import map_status, native_copy
 
@@ -21,6 +22,11 @@ HEADER: dict[str, Any] = {
               "resize": "crop"},
     "layers": [], "methods": ["gradcam"],
 }  # fmt: skip
+
+
+def only(*names: str) -> list[str]:
+    """Changes of the suite that leave just these checks."""
+    return [f"{key}.enabled={'true' if key in names else 'false'}" for key in CHECKS]
 
 
 def item(

@@ -15,13 +15,13 @@ from camcli.checks.distances import mass
 from camcli.errors import ConfigError, SourceError
 from camcli.map_summary import border_share
 
-from .handmade import HEADER, blob, blobs, item, write_run
+from .handmade import HEADER, blob, blobs, item, only, write_run
 
 RING = np.pad(np.zeros((5, 5), np.float32), 1, constant_values=1.0)
 
 
 def check(run: Path, name: str, *changes: str, **more: Any) -> Result:
-    found = check_run(str(run), changes=[f"{name}.enabled=true", *changes], **more)
+    found = check_run(str(run), changes=[*only(name), *changes], **more)
     return next(result for result in found if result.check == name)
 
 

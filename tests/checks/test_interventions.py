@@ -21,11 +21,12 @@ from camcli.checks.rules.stable import CHANGES, shift
 from camcli.checks.rules.untrained import measure_lead
 
 from .conftest import World
+from .handmade import only
 from .shapes import Net
 
 
 def one(run: Path, name: str, *changes: str) -> Result:
-    results = check_run(str(run), changes=[f"{name}.enabled=true", *changes])
+    results = check_run(str(run), changes=[*only(name), *changes])
     return next(result for result in results if result.check == name)
 
 

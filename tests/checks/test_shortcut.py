@@ -19,6 +19,7 @@ from camcli.checks import Result, check_run
 from camcli.checks.report.contact_sheet import draw_view
 
 from ..conftest import SAMPLES
+from .handmade import only
 
 SIDE, MARK, EACH = 96, 16, 14
 
@@ -126,8 +127,7 @@ def check(tmp_path: Path, network: str) -> Result:
             class_names=str(tmp_path / "names.txt"),
         )
     )
-    changes = ["shortcut.min_images=20"]
-    (result,) = [one for one in check_run(str(tmp_path / "run"), changes=changes) if one.check == "shortcut"]
+    (result,) = check_run(str(tmp_path / "run"), changes=[*only("shortcut"), "shortcut.min_images=20"])
     return result
 
 

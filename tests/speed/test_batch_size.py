@@ -65,6 +65,7 @@ def test_a_device_without_room_for_one_image_is_named(
         raise form("CUDA error: out of memory")
 
     monkeypatch.setattr(setup, "cuda_batch", no_room)
-    model = SimpleNamespace(device=torch.device("cuda:0"), name="large", preprocessing=None, passes=None)
+    device = torch.device("cuda:0")
+    model = SimpleNamespace(device=device, name="large", preprocessing=None, passes=None, is_alone=False)
     with pytest.raises(DeviceError, match="one image does not fit into its memory with model large"):
         setup._batch_size(RunConfig(image_path=("x",)), None, model, None)  # type: ignore[arg-type]
