@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import subprocess
@@ -13,18 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from tests.sweeps.shortcut_battery.marks import Box
-from tests.sweeps.shortcut_battery.scenes import view_square
 
 COVERED = 0.5
 """Share of the mark that the reported region or patch must cover."""
 LARGEST = 4.0
 """Largest area of the reported region or patch, in areas of the mark."""
-VIEW = 224
-SEARCHED_IMAGES = 12
 SUITE = "[shortcut]\n"
 
 
@@ -113,7 +108,7 @@ def judge_case(folder: Path) -> Verdict:
     truth = json.loads((folder / "truth.json").read_text())
     document = json.loads((folder / "check.json").read_text())
     result = next(one for one in document["checks"] if one["check"] == "shortcut")
-    reports = [_compare(folder, truth, one) for one in (result.get("details") or {}).get("shortcuts", [])]
+    reports = [_compare(truth, one) for one in (result.get("details") or {}).get("shortcuts", [])]
     return Verdict(
         case=truth["case"],
         half=truth["half"],
@@ -130,7 +125,7 @@ def judge_case(folder: Path) -> Verdict:
     )
 
 
-def _compare(folder: Path, truth: dict[str, Any], reported: dict[str, Any]) -> Report:
+def _compare(truth: dict[str, Any], reported: dict[str, Any]) -> Report:
     """A reported shortcut beside the marks of its class; where there are none, nothing is covered."""
     marked = {
         name: [tuple(box) for box in row["boxes"]]
@@ -138,11 +133,13 @@ def _compare(folder: Path, truth: dict[str, Any], reported: dict[str, Any]) -> R
         if row["boxes"] and name.split("/")[0] == reported["class"]
     }
     covers = area = 0.0
-    if marked and reported.get("region") is not None:
-        overlaps = [_overlap(reported["region"], box) for boxes in marked.values() for box in boxes]
+    # Each reported occurrence against the mark of its own image; in an image without a mark nothing is covered.
+    overlaps = [
+        max((_overlap(one["box"], box) for box in marked.get(one["image"], [])), default=(0.0, 0.0))
+        for one in reported["occurrences"]
+    ]
+    if overlaps:
         covers, area = (float(np.median(values)) for values in zip(*overlaps, strict=True))
-    elif marked and (patch := _read_patch(folder, reported.get("patch"))) is not None:
-        covers, area = _locate(folder / "images", marked, patch)
     numbers = (float(reported.get(key) or 0) for key in ("share", "without", "with"))
     return Report(reported["class"], reported["placement"], *numbers, covers, area)
 
@@ -153,51 +150,6 @@ def _overlap(region: Sequence[float], box: Box) -> tuple[float, float]:
     height = max(0.0, min(region[3], box[3]) - max(region[1], box[1]))
     own = (box[2] - box[0]) * (box[3] - box[1])
     return width * height / own, (region[2] - region[0]) * (region[3] - region[1]) / own
-
-
-def _read_patch(folder: Path, value: Any) -> np.ndarray | None:
-    """The picture of a patch, BGR: a file in the run folder, a data URI, or base64."""
-    if isinstance(value, dict):
-        value = next((value[key] for key in ("data", "picture", "path", "png") if key in value), None)
-    if not isinstance(value, str):
-        return None
-    for path in (folder / "run" / value, folder / value, Path(value)):
-        if len(value) < 500 and path.is_file():
-            return cv2.imread(str(path))
-    data = base64.b64decode(value.split("base64,")[-1])
-    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-
-
-def _locate(images: Path, marked: dict[str, list[Box]], patch: np.ndarray) -> tuple[float, float]:
-    """Coverage where the patch, which was cut out of one of the images, fits best."""
-    best = (-1.0, 0.0, 0.0)
-    for name in list(marked):
-        view = _view(images / name)
-        for scale in _scales(patch):
-            size = [max(4, round(length * scale)) for length in patch.shape[:2]]
-            if min(size) < 5 or max(size) > VIEW:
-                continue
-            template = cv2.resize(patch, size[::-1], interpolation=cv2.INTER_AREA)
-            fit = cv2.matchTemplate(view, template, cv2.TM_CCOEFF_NORMED)
-            _, score, _, (x, y) = cv2.minMaxLoc(fit)
-            if score > best[0]:
-                region = [x / VIEW, y / VIEW, (x + size[1]) / VIEW, (y + size[0]) / VIEW]
-                covers, area = max(_overlap(region, box) for box in marked[name])
-                best = (score, covers, area)
-    return best[1:] if best[0] > 0.5 else (0.0, 0.0)
-
-
-def _scales(patch: np.ndarray) -> list[float]:
-    """A patch is as large as in the view, or was enlarged to be looked at."""
-    largest = max(patch.shape[:2])
-    return [scale for scale in (1.0, 224 / 128, 224 / 112, 224 / 96, 0.5, 0.25) if 8 <= largest * scale <= VIEW]
-
-
-def _view(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path))
-    assert image is not None, path
-    left, top, side = (round(value) for value in view_square(image.shape[1], image.shape[0]))
-    return cv2.resize(image[top : top + side, left : left + side], (VIEW, VIEW), interpolation=cv2.INTER_AREA)
 
 
 def write_table(verdicts: Sequence[Verdict]) -> str:
