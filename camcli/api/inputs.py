@@ -129,8 +129,7 @@ def _not_an_image(value: object) -> str:
 
 def _as_input(array: np.ndarray, preprocessing: Preprocessing) -> np.ndarray | None:
     """The array as the model's input (H, W, C), where it is one as it stands: floats that are not to be normalised."""
-    plain = preprocessing.custom is None and not any(preprocessing.mean) and all(std == 1 for std in preprocessing.std)
-    if not plain or array.dtype.kind != "f" or preprocessing.bands is not None:
+    if not preprocessing.is_plain or array.dtype.kind != "f" or preprocessing.bands is not None:
         return None
     inputs = np.ascontiguousarray(np.atleast_3d(array), dtype=np.float32)
     shape = (preprocessing.height, preprocessing.width, preprocessing.channels)
