@@ -1,9 +1,9 @@
 """Why no layer will do, in one line that names the cause in the model."""
 
-import torch
 from torch import nn
 
 from camcli.capture.detachment import find_detachments
+from camcli.capture.programs import program_kind
 from camcli.layers.measurements import LayerMeasurements, describe_calls
 from camcli.layers.probe import Visit
 from camcli.user_code import describe_failure
@@ -13,8 +13,8 @@ def why_no_layout(measurements: LayerMeasurements) -> str:
     """Why no layer has a layout that can be verified."""
     visits = [visit for visit in measurements.record.visits.values() if visit.path and visit.calls]
     module = measurements.model.module
-    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
-        return "the model is a TorchScript module, of whose parts no activation can be read; take the module it is of"
+    if (kind := program_kind(module)) is not None:
+        return f"the model is {kind}, of whose parts no activation can be read; take the module it is of"
     if not visits:
         return "no module of the model runs in a forward pass: its output does not come from its parts"
     repeated = [visit for visit in visits if visit.calls > 1 and _is_map(visit, measurements)]
@@ -47,6 +47,8 @@ def why_no_gradient(measurements: LayerMeasurements) -> str:
         return f"the model is quantised ({quantised}), and quantised operations have no gradient"
     if detachments:
         return f"the model leaves autograd's graph by {detachments[-1]}"
+    if measurements.record.failed is not None:
+        return f"with gradients enabled, {measurements.record.failed}"
     return "nothing that can be differentiated leads from there to the score"
 
 

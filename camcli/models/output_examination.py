@@ -62,7 +62,9 @@ def examine(model: Model, mode: Probability = "auto", example: Example = lambda:
     is_clear = model.num_classes > 1 and (not model.is_own or (earlier is not None and is_plain(earlier)))
     image = None if is_clear else example()
     image = noise(model.preprocessing, 1, model.device) if image is None else image.to(model.device)
-    repeated = repeat_pass(model, lambda: _run(model, image))
+    run = _Pass(model, image)
+    repeated = repeat_pass(model, run)
+    model = replace(model, changes_input=run.changes_input)
     passes = [repeated.first, repeated.second]
     if passes[0] is None or passes[1] is None:
         return Examination(model, repeated)
@@ -73,14 +75,20 @@ def examine(model: Model, mode: Probability = "auto", example: Example = lambda:
     rows = [_rows(model, output) for output in passes]
     if rows[0] is None or rows[1] is None:
         return Examination(model, repeated)
+    if not any(bool(row.isfinite().any()) for row in rows if row is not None):
+        raise ModelError(
+            f"model {model.name} returns no finite number for an image, but NaN or infinity: its weights, its "
+            "preprocessing (--mean, --std) or its type (--precision fp32) may be the cause."
+        )
     evidence = [row for row in (rows[0], _rows(model, model.trial)) if row is not None]
     recognised = recognise(model, rows[0], torch.cat([row.detach().cpu() for row in evidence]), mode)
     return Examination(replace(recognised, trial=None), repeated, rows[0].detach(), rows[1].detach())
 
 
 def _examine_encoder(model: Model) -> Examination:
-    image = noise(model.preprocessing, 1, model.device)
-    repeated = repeat_pass(model, lambda: _run(model, image))
+    run = _Pass(model, noise(model.preprocessing, 1, model.device))
+    repeated = repeat_pass(model, run)
+    model = replace(model, changes_input=run.changes_input)
     first, second = main_tensor(repeated.first), main_tensor(repeated.second)
     model = replace(model, output=replace(model.output, kind="embedding", link="none"), trial=None)
     if first is None or second is None:
@@ -88,15 +96,31 @@ def _examine_encoder(model: Model) -> Examination:
     return Examination(model, repeated, first.detach().flatten(1).float(), second.detach().flatten(1).float())
 
 
-def _run(model: Model, image: Tensor) -> object:
-    """The output of one pass, with its graph where that can be recorded; None where the model fails."""
-    for needs_graph in (True, False):
-        try:
-            with freeze(model.module), torch.set_grad_enabled(needs_graph):
-                return model.module(image.detach().clone().requires_grad_(needs_graph))
-        except Exception:  # a user's module can fail in any way; the layout verification says how
-            continue
-    return None
+@dataclass
+class _Pass:
+    """One pass, with its graph where that can be recorded.
+
+    Attributes:
+        changes_input: whether the model has changed its input in place.
+    """
+
+    model: Model
+    image: Tensor
+    changes_input: bool = False
+
+    def __call__(self) -> object:
+        """The output; None where the model fails."""
+        for needs_graph in (True, False):
+            # A leaf of the graph must not be changed in place, and a copy of one may.
+            image = self.image.detach().requires_grad_(needs_graph).clone()
+            try:
+                with freeze(self.model.module), torch.set_grad_enabled(needs_graph):
+                    output = self.model.module(image)
+            except Exception:  # a user's module can fail in any way; the layout verification says how
+                continue
+            self.changes_input = self.changes_input or image._version > 0
+            return output
+        return None
 
 
 def _rows(model: Model, output: object) -> Tensor | None:
