@@ -110,6 +110,9 @@ def load_image(
 
 def _parts(image: object, channels: int) -> Iterable[Single]:
     if isinstance(image, torch.Tensor):
+        if image.layout != torch.strided or image.is_quantized or image.is_meta:
+            kind = "meta" if image.is_meta else "quantised" if image.is_quantized else "sparse"
+            raise TypeError(f"images: a {kind} tensor is not accepted. Give a dense one, with values.")
         tensor = image.detach().cpu()
         array = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
         return split_batch(array, channels, channels_first=True)

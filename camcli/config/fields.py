@@ -4,7 +4,7 @@ import dataclasses
 import math
 import os
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, SupportsFloat, SupportsIndex, get_args, get_origin, get_type_hints
 
 from camcli.config.parse import flag
 from camcli.errors import ConfigError, did_you_mean
@@ -61,7 +61,7 @@ class Declaration:
         if isinstance(value, os.PathLike):
             value = os.fspath(value)
         if self.kind is tuple:
-            items = [value] if isinstance(value, str) else [str(item) for item in value]
+            items = [value] if isinstance(value, str) else [str(item) for item in value or ()]
             if not self.comma:
                 return tuple(items)
             return tuple(dict.fromkeys(part.strip() for item in items for part in item.split(",") if part.strip()))
@@ -89,7 +89,15 @@ class Declaration:
             raise ConfigError(
                 f"{flag(self.name)} {value}: no such choice.{did_you_mean(str(value), self.choices)}{listed}"
             )
-        if self.kind in (int, float) and (value is None or not self.least <= value <= self.most):
+        wanted = {
+            int: (SupportsIndex, "a whole number"),
+            float: (SupportsFloat, "a number"),
+            bool: (bool, "true or false"),
+        }
+        type_, words = wanted.get(self.kind, (object, ""))
+        if not isinstance(value, type_) or (self.kind is not bool and words and isinstance(value, bool)):
+            raise ConfigError(f"{flag(self.name)} {value}: must be {words}.")
+        if self.kind in (int, float) and (not self.least <= value <= self.most):
             span = f"at least {self.least}" if self.most == math.inf else f"between {self.least} and {self.most}"
             raise ConfigError(f"{flag(self.name)} {value}: must be {span}.")
 

@@ -59,6 +59,8 @@ def as_pixels(array: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     if array.dtype.kind != "f" or not is_picture or preprocessing.channels not in (1, 3):
         return array
     low, high = float(array.min()), float(array.max())
+    if not np.isfinite((low, high)).all():
+        raise SourceError("an array with values that are not finite (NaN or infinite), of which the model makes NaN.")
     if low >= 0 and high <= 1:
         steps = array.astype(np.float64) * 255
         whole = np.rint(steps)
