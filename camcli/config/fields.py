@@ -89,17 +89,20 @@ class Declaration:
             raise ConfigError(
                 f"{flag(self.name)} {value}: no such choice.{did_you_mean(str(value), self.choices)}{listed}"
             )
-        wanted = {
-            int: (SupportsIndex, "a whole number"),
-            float: (SupportsFloat, "a number"),
-            bool: (bool, "true or false"),
-        }
-        type_, words = wanted.get(self.kind, (object, ""))
-        if not isinstance(value, type_) or (self.kind is not bool and words and isinstance(value, bool)):
-            raise ConfigError(f"{flag(self.name)} {value}: must be {words}.")
-        if self.kind in (int, float) and (not self.least <= value <= self.most):
+        if self.kind in _WANTED and not self._is_of_kind(value):
+            raise ConfigError(f"{flag(self.name)} {value}: must be {_WANTED[self.kind][1]}.")
+        if self.kind in (int, float) and not self.least <= value <= self.most:
             span = f"at least {self.least}" if self.most == math.inf else f"between {self.least} and {self.most}"
             raise ConfigError(f"{flag(self.name)} {value}: must be {span}.")
+
+    def _is_of_kind(self, value: Any) -> bool:
+        return isinstance(value, _WANTED[self.kind][0]) and isinstance(value, bool) == (self.kind is bool)
+
+
+_WANTED: dict[type, tuple[type, str]] = {
+    int: (SupportsIndex, "a whole number"), float: (SupportsFloat, "a number"), bool: (bool, "true or false"),
+}  # fmt: skip
+"""What a value of each kind has to be, and in words."""
 
 
 def setting(default: Any, help: str, **declared: Any) -> Any:  # noqa: A002

@@ -27,7 +27,7 @@ _lock, _registered = Lock(), set[str]()
 
 def register() -> None:
     """Add the decoders to pydicom's, once."""
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID
 
     with _lock:  # pydicom's own function is not thread-safe

@@ -91,12 +91,12 @@ def first_page(data: bytes) -> Page | None:
     except (struct.error, OverflowError):
         return None
 
-    first = {tag: numbers[0] for tag, numbers in tags.items() if numbers}
-    if any(tag in tags and tag not in first for tag in (_SAMPLES, _COMPRESSION)):
+    values = {tag: numbers[0] for tag, numbers in tags.items() if numbers}
+    if any(tag in tags and tag not in values for tag in (_SAMPLES, _COMPRESSION)):
         return None
     return Page(
-        first.get(_SAMPLES, 1), first.get(_PHOTOMETRIC), tags.get(_EXTRA, ()), first.get(_COMPRESSION, 1),
-        bits=first.get(_BITS, 1), kind=first.get(_FORMAT, UNSIGNED), is_planar=first.get(_PLANES) == _SEPARATE,
+        values.get(_SAMPLES, 1), values.get(_PHOTOMETRIC), tags.get(_EXTRA, ()), values.get(_COMPRESSION, 1),
+        bits=values.get(_BITS, 1), kind=values.get(_FORMAT, UNSIGNED), is_planar=values.get(_PLANES) == _SEPARATE,
     )  # fmt: skip
 
 
