@@ -211,3 +211,44 @@ def detector() -> nn.Module:
 
 def video() -> nn.Module:
     return nn.Sequential(nn.Conv3d(3, 4, 3), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 4))
+
+
+class ChangesInput(Plain):
+    """Scales its input in place, and back in a copy: the output is that of the plain network."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x.mul_(2)
+        return super().forward(x / 2)
+
+
+class InferenceOnly(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            raise RuntimeError("for inference alone")
+        return super().forward(x)
+
+
+class NotANumber(Plain):
+    def score(self, maps: Tensor) -> Tensor:
+        return super().score(maps) * float("nan")
+
+
+def scripted() -> Any:
+    return torch.jit.script(Plain().eval())
+
+
+def frozen_script() -> Any:
+    return torch.jit.freeze(torch.jit.script(Plain().eval()))
+
+
+def exported() -> nn.Module:
+    return torch.export.export(Plain().eval(), (torch.zeros(1, 3, 64, 64),)).module()
+
+
+def lazy() -> nn.Module:
+    return nn.Sequential(nn.LazyConv2d(4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4))
+
+
+def without_values() -> nn.Module:
+    with torch.device("meta"):
+        return Plain()

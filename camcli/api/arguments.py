@@ -131,7 +131,9 @@ def _suggestion(name: str, allowed: Sequence[str]) -> str:
 def _target_sequence(target: object) -> Sequence[object]:
     if isinstance(target, np.ndarray | torch.Tensor):
         return list(target.reshape(-1).tolist() if target.ndim else [target.item()])
-    return list(target) if isinstance(target, Sequence | set | frozenset) else [target]
+    return (
+        list(target) if isinstance(target, Sequence | set | frozenset) and not isinstance(target, bytes) else [target]
+    )
 
 
 def _sequence(name: str, value: object, what: str) -> list[object]:

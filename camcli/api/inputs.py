@@ -110,6 +110,9 @@ def load_image(
 
 def _parts(image: object, channels: int) -> Iterable[Single]:
     if isinstance(image, torch.Tensor):
+        if image.layout != torch.strided or image.is_quantized or image.is_meta:
+            kind = "meta" if image.is_meta else "quantised" if image.is_quantized else "sparse"
+            raise TypeError(f"images: a {kind} tensor is not accepted. Give a dense one, with values.")
         tensor = image.detach().cpu()
         array = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
         return split_batch(array, channels, channels_first=True)
@@ -129,8 +132,7 @@ def _not_an_image(value: object) -> str:
 
 def _as_input(array: np.ndarray, preprocessing: Preprocessing) -> np.ndarray | None:
     """The array as the model's input (H, W, C), where it is one as it stands: floats that are not to be normalised."""
-    plain = preprocessing.custom is None and not any(preprocessing.mean) and all(std == 1 for std in preprocessing.std)
-    if not plain or array.dtype.kind != "f" or preprocessing.bands is not None:
+    if not preprocessing.is_plain or array.dtype.kind != "f" or preprocessing.bands is not None:
         return None
     inputs = np.ascontiguousarray(np.atleast_3d(array), dtype=np.float32)
     shape = (preprocessing.height, preprocessing.width, preprocessing.channels)

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -27,13 +27,15 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _evaluation_flags(module: nn.Module, parts: list[nn.Module]) -> Iterator[None]:
-    modes = [(part, part.training) for part in parts]
+    # A frozen TorchScript module has no mode any more.
+    modes = [(part, bool(getattr(part, "training", False))) for part in parts]
     # Not `parameters()`: it looks for duplicates by name, which takes longer than all the rest here.
     own = (parameter for part, _ in modes for parameter in part._parameters.values())
     trainable = [parameter for parameter in own if parameter is not None and parameter.requires_grad]
     try:
         if any(training for _, training in modes):
-            module.eval()  # the method, not the flags alone: LeViT and others fill a cache in theirs
+            with suppress(NotImplementedError):  # of exported programs, whose mode was decided when they were exported
+                module.eval()  # the method, not the flags alone: LeViT and others fill a cache in theirs
             for part, _ in modes:
                 if part.training:  # assigning to a module is slow, and there are hundreds
                     part.training = False
@@ -44,7 +46,7 @@ def _evaluation_flags(module: nn.Module, parts: list[nn.Module]) -> Iterator[Non
         for parameter in trainable:
             parameter.requires_grad_(True)
         for part, training in modes:
-            if part.training != training:
+            if getattr(part, "training", False) != training:
                 part.training = training
 
 

@@ -252,6 +252,8 @@ def prediction(row: ImageRow) -> str:
     wrong = f"  (label: {label['name'] or label['index']})" if label and row["correct"] is False else ""
     degenerate = {m["status"] for m in row["maps"]} - {"ok"}
     note = f"  [{', '.join(sorted(degenerate))} map]" if degenerate else ""
+    if p is None and value is None:
+        return f"its outputs are not finite (NaN or infinite){note}"
     return f"{name}{chance}{wrong}{note}"
 
 

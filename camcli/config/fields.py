@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import field
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, SupportsFloat, SupportsIndex, get_args, get_origin, get_type_hints
 
 from camcli.config.parse import flag
 from camcli.errors import ConfigError, did_you_mean
@@ -65,7 +65,7 @@ class Declaration:
         if isinstance(value, os.PathLike):
             value = os.fspath(value)
         if self.kind is tuple:
-            items = [value] if isinstance(value, str) else [str(item) for item in value]
+            items = [value] if isinstance(value, str) else [str(item) for item in value or ()]
             if not self.comma:
                 return tuple(items)
             return tuple(dict.fromkeys(part.strip() for item in items for part in item.split(",") if part.strip()))
@@ -93,9 +93,20 @@ class Declaration:
             meant = self.aliases.get(str(value).lower().removeprefix("torch."))
             hint = f" Did you mean {meant}?" if meant else did_you_mean(str(value), self.choices)
             raise ConfigError(f"{flag(self.name)} {value}: no such choice.{hint}{listed}")
+        if self.kind in _WANTED and not self._is_of_kind(value):
+            raise ConfigError(f"{flag(self.name)} {value}: must be {_WANTED[self.kind][1]}.")
         if self.kind in (int, float) and (value is None or not self.least <= value <= self.most):
             span = f"at least {self.least}" if self.most == math.inf else f"between {self.least} and {self.most}"
             raise ConfigError(f"{flag(self.name)} {value}: must be {span}.")
+
+    def _is_of_kind(self, value: Any) -> bool:
+        return isinstance(value, _WANTED[self.kind][0]) and isinstance(value, bool) == (self.kind is bool)
+
+
+_WANTED: dict[type, tuple[type, str]] = {
+    int: (SupportsIndex, "a whole number"), float: (SupportsFloat, "a number"), bool: (bool, "true or false"),
+}  # fmt: skip
+"""What a value of each kind has to be, and in words."""
 
 
 def setting(default: Any, help: str, **declared: Any) -> Any:  # noqa: A002

@@ -38,8 +38,14 @@ def is_npz(data: bytes) -> bool:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        return False
+        return _begins_as_npz(data)
     return bool(names) and all(name.endswith(".npy") for name in names)
+
+
+def _begins_as_npz(data: bytes) -> bool:
+    """Whether the first file of an archive that cannot be read is an array; its table of contents is at its end."""
+    length = int.from_bytes(data[26:28], "little")
+    return data[30 : 30 + length].endswith(b".npy")
 
 
 def decode_npy(data: bytes, settings: DecodeSettings) -> Decoded:
@@ -58,7 +64,12 @@ def decode_npz(data: bytes, settings: DecodeSettings) -> Decoded:
     Raises:
         ImageError: as :func:`decode_npy`.
     """
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        message = f"the archive ends too early, after {len(data)} bytes: its table of contents is missing"
+        raise ImageError("truncated", message) from error
+    with archive:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
         if len(names) > 1 and KEY not in names:
             listed = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")

@@ -23,6 +23,8 @@ ASSUMED = "assumed: "
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Shares of red, green and blue in grey (ITU-R 601), as Pillow has them."""
 _FEW = 32
+_LEAST_SHARE, _MOST_SHARE = -0.5, 2.0
+"""Floating-point values that may be meant as shares: reflectances are somewhat less than 0 and more than 1 at times."""
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda values: values[:, ::-1],
     3: lambda values: values[::-1, ::-1],
@@ -204,6 +206,24 @@ def check_finite(values: np.ndarray, whose: str) -> None:
             f"{wrong:,} of the {values.size:,} values {whose} are not finite (NaN, infinite, too large for float32), "
             "which would make every output of the model NaN: replace them",
         )
+
+
+def check_shares(values: np.ndarray) -> np.ndarray:
+    """The values of a band, where a mean and deviation of values in 0…1 may be meant for them.
+
+    Raises:
+        ImageError: ``unsupported``: floating-point values far from that, such as 0…255, or normalised already.
+    """
+    if values.dtype.kind == "f":
+        low, high = float(values.min()), float(values.max())
+        if low < _LEAST_SHARE or high > _MOST_SHARE:
+            raise ImageError(
+                "unsupported",
+                f"floating-point values from {low:.4g} to {high:.4g}, and the mean and deviation are of values in 0 to "
+                "1: divide them (by 255, say), give --mean and --std of such values, or --mean 0 --std 1 for values "
+                "that are normalised already",
+            )
+    return values
 
 
 def _luma(red: np.ndarray, green: np.ndarray, blue: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ bytes than there are was cut short.
 import struct
 from collections.abc import Callable
 
-from camcli.images.tiff import TIFFS
+from camcli.images.tiff import TIFFS, form
 
 _JPEG, _PNG, _JP2 = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 _GIFS = (b"GIF87a", b"GIF89a")
@@ -15,6 +15,7 @@ _KNOWN = (_JPEG, _PNG, _JP2, *_GIFS, *TIFFS, b"RIFF", b"BM")
 
 _TIFF_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8}
 """Bytes of one value, by the type of its field; one where it is not listed."""
+_PLACES = {3: "H", 4: "I", 16: "Q"}
 
 _NOT_IMAGES = (
     (b"version https://git-lfs", "a Git LFS pointer; fetch the image with git lfs pull"),
@@ -116,18 +117,21 @@ def _gif(data: bytes) -> bool:
 
 
 def _tiff(data: bytes) -> bool:
-    order = "<" if data.startswith(b"II") else ">"
-    start = struct.unpack_from(order + "I", data, 4)[0]
+    order, count_form, place, first = form(data)
+    width = struct.calcsize(order + place)
+    (start,) = struct.unpack_from(order + place, data, first)
+    (entries,) = struct.unpack_from(order + count_form, data, start)
+    start += struct.calcsize(order + count_form)
     numbers: dict[int, tuple[int, ...]] = {}
-    for i in range(struct.unpack_from(order + "H", data, start)[0]):
-        at = start + 2 + 12 * i
-        tag, kind, count = struct.unpack_from(order + "HHI", data, at)
+    for i in range(entries):
+        at = start + (4 + 2 * width) * i
+        tag, kind, count = struct.unpack_from(f"{order}HH{place}", data, at)
         size = count * _TIFF_BYTES.get(kind, 1)
-        where = at + 8 if size <= 4 else struct.unpack_from(order + "I", data, at + 8)[0]
+        where = at + 4 + width if size <= width else struct.unpack_from(order + place, data, at + 4 + width)[0]
         if where + size > len(data):
             return True
-        if tag in (273, 279, 324, 325) and kind in (3, 4):  # offsets and lengths of strips, of tiles
-            numbers[tag] = struct.unpack_from(f"{order}{count}{'H' if kind == 3 else 'I'}", data, where)
+        if tag in (273, 279, 324, 325) and kind in _PLACES:  # offsets and lengths of strips, of tiles
+            numbers[tag] = struct.unpack_from(f"{order}{count}{_PLACES[kind]}", data, where)
     for offsets, lengths in ((273, 279), (324, 325)):
         pieces = zip(numbers.get(offsets, ()), numbers.get(lengths, ()), strict=False)
         if any(offset + length > len(data) for offset, length in pieces):
@@ -153,6 +157,6 @@ _WALKS: tuple[tuple[bytes | tuple[bytes, ...], Callable[[bytes], bool]], ...] = 
     (_GIFS, _gif),
     (b"RIFF", lambda data: struct.unpack_from("<I", data, 4)[0] + 8 > len(data)),
     (b"BM", lambda data: struct.unpack_from("<I", data, 2)[0] > len(data)),
-    (TIFFS[:2], _tiff),
+    (TIFFS, _tiff),
 )
 """The test of each format for a file that is cut short, by the format's first bytes."""

@@ -21,7 +21,7 @@ from camcli.images.damage import has_known_start, is_cut_short, what_it_is
 from camcli.images.decoded import Decoded, DecodeSettings, ImageMetadata
 from camcli.images.dicom import decode_dicom, has_preamble, is_bare_dicom
 from camcli.images.multiband import decode_tiff, is_multiband, is_rarely_compressed
-from camcli.images.rgb import own_bands, to_rgb
+from camcli.images.rgb import picture_and_bands
 from camcli.images.tiff import TIFFS, count_pages, first_page
 
 # All that Pillow decodes by itself: what draws, runs programs (EPS, WMF) or needs handlers of its own is missing. The
@@ -131,8 +131,7 @@ def _decode(data: bytes, settings: DecodeSettings) -> Decoded:
         opened = _salvage(opened, data, settings, reason)
         notes = ("truncated: only the part of the image that is there was decoded",)
     orientation, unread = _orientation(opened)
-    bands = own_bands(opened, settings.channels, keeps_all=settings.keeps_bands)
-    image, converted = to_rgb(opened)
+    image, bands, converted = picture_and_bands(opened, settings.channels, keeps_all=settings.keeps_bands)
     if orientation in _UPRIGHT:
         image = image.transpose(_UPRIGHT[orientation])
         bands = None if bands is None else bands.turned(orientation)
@@ -163,8 +162,7 @@ def from_pillow(image: Image.Image, settings: DecodeSettings) -> Decoded:
     Raises:
         ImageError: ``unsupported``.
     """
-    bands = own_bands(image, settings.channels, keeps_all=settings.keeps_bands)
-    rgb, notes = to_rgb(image)
+    rgb, bands, notes = picture_and_bands(image, settings.channels, keeps_all=settings.keeps_bands)
     content = rgb.tobytes() if bands is None else bands.values.tobytes()
     metadata = ImageMetadata(0, hashlib.sha256(content).hexdigest(), rgb.width, rgb.height, "array", 1, notes)
     return Decoded(rgb, metadata, bands)

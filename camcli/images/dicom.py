@@ -21,6 +21,7 @@ from camcli.images.arrays import check_shape
 from camcli.images.band_picture import draw
 from camcli.images.bands import ASSUMED, Bands, check_finite
 from camcli.images.decoded import Decoded, DecodeSettings, ImageMetadata, Window
+from camcli.images.dicom_decoders import is_available, register
 
 _INSTALL = "pip install 'cambatch[dicom]'"
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -66,6 +67,7 @@ def decode_dicom(data: bytes, settings: DecodeSettings) -> Decoded:
             implicit, little = header.original_encoding
             uid = pydicom.uid.ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian
             header.file_meta.TransferSyntaxUID = uid if little else pydicom.uid.ExplicitVRBigEndian
+    register()
     with _no_header_in_messages("its pixels", header):
         stored = pixel_array(header, index=0)
         _lift_first_frame(header)
@@ -90,7 +92,8 @@ def _no_header_in_messages(what: str, header: Any = None) -> Iterator[None]:
         text = str(error).lower()
         if isinstance(error, EOFError) or any(words in text for words in _CUT_SHORT):
             raise ImageError("truncated", f"the DICOM file ends too early: {what} cannot be read in full") from error
-        if any(words in text for words in _NO_DECODER) or isinstance(error, NotImplementedError):
+        needs = any(words in text for words in _NO_DECODER) or isinstance(error, NotImplementedError)
+        if needs or ("does not support" in text and not is_available(_syntax(header))):
             raise ImageError("unsupported", f"{_compression(header)}, which needs a decoder: {_INSTALL}") from error
         if "all available plugins" in text:
             message = (
@@ -104,8 +107,12 @@ def _no_header_in_messages(what: str, header: Any = None) -> Iterator[None]:
 
 def _compression(header: Any) -> str:
     """How the pixels are stored, as far as the standard has a name for it."""
-    name = _standard_name(getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", ""))
+    name = _standard_name(_syntax(header))
     return f"its pixels are stored as {name}" if name else "its pixels are compressed"
+
+
+def _syntax(header: Any) -> str:
+    return str(getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", ""))
 
 
 def _standard_name(uid: Any) -> str | None:

@@ -59,11 +59,13 @@ def as_pixels(array: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     if array.dtype.kind != "f" or not is_picture or preprocessing.channels not in (1, 3):
         return array
     low, high = float(array.min()), float(array.max())
+    if not np.isfinite((low, high)).all():
+        raise SourceError("an array with values that are not finite (NaN or infinite), of which the model makes NaN.")
     if low >= 0 and high <= 1:
         steps = array.astype(np.float64) * 255
         whole = np.rint(steps)
         return whole.astype(np.uint8) if np.abs(steps - whole).max() < _EIGHT_BITS else array
-    if _normalises(preprocessing):
+    if preprocessing.is_of_shares:
         raise SourceError(
             f"an array of floats from {low:.4g} to {high:.4g}: floats are pixels in 0 to 1. Divide by 255 where they "
             "are 0 to 255. Where they are normalised already, say mean=0, std=1: an array of the size of the model's "
@@ -98,10 +100,3 @@ def show_input(pixels: np.ndarray) -> Decoded:
     picture = Image.fromarray(np.ascontiguousarray(np.rint(share * 255).astype(np.uint8)))
     digest = hashlib.sha256(pixels.tobytes()).hexdigest()
     return Decoded(picture, ImageMetadata(0, digest, picture.width, picture.height, "array", 1))
-
-
-def _normalises(preprocessing: Preprocessing) -> bool:
-    """Whether mean and deviation are of values in 0 to 1, so that other values were never meant."""
-    if preprocessing.custom is not None:
-        return False
-    return all(0 <= mean <= 1 for mean in preprocessing.mean) and all(std <= 1 for std in preprocessing.std)

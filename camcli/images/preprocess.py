@@ -21,6 +21,7 @@ from camcli.images.bands import (
     band_numbers,
     check_choice,
     check_numbers,
+    check_shares,
     input_bands,
     show_choice,
 )
@@ -172,11 +173,23 @@ class Preprocessing:
             return window_pixels(image, placement, self.interpolation, self._fill, self.channels), ()
         bands = as_bands(image)
         values, notes = input_bands(bands, self.bands, self.channels)
+        if not bands.is_scaled and self.is_of_shares and not self.is_plain:
+            values = map(check_shares, values)
         fill: Sequence[float] = self._fill
         if not bands.is_bytes:
             has_mean_colour = self.resize == "pad" and self.fill is None
             fill = self.mean if has_mean_colour else [colour / 255 for colour in fill]
         return window_bands(values, placement, self.interpolation, fill), notes
+
+    @property
+    def is_of_shares(self) -> bool:
+        """Whether mean and deviation are of values in 0 to 1, so that no others are meant."""
+        return self.custom is None and all(0 <= m <= 1 for m in self.mean) and all(s <= 1 for s in self.std)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether values are the model's input as they are: mean 0 and deviation 1."""
+        return self.custom is None and not any(self.mean) and all(s == 1 for s in self.std)
 
     def _chosen(self, image: Image.Image | Bands) -> Image.Image | Bands:
         """What a user's own transform gets: all bands, but where some are chosen."""

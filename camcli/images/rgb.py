@@ -25,9 +25,29 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from camcli.errors import ImageError
-from camcli.images.bands import Bands
+from camcli.images.bands import ASSUMED, Bands
 
+_BITS, _FORMAT = 258, 339
+_UNSIGNED, _SIGNED = 1, 2
 _ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
+
+
+def picture_and_bands(
+    image: Image.Image, channels: int, *, keeps_all: bool
+) -> tuple[Image.Image, Bands | None, tuple[str, ...]]:
+    """The RGB picture of a loaded image, the bands that it does not show, and notes on what the model gets.
+
+    Args:
+        image: as Pillow loaded it.
+        channels: of the model.
+        keeps_all: whether bands are chosen by hand.
+
+    Raises:
+        ImageError: as :func:`to_rgb`.
+    """
+    bands = own_bands(image, channels, keeps_all=keeps_all)
+    rgb, notes = to_rgb(image)
+    return rgb, bands, notes if bands is None else ()
 
 
 def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
@@ -71,7 +91,9 @@ def own_bands(image: Image.Image, channels: int, *, keeps_all: bool) -> Bands | 
         return None
     if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
         return Bands(np.asarray(image).astype(np.uint16)[:, :, None])
-    if mode == "F":
+    if mode == "I" and _stored(image) == (16, _SIGNED):
+        return Bands(np.asarray(image).astype(np.int16)[:, :, None])
+    if mode == "F" or (mode == "I" and keeps_all):
         return Bands(np.array(image)[:, :, None])
     if (mode in _ALPHA_MODES or "transparency" in image.info) and (channels != 1 or keeps_all):
         has_two = mode in ("LA", "La") and channels != 4
@@ -102,7 +124,8 @@ def _with_alpha(image: Image.Image, mode: str = "RGBA") -> Image.Image:
 
 def _from_range(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     with np.errstate(invalid="ignore"):  # NaN of the signalling kind, which damaged files have, are dealt with below
-        values = np.asarray(image).astype(np.float64)
+        pixels = np.asarray(image)
+        values = (pixels.view(np.uint32) if _stored(image) == (32, _UNSIGNED) else pixels).astype(np.float64)
     finite = np.isfinite(values)
     if not finite.any():
         raise ImageError("unsupported", "not one of its pixels is a finite number")
@@ -111,13 +134,26 @@ def _from_range(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     ceiling = next((c for c in ceilings if low >= 0 and high <= c), None)
     notes: tuple[str, ...] = ()
     if ceiling is None:
-        notes = (f"its values {low:g}…{high:g} were scaled to black…white",)
+        outside = f"grey values outside 0…{ceilings[-1]:g} are scaled, in each image by itself"
+        notes = (
+            f"{ASSUMED}{outside} (--bands 1: they are not)",
+            f"its values {low:g}…{high:g} were scaled to black…white",
+        )
     else:
         low, high = 0.0, ceiling
     values = np.clip(np.nan_to_num(values, nan=low, posinf=high, neginf=low), low, high)
     # Halves first: the range of float32 extremes does not overflow then.
     share = (values / 2 - low / 2) / ((high / 2 - low / 2) or 1.0)
     return _from_grey(np.rint(share * 255).astype(np.uint8)), notes
+
+
+def _stored(image: Image.Image) -> tuple[int, int] | None:
+    """Bits of a value and SampleFormat of grey in a TIFF file, which Pillow loads as signed integers of 32 bits."""
+    tags = getattr(image, "tag_v2", None)
+    if tags is None or image.mode != "I":
+        return None
+    bits, kind = tags.get(_BITS, 1), tags.get(_FORMAT, _UNSIGNED)
+    return tuple(int(value[0] if isinstance(value, tuple) else value) for value in (bits, kind))  # type: ignore[return-value]
 
 
 def _from_grey(values: np.ndarray) -> Image.Image:

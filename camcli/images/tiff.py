@@ -6,14 +6,20 @@ from dataclasses import dataclass
 
 TIFFS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
-GREY, RGB = 1, 2
+WHITE_IS_ZERO, GREY, RGB, CMYK = 0, 1, 2, 5
 """Values of the tag PhotometricInterpretation."""
 
-_COLOURS = {0: 1, GREY: 1, RGB: 3}
+_COLOURS = {WHITE_IS_ZERO: 1, GREY: 1, RGB: 3}
 """Bands of each kind of picture, without those that the tag ExtraSamples declares."""
 _ALPHA = (1, 2)
+_PREMULTIPLIED = 1
 _USUAL_COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946)  # none, CCITT, LZW, JPEG, deflate, PackBits
 _INTEGERS = {1: "B", 3: "H", 4: "L", 16: "Q"}
+UNSIGNED, _SIGNED = 1, 2
+"""Values of the tag SampleFormat."""
+_SEPARATE = 2
+"""Value of the tag PlanarConfiguration."""
+_BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANES, _EXTRA, _FORMAT = 258, 259, 262, 277, 284, 338, 339
 
 
 @dataclass(frozen=True)
@@ -25,17 +31,37 @@ class Page:
         photometric: how they are meant; None where it is missing.
         extra: what the bands beyond those of a picture are: 1 or 2 for alpha, 0 for anything else.
         compression: how they are stored.
+        bits: of one value of the first band.
+        kind: of value: 1 for unsigned, 2 for signed integers, 3 for floating-point numbers.
+        is_planar: a plane a band, instead of the bands of one pixel after the other.
     """
 
     samples: int
     photometric: int | None
     extra: tuple[int, ...]
     compression: int = 1
+    bits: int = 8
+    kind: int = UNSIGNED
+    is_planar: bool = False
 
     @property
     def has_alpha(self) -> bool:
         """Whether it is a grey or RGB picture with alpha and nothing else."""
         return len(self.extra) == 1 and self.extra[0] in _ALPHA and self.photometric in (GREY, RGB)
+
+    @property
+    def is_premultiplied(self) -> bool:
+        """Whether its alpha was multiplied into its colours."""
+        return self.has_alpha and self.extra[0] == _PREMULTIPLIED
+
+    @property
+    def is_misread_by_pillow(self) -> bool:
+        """Whether Pillow takes its values for others, without an error or with one that says it is damaged."""
+        if self.is_planar and self.samples > 1:
+            return self.bits == 16 or self.samples == 2 or self.is_premultiplied
+        if self.photometric == WHITE_IS_ZERO:
+            return self.bits > 8
+        return self.bits in range(9, 16) or (self.bits == 8 and self.kind == _SIGNED)
 
     @property
     def has_rare_compression(self) -> bool:
@@ -51,7 +77,7 @@ class Page:
 
 def first_page(data: bytes) -> Page | None:
     """The bands of the first page; None where the directory cannot be read."""
-    order, directory, place, first = _form(data)
+    order, directory, place, first = form(data)
     try:
         (at,) = struct.unpack_from(order + place, data, first)
         (entries,) = struct.unpack_from(order + directory, data, at)
@@ -60,14 +86,18 @@ def first_page(data: bytes) -> Page | None:
         tags = {}
         for i in range(min(entries, 4096)):
             tag, kind = struct.unpack_from(order + "HH", data, at + i * size)
-            if tag in (259, 262, 277, 338) and kind in _INTEGERS:
+            if tag in (_BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANES, _EXTRA, _FORMAT) and kind in _INTEGERS:
                 tags[tag] = _numbers(data, at + i * size + 4, order, place, _INTEGERS[kind])
     except (struct.error, OverflowError):
         return None
-    samples, photometric, compression = tags.get(277, (1,)), tags.get(262), tags.get(259, (1,))
-    if not samples or not compression:
+
+    values = {tag: numbers[0] for tag, numbers in tags.items() if numbers}
+    if any(tag in tags and tag not in values for tag in (_SAMPLES, _COMPRESSION)):
         return None
-    return Page(samples[0], photometric[0] if photometric else None, tags.get(338, ()), compression[0])
+    return Page(
+        values.get(_SAMPLES, 1), values.get(_PHOTOMETRIC), tags.get(_EXTRA, ()), values.get(_COMPRESSION, 1),
+        bits=values.get(_BITS, 1), kind=values.get(_FORMAT, UNSIGNED), is_planar=values.get(_PLANES) == _SEPARATE,
+    )  # fmt: skip
 
 
 def _numbers(data: bytes, at: int, order: str, place: str, kind: str) -> tuple[int, ...]:
@@ -79,7 +109,7 @@ def _numbers(data: bytes, at: int, order: str, place: str, kind: str) -> tuple[i
     return struct.unpack_from(form, data, at)
 
 
-def _form(data: bytes) -> tuple[str, str, str, int]:
+def form(data: bytes) -> tuple[str, str, str, int]:
     """Byte order, types of the number of entries and of a place, and where the place of the first directory stands."""
     order = "<" if data[:2] == b"II" else ">"
     return (order, "Q", "Q", 8) if b"+" in data[2:4] else (order, "H", "L", 4)
@@ -96,7 +126,7 @@ def count_pages(data: bytes) -> int:
     """
     # A directory: the number of its entries, the entries of so many bytes, the place of the next directory. The place
     # of the first one stands in the file's header.
-    order, count, place, first = _form(data)
+    order, count, place, first = form(data)
     entry = 20 if count == "Q" else 12
     number, position = struct.Struct(order + count), struct.Struct(order + place)
     pages: set[int] = set()

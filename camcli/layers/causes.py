@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from camcli.capture.detachment import find_detachments
+from camcli.capture.programs import program_kind
 from camcli.layers.calls import describe_calls
 from camcli.layers.measurements import OF_TORCHSCRIPT, LayerMeasurements
 from camcli.layers.probe import Visit
@@ -15,9 +16,11 @@ def why_no_layout(measurements: LayerMeasurements) -> str:
     """Why no layer has a layout that can be verified."""
     visits = [visit for visit in measurements.record.visits.values() if visit.path and visit.calls]
     module = measurements.model.module
+    if (kind := program_kind(module)) is not None:
+        return f"the model is {kind}, of whose parts no activation can be read; take the module it is of"
     scripted = [path for path, part in module.named_modules() if isinstance(part, torch.jit.ScriptModule)]
     if scripted:
-        return f"{min(scripted, key=len) or 'the model'} {OF_TORCHSCRIPT}"
+        return f"{min(scripted, key=len)} {OF_TORCHSCRIPT}"
     if not visits:
         return "no module of the model runs in a forward pass: its output does not come from its parts"
     repeated = [visit for visit in visits if visit.calls > 1 and _is_map(visit, measurements)]
@@ -50,6 +53,8 @@ def why_no_gradient(measurements: LayerMeasurements) -> str:
         return f"the model is quantised ({quantised}), and quantised operations have no gradient"
     if detachments:
         return f"the model leaves autograd's graph by {detachments[-1]}"
+    if measurements.record.failed is not None:
+        return f"with gradients enabled, {measurements.record.failed}"
     return _why_constant(measurements) or "nothing that can be differentiated leads from there to the score"
 
 

@@ -96,6 +96,7 @@ class Record:
         main_path: canonical paths of the modules whose output is on the main path.
         half: whether the network runs in float16, which swallows small gradients.
         image: its place in the graph; None where no graph leads from it to the score.
+        failed: what a pass with a graph raised, where only one without it works.
     """
 
     visits: dict[str, Visit]
@@ -104,6 +105,7 @@ class Record:
     main_path: frozenset[str]
     half: bool = False
     image: GradientEdge | None = None
+    failed: PassError | None = None
 
     @property
     def outputs(self) -> int:
@@ -140,10 +142,12 @@ def record(
     """
 
     def unvisited() -> dict[str, Visit]:
-        every = {path: Visit(path, part) for path, part in module.named_modules()}
+        # Of a TorchScript module no activation can be read, and some kinds of it refuse hooks.
+        parts = ((p, m) for p, m in module.named_modules() if not isinstance(m, torch.jit.ScriptModule))
+        every = {path: Visit(path, part) for path, part in parts}
         return every | {path: Visit(path, module_at(module, path)) for path in calls}
 
-    visits, root = unvisited(), None
+    visits, root, failed = unvisited(), None, None
     try:
         leaf = image.detach().clone().requires_grad_()
         scores = score_of(_watch(module, feed, visits, leaf, leaves=frozenset()))
@@ -152,15 +156,15 @@ def record(
             # The model detaches its prefix (no_grad inside forward): let the recorded outputs be the leaves.
             visits = unvisited()
             scores = score_of(_watch(module, feed, visits, image.clone(), leaves=frozenset(visits)))
-    except PassError:  # it may do what is allowed without a graph alone, such as Tensor.numpy
-        visits = unvisited()
+    except PassError as error:  # it may do what is allowed without a graph alone, such as Tensor.numpy
+        visits, failed = unvisited(), error
         with torch.no_grad():
             scores = score_of(_watch(module, feed, visits, image.clone(), leaves=None))
     score = _mix(scores) if scores.requires_grad else None
     main_path = _main_path(score, visits.values()) if score is not None else frozenset()
     ordered = sorted(visits.values(), key=lambda v: (not v.calls, v.order))
     half = image.dtype == torch.float16
-    return Record({v.path: v for v in ordered}, score, scores.detach(), main_path, half, root)
+    return Record({v.path: v for v in ordered}, score, scores.detach(), main_path, half, root, failed)
 
 
 def _mix(scores: Tensor) -> Tensor:

@@ -119,6 +119,11 @@ def _check_archive(path: Path) -> None:
         )
     if any(name.endswith(".npy") for name in names):
         raise CheckpointError(f"checkpoint {path}: a NumPy archive (JAX weights). Convert it to a state dict first.")
+    if any(name.endswith(("/archive_format", "serialized_exported_program.json")) for name in names):
+        raise CheckpointError(
+            f"checkpoint {path}: an exported program, whose layers cannot be hooked. Save the weights of the module "
+            "that it was made from: torch.save(model.state_dict(), 'weights.pt')."
+        )
     if not any(name.endswith("data.pkl") for name in names):
         raise CheckpointError(f"checkpoint {path}: a zip archive without PyTorch data. Unpack it first.")
 
@@ -134,6 +139,10 @@ def _unpickle(path: Path, trust: bool) -> Any:
         names = find_globals(path)
         if names and not trust:
             raise CheckpointError(_refusal(path, names)) from error
+        if _is_other_pickle(path):
+            raise CheckpointError(
+                f"checkpoint {path}: a pickle that torch.save has not written: {_SAVE_STATE}."
+            ) from error
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise _damaged_error(path, "file", reason) from error
     except (ImportError, AttributeError) as error:
@@ -141,6 +150,16 @@ def _unpickle(path: Path, trust: bool) -> Any:
             f"checkpoint {path}: unpickling it needs code that is not installed here ({error}). Install that, or "
             + _SAVE_STATE + "."
         ) from error  # fmt: skip
+
+
+def _is_other_pickle(path: Path) -> bool:
+    """Whether a file is a whole pickle without the number that torch.save wrote first before it wrote zip archives."""
+    try:
+        with path.open("rb") as file:
+            values = [value for _, value, _ in pickletools.genops(file)]
+    except ValueError:
+        return False
+    return torch.serialization.MAGIC_NUMBER not in values
 
 
 def _refusal(path: Path, names: list[str]) -> str:

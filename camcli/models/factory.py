@@ -17,7 +17,7 @@ from camcli.errors import ModelError, did_you_mean
 from camcli.models.fit import Blueprint, WeightedModel, fit_checkpoint
 from camcli.models.model import Model, unwrap
 from camcli.models.names import ClassNames, names_from
-from camcli.models.preparation import assumed_preprocessing, from_user
+from camcli.models.preparation import assumed_preprocessing, check_values, from_user
 from camcli.models.request import ModelRequest
 from camcli.user_code import describe_failure
 
@@ -34,6 +34,7 @@ def open_factory(name: str, request: ModelRequest) -> Model:
         )
     with enable_autograd():  # what the user's file sets for the whole process ends here
         module, preprocessing = _build_module(name)
+    check_values(module)
     loaded = WeightedModel(module, None, "factory")
     if request.checkpoint is not None:
         loaded = fit_checkpoint(Blueprint(f"factory:{name}", lambda _: module, None, fixed=True), request)

@@ -10,7 +10,7 @@ from camcli.errors import ModelError
 from camcli.images import Preprocessing
 from camcli.models.factory import is_multi_label, own_names
 from camcli.models.model import Model, unwrap
-from camcli.models.preparation import assumed_preprocessing, from_user, imagenet, input_channels
+from camcli.models.preparation import assumed_preprocessing, check_values, from_user, imagenet, input_channels
 from camcli.models.request import ModelRequest
 
 
@@ -40,13 +40,10 @@ def device_of(module: nn.Module) -> torch.device:
     """The device of a module's parameters; the CPU where it has none.
 
     Raises:
-        ModelError: they hold no values (device ``meta``).
+        ModelError: they hold no values.
     """
-    tensors = (*module.parameters(), *module.buffers())
-    device = tensors[0].device if tensors else torch.device("cpu")
-    if any(tensor.is_meta for tensor in tensors):
-        raise ModelError(f"the {type(module).__name__} is on the device `meta`, without values. Load its weights.")
-    return device
+    check_values(module)
+    return next((tensor.device for tensor in (*module.parameters(), *module.buffers())), torch.device("cpu"))
 
 
 def _refuse_settings_of_weights(request: ModelRequest) -> None:

@@ -152,10 +152,22 @@ def _open_bare(name: str, request: ModelRequest) -> Model:
     import timm
 
     names = ["builtin", *in_torchvision, *timm.list_models()]
+    if name.strip() and os.path.isdir(name):
+        raise ModelError(f"model {name}: a folder. Where it is in timm's layout, give hf-hub:{_explicit(name)}.")
+    if name.strip() and os.path.isfile(name):
+        raise ModelError(
+            f"model {name}: a file. Weights go to --checkpoint {name}, with --model for the architecture that they are "
+            "of; your own code, to factory:package.module:function."
+        )
     raise ModelError(
         f"model {name}: neither torchvision nor timm has it.{did_you_mean(name, names)} `cam models` lists what can be "
         "named; for your own code, factory:package.module:function."
     )
+
+
+def _explicit(path: str) -> str:
+    """A relative path that cannot be taken for a name on the hub."""
+    return path if path.startswith((".", "/", "~")) else f"./{path}"
 
 
 def _run_trial(model: Model) -> object:

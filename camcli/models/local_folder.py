@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from camcli.errors import ModelError
+from camcli.models.checkpoint_file import read_checkpoint
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
@@ -79,3 +80,15 @@ def require_files(name: str, folder: Path, *, weights: bool) -> None:
 
 
 _WANTED = " A folder in timm's layout holds config.json and model.safetensors; of the hub, give hf-hub:org/name."
+
+
+def check_weights(folder: Path) -> None:
+    """Read the file with the weights that libraries take from a folder, for what is wrong with it as a file.
+
+    Raises:
+        CheckpointError: it is no checkpoint, or damaged.
+    """
+    for name in WEIGHT_FILES:
+        if (folder / name).is_file():
+            read_checkpoint(folder / name)
+            return

@@ -51,6 +51,7 @@ class Model:
         notes: what a user should know, such as which of two libraries a bare name was taken from.
         assumptions: what was assumed about it, such as the preprocessing of a module that brings none; one line each.
         passes: what makes the passes of a model repeatable that depend on more than the image; None for all others.
+        changes_input: it changes its input in place, as was examined.
     """
 
     module: nn.Module
@@ -68,6 +69,7 @@ class Model:
     notes: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
     passes: RepeatablePasses | None = None
+    changes_input: bool = False
 
     @property
     def is_own(self) -> bool:
@@ -163,7 +165,8 @@ class Model:
     def prepared(self) -> Iterator[nn.Module]:
         """The module on its device, in evaluation mode, without parameter gradients; afterwards as before.
 
-        Half-precision modules get their float32 inputs cast on the way in. May be nested.
+        Half-precision modules get their float32 inputs cast on the way in, and those that change their input in place
+        get a copy of it. May be nested.
         """
         home = next((p.device for p in self.module.parameters()), self.device)
         with ExitStack() as undo:
@@ -177,6 +180,8 @@ class Model:
                 undo.enter_context(self.passes.applied_to(self.module))
             if (dtype := parameter_dtype(self.module)) is not torch.float32:
                 undo.callback(self.module.register_forward_pre_hook(_caster(dtype)).remove)
+            if self.changes_input and not isinstance(self.module, torch.jit.ScriptModule):
+                undo.callback(self.module.register_forward_pre_hook(_copied).remove)
             yield self.module
 
 
@@ -195,6 +200,10 @@ def unwrap(module: nn.Module) -> nn.Module:
         if inner is module or not isinstance(inner, nn.Module):
             return module
         module = inner
+
+
+def _copied(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(i.clone() if isinstance(i, Tensor) else i for i in inputs)
 
 
 def _caster(dtype: torch.dtype) -> Any:

@@ -58,7 +58,8 @@ def examine(model: Model, mode: Probability = "auto", example: Example = lambda:
     is_clear = model.num_classes > 1 and (not model.is_own or (earlier is not None and is_plain(earlier)))
     image = None if is_clear else example()
     image = _noise(model) if image is None else image.to(model.device)
-    repeated = _repeat(model, image)
+    repeated, changes_input = _repeat(model, image)
+    model = replace(model, changes_input=changes_input)
     output = repeated.first
     if output is None:
         return Examination(model, repeated)
@@ -72,6 +73,11 @@ def examine(model: Model, mode: Probability = "auto", example: Example = lambda:
         raise ModelError(
             f"model {model.name} returns {len(rows)} rows for one image: of views or parts of it. Their mean, or "
             "whatever makes one row of them, belongs into the module."
+        )
+    if not bool(rows.isfinite().any()):
+        raise ModelError(
+            f"model {model.name} returns no finite number for an image, but NaN or infinity: its weights, its "
+            "preprocessing (--mean, --std) or its type (--precision fp32) may be the cause."
         )
     evidence = [row.detach().cpu() for row in (rows, _rows(model, model.trial)) if row is not None]
     evidence = [row for row in evidence if row.shape[1] == rows.shape[1]]
@@ -94,19 +100,24 @@ def require_row_per_image(examination: Examination, batch_size: int | None) -> N
     )
 
 
-def _repeat(model: Model, image: Tensor) -> RepeatedPass:
-    """One pass of the image beside the one of the trial; where that does not say everything, two of it alone."""
+def _repeat(model: Model, image: Tensor) -> tuple[RepeatedPass, bool]:
+    """One pass of the image beside the one of the trial; where that does not say everything, two of it alone.
+
+    Returns:
+        The passes, and whether the model changed its input in place.
+    """
+    run = _Pass(model)
     trial = None if not model.is_own else _as_row(model, model.trial)
     beside = None
     if trial is not None:
         images = torch.cat([noise(model.preprocessing, 1, model.device), image])
-        beside = run_beside(model, images, trial, lambda: _run(model, images), lambda output: _as_row(model, output))
+        beside = run_beside(model, images, trial, lambda: run(images), lambda output: _as_row(model, output))
         if beside.kind == "constant" and not beside.uses_batch and beside.rows == len(images):
-            return beside
-    repeated = repeat_pass(model, image, lambda: _run(model, image))
-    if beside is None or repeated.kind != "constant" or repeated.changed:
-        return repeated
-    return replace(repeated, uses_batch=beside.uses_batch, rows=beside.rows)
+            return beside, run.changes_input
+    repeated = repeat_pass(model, image, lambda: run(image))
+    if beside is not None and repeated.kind == "constant" and not repeated.changed:
+        repeated = replace(repeated, uses_batch=beside.uses_batch, rows=beside.rows)
+    return repeated, run.changes_input
 
 
 def _as_row(model: Model, output: object) -> Tensor | None:
@@ -118,7 +129,8 @@ def _as_row(model: Model, output: object) -> Tensor | None:
 
 
 def _examine_encoder(model: Model) -> Examination:
-    repeated = _repeat(model, _noise(model))
+    repeated, changes_input = _repeat(model, _noise(model))
+    model = replace(model, changes_input=changes_input)
     rows = _as_row(model, repeated.first)
     model = replace(model, output=replace(model.output, kind="embedding", link="none"), trial=None)
     return Examination(model, repeated, None if rows is None else rows[-1:].detach())
@@ -141,15 +153,30 @@ def _with_entry(model: Model, output: object) -> tuple[Model, bool]:
     return replace(model, output=form), choice.is_certain
 
 
-def _run(model: Model, images: Tensor) -> object:
-    """The output of one pass, with its graph where that can be recorded; None where the model fails."""
-    for needs_graph in (True, False):
-        try:
-            with freeze(model.module), torch.set_grad_enabled(needs_graph):
-                return model.module(images.detach().clone().requires_grad_(needs_graph))
-        except Exception:  # a user's module can fail in any way; the layout verification says how
-            continue
-    return None
+@dataclass
+class _Pass:
+    """One pass of a model, with its graph where that can be recorded.
+
+    Attributes:
+        changes_input: whether the model has changed its input in place.
+    """
+
+    model: Model
+    changes_input: bool = False
+
+    def __call__(self, images: Tensor) -> object:
+        """The output; None where the model fails."""
+        for needs_graph in (True, False):
+            # A leaf of the graph must not be changed in place, and a copy of one may.
+            inputs = images.detach().requires_grad_(needs_graph).clone()
+            try:
+                with freeze(self.model.module), torch.set_grad_enabled(needs_graph):
+                    output = self.model.module(inputs)
+            except Exception:  # a user's module can fail in any way; the layout verification says how
+                continue
+            self.changes_input = self.changes_input or inputs._version > 0
+            return output
+        return None
 
 
 def _rows(model: Model, output: object) -> Tensor | None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from camcli.errors import ModelError
 from camcli.images import Preprocessing
@@ -116,6 +117,23 @@ def from_user(value: Any, module: nn.Module, request: ModelRequest) -> Preproces
         f"model {request.name}: the second thing the factory returned is a {type(value).__name__}. Give a camcli "
         "Preprocessing, a dict (input_size, mean, std, crop_pct, …), or a callable from a Pillow image to a tensor."
     )
+
+
+def check_values(module: nn.Module) -> None:
+    """Check that a user's module has values.
+
+    Raises:
+        ModelError: parameters that are not initialised yet, or on the device ``meta``.
+    """
+    name = type(module).__name__
+    for path, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if is_lazy(tensor):
+            raise ModelError(
+                f"the {name} has parameters without a shape yet ({path}): run one input through it before it is used, "
+                "and load its weights."
+            )
+        if tensor.is_meta:
+            raise ModelError(f"the {name} is on the device `meta`, without values ({path}). Load its weights.")
 
 
 def input_channels(module: nn.Module) -> int:

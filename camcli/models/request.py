@@ -75,6 +75,8 @@ class ModelRequest:
     module: nn.Module | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.output_key, str | int | None) or isinstance(self.output_key, bool):
+            raise TypeError(f"output_key={self.output_key!r}: give the name or the number of an entry of the output.")
         _ = self.size, self.channel_mean, self.channel_std  # raise where a type is wrong
 
     @property
@@ -105,7 +107,10 @@ class ModelRequest:
 
 def _floats(name: str, value: object) -> tuple[float, ...]:
     try:
-        return tuple(float(number) for number in _numbers(value))
+        numbers = tuple(float(number) for number in _numbers(value))
+        if not numbers:
+            raise TypeError
+        return numbers
     except TypeError as error:
         raise TypeError(f"{name}={value!r}: give a number, or a sequence of numbers, one a channel.") from error
 

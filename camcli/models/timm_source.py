@@ -14,7 +14,7 @@ from camcli.models.embeddings import is_timm_embedding
 from camcli.models.fit import Blueprint, Shape
 from camcli.models.hub import unreachable_reason
 from camcli.models.local_folder import WEIGHT_FILES as _FILES
-from camcli.models.local_folder import find_folder, read_config, require_files
+from camcli.models.local_folder import check_weights, find_folder, read_config, require_files
 from camcli.models.model import Model
 from camcli.models.names import ClassNames, names_from
 from camcli.models.output_form import OutputForm
@@ -23,6 +23,7 @@ from camcli.models.request import ModelRequest
 from camcli.models.sources import fix_seed, imagenet_names, with_weights
 
 _LOADING_ERRORS = (OSError, RuntimeError, EOFError, ValueError, AssertionError, pickle.UnpicklingError)
+_MOST_CHARACTERS = 300
 
 
 def has_model(name: str) -> bool:
@@ -196,9 +197,11 @@ def _pretrained(
     except Exception as error:  # timm, safetensors and torch raise classes of their own
         if isinstance(error, CamError) or is_out_of_memory(error):
             raise
+        if source.startswith("local-dir:"):
+            check_weights(Path(source.removeprefix("local-dir:")))
         raise ModelError(
-            f"weights of {kind}:{name}: cannot be loaded. {_first_line(error)} Give --checkpoint FILE or "
-            "--weights random."
+            f"weights of {kind}:{name}: cannot be loaded. {_in_short(error)} "
+            "Give --checkpoint FILE or --weights random."
         ) from error
 
 
@@ -236,6 +239,12 @@ def names_of(config: Mapping[str, Any], num_classes: int | None) -> ClassNames |
     info = ImageNetInfo(subset)
     synonyms = [text.split(", ") for text in info.label_descriptions()]
     return ClassNames((s[0] for s in synonyms), synonyms=synonyms, ids=info.label_names())  # type: ignore[no-untyped-call]
+
+
+def _in_short(error: BaseException) -> str:
+    """All lines in one, as far as they go: those behind the first say which weights do not fit."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return (text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + " …").rstrip(".") + "."
 
 
 def _first_line(error: BaseException) -> str:

@@ -85,7 +85,7 @@ def open_run(
             _remove_run(path)
             recorded = None
         if recorded is not None:
-            _check_resumable(path, recorded, header, resume)
+            check_resumable(path, recorded, header, resume)
             sweep_temporaries(path, FOLDERS.values())
         journal = Journal.open(path, header, durable=durable)
     except BaseException:
@@ -100,7 +100,18 @@ def open_run(
     return RunFolder(path, journal, ArtefactWriter(path, durable), resumed, abandoned, tuple(notes), lock)
 
 
-def _check_resumable(path: Path, recorded: Header, header: Header, resume: bool) -> None:
+def check_resumable(path: Path, recorded: Header, header: Header, resume: bool) -> None:
+    """Check that a run may be continued.
+
+    Args:
+        path: of its folder.
+        recorded: its header.
+        header: of the run that is asked for.
+        resume: whether continuing is allowed at all.
+
+    Raises:
+        ResumeError: it may not, with what differs.
+    """
     way_out = "Choose another --output-dir, or replace what is there with --overwrite."
     if not resume:
         raise ResumeError(f"{path} holds a run already, and --no-resume forbids to continue it. {way_out}")

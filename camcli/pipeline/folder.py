@@ -4,7 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from camcli.config.settings import RunConfig
-from camcli.output import RunFolder, default_folder, find_earlier, in_folder, open_default_run, open_run, read_header
+from camcli.output import (
+    RunFolder,
+    check_resumable,
+    default_folder,
+    find_earlier,
+    in_folder,
+    open_default_run,
+    open_run,
+    read_header,
+)
 from camcli.pipeline.header import make_header
 from camcli.pipeline.setup import Setup
 from camcli.schemas.index import Header
@@ -31,10 +40,18 @@ def open_folder(config: RunConfig, header: Header) -> RunFolder:
 
 
 def plan_folder(setup: Setup) -> Path:
-    """The run folder that a run with this setup would take; nothing is written."""
+    """The run folder that a run with this setup would take; nothing is written.
+
+    Raises:
+        ResumeError: the run would be refused, since the folder holds another one.
+    """
     config = setup.config
-    if not _takes_default(config):
-        return Path(config.run_dir)
     # The compiled prefix is part of the fingerprint; it is assumed to work.
-    planned = replace(setup, tuning=replace(setup.tuning, compiled=config.compile))
-    return default_folder(make_header(planned, ()))
+    header = make_header(replace(setup, tuning=replace(setup.tuning, compiled=config.compile)), ())
+    if _takes_default(config):
+        return default_folder(header)
+    folder = Path(config.run_dir)
+    recorded = None if config.overwrite else read_header(folder)
+    if recorded is not None:
+        check_resumable(folder, recorded, in_folder(header, folder), config.resume)
+    return folder

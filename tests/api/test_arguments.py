@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import camcli
-from camcli.errors import LayerError, TargetError, UsageError
+from camcli.errors import ConfigError, LayerError, TargetError, UsageError
 from tests.tiny import build
 
 from ..conftest import photographs
@@ -118,3 +118,19 @@ def test_wrong_values_are_refused(net: nn.Module) -> None:
     for settings in ({"target": 4}, {"target": "bird"}, {"target": []}, {"batch_size": 0}, {"score": "loss"}):
         with pytest.raises(UsageError):
             camcli.explain(net, photographs()[0], input_size=64, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "words"),
+    [
+        ({"seed": "a"}, ConfigError, "--seed a: must be a whole number"),
+        ({"seed": 1.5}, ConfigError, "must be a whole number"),
+        ({"aug_smooth": "no"}, ConfigError, "must be true or false"),
+        ({"output_key": 3.5}, TypeError, "output_key=3.5"),
+        ({"mean": {}}, TypeError, "give a number"),
+        ({"target": b"1"}, TypeError, "target: bytes is not accepted"),
+    ],
+)
+def test_settings_of_other_types_are_named(net: nn.Module, settings: dict[str, Any], kind: Any, words: str) -> None:
+    with pytest.raises(kind, match=words):
+        camcli.explain(net, np.zeros((64, 64, 3), np.uint8), **settings)

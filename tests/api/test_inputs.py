@@ -101,7 +101,7 @@ def test_pixels_and_inputs_can_be_in_one_batch(net: nn.Module) -> None:
     assert np.array_equal(together[1], native(model, tensor, batch_size=2)[0])
 
 
-@pytest.mark.parametrize("values", [TENSOR.float(), TENSOR / 255 - 0.5, torch.full((3, 8, 8), torch.nan)])
+@pytest.mark.parametrize("values", [TENSOR.float(), TENSOR / 255 - 0.5])
 def test_floats_that_are_no_pixels_are_refused_with_what_to_say(model: camcli.Model, values: torch.Tensor) -> None:
     with pytest.raises(SourceError, match=r"floats are pixels in 0 to 1.*Divide by 255.*mean=0, std=1"):
         camcli.explain(model, values)
@@ -158,3 +158,18 @@ def test_no_more_images_than_needed_go_through_the_model(
     images = [PIXELS[:40, :40]] * count if count else (PIXELS for _ in range(2))
     camcli.explain(model, images)
     assert sizes == passes
+
+
+def test_values_that_are_not_finite_are_named(model: camcli.Model) -> None:
+    with pytest.raises(SourceError, match="not finite"):
+        camcli.explain(model, torch.full((3, 8, 8), torch.nan))
+
+
+@pytest.mark.parametrize(
+    ("tensor", "kind"),
+    [(TENSOR.to_sparse(), "sparse"), (TENSOR.to("meta"), "meta")],
+    ids=["sparse", "meta"],
+)
+def test_tensors_without_dense_values_are_refused(model: camcli.Model, tensor: torch.Tensor, kind: str) -> None:
+    with pytest.raises(TypeError, match=f"a {kind} tensor is not accepted"):
+        camcli.explain(model, tensor)

@@ -31,11 +31,19 @@ def plain() -> dict[str, np.ndarray]:
     return explain("unusual:Plain", layer="features")
 
 
+def test_a_network_that_changes_its_input_gets_a_copy_in_every_pass() -> None:
+    methods = "fullgrad,guidedbackprop,scorecam,layercam"
+    plain, changes = (explain(f"unusual:{name}", methods, layer="features") for name in ("Plain", "ChangesInput"))
+    for key, own in plain.items():
+        np.testing.assert_allclose(changes[key], own, rtol=1e-5, atol=1e-7)
+
+
 @pytest.mark.parametrize(
     "name",
     [
         "unusual:NoGradDecorator", "unusual:SwitchesOff", "unusual:Reentrant", "unusual:NonReentrant",
         "unusual:InferencePrefix", "unusual:made_in_inference_mode", "unusual_without_gradients:build",
+        "unusual:ChangesInput",
     ],
 )  # fmt: skip
 def test_maps_are_those_of_the_plain_network(plain: dict[str, np.ndarray], name: str) -> None:

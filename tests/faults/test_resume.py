@@ -185,7 +185,12 @@ def test_without_an_output_dir_the_next_free_folder_is_taken(
     assert (again.code, again.out, again.err) == (0, "", f"cam: {note}\n")
     assert "output   cam-output-2: raw" in tiny(*second, "--dry-run").out
     assert "output   cam-output-3: raw" in tiny(*second, "--seed", "1", "--dry-run").out
-    assert tiny(*second, "--output-dir", "cam-output").code == 2
+    refused = tiny(*second, "--output-dir", "cam-output")
+    assert refused.code == 2
+    assert tiny(*second, "--output-dir", "cam-output", "--dry-run").err == refused.err  # a dry run foretells it
+    assert tiny(*first, "--output-dir", "cam-output", "--dry-run").code == 0
+    assert tiny(*second, "--output-dir", "cam-output", "--dry-run", "--overwrite").code == 0
+    assert tree(tmp_path / "cam-output") == before
     assert tiny(*second, "--json", "--overwrite").document["output_dir"] == "cam-output"
     assert sorted(path.name for path in tmp_path.glob("cam-output*")) == ["cam-output", "cam-output-2"]
 

@@ -122,3 +122,11 @@ def test_an_encrypted_archive_is_not_called_damaged() -> None:
     error = failure(bytes(data))
     assert error.kind == "unsupported"
     assert "encrypted" in error.message
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_an_archive_that_was_cut_is_truncated(share: float) -> None:
+    data = npz(image=SIX)
+    error = failure(data[: int(share * len(data))])
+    assert error.kind == "truncated"
+    assert "table of contents is missing" in error.message

@@ -214,3 +214,20 @@ def test_bands_are_drawn_between_two_percentiles() -> None:
 @pytest.mark.parametrize("value", [0.0, 7.5, np.nan])
 def test_a_band_without_contrast_is_drawn_black(value: float) -> None:
     assert not np.asarray(draw(Bands(np.full((4, 4, 3), value)))).any()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [np.linspace(0, 255, 48), np.linspace(-2, 2.6, 48), np.linspace(0, 9000, 48)],
+    ids=["255", "normal", "far"],
+)
+def test_floats_far_from_the_mean_and_deviation_are_refused(values: np.ndarray) -> None:
+    bands = Bands(values.astype(np.float32).reshape(4, 4, 3))
+    with pytest.raises(ImageError, match="divide them"):
+        Preprocessing(height=4, width=4)(bands)
+    plain = Preprocessing(height=4, width=4, mean=(0.0,), std=(1.0,))
+    assert np.array_equal(plain(bands).pixels, bands.values)
+    of_such_values = Preprocessing(height=4, width=4, mean=(1200.0,), std=(500.0,))
+    assert np.array_equal(of_such_values(bands).pixels, bands.values)
+    near = Bands(np.linspace(-0.1, 1.4, 48, dtype=np.float32).reshape(4, 4, 3))
+    assert np.array_equal(Preprocessing(height=4, width=4)(near).pixels, near.values)

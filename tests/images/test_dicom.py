@@ -16,7 +16,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
 from camcli.errors import ImageError
-from camcli.images import DecodeSettings, decode, pillow_limits
+from camcli.images import DecodeSettings, decode, dicom_decoders, pillow_limits
 from camcli.images.dicom import apply_window
 from tests.images.decoding import failure
 
@@ -31,6 +31,7 @@ COLOUR = (
     "SC_rgb_jpeg_dcmtk.dcm", "SC_rgb_rle_2frame.dcm", "SC_rgb_small_odd.dcm",
 )  # fmt: skip
 SECRET = "Schmidt^Erika"
+dicom_decoders.register()
 
 
 def values(data: bytes, **settings: Any) -> np.ndarray:
@@ -223,6 +224,36 @@ def test_a_missing_decoder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert error.kind == "unsupported"
     assert "JPEG-LS Lossless" in error.message
     assert "cambatch[dicom]" in error.message
+
+
+@pytest.mark.parametrize(
+    ("compressed", "plain"),
+    [("MR_small_jpeg_ls_lossless.dcm", "MR_small.dcm"), ("SC_rgb_jpeg_gdcm.dcm", "SC_rgb_rle.dcm")],
+)
+def test_lossless_jpeg_gives_the_values_that_were_compressed(compressed: str, plain: str) -> None:
+    found = pixel_array(FILES / compressed, decoding_plugin="imagecodecs")
+    assert np.array_equal(found, pixel_array(FILES / plain))
+
+
+def test_jpeg_of_twelve_bits_is_decoded() -> None:
+    """Both files are of one image; that of the second has a marker that other decoders refuse."""
+    first, second = (
+        pixel_array(FILES / name, decoding_plugin="imagecodecs") for name in ("JPGExtended.dcm", "JPEG-lossy.dcm")
+    )
+    original = pixel_array(FILES / "JPEG2000.dcm")
+    assert first.max() == 264
+    assert np.array_equal(first, second)
+    assert np.corrcoef(first.ravel(), original.ravel())[0, 1] > 0.9
+
+
+def test_twelve_bits_need_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pydicom.pixels.decoders import JPEGExtended12BitDecoder, pillow
+
+    monkeypatch.setattr(JPEGExtended12BitDecoder, "_available", {"pillow": pillow._decode_frame})
+    monkeypatch.setattr(dicom_decoders, "find_spec", lambda _: None)
+    error = failure((FILES / "JPGExtended.dcm").read_bytes())
+    assert error.kind == "unsupported"
+    assert error.message.endswith("which needs a decoder: pip install 'cambatch[dicom]'")
 
 
 def test_no_message_or_note_quotes_the_header() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from io import BytesIO
 from typing import Any
@@ -190,8 +191,113 @@ def test_the_size_is_checked_before_the_pixels() -> None:
 
 
 def test_the_directory_tells_the_bands() -> None:
-    assert first_page(tiff(SIX)) == Page(6, 1, (0,) * 5, 1)
-    assert first_page(tiff(SIX, bigtiff=True, byteorder=">")) == Page(6, 1, (0,) * 5)
+    assert first_page(tiff(SIX)) == Page(6, 1, (0,) * 5, 1, bits=16)
+    assert first_page(tiff(SIX, bigtiff=True, byteorder=">")) == Page(6, 1, (0,) * 5, bits=16)
     assert first_page(encoded(rgba(), "TIFF")) == Page(4, 2, (2,))
     for length in range(4, 400, 7):
         first_page(tiff(SIX)[:length])
+
+
+def planes(values: np.ndarray, **options: Any) -> bytes:
+    return tiff(values, **{"planarconfig": "separate", **options})
+
+
+HIGH = (SIX >> 8).astype(np.uint8)
+RGBA_16 = np.dstack([SIX[:, :, :3], np.full(SIX.shape[:2], 65535, np.uint16)])
+MISREAD: dict[str, tuple[bytes, np.ndarray]] = {
+    "RGB of 16 bits, a plane a band": (planes(SIX[:, :, :3], photometric="rgb"), HIGH[:, :, :3]),
+    "RGB of 16 bits, tiled planes": (planes(SIX[:, :, :3], photometric="rgb", tile=(16, 16)), HIGH[:, :, :3]),
+    "RGBA of 16 bits, planes": (
+        planes(RGBA_16, photometric="rgb", extrasamples=["unassalpha"]), HIGH[:, :, :3],
+    ),
+    "premultiplied, planes": (
+        planes((RGBA_16 >> 8).astype(np.uint8), photometric="rgb", extrasamples=["assocalpha"]), HIGH[:, :, :3],
+    ),
+    "white is zero, 16 bits": (
+        tiff(SIX[:, :, :1], photometric="miniswhite"), np.rint((65535 - SIX[:, :, :1].astype(float)) / 257),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISREAD)
+def test_pictures_whose_values_pillow_mistakes_are_read_right(name: str) -> None:
+    data, wanted = MISREAD[name]
+    decoded = decode(data)
+    assert np.array_equal(np.asarray(decoded.image), np.broadcast_to(wanted, (*wanted.shape[:2], 3)))
+    assert decoded.metadata.notes == ()
+
+
+def test_cmyk_in_planes_is_the_picture_of_cmyk() -> None:
+    options = {"photometric": "separated"}
+    assert np.array_equal(
+        np.asarray(decode(planes(SIX[:, :, :4], **options)).image),
+        np.asarray(decode(tiff(SIX[:, :, :4], **options)).image),
+    )
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+@pytest.mark.parametrize("is_inverted", [False, True])
+def test_the_largest_value_of_few_bits_is_white(bits: int, is_inverted: bool) -> None:
+    top = 2**bits - 1
+    values = np.array([[0, top // 3, top], [top, 1, 0]])
+    data = packed(values, bits, photometric=0 if is_inverted else 1)
+    shares = (top - values if is_inverted else values) / top
+    assert np.array_equal(np.asarray(decode(data).image)[:, :, 0], np.rint(shares * 255))
+    bands = decode(data, DecodeSettings(channels=1)).bands
+    assert bands is not None
+    assert np.abs(bands.values[:, :, 0] / 65535 - shares).max() < 1 / 65535
+
+
+def packed(values: np.ndarray, bits: int, *, photometric: int) -> bytes:
+    """A TIFF file of values that do not fill whole bytes."""
+    texts = ("".join(f"{value:0{bits}b}" for value in row) for row in values)
+    rows = [text + "0" * (-len(text) % 8) for text in texts]
+    pixels = b"".join(int(row[i : i + 8], 2).to_bytes(1, "big") for row in rows for i in range(0, len(row), 8))
+    height, width = values.shape
+    tags = {
+        256: width,
+        257: height,
+        258: bits,
+        259: 1,
+        262: photometric,
+        273: 122,
+        277: 1,
+        278: height,
+        279: len(pixels),
+    }
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", tag, 4, 1, n) for tag, n in tags.items())
+    return b"II*\0" + struct.pack("<I", 8) + directory + bytes(4) + pixels
+
+
+def test_signed_values_of_one_band_keep_their_sign() -> None:
+    for kind in (np.int8, np.int16):
+        values = (SIX[:, :, :1].astype(np.int64) - 32768 >> (8 if kind is np.int8 else 0)).astype(kind)
+        bands = decode(tiff(values), DecodeSettings(channels=1))
+        assert bands.bands is not None
+        assert np.array_equal(bands.bands.values, values)
+        assert bands.metadata.notes == ()
+
+
+def test_unsigned_values_of_32_bits_do_not_wrap_round() -> None:
+    values = np.array([[0, 2**31], [2**32 - 1, 2**30]], np.uint32)[:, :, None]
+    decoded = decode(tiff(values))
+    assert np.asarray(decoded.image)[:, :, 0].tolist() == [[0, 128], [255, 64]]
+    assert decoded.metadata.notes[0].startswith("assumed: grey values outside 0…255 are scaled")
+
+
+def test_pages_of_several_sizes_are_no_bands() -> None:
+    import tifffile
+
+    target = BytesIO()
+    with tifffile.TiffWriter(target) as writer:
+        for i in range(4):
+            writer.write(SIX[: 40 - i, :, i], photometric="minisblack", metadata=None)
+    error = failure(target.getvalue(), channels=4)
+    assert error.kind == "bands"
+    assert "the first is 48×40 uint16, page 2 is 48×39 uint16" in error.message
+
+
+@pytest.mark.parametrize("options", [{}, {"bigtiff": True}, {"bigtiff": True, "byteorder": ">", "tile": (16, 16)}])
+def test_a_file_that_was_cut_is_truncated(options: dict[str, Any]) -> None:
+    data = tiff(SIX, **options)
+    assert {failure(data[:length]).kind for length in (len(data) // 2, len(data) - 1)} == {"truncated"}

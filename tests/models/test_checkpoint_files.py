@@ -139,6 +139,16 @@ def test_cut_off_files(tmp_path: Path, share: float, kind: str) -> None:
     refused(path, "cut off or damaged.*bytes; copy or download it again")
 
 
+def test_other_pickles_and_exported_programs_are_not_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "c.pkl"
+    path.write_bytes(pickle.dumps({"w": np.zeros(3)}))
+    for trust in (False, True):
+        refused(path, r"torch\.save\(model\.state_dict\(\)", trust=trust)
+    refused(path, "a pickle that torch.save has not written", trust=True)
+    torch.export.save(torch.export.export(nn.Linear(2, 2), (torch.zeros(1, 2),)), tmp_path / "c.pt2")
+    refused(tmp_path / "c.pt2", "an exported program")
+
+
 def test_archives_of_other_things(tmp_path: Path) -> None:
     np.savez(tmp_path / "c.npz", w=np.zeros(3))
     refused(tmp_path / "c.npz", "NumPy archive")

@@ -61,6 +61,15 @@ def _change(key: str, value: object) -> Callable[[Path], None]:
     return change
 
 
+def _cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def _more_classes(folder: Path) -> None:
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace('"num_classes": 3', '"num_classes": 7'))
+
+
 def _transformers(folder: Path) -> None:
     (folder / "config.json").write_text('{"model_type": "vit", "architectures": ["ViTForImageClassification"]}')
 
@@ -73,9 +82,15 @@ def _transformers(folder: Path) -> None:
         (lambda folder: (folder / "config.json").write_text("[1]"), "holds a list"),
         (lambda folder: (folder / "config.json").write_text("{}"), "names no timm architecture"),
         (lambda folder: (folder / "model.safetensors").unlink(), "no weights"),
-        (lambda folder: (folder / "model.safetensors").write_bytes(b"x" * 99), "cannot be loaded"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"x" * 99), "a text file, not weights"),
+        (lambda folder: _cut(folder / "model.safetensors"), "cut off or damaged"),
+        (
+            lambda folder: (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1"),
+            "a Git LFS pointer",
+        ),
         (_change("architecture", "resnet9999"), "resnet9999"),
         (_change("architecture", "resnet18"), "cannot be loaded"),
+        (_more_classes, r"Error\(s\) in loading state_dict .* size mismatch"),
         (_change("pretrained_cfg", {"input_size": "big"}), "configuration cannot be used"),
         (_change("pretrained_cfg", 3), "not an object"),
         (_transformers, r"of the transformers library \(ViTForImageClassification\)"),
@@ -121,3 +136,11 @@ def test_whatever_a_library_raises_is_an_error_of_use(monkeypatch: pytest.Monkey
     monkeypatch.setattr("camcli.models.load.open_timm", fail)
     with pytest.raises(ModelError, match=r"cannot be loaded \(LibraryError: bad bytes"):
         load_model("timm:resnet10t")
+
+
+def test_a_folder_or_a_file_in_place_of_a_name(folder: Path) -> None:
+    with pytest.raises(ModelError, match=r"give hf-hub:\./net"):
+        load_model("net")
+    (folder.parent / "weights.pth").write_text("x")
+    with pytest.raises(ModelError, match=r"--checkpoint weights\.pth, with --model"):
+        load_model("weights.pth")

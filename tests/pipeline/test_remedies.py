@@ -62,6 +62,41 @@ def test_a_score_without_a_gradient(run: Run, tmp_path: Path, name: str, words: 
     assert [m["status"] for m in item["maps"]] == ["ok"] * 3
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("scripted", "TorchScript"), ("frozen_script", "TorchScript"), ("exported", "an exported program")],
+)
+def test_programs_are_named_and_rise_runs(run: Run, tmp_path: Path, name: str, kind: str) -> None:
+    done = run(name)
+    assert done.code == 2
+    assert kind in done.err
+    assert "Methods that work here: rise (without a layer)." in done.err
+    assert run(name, "fullgrad").code == 2
+    rise = ("rise", "--option", "rise.masks=8", "--target", 1, "--batch-size", 1, "--overwrite")
+    assert run("Plain", *rise).code == 0
+    wanted = index(tmp_path)["items"][0]
+    assert run(name, *rise).code == 0
+    found = index(tmp_path)["items"][0]
+    assert found["predictions"][0]["logit"] == pytest.approx(wanted["predictions"][0]["logit"], rel=1e-4)
+    assert found["maps"][0]["raw"]["max"] == pytest.approx(wanted["maps"][0]["raw"]["max"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("InferenceOnly", "with gradients enabled, the model: a forward pass on an input of (1, 3, 64, 64) fails"),
+        ("NotANumber", "returns no finite number for an image, but NaN or infinity"),
+        ("lazy", "has parameters without a shape yet (0.weight)"),
+        ("without_values", "is on the device `meta`, without values"),
+    ],
+)
+def test_the_true_cause_is_named(run: Run, name: str, words: str) -> None:
+    done = run(name)
+    assert done.code == 2
+    assert words in done.err
+
+
 def test_a_mixed_list_says_which_methods_run(run: Run) -> None:
     done = run("DetachedHead", "eigencam,gradcam,rise")
     assert done.code == 2
