@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from camcli.checks.rereading import decode_again
 SIDE, LEAST_SIDE = 144, 96
 """Longer side of the pictures in which marks are searched, in pixels: at most, and at least where the model's input is
 smaller. A mark of 8 % of the side has 11, and 8."""
+_SHORTER = 48
+"""Least length of the shorter side."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,13 @@ def read_views(
     """
     _, height, width = run.header["model"]["input_size"]
     scale = min(max(height, width, least), side) / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
+    # A window fits into the shorter side, too.
+    size = max(_SHORTER, round(width * scale)), max(_SHORTER, round(height * scale))
     views = {}
     for place, decoded in decode_again(run, records):
         view = records[place].view
-        crop = decoded.image.crop((round(view.x0), round(view.y0), round(view.x1), round(view.y1)))
+        left, top = math.floor(view.x0), math.floor(view.y0)
+        crop = decoded.image.crop((left, top, max(left + 1, math.ceil(view.x1)), max(top + 1, math.ceil(view.y1))))
         pixels = np.asarray(
             crop.resize(size, Image.Resampling.BOX if crop.width > size[0] else Image.Resampling.BICUBIC)
         )

@@ -16,11 +16,11 @@ def why_no_layout(measurements: LayerMeasurements) -> str:
     """Why no layer has a layout that can be verified."""
     visits = [visit for visit in measurements.record.visits.values() if visit.path and visit.calls]
     module = measurements.model.module
+    scripted = [path for path, part in module.named_modules() if isinstance(part, torch.jit.ScriptModule)]
+    if scripted and (path := min(scripted, key=len)):
+        return f"{path} {OF_TORCHSCRIPT}"
     if (kind := program_kind(module)) is not None:
         return f"the model is {kind}, of whose parts no activation can be read; take the module it is of"
-    scripted = [path for path, part in module.named_modules() if isinstance(part, torch.jit.ScriptModule)]
-    if scripted:
-        return f"{min(scripted, key=len)} {OF_TORCHSCRIPT}"
     if not visits:
         return "no module of the model runs in a forward pass: its output does not come from its parts"
     repeated = [visit for visit in visits if visit.calls > 1 and _is_map(visit, measurements)]

@@ -12,20 +12,30 @@ from camcli.checks.report.contact_sheet import TILE, SheetRow, draw_view
 from camcli.checks.result import Result
 from camcli.checks.views import read_views
 
-_SHOWN = 4
+_SHOWN, _ROWS = 4, 12
+"""Images of a shortcut, and shortcuts, that are drawn."""
 _FRAME = (255, 0, 200)
 
 
 def shortcut_rows(run: RecordedRun, key: MethodLayer, result: Result) -> list[SheetRow]:
-    """One row for each shortcut in the details of a result; images that are not there any more are left out."""
-    by_name = {record.image: record for record in run.images}
+    """One row for each of the first shortcuts in the details of a result.
+
+    Images that are not there any more are left out.
+    """
+    by_name = {(record.image, record.source): record for record in run.images}
+    shortcuts = result.details.get("shortcuts", [])[:_ROWS]
+    chosen = [
+        [place for place in one["occurrences"] if (place["image"], place["source"]) in by_name][:_SHOWN]
+        for one in shortcuts
+    ]
+    records = {by_name[place["image"], place["source"]].name: by_name[place["image"], place["source"]]
+               for shown in chosen for place in shown}  # fmt: skip
+    views = read_views(run, list(records.values()), TILE, least=0)
     rows = []
-    for one in result.details.get("shortcuts", []):
-        shown = [place for place in one["occurrences"] if place["image"] in by_name][:_SHOWN]
-        views = read_views(run, [by_name[place["image"]] for place in shown], TILE)
+    for one, shown in zip(shortcuts, chosen, strict=True):
         tiles = [([_patch(one["patch"])], f"the patch, {one['placement']}\n{_effects(one)}")]
         for place in shown:
-            view = views.get(by_name[place["image"]].name)
+            view = views.get(by_name[place["image"], place["source"]].name)
             if view is not None:
                 framed = _framed(view.pixels, place["box"])
                 heat = view.record.meaningful_map(key)
@@ -35,14 +45,14 @@ def shortcut_rows(run: RecordedRun, key: MethodLayer, result: Result) -> list[Sh
                     else [framed, _framed(draw_view(heat.raw, view.pixels, "overlay"), place["box"])]
                 )
                 tiles.append((pictures, place["image"]))
-        state = "decides" if one["decides"] else "does not decide"
-        rows.append(SheetRow(f"shortcut of {one['class']!r}: {100 * one['share']:.0f} % carry it; it {state}", tiles))
+        state = {True: "it decides", False: "it does not decide", None: "whether it decides is open"}[one["decides"]]
+        rows.append(SheetRow(f"shortcut of {one['class']!r}: {100 * one['share']:.0f} % carry it; {state}", tiles))
     return rows
 
 
 def _effects(one: dict[str, float | None]) -> str:
     changes = [f"{word} it {value:+.2f}" for word, value in _signed(one) if value is not None]
-    return "probability " + ", ".join(changes)
+    return "probability " + ", ".join(changes) if changes else ""
 
 
 def _signed(one: dict[str, float | None]) -> list[tuple[str, float | None]]:

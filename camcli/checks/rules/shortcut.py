@@ -13,7 +13,9 @@ Three stages, and only all together fail:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,10 +26,17 @@ from camcli.checks.recorded import ImageRecord, SaliencyMap
 from camcli.checks.reopened import UnavailableError
 from camcli.checks.result import SEVERITY, Condition, Result, Status, WorstImage
 from camcli.checks.settings import Check, Setting
-from camcli.checks.shortcuts.candidates import Candidate, ClassImages, heat_of, search_classes
+from camcli.checks.shortcuts.candidates import (
+    GROUP,
+    Candidate,
+    ClassImages,
+    can_be_searched,
+    heat_of,
+    search_classes,
+)
 from camcli.checks.shortcuts.many_classes import Pool, Promising, compare_classes
 from camcli.checks.shortcuts.patch_effects import Carried, Effects, measure_effects
-from camcli.checks.shortcuts.wording import carried_words, effect_words, shortcuts_as_json
+from camcli.checks.shortcuts.wording import class_words, effect_words, shortcuts_as_json
 from camcli.checks.views import read_views
 from camcli.errors import SourceError
 
@@ -37,6 +46,8 @@ _SEARCHED_CLASSES = 8
 """Classes that are searched alone; of more, those that a comparison of a few images of each suggests."""
 _POOL, _POOLED = 4096, 10
 """Images of that comparison in all, where that leaves two for each class; and at most of one class."""
+_WORST = 6
+"""Images that are named."""
 
 Records = dict[int, list[ImageRecord]]
 """Images by the class that their map explains."""
@@ -54,23 +65,36 @@ def run(context: Context) -> Result:
     if len(images) < context.min_images:
         return conclude("inconclusive", f"only {len(images)} images where {context.min_images} are needed to decide")
     records = _by_class(images, context)
-    least = int(context.settings["class_images"])
-    if len(records) < 2 or (len(records) == 2 and max(map(len, records.values())) < least):
-        return conclude("inconclusive", f"it takes two classes, one with {least} images, to tell a mark from a motif")
+    if len(records) < 2:
+        return conclude("inconclusive", "it takes images of two classes to tell a mark from a motif")
     try:
-        candidates, classes = _search(context, records)
+        found = _search(context, records)
     except (UnavailableError, SourceError) as error:
         return conclude("inconclusive", f"the images cannot be searched: {error}")
-    if not candidates and max(map(len, records.values())) < least:
-        why = f"no class has the {least} images that it takes to search one alone; together they share no patch"
-        return conclude("inconclusive", why)
-    if not candidates:
-        return conclude("pass", "no class has something in common that images of other classes have not")
-    try:
-        return _judge(context, candidates, classes, len(images))
-    except UnavailableError as error:
-        why = f"{carried_words(candidates[0])}; whether the model uses that cannot be tested: {error}"
-        return conclude("inconclusive", why)
+    if found.candidates:
+        return _judge(context, found, len(images))
+    if not found.searched:
+        why = f"no class has enough images to be searched alone ({context.settings['class_images']} at least)"
+        return conclude("inconclusive", why + ("; together they share no patch" if len(records) > 2 else ""))
+    why = (
+        f"no patch is shared by the images of one of the {found.searched} classes that were searched, and by no others"
+    )
+    return conclude("pass", why, searched=found.searched, classes=len(records))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the search found.
+
+    Attributes:
+        candidates: what classes have in common.
+        classes: all images that were looked at.
+        searched: how many classes were searched alone.
+    """
+
+    candidates: list[Candidate]
+    classes: list[ClassImages]
+    searched: int
 
 
 def _by_class(images: list[tuple[ImageRecord, SaliencyMap]], context: Context) -> Records:
@@ -82,24 +106,45 @@ def _by_class(images: list[tuple[ImageRecord, SaliencyMap]], context: Context) -
     return {target: [own[i] for i in rng.permutation(len(own)).tolist()] for target, own in sorted(records.items())}
 
 
-def _search(context: Context, records: Records) -> tuple[list[Candidate], list[ClassImages]]:
-    """What classes have in common, alone and in groups, and all images that were looked at."""
-    most, least = int(context.settings["searched"]), int(context.settings["class_images"])
+def _search(context: Context, records: Records) -> _Found:
+    """What classes have in common, alone and in groups."""
+    most = int(context.settings["searched"])
     if len(records) == 2:
         classes = _open(context, records, dict.fromkeys(records, most))
-        return _candidates(context, classes, [[one] for one in classes if len(one.views) >= least]), classes
+        return _candidates(context, classes, _searchable(context, classes), [])
     few = max(2, min(_POOLED, most, _POOL // len(records)))
     first = _open(context, records, dict.fromkeys(records, few))
     promising = _compare(context, first)
-    chosen = [first[place].target for place in promising.order if len(records[first[place].target]) >= least]
-    chosen = chosen[:_SEARCHED_CLASSES]
-    grouped = {first[place].target for group in promising.groups for place in group}
-    counts = {target: most if target in chosen or target in grouped else few for target in records}
+    least = int(context.settings["class_images"])
+    order = [first[place].target for place in promising.order if len(records[first[place].target]) >= least]
+    counts = dict.fromkeys(records, few) | dict.fromkeys(order[:_SEARCHED_CLASSES], most)
+    for group in promising.groups:
+        for place in group:
+            target = first[place].target
+            counts[target] = max(counts[target], min(most, math.ceil(GROUP / len(group))))
     classes = _open(context, records, counts)
     by_target = {one.target: one for one in classes}
-    alone = [[by_target[target]] for target in sorted(chosen) if target in by_target]
-    groups = [[by_target[first[place].target] for place in group] for group in promising.groups]
-    return _candidates(context, classes, groups + alone), classes
+    groups = [
+        [by_target[first[place].target] for place in group if first[place].target in by_target]
+        for group in promising.groups
+    ]
+    chosen = [by_target[target] for target in sorted(order[:_SEARCHED_CLASSES]) if target in by_target]
+    alone = _searchable(context, chosen, classes)
+    return _candidates(context, classes, alone, groups)
+
+
+def _searchable(
+    context: Context, chosen: Sequence[ClassImages], classes: Sequence[ClassImages] | None = None
+) -> list[ClassImages]:
+    """Those of the classes in which something could be significant."""
+    total = sum(len(one.views) for one in classes or chosen)
+    least, most = int(context.settings["class_images"]), int(context.settings["searched"])
+    return [
+        one
+        for one in chosen
+        if len(one.views) >= least
+        and can_be_searched(len(one.views), min(most, total - len(one.views)), max(1, len(chosen)))
+    ]
 
 
 def _open(context: Context, records: Records, counts: Mapping[int, int]) -> list[ClassImages]:
@@ -113,6 +158,10 @@ def _open(context: Context, records: Records, counts: Mapping[int, int]) -> list
         pictures = [views[one.name] for one in own[: counts[target]] if one.name in views]
         if pictures:
             classes.append(ClassImages(target, name, pictures))
+    if len(classes) < 2:
+        raise UnavailableError("images of one class alone are there any more with the same content")
+    if len(views) < min(len(chosen), context.min_images):
+        raise UnavailableError(f"{len(views)} of {len(chosen)} are there any more with the same content")
     return classes
 
 
@@ -123,76 +172,106 @@ def _compare(context: Context, classes: list[ClassImages]) -> Promising:
     return compare_classes(pool, float(context.settings["share"]), float(context.settings["ratio"]), context.seed)
 
 
-def _candidates(context: Context, classes: list[ClassImages], searched: Sequence[list[ClassImages]]) -> list[Candidate]:
-    """What was found; of a group of classes and one of them alone, the same thing counts once."""
+def _candidates(
+    context: Context, classes: list[ClassImages], alone: list[ClassImages], groups: list[list[ClassImages]]
+) -> _Found:
+    """What was found; of a group of classes and of one of them alone, the same thing counts once."""
     candidates: list[Candidate] = []
-    for own in searched:
-        candidate = search_classes(context, own, classes, len(searched))
+    tried = len(alone) + len(groups)
+    for own in [*groups, *([one] for one in alone)]:
+        candidate = search_classes(context, own, classes, tried)
         if candidate is not None and len(own) > 1:
             # A group is a guess from a few images of each class: those that do not show it leave.
             least = float(context.settings["share"])
             showing = [one for one in own if candidate.of_class(one)[1] >= least]
-            if len(showing) == 1:
-                continue  # it is searched alone
+            if len(showing) < 2:
+                continue  # one class is searched alone
             if len(showing) < len(own):
-                candidate = search_classes(context, showing, classes, len(searched))
-        if candidate is not None and not any(set(candidate.targets) <= set(known.targets) for known in candidates):
+                candidate = search_classes(context, showing, classes, tried, {one.target for one in own})
+        if candidate is not None and not any(candidate.repeats(other) for other in candidates):
             candidates.append(candidate)
-    return candidates
+    return _Found(candidates, classes, len(alone))
 
 
-def _judge(context: Context, candidates: list[Candidate], classes: list[ClassImages], n: int) -> Result:
-    judge = context.judge(tests=2 * len(candidates), min_images=min(LEAST_CAUSE, context.min_images))
-    settings = context.settings
-    tests: list[tuple[Candidate, Effects, list[Condition]]] = []
-    for candidate in candidates:
-        effects = _measure(context, candidate, classes)
-        conditions = []
-        for words, changes in (("without it", effects.falls), ("with it", effects.rises)):
-            hits, count = int((changes >= settings["effect"]).sum()), len(changes)
-            if count:
-                interval = judge.bootstrap.share(hits, count)
-                names = ", ".join(one.name for one in candidate.classes)
-                name = f"{names}: share of images whose probability changes {words}"
-                conditions.append(judge.condition(name, hits / count, "max", settings["cause"], interval, count))
-        tests.append((candidate, effects, rank_conditions(conditions)))
-    tests.sort(key=lambda test: SEVERITY.index(test[2][0].status) if test[2] else len(SEVERITY))
-    candidate, effects, conditions = tests[0]
-    status: Status = conditions[0].status if conditions else "inconclusive"
-    why = effect_words(candidate, effects) + {
-        "fail": ". The model may recognise the class by it: look for a watermark, a sticker, a logo or a ruler.",
-        "pass": ": the model does not depend on it.",
-    }.get(status, ": too few images, or too close to decide.")
+@dataclass(frozen=True)
+class _Tested:
+    """A candidate, what it does to the model, and the verdict; no effects: they could not be measured, for a reason."""
+
+    candidate: Candidate
+    effects: Effects | None
+    conditions: list[Condition]
+    reason: str = ""
+
+    @property
+    def status(self) -> Status:
+        return self.conditions[0].status if self.conditions else "inconclusive"
+
+    @property
+    def decides(self) -> bool | None:
+        """Whether the model depends on it; None where that is open."""
+        return {"fail": True, "pass": False}.get(self.status)
+
+
+def _judge(context: Context, found: _Found, n: int) -> Result:
+    tests = sorted((_test(context, candidate, found) for candidate in found.candidates), key=_severity)
+    first = tests[0]
+    why = effect_words(first.candidate, first.effects)
+    if first.reason:
+        why += f"; whether the model uses that cannot be tested: {first.reason}"
+    else:
+        why += {
+            "fail": ". The model may recognise the class by it: look for a watermark, a sticker, a logo or a ruler.",
+            "pass": ": the model does not depend on it.",
+        }.get(first.status, ": too few images, or too close to decide.")
+    others = [class_words(test.candidate) for test in tests[1:] if test.status == "fail"]
+    if others:
+        why += f" Another patch decides for {'; '.join(others)}."
     worst = [
         WorstImage(
             record.image,
             record.source,
             float(fall),
-            f"{case.classes[0].name} falls by {fall:.2f} without the patch",
+            f"the probability of {class_words(test.candidate)} falls by {fall:.2f} without the patch",
         )
-        for case, measured, judged in tests
-        if judged and judged[0].status != "pass"
-        for record, fall in sorted(zip(measured.own, measured.falls, strict=True), key=lambda pair: -pair[1])[:6]
+        for test in tests
+        if test.effects is not None and test.status != "pass"
+        for record, fall in sorted(zip(test.effects.own, test.effects.falls, strict=True), key=lambda pair: -pair[1])
+        if fall >= context.settings["effect"]
     ]
-    shortcuts = [
-        one
-        for case, measured, judged in tests
-        for one in shortcuts_as_json(case, measured, bool(judged) and judged[0].status == "fail")
-    ]
-    ranked = rank_conditions([condition for test in tests for condition in test[2]])
-    return Result("shortcut", status, why, tuple(ranked), n, tuple(worst[:6]), {"shortcuts": shortcuts})
+    shortcuts = [one for test in tests for one in shortcuts_as_json(test.candidate, test.effects, test.decides)]
+    ranked = rank_conditions([condition for test in tests for condition in test.conditions])
+    details = {"shortcuts": shortcuts, "searched": found.searched}
+    return Result("shortcut", first.status, why, tuple(ranked), n, tuple(worst[:_WORST]), details)
 
 
-def _measure(context: Context, candidate: Candidate, classes: list[ClassImages]) -> Effects:
-    pattern, views = candidate.pattern, candidate.views
+def _severity(test: _Tested) -> int:
+    return SEVERITY.index(test.status)
+
+
+def _test(context: Context, candidate: Candidate, found: _Found) -> _Tested:
+    """Measure what a candidate does to the model."""
+    pattern, views, settings = candidate.pattern, candidate.views, context.settings
     carried = Carried(
         candidate.targets,
         {views[i].record.name: box for i, box in pattern.boxes.items()},
         views[pattern.medoid].record,
         pattern.mask,
     )
-    rest = [view.record for one in classes if one.target not in candidate.targets for view in one.views]
-    return measure_effects(context, carried, [views[i].record for i in pattern.boxes], rest)
+    rest = [view.record for one in found.classes if one.target not in candidate.targets for view in one.views]
+    try:
+        effects = measure_effects(context, carried, [views[i].record for i in pattern.boxes], rest)
+    except UnavailableError as error:
+        return _Tested(candidate, None, [], str(error))
+    judge = context.judge(tests=2 * len(found.candidates), min_images=min(LEAST_CAUSE, context.min_images))
+    conditions = []
+    for words, changes in (("without it", effects.falls), ("with it", effects.rises)):
+        hits, count = int((changes >= settings["effect"]).sum()), len(changes)
+        if count:
+            interval = judge.bootstrap.share(hits, count)
+            names = ", ".join(one.name for one in candidate.classes)
+            name = f"{names}: share of images whose probability changes {words}"
+            conditions.append(judge.condition(name, hits / count, "max", settings["cause"], interval, count))
+    return _Tested(candidate, effects, rank_conditions(conditions))
 
 
 SETTINGS = {
@@ -200,9 +279,9 @@ SETTINGS = {
     "ratio": Setting(4.0, "how many times more often than in other classes", low=1),
     "effect": Setting(0.2, "change of the probability that counts, 0 to 1", low=0, high=1),
     "cause": Setting(0.3, "largest share of images whose probability may change by that much", low=0, high=1),
-    "class_images": Setting(10, "classes with fewer images are not searched", int),
-    "searched": Setting(40, "images a class that are searched", int),
-    "images": Setting(24, "images of the class, and of others, that the test of cause takes", int),
+    "class_images": Setting(10, "classes with fewer images are not searched alone", int, low=5),
+    "searched": Setting(40, "images a class that are searched", int, low=5),
+    "images": Setting(24, "images of the class, and of others, that the test of cause takes", int, low=5),
 }
 CHECK = Check(
     "shortcut", "does the model recognise a class by a mark on its images?", run, SETTINGS,

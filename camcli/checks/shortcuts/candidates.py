@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -12,15 +12,15 @@ import numpy as np
 from camcli.checks.context import Context
 from camcli.checks.recorded import ImageRecord
 from camcli.checks.shortcuts.fixed_patterns import find_fixed_pattern
-from camcli.checks.shortcuts.patterns import Pattern, Search, stack_copies
-from camcli.checks.shortcuts.repeated_patches import find_repeated_patch
+from camcli.checks.shortcuts.patterns import SIGNIFICANCE, Box, Pattern, Search, stack_copies
+from camcli.checks.shortcuts.repeated_patches import find_repeated_patch, log_best_chance
 from camcli.checks.views import View
 from camcli.stats import log_ways
 
-_OTHERS = 40
-"""Images of other classes that a class is compared with."""
-_OWN, _OTHERS_OF_GROUP = 120, 120
+GROUP, _OTHERS_OF_GROUP = 120, 240
 """Images of several classes together that are searched, and of the rest that they are compared with."""
+_SAME = 0.3
+"""Overlap of two boxes, over their union, from which on they are of the same thing."""
 _HOT, _REACH = 0.6, 0.05
 """Least heat where a pattern lies, relative to the mean of the map; and how far around it, in shares of the view: maps
 are coarse, and their maximum lies beside a mark as often as on it. Those of transformers are hardly hotter on a mark
@@ -62,9 +62,30 @@ class Candidate:
         showing = [i for i in searched if i in self.pattern.boxes]
         return showing, len(showing) / max(1, len(searched))
 
+    def repeats(self, other: Candidate) -> bool:
+        """Whether it is what another candidate of these classes and others has found already."""
+        if not set(self.targets) <= set(other.targets):
+            return False
+        boxes = {other.views[i].record.name: box for i, box in other.pattern.boxes.items()}
+        overlaps = [
+            _overlap(box, boxes[name])
+            for i, box in self.pattern.boxes.items()
+            if (name := self.views[i].record.name) in boxes
+        ]
+        return bool(overlaps) and float(np.median(overlaps)) >= _SAME
+
+
+def can_be_searched(own: int, others: int, tried: int) -> bool:
+    """Whether something that all images of a class show, and none of the others, would be significant."""
+    return own > 1 and others > 0 and log_best_chance(own - 1, others) + math.log(tried) < math.log(SIGNIFICANCE)
+
 
 def search_classes(
-    context: Context, own: list[ClassImages], classes: Sequence[ClassImages], tried: int
+    context: Context,
+    own: list[ClassImages],
+    classes: Sequence[ClassImages],
+    tried: int,
+    left_out: Collection[int] = (),
 ) -> Candidate | None:
     """What the images of a class, or of several together, have in common, and images of other classes have not.
 
@@ -73,15 +94,16 @@ def search_classes(
         own: the classes that are searched as one.
         classes: all classes.
         tried: how many classes and groups of them are searched, for the correction of the significance.
+        left_out: classes with which they are not compared, since some of their images may show it as well.
     """
     settings, targets = context.settings, {one.target for one in own}
     rng = np.random.default_rng([context.seed, *sorted(targets)])
+    targets.update(left_out)
     rest = [view for other in classes if other.target not in targets for view in other.views]
-    most = _OTHERS if len(own) == 1 else _OTHERS_OF_GROUP
+    most = int(settings["searched"]) if len(own) == 1 else _OTHERS_OF_GROUP
     others = [rest[i] for i in rng.permutation(len(rest))[:most].tolist()]
-    views = [view for one in own for view in one.views]
-    if len(own) > 1:
-        views = [views[i] for i in sorted(rng.permutation(len(views))[:_OWN].tolist())]
+    each = max(2, math.ceil(GROUP / len(own))) if len(own) > 1 else None
+    views = [view for one in own for view in one.views[:each]]
     if not others or len(views) < settings["class_images"]:
         return None
     size = views[0].pixels.shape[:2]
@@ -91,10 +113,20 @@ def search_classes(
         float(settings["share"]), float(settings["ratio"]),
         log_tried=math.log(tried) + (0.0 if len(own) == 1 else log_ways(len(classes), len(own))),
     )  # fmt: skip
-    found = (find_repeated_patch(search), find_fixed_pattern(search))
-    patterns = [pattern for pattern in found if pattern is not None and heat_ratio(search, pattern) >= _HOT]
+    patterns = [
+        pattern
+        for pattern in (find_repeated_patch(search), find_fixed_pattern(search))
+        if pattern is not None and heat_ratio(search, pattern) >= _HOT
+    ]
     pattern = min(patterns, key=lambda pattern: pattern.chance, default=None)
     return None if pattern is None else Candidate(own, views, pattern)
+
+
+def _overlap(a: Box, b: Box) -> float:
+    """The area that two boxes share over that of their union."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(0.0, width) * max(0.0, height)
+    return shared / max(1e-12, (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
 
 
 def heat_of(record: ImageRecord, context: Context, size: tuple[int, int]) -> np.ndarray:

@@ -28,6 +28,8 @@ _SEEDS = 48
 """Images whose windows are compared, at least one of each class."""
 _SIBLINGS = 3
 """Images of the same class, and of others, that a window is compared with first."""
+_DRAWN = 24
+"""Images that are drawn to have some of other classes among them."""
 _KEPT = 48
 """Windows of all classes that are looked for in all images."""
 _CHUNK = 64
@@ -81,9 +83,10 @@ def compare_classes(pool: Pool, share: float, ratio: float, seed: int, most_grou
     seeds_a_class = max(1, min(4, _SEEDS // pool.classes))
     advantages = np.full(pool.classes, -np.inf)
     windows: list[tuple[float, int, int, np.ndarray]] = []
-    for position in range(pool.classes):
-        own = np.flatnonzero(pool.labels == position)
-        rest = rng.choice(np.flatnonzero(pool.labels != position), _SIBLINGS, replace=True)
+    for position, own in enumerate(_by_class(pool)):
+        # Of images at random the first that are of other classes: a list of those of each class would be quadratic.
+        drawn = rng.integers(len(pool.labels), size=_DRAWN)
+        rest = drawn[pool.labels[drawn] != position][:_SIBLINGS]
         for index in own[:seeds_a_class].tolist():
             siblings = own[own != index][:_SIBLINGS]
             for size, templates, advantage in _compare_windows(pool, index, siblings, rest):
@@ -97,11 +100,17 @@ def compare_classes(pool: Pool, share: float, ratio: float, seed: int, most_grou
     return Promising(order, _groups(pool, windows[:_KEPT], share, ratio)[:most_groups])
 
 
+def _by_class(pool: Pool) -> list[np.ndarray]:
+    """The indices of the images of each class."""
+    order = np.argsort(pool.labels, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(pool.labels[order])) + 1)
+
+
 def _compare_windows(
     pool: Pool, index: int, siblings: np.ndarray, rest: np.ndarray
 ) -> list[tuple[int, np.ndarray, np.ndarray]]:
     """Of each size: the hot windows of an image, and how much better they fit images of its class than others."""
-    if not len(siblings):
+    if not len(siblings) or not len(rest):
         return []
     image, *compared = stack_copies([pool.pixels[i] for i in (index, *siblings.tolist(), *rest.tolist())])
     spectra = Spectra.of(np.stack(compared))
@@ -119,8 +128,8 @@ def _compare_windows(
 def _agreements(pool: Pool) -> np.ndarray:
     """(classes,) the largest agreement of fine details at one place, over the images of each class."""
     strengths = np.zeros(pool.classes)
-    for position in range(pool.classes):
-        fine = details(stack_copies([pool.pixels[i] for i in np.flatnonzero(pool.labels == position).tolist()]))
+    for position, own in enumerate(_by_class(pool)):
+        fine = details(stack_copies([pool.pixels[i] for i in own.tolist()]))
         n = len(fine)
         if n > 1:
             # The mean product of two different images: of sums, the square less the squares.

@@ -16,6 +16,10 @@ from camcli.checks.shortcuts.patterns import Box
 
 PixelBox = tuple[int, int, int, int]
 """x0, y0, x1, y1, half-open, in pixels."""
+_INSIDE = 0.5
+"""Share of a patch that must lie on the image itself, and not on the padding around it, to be changed."""
+_WIDE = 12.0
+"""Standard deviation, in pixels, of the widest blur at full size."""
 _INNER = 0.2
 """Share of a box by which the smaller one inside it begins later and ends earlier."""
 
@@ -92,9 +96,13 @@ def measure_effects(
     kept_own: list[ImageRecord] = []
     for place, image in _pictures(context, own):
         pixels, box = np.asarray(image), pixel_box(own[place], carried.boxes[own[place].name], image)
+        if _share_inside(own[place], carried.boxes[own[place].name], box) < _INSIDE:
+            continue
         elsewhere = _elsewhere(box, _seen(own[place], image), rng)
         removed += _prepare(context, pixels, fill(pixels, box, mask), fill(pixels, elsewhere, mask))
         kept_own.append(own[place])
+    if not kept_own:
+        raise UnavailableError("it lies in the padding around the images, which cannot be changed")
     added: list[np.ndarray] = []
     for place, image in _pictures(context, others):
         pixels = np.asarray(image)
@@ -141,6 +149,13 @@ def pixel_box(record: ImageRecord, box: Box, image: Image.Image) -> PixelBox:
     (x0, y0), (x1, y1) = record.view.to_original(*box[:2]), record.view.to_original(*box[2:])
     left, top = min(max(0, round(x0)), image.width - 1), min(max(0, round(y0)), image.height - 1)
     return left, top, min(max(left + 1, round(x1)), image.width), min(max(top + 1, round(y1)), image.height)
+
+
+def _share_inside(record: ImageRecord, box: Box, clipped: PixelBox) -> float:
+    """The share of a box that lies on the image."""
+    (x0, y0), (x1, y1) = record.view.to_original(*box[:2]), record.view.to_original(*box[2:])
+    area = (clipped[2] - clipped[0]) * (clipped[3] - clipped[1])
+    return area / max(1.0, abs((x1 - x0) * (y1 - y0)))
 
 
 def _seen(record: ImageRecord, image: Image.Image) -> PixelBox:
@@ -206,12 +221,22 @@ def fill(pixels: np.ndarray, box: PixelBox, mask: np.ndarray | None = None) -> n
     filled = np.zeros(area.shape[:2], bool)
     filled[y0 - top : y1 - top, x0 - left : x1 - left] = inside
     outside = (~filled).astype(np.float32)
-    weight = cv2.GaussianBlur(outside, (0, 0), sigma)
-    blurred = cv2.GaussianBlur(area * outside[..., None], (0, 0), sigma).reshape(area.shape)
+    weight = _blur(outside, sigma)
+    blurred = _blur(area * outside[..., None], sigma).reshape(area.shape)
     area[filled] = (blurred / np.maximum(weight, 1e-6)[..., None])[filled]
     result = pixels.copy()
     result[around] = area.round().astype(pixels.dtype)
     return result
+
+
+def _blur(values: np.ndarray, sigma: float) -> np.ndarray:
+    """A Gaussian blur; a wide one at a smaller size, since its cost grows with the cube of the photograph's side."""
+    factor = max(1.0, sigma / _WIDE)
+    height, width = values.shape[:2]
+    size = max(1, round(width / factor)), max(1, round(height / factor))
+    small = values if factor == 1 else cv2.resize(values, size, interpolation=cv2.INTER_AREA)
+    blurred = cv2.GaussianBlur(small, (0, 0), sigma / factor)
+    return blurred if factor == 1 else cv2.resize(blurred, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def _inside(box: PixelBox, mask: np.ndarray | None) -> np.ndarray:

@@ -8,11 +8,14 @@ patch all images are searched again. Whether the model uses what was found is no
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from camcli.checks.shortcuts.matching import box_means, match
 from camcli.checks.shortcuts.patch_extent import LEVELS, SHARES, Window, whole_patch
 from camcli.checks.shortcuts.patterns import SIGNIFICANCE, Pattern, Search
+from camcli.stats import log_ways
 
 _SIZES = (7, 12, 20)
 """Sides of the windows, in pixels of the working size."""
@@ -20,6 +23,13 @@ _SEEDS, _WINDOWS = 8, 16
 """Images whose windows are compared with others, and windows an image and size."""
 _FIRST, _KEPT = 10, 32
 """All windows are compared with so many images of either side first; so many windows go on."""
+_TESTS = len(_SIZES) * (len(LEVELS) + len(SHARES))
+"""Sizes and tolerances that are tried with each window of an image."""
+
+
+def log_best_chance(own: int, others: int) -> float:
+    """Logarithm of the chance, corrected for all windows, of one that all images of a class match and no others."""
+    return math.log(_SEEDS * _WINDOWS * _TESTS) - log_ways(own + others, own)
 
 
 def find_repeated_patch(search: Search) -> Pattern | None:
@@ -46,7 +56,7 @@ def _best_window(search: Search, size: int) -> Window | None:
     outside, _ = match(templates, search.others_spectra)
     contrast = templates.std((1, 2)).mean(-1)
     best: Window | None = None
-    tried = len(windows) * len(_SIZES) * (len(LEVELS) + len(SHARES))
+    tried = len(windows) * _TESTS
     for k, seed in enumerate(seeds.tolist()):
         rest = np.arange(len(own)) != seed  # it matches itself
         for tolerance in (*LEVELS, *(share * contrast[k] for share in SHARES)):

@@ -38,9 +38,11 @@ def class_words(candidate: Candidate) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def effect_words(candidate: Candidate, effects: Effects) -> str:
-    """What the patch does to the model, in one sentence."""
+def effect_words(candidate: Candidate, effects: Effects | None) -> str:
+    """What the patch does to the model, in one sentence; None: that could not be measured."""
     parts = []
+    if effects is None:
+        return carried_words(candidate)
     if len(effects.falls):
         parts.append(f"without it the probability falls by {max(0.0, effects.without):.2f}")
     if len(effects.rises):
@@ -64,8 +66,15 @@ def place_words(pattern: Pattern) -> str:
     return f"at the {'centre' if words == 'middle centre' else words}"
 
 
-def shortcuts_as_json(candidate: Candidate, effects: Effects, decides: bool) -> list[dict[str, Any]]:
-    """One object for each class that carries the patch."""
+def shortcuts_as_json(candidate: Candidate, effects: Effects | None, decides: bool | None) -> list[dict[str, Any]]:
+    """One object for each class that carries the patch.
+
+    Args:
+        candidate: what was found.
+        effects: of the patch; None where they could not be measured.
+        decides: whether the model depends on it; None where that is open.
+    """
+    falls, rises = (0, 0) if effects is None else (len(effects.falls), len(effects.rises))
     pattern = candidate.pattern
     picture = _picture(candidate.views[pattern.medoid].pixels, pattern.boxes[pattern.medoid])
     shortcuts = []
@@ -80,14 +89,15 @@ def shortcuts_as_json(candidate: Candidate, effects: Effects, decides: bool) -> 
                 "region": [round(edge, 4) for edge in pattern.region] if pattern.fixed else None,
                 "share": round(share, 4),
                 "others": round(pattern.others, 4),
-                "without": round(effects.without, 4) if len(effects.falls) else None,
-                "with": round(effects.with_, 4) if len(effects.rises) else None,
-                "converted": round(effects.converted, 4) if len(effects.rises) else None,
+                "without": round(effects.without, 4) if effects is not None and falls else None,
+                "with": round(effects.with_, 4) if effects is not None and rises else None,
+                "converted": round(effects.converted, 4) if effects is not None and rises else None,
                 "decides": decides,
                 "patch": picture,
                 "occurrences": [
                     {
                         "image": candidate.views[i].record.image,
+                        "source": candidate.views[i].record.source,
                         "box": [round(edge, 4) for edge in pattern.boxes[i]],
                     }
                     for i in showing
