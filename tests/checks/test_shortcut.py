@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from torch import Tensor, nn
 
 import camcli
 from camcli.checks import Result, check_run
+from camcli.checks.reopened import UnavailableError
 from camcli.checks.report.contact_sheet import draw_view
+from camcli.checks.rules import shortcut as rule
 
 from ..conftest import SAMPLES
 from .handmade import only
@@ -111,7 +114,8 @@ def write_images(folder: Path, marked: bool, classes: tuple[str, ...] = ("alpha"
     return places
 
 
-def check(tmp_path: Path, network: str) -> Result:
+def check(tmp_path: Path, network: str, gone: str = "", *changes: str) -> Result:
+    """The result of a run; images of the pattern ``gone`` are deleted between the run and the check."""
     camcli.run(
         camcli.RunConfig(
             image_path=(str(tmp_path / "images"),),
@@ -127,7 +131,9 @@ def check(tmp_path: Path, network: str) -> Result:
             class_names=str(tmp_path / "names.txt"),
         )
     )
-    (result,) = check_run(str(tmp_path / "run"), changes=[*only("shortcut"), "shortcut.min_images=20"])
+    for path in (tmp_path / "images").glob(gone) if gone else ():
+        path.unlink()
+    (result,) = check_run(str(tmp_path / "run"), changes=[*only("shortcut"), "shortcut.min_images=20", *changes])
     return result
 
 
@@ -199,3 +205,41 @@ def test_a_mark_that_two_of_three_classes_share_fails_for_both(tmp_path: Path) -
     alpha, beta = ({place["image"] for place in one["occurrences"]} for one in shortcuts.values())
     assert not alpha & beta
     assert not any(image.startswith("gamma") for image in alpha | beta)
+
+
+@pytest.mark.usefixtures("names")
+@pytest.mark.parametrize(
+    ("gone", "change", "reason"),
+    [
+        ("beta/*", (), "only images of one class"),
+        ("*/[01]?.png", (), "8 of 28 are still there"),
+        ("", ("shortcut.searched=8",), r"no class has enough images to be searched alone \(10 at least\)"),
+        ("", ("shortcut.class_images=20",), r"\(20 at least\)"),
+    ],
+)
+def test_images_that_cannot_be_searched_are_no_pass(
+    tmp_path: Path, gone: str, change: tuple[str, ...], reason: str
+) -> None:
+    write_images(tmp_path / "images", marked=True)
+    result = check(tmp_path, "red", gone, *change)
+    assert result.status == "inconclusive"
+    assert re.search(reason, result.why), result.why
+    assert result.details["shortcuts"] == []
+
+
+@pytest.mark.usefixtures("names")
+def test_a_patch_whose_effect_cannot_be_measured_is_reported_and_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_images(tmp_path / "images", marked=True)
+
+    def fail(*arguments: object) -> None:
+        raise UnavailableError("the model is gone")
+
+    monkeypatch.setattr(rule, "measure_effects", fail)
+    result = check(tmp_path, "red")
+    assert result.status == "inconclusive"
+    assert "cannot be tested: the model is gone" in result.why
+    (one,) = result.details["shortcuts"]
+    assert (one["decides"], one["without"], one["with"]) == (None, None, None)
+    assert len(one["occurrences"]) > 8

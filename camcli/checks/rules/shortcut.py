@@ -151,7 +151,7 @@ def _open(context: Context, records: Records, counts: Mapping[int, int]) -> list
     chosen = [record for target, own in records.items() for record in own[: counts[target]]]
     views = read_views(context.run, chosen)
     if not views:
-        raise UnavailableError("none of the run's images is there any more with the same content")
+        raise UnavailableError("none of the images of the run is still there with the same content")
     classes = []
     for target, own in records.items():
         name = own[0].maps[context.key].target_name or f"class {target}"
@@ -159,9 +159,9 @@ def _open(context: Context, records: Records, counts: Mapping[int, int]) -> list
         if pictures:
             classes.append(ClassImages(target, name, pictures))
     if len(classes) < 2:
-        raise UnavailableError("images of one class alone are there any more with the same content")
+        raise UnavailableError("only images of one class are still there with the same content")
     if len(views) < min(len(chosen), context.min_images):
-        raise UnavailableError(f"{len(views)} of {len(chosen)} are there any more with the same content")
+        raise UnavailableError(f"{len(views)} of {len(chosen)} are still there with the same content")
     return classes
 
 
