@@ -19,6 +19,8 @@ from camcli.stats import log_ways
 
 GROUP, _OTHERS_OF_GROUP = 120, 240
 """Images of several classes together that are searched, and of the rest that they are compared with."""
+_NEARLY = 0.8
+"""Share of the images that show the other pattern from which on the repeated patch is taken."""
 _SAME = 0.3
 """Overlap of two boxes, over their union, from which on they are of the same thing."""
 _HOT, _REACH = 0.6, 0.05
@@ -118,8 +120,11 @@ def search_classes(
         for pattern in (find_repeated_patch(search), find_fixed_pattern(search))
         if pattern is not None and heat_ratio(search, pattern) >= _HOT
     ]
-    pattern = min(patterns, key=lambda pattern: pattern.chance, default=None)
-    return None if pattern is None else Candidate(own, views, pattern)
+    if not patterns:
+        return None
+    # Of both the repeated patch, whose pixels are known to be the same, unless many more images show the other.
+    largest = max(pattern.share for pattern in patterns)
+    return Candidate(own, views, next(pattern for pattern in patterns if pattern.share >= _NEARLY * largest))
 
 
 def _overlap(a: Box, b: Box) -> float:

@@ -19,6 +19,8 @@ _WINDOW = 7
 """Side of the windows over which the squared t statistic is averaged; 1 where nothing is shared."""
 _LEVEL = 2.5
 """Mean squared t statistic of a window from which on it is part of a pattern."""
+_EDGE = 0.25
+"""Share of a pattern's highest strengths from which on a pixel belongs to it."""
 _AREA = (0.002, 0.35)
 """Least and largest share of the view that a pattern may have."""
 _LEAST = 0.1
@@ -45,17 +47,24 @@ def _regions(own: np.ndarray, others: np.ndarray) -> list[tuple[int, int, int, i
     """x0, y0, x1, y1 in pixels of the connected areas where the means differ, strongest first."""
     variance = own.var(0, ddof=1) / len(own) + others.var(0, ddof=1) / len(others)
     t = (own.mean(0) - others.mean(0)) ** 2 / np.maximum(variance, 1e-3)
-    strength = cv2.boxFilter(t.mean(-1).astype(np.float32), -1, (_WINDOW, _WINDOW))
+    mean = t.mean(-1).astype(np.float32)
+    strength, sharp = cv2.boxFilter(mean, -1, (_WINDOW, _WINDOW)), cv2.boxFilter(mean, -1, (3, 3))
     area = cv2.morphologyEx((strength > _LEVEL).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
     count, parts, stats, _ = cv2.connectedComponentsWithStats(area, connectivity=8)
     boxes = []
     for part in range(1, count):
-        x, y, w, h, _ = stats[part].tolist()
+        w, h = stats[part, cv2.CC_STAT_WIDTH], stats[part, cv2.CC_STAT_HEIGHT]
         if _AREA[0] <= w * h / area.size <= _AREA[1]:
-            inset = 2 if min(w, h) > 10 else 0  # the window reaches over the edge of the pattern
             weight = float((strength * (parts == part)).sum())
-            boxes.append((weight, (x + inset, y + inset, x + w - inset, y + h - inset)))
+            boxes.append((weight, _tight_box(np.where(parts == part, sharp, 0))))
     return [box for _, box in sorted(boxes, reverse=True)[:4]]
+
+
+def _tight_box(strength: np.ndarray) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1 of where a pattern is strong: windows and details reach over its edge, and are weaker there."""
+    strong = strength > _EDGE * np.percentile(strength[strength > 0], 95)
+    rows, columns = (np.flatnonzero(strong.sum(axis) >= min(2, strong.sum(axis).max())) for axis in (1, 0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _confirm(search: Search, own: np.ndarray, others: np.ndarray, box: tuple[int, int, int, int]) -> Pattern | None:
