@@ -22,7 +22,7 @@ from camcli.checks.shortcuts.patterns import SIGNIFICANCE, stack_copies
 from camcli.checks.shortcuts.repeated_patches import hot_windows
 from camcli.stats import log_hypergeometric_tail, log_ways
 
-_SIZES, _WINDOWS = (9, 16), 10
+_SIZES, _WINDOWS = (9, 16), 16
 """Sides of the windows, in pixels of the working size, and how many of each size an image has."""
 _SEEDS = 48
 """Images whose windows are compared, at least one of each class."""
@@ -117,12 +117,21 @@ def _compare_windows(
     heat = np.stack([pool.heat[i] for i in siblings.tolist()])
     result = []
     for size in _SIZES:
-        places = hot_windows(image, pool.heat[index], size, _WINDOWS)
+        places = _spread(hot_windows(image, pool.heat[index], size, 8 * _WINDOWS), size)
         templates = np.stack([image[y : y + size, x : x + size] for x, y in places])
         same, _ = match(templates, spectra[: len(siblings)], heat)
         other, _ = match(templates, spectra[len(siblings) :])
         result.append((size, templates, np.log1p(other.min(1)) - np.log1p(np.median(same, 1).clip(max=255))))
     return result
+
+
+def _spread(places: list[tuple[int, int]], size: int) -> list[tuple[int, int]]:
+    """A few of the windows, none beside another: the heat on a mark is a plateau, on which all are equally hot."""
+    chosen: list[tuple[int, int]] = []
+    for x, y in places:
+        if all(max(abs(x - a), abs(y - b)) >= size // 2 for a, b in chosen):
+            chosen.append((x, y))
+    return chosen[:_WINDOWS]
 
 
 def _agreements(pool: Pool) -> np.ndarray:
@@ -142,7 +151,7 @@ def _groups(
     pool: Pool, windows: list[tuple[float, int, int, np.ndarray]], share: float, ratio: float
 ) -> list[tuple[int, ...]]:
     """Classes that share a window, the most significant first: proposals, since only the search that follows corrects
-    for everything that was tried."""
+    for all windows that were tried, and not for those that are compared here alone."""
     counts = np.bincount(pool.labels, minlength=pool.classes)
     chances: dict[tuple[int, ...], float] = {}
     for size in _SIZES:
@@ -158,7 +167,7 @@ def _groups(
                 shown = (distances[k] <= tolerance) & compared
                 hits = np.bincount(pool.labels[shown], minlength=pool.classes)
                 group = np.flatnonzero((hits >= share * counts) & (hits >= min(2, counts.min())))
-                chance = _chance(hits, counts, group, ratio)
+                chance = _chance(hits, counts, group, ratio) * len(windows) * (len(LEVELS) + len(SHARES))
                 if chance < SIGNIFICANCE:
                     key = tuple(group.tolist())
                     chances[key] = min(chance, chances.get(key, 1.0))
