@@ -151,7 +151,7 @@ def _groups(
     pool: Pool, windows: list[tuple[float, int, int, np.ndarray]], share: float, ratio: float
 ) -> list[tuple[int, ...]]:
     """Classes that share a window, the most significant first: proposals, since only the search that follows corrects
-    for all windows that were tried, and not for those that are compared here alone."""
+    for everything that was tried."""
     counts = np.bincount(pool.labels, minlength=pool.classes)
     chances: dict[tuple[int, ...], float] = {}
     for size in _SIZES:
@@ -167,7 +167,7 @@ def _groups(
                 shown = (distances[k] <= tolerance) & compared
                 hits = np.bincount(pool.labels[shown], minlength=pool.classes)
                 group = np.flatnonzero((hits >= share * counts) & (hits >= min(2, counts.min())))
-                chance = _chance(hits, counts, group, ratio) * len(windows) * (len(LEVELS) + len(SHARES))
+                chance = _chance(hits, counts, group, ratio)
                 if chance < SIGNIFICANCE:
                     key = tuple(group.tolist())
                     chances[key] = min(chance, chances.get(key, 1.0))

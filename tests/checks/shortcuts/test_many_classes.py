@@ -42,7 +42,3 @@ def test_a_mark_of_one_class_makes_no_group() -> None:
     promising = compare_classes(pool((3,)), share=0.3, ratio=4.0, seed=0)
     assert promising.groups == []
     assert 3 in promising.order[:2]
-
-
-def test_photographs_that_share_nothing_make_no_group() -> None:
-    assert compare_classes(pool(()), share=0.3, ratio=4.0, seed=0).groups == []
