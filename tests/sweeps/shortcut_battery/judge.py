@@ -159,7 +159,7 @@ def write_table(verdicts: Sequence[Verdict]) -> str:
     for half, title in (("tune", "Half used for tuning"), ("report", "Half reported")):
         own = [verdict for verdict in counted if verdict.half == half]
         if own:
-            text += [f"### {title}", "", *_by_kind(own), "", *_by_case(own), ""]
+            text += [f"## {title}", "", *_by_kind(own), "", *_by_case(own), ""]
     left_out = [verdict.case for verdict in verdicts if not verdict.is_valid]
     if left_out:
         text += [f"Not counted, since the model did not become what was meant: {', '.join(left_out)}.", ""]
@@ -188,8 +188,8 @@ def _by_case(verdicts: Sequence[Verdict]) -> list[str]:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for one in verdicts:
-        truth = "; ".join(f"−{e['without']:.2f}, +{e['with']:.2f}" for e in one.effects.values()) or "–"
-        reported = "; ".join(f"−{r.without:.2f}, +{r.with_:.2f}" for r in one.reports) or "–"
+        truth = "; ".join(_changes(e["without"], e["with"]) for e in one.effects.values()) or "–"
+        reported = "; ".join(_changes(r.without, r.with_) for r in one.reports) or "–"
         covers = "; ".join(f"{100 * r.covers:.0f} %" for r in one.reports) or "–"
         areas = "; ".join(f"{r.area:.1f}" for r in one.reports) or "–"
         rows.append(
@@ -197,3 +197,8 @@ def _by_case(verdicts: Sequence[Verdict]) -> list[str]:
             f"| {covers} | {areas} | {one.seconds:.0f} | {'yes' if one.is_right else '**no**'} |"
         )
     return rows
+
+
+def _changes(fall: float, rise: float) -> str:
+    """Both changes of the probability with their signs; 0 has none."""
+    return ", ".join(f"{change:+.2f}".replace("-", "−") if abs(change) >= 0.005 else "0" for change in (-fall, rise))
