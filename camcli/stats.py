@@ -87,7 +87,6 @@ def log_hypergeometric_tail(hits: int, sampled: int, marked: int, total: int) ->
 
     The hypergeometric tail; a logarithm, since it may be smaller than what a float can carry.
     """
-
     whole = log_ways(total, sampled)
     terms = [
         log_ways(marked, k) + log_ways(total - marked, sampled - k) - whole

@@ -24,15 +24,6 @@ def module_at(root: nn.Module, path: str) -> nn.Module:
     return root.get_submodule(split_call(path)[0])
 
 
-def takes_hooks(module: nn.Module) -> bool:
-    """Whether hooks can be registered; scripted modules allow none."""
-    try:
-        module.register_forward_pre_hook(lambda *_: None).remove()
-    except RuntimeError:
-        return False
-    return True
-
-
 @contextmanager
 def hook_calls(
     module: nn.Module,

@@ -30,6 +30,12 @@ def with_main_tensor(output: Any, replacement: Tensor) -> Any:
     return _replace(output, tensor, replacement)
 
 
+def first_numbers(values: Tensor) -> str:
+    """The first numbers of a tensor, for messages."""
+    numbers = [f"{value:.4g}" for value in values.flatten()[:3].tolist()]
+    return ", ".join(numbers) + (", …" if values.numel() > 3 else "")
+
+
 def tensors_in(output: object) -> Iterator[Tensor]:
     """All tensors of a structure, depth first."""
     if isinstance(output, Tensor):

@@ -247,13 +247,11 @@ def prediction(row: ImageRow) -> str:
     if value is None:
         return "the model's outputs are not finite"
     name = top["name"] if top["name"] is not None else f"{'class' if p is not None else 'output'} {top['index']}"
-    chance = f"  {100 * p:.1f} %" if p is not None else "" if value is None else f"  {value:.4g}"
+    chance = f"  {100 * p:.1f} %" if p is not None else f"  {value:.4g}"
     label = row["label"]
     wrong = f"  (label: {label['name'] or label['index']})" if label and row["correct"] is False else ""
     degenerate = {m["status"] for m in row["maps"]} - {"ok"}
     note = f"  [{', '.join(sorted(degenerate))} map]" if degenerate else ""
-    if p is None and value is None:
-        return f"its outputs are not finite (NaN or infinite){note}"
     return f"{name}{chance}{wrong}{note}"
 
 

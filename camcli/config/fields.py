@@ -4,7 +4,6 @@ import dataclasses
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import field
 from types import NoneType
 from typing import Any, Literal, SupportsFloat, SupportsIndex, get_args, get_origin, get_type_hints
 
@@ -52,7 +51,7 @@ class Declaration:
     short: str | None = None
     synonyms: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
-    aliases: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
     least: float = -math.inf
     most: float = math.inf
     path: Literal["input", "output"] | None = None

@@ -10,7 +10,7 @@ from camcli.capture import Tail, capture, freeze, gradients_of, trace_tail
 from camcli.capture.attention_matrices import find_blocks
 from camcli.capture.detachment import find_detachments
 from camcli.capture.functions import GuidedRelu
-from camcli.capture.programs import program_kind
+from camcli.capture.programs import find_program
 from camcli.errors import CamError, MethodError, is_out_of_memory
 from camcli.explainer.options import TargetLayer
 from camcli.explainer.plan import Plan
@@ -139,8 +139,8 @@ def _network_gradient(plan: Plan, inputs: Tensor) -> Plan:
     leaf = inputs[:1].clone().requires_grad_()
     key = plan.needing("network gradient")[0].key
     start, end = f"{key} needs the score's gradient at the image", "rise needs no gradient."
-    if (kind := program_kind(plan.forward.module)) is not None:
-        raise MethodError(f"{key} looks into the network's operations, and this one is {kind}. {end}")
+    if (program := find_program(plan.forward.module)) is not None:
+        raise MethodError(f"{key} looks into the network's operations, and this one is {program[1]}. {end}")
     try:
         with torch.enable_grad():
             logits = plan.forward(leaf)

@@ -4,9 +4,10 @@ import torch
 from torch import nn
 
 from camcli.capture.detachment import find_detachments
-from camcli.capture.programs import program_kind
+from camcli.capture.outputs import first_numbers
+from camcli.capture.programs import WITHOUT_PARTS, find_program
 from camcli.layers.calls import describe_calls
-from camcli.layers.measurements import OF_TORCHSCRIPT, LayerMeasurements
+from camcli.layers.measurements import LayerMeasurements
 from camcli.layers.probe import Visit
 from camcli.layers.scores import are_saturated
 from camcli.user_code import describe_failure
@@ -16,11 +17,9 @@ def why_no_layout(measurements: LayerMeasurements) -> str:
     """Why no layer has a layout that can be verified."""
     visits = [visit for visit in measurements.record.visits.values() if visit.path and visit.calls]
     module = measurements.model.module
-    scripted = [path for path, part in module.named_modules() if isinstance(part, torch.jit.ScriptModule)]
-    if scripted and (path := min(scripted, key=len)):
-        return f"{path} {OF_TORCHSCRIPT}"
-    if (kind := program_kind(module)) is not None:
-        return f"the model is {kind}, of whose parts no activation can be read; take the module it is of"
+    if (program := find_program(module)) is not None:
+        path, kind = program
+        return f"{path or 'the model'} is {kind}, {WITHOUT_PARTS}"
     if not visits:
         return "no module of the model runs in a forward pass: its output does not come from its parts"
     repeated = [visit for visit in visits if visit.calls > 1 and _is_map(visit, measurements)]
@@ -62,18 +61,13 @@ def _why_constant(measurements: LayerMeasurements) -> str | None:
     """What the scores themselves show: that they are not finite, or the same for every image."""
     scores = measurements.record.scores.float()
     if not bool(scores.isfinite().all()):
-        return f"the model's outputs are not finite ({_listed(scores[~scores.isfinite()])} for noise)"
+        return f"the model's outputs are not finite ({first_numbers(scores[~scores.isfinite()])} for noise)"
     if are_saturated(measurements.model, measurements.record):
         return "the probabilities that the model returns are rounded to 0 or 1 for noise, so that they have no gradient"
     other = measurements.scores_of_another_image()
     if other is None or scores.shape != other.shape or not torch.equal(scores, other):
         return None
-    return f"the model's outputs are the same for every image ({_listed(scores)} for two that are noise)"
-
-
-def _listed(scores: torch.Tensor) -> str:
-    values = [f"{value:.4g}" for value in scores.flatten()[:3].tolist()]
-    return ", ".join(values) + (", …" if scores.numel() > 3 else "")
+    return f"the model's outputs are the same for every image ({first_numbers(scores)} for two that are noise)"
 
 
 def _is_map(visit: Visit, measurements: LayerMeasurements) -> bool:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from camcli.capture.failures import describe_failed_batch
 from camcli.capture.frozen import freeze
 from camcli.capture.hooks import split_call
+from camcli.capture.programs import WITHOUT_PARTS
 from camcli.errors import CamError, ModelError, is_out_of_memory
 from camcli.layers.activation_change import KEEP_BYTES
 from camcli.layers.calls import describe_calls
@@ -28,9 +29,6 @@ from camcli.layers.probe import Feed, PassError, ProbedModel, Record, record
 from camcli.layers.scores import are_saturated, scorer
 
 _CERTAIN = 0.85  # agreement below which a layout is verified with other blocks as well
-OF_TORCHSCRIPT = (
-    "is a TorchScript module, of whose parts no activation can be read; take the module that it was made of"
-)
 _SCALES = (1.0, 0.25, 0.25)  # of the image, one after the other, where the model is certain of it beyond rounding
 _IN_ADVANCE = 4 << 20  # bytes of activations that may be kept in any case before they are asked for
 _NO_GRADIENT = 1e-9  # of the largest gradient anywhere in the activation
@@ -121,7 +119,8 @@ class LayerMeasurements:
         visit = self.record.visits[path]
         if visit.calls == 0:
             is_scripted = isinstance(visit.module, torch.jit.ScriptModule)
-            return Verification(None, "unproven", OF_TORCHSCRIPT if is_scripted else self._never_runs(path))
+            reason = f"is a TorchScript module, {WITHOUT_PARTS}" if is_scripted else self._never_runs(path)
+            return Verification(None, "unproven", reason)
         if visit.calls > 1:
             return Verification(None, "unproven", describe_calls(visit))
         if visit.shape is None:

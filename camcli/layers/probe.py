@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from camcli.capture.gradients import gradients_of
-from camcli.capture.hooks import hook_calls, module_at, takes_hooks
+from camcli.capture.hooks import hook_calls, module_at
 from camcli.capture.outputs import main_tensor, with_main_tensor
 from camcli.errors import ModelError
 
@@ -142,9 +142,7 @@ def record(
     """
 
     def unvisited() -> dict[str, Visit]:
-        # Of a TorchScript module no activation can be read, and some kinds of it refuse hooks.
-        parts = ((p, m) for p, m in module.named_modules() if not isinstance(m, torch.jit.ScriptModule))
-        every = {path: Visit(path, part) for path, part in parts}
+        every = {path: Visit(path, part) for path, part in module.named_modules()}
         return every | {path: Visit(path, module_at(module, path)) for path in calls}
 
     visits, root, failed = unvisited(), None, None
@@ -209,7 +207,8 @@ def _watch(
         return None
 
     with ExitStack() as hooks:
-        hooked = {path: visit for path, visit in visits.items() if takes_hooks(visit.module)}
+        # Of a TorchScript module no activation can be read, and some kinds of it refuse hooks.
+        hooked = {p: visit for p, visit in visits.items() if not isinstance(visit.module, torch.jit.ScriptModule)}
         for visit in hooked.values():
             hooks.callback(visit.module.register_forward_pre_hook(visit.note_input).remove)
         hooks.enter_context(hook_calls(module, hooked, leave, enter))

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from camcli.capture.outputs import first_numbers
 from camcli.errors import ConfigError, ModelError
 from camcli.models.model import Model, unwrap
 from camcli.models.names import ClassNames
@@ -68,8 +69,8 @@ def _refuse_what_no_score_is(model: Model, row: Tensor, rows: Tensor, origin: Or
     name = f"model {model.name}"
     if bool((rows == rows.round()).all()) and (origin == "rounded" or not row.requires_grad):
         raise ModelError(
-            f"{name} returns whole numbers ({listed(rows)}) without a gradient, such as argmax or a threshold gives: a "
-            f"class index has no gradient, and does not say how sure the model is.{_NO_SCORES}"
+            f"{name} returns whole numbers ({first_numbers(rows)}) without a gradient, such as argmax or a threshold "
+            f"gives: a class index has no gradient, and does not say how sure the model is.{_NO_SCORES}"
         )
     if origin == "sorted":
         raise ModelError(
@@ -106,13 +107,14 @@ def _form(model: Model, origin: Origin, rows: Tensor, mode: Probability, is_cert
         if origin == "sigmoid":
             return replace(start, kind="probabilities", link="sigmoid", note=note)
         if mode == "auto":
-            guess = f"the model's outputs ({listed(rows)}) are taken for probabilities: they lie in 0 to 1{_OVERRIDE}"
+            numbers = first_numbers(rows)
+            guess = f"the model's outputs ({numbers}) are taken for probabilities: they lie in 0 to 1{_OVERRIDE}"
             return replace(start, kind="probabilities", link="sigmoid", assumed=guess)
     if mode in ("softmax", "sigmoid"):
         return replace(start, link=None if several else "sigmoid")
     if origin in ("sigmoid", "softmax"):
         guess = (
-            f"the model's outputs ({listed(rows)}) are taken for values: they come from a {origin}, and are no "
+            f"the model's outputs ({first_numbers(rows)}) are taken for values: they come from a {origin}, and are no "
             "probabilities; if they are logits, give --probability sigmoid or softmax"
         )
         return replace(start, kind="values", link="none", assumed=guess)
@@ -141,8 +143,8 @@ def _single(start: OutputForm, model: Model, origin: Origin, rows: Tensor) -> Ou
     if origin == "nonnegative" or bool((rows.abs() > SATURATED).all()):
         always = "class 1" if origin == "nonnegative" else "0 or 100 %"
         guess = (
-            f"the model's one output ({listed(rows)}) is taken for a value: as a logit it would always mean {always}; "
-            "if it is one, give --probability sigmoid"
+            f"the model's one output ({first_numbers(rows)}) is taken for a value: as a logit it would always mean "
+            f"{always}; if it is one, give --probability sigmoid"
         )
         return replace(start, kind="values", link="none", assumed=guess)
     guess = "the model's one output is taken for the logit of two classes, decided at zero; "
@@ -166,9 +168,3 @@ def _two_names(names: ClassNames | None) -> ClassNames | None:
         return names
     name = names.names[0]
     return None if name == "LABEL_0" else ClassNames((f"not {name}", name))
-
-
-def listed(rows: Tensor) -> str:
-    """The first numbers, for messages."""
-    values = [f"{value:.4g}" for value in rows.flatten()[:3].tolist()]
-    return ", ".join(values) + (", …" if rows.numel() > 3 else "")

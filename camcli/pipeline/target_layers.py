@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from camcli.capture import noise
-from camcli.capture.programs import program_kind
+from camcli.capture.programs import find_program
 from camcli.config.settings import RunConfig
 from camcli.errors import LayerError, is_out_of_memory
 from camcli.layers import AUTO, Layer, NoLayerError, PassError, resolve_layers
@@ -92,7 +92,7 @@ def _methods(config: RunConfig) -> list[Method]:
 def _what_works(error: NoLayerError, model: Model) -> str:
     """The methods that this model allows all the same."""
     suited = [method for method in METHODS.values() if model.num_classes is not None or not method.class_specific]
-    is_differentiable = error.image_gradient and program_kind(model.module) is None
+    is_differentiable = error.image_gradient and find_program(model.module) is None
     has_relus = any(isinstance(part, nn.ReLU | nn.ReLU6) for part in model.module.modules())
     free = [
         method

@@ -122,6 +122,26 @@ def test_scripted_modules() -> None:
         camcli.explain(Around(), IMAGE, input_size=64)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("layer", ["inner", "inner.0", "inner@1"])
+def test_a_scripted_part_that_is_named_as_the_layer(layer: str) -> None:
+    """The rest of the network can be explained, and is offered."""
+
+    class Partly(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(3, 8, 3, 2)
+            self.inner = torch.jit.script(nn.Sequential(nn.Conv2d(8, 8, 3, 2), nn.ReLU()))  # type: ignore[no-untyped-call]
+            self.head = nn.Linear(8, 4)
+
+        def forward(self, x: Tensor) -> Any:
+            return self.head(self.inner(self.stem(x)).mean((2, 3)))
+
+    torch.manual_seed(0)
+    with pytest.raises(UsageError, match=rf"--layer {layer}: is a TorchScript module.*A layer that works: stem"):
+        camcli.explain(Partly(), IMAGE, input_size=64, layer=layer)
+
+
 @pytest.mark.parametrize(
     ("output", "message"),
     [
