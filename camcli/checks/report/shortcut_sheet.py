@@ -22,32 +22,31 @@ def shortcut_rows(run: RecordedRun, key: MethodLayer, result: Result) -> list[Sh
 
     Images that are not there any more are left out.
     """
-    by_name = {(record.image, record.source): record for record in run.images}
+    records = {(record.image, record.source): record for record in run.images}
     shortcuts = result.details.get("shortcuts", [])[:_ROWS]
-    chosen = [
-        [place for place in one["occurrences"] if (place["image"], place["source"]) in by_name][:_SHOWN]
+    occurrences = [
+        [(place["box"], record) for place in one["occurrences"] if (record := records.get(_image(place)))][:_SHOWN]
         for one in shortcuts
     ]
-    records = {by_name[place["image"], place["source"]].name: by_name[place["image"], place["source"]]
-               for shown in chosen for place in shown}  # fmt: skip
-    views = read_views(run, list(records.values()), TILE, least=0)
+    chosen = {record.name: record for shown in occurrences for _, record in shown}
+    views = read_views(run, list(chosen.values()), TILE, least=0)
     rows = []
-    for one, shown in zip(shortcuts, chosen, strict=True):
+    for one, shown in zip(shortcuts, occurrences, strict=True):
         tiles = [([_patch(one["patch"])], f"the patch, {one['placement']}\n{_effects(one)}")]
-        for place in shown:
-            view = views.get(by_name[place["image"], place["source"]].name)
+        for box, record in shown:
+            view = views.get(record.name)
             if view is not None:
-                framed = _framed(view.pixels, place["box"])
-                heat = view.record.meaningful_map(key)
-                pictures = (
-                    [framed]
-                    if heat is None
-                    else [framed, _framed(draw_view(heat.raw, view.pixels, "overlay"), place["box"])]
-                )
-                tiles.append((pictures, place["image"]))
+                framed = _framed(view.pixels, box)
+                heat = record.meaningful_map(key)
+                overlay = [] if heat is None else [_framed(draw_view(heat.raw, view.pixels, "overlay"), box)]
+                tiles.append(([framed, *overlay], record.image))
         state = {True: "it decides", False: "it does not decide", None: "whether it decides is open"}[one["decides"]]
         rows.append(SheetRow(f"shortcut of {one['class']!r}: {100 * one['share']:.0f} % carry it; {state}", tiles))
     return rows
+
+
+def _image(place: dict[str, str]) -> tuple[str, str]:
+    return place["image"], place["source"]
 
 
 def _effects(one: dict[str, float | None]) -> str:

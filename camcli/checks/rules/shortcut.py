@@ -111,7 +111,7 @@ def _search(context: Context, records: Records) -> _Found:
     most = int(context.settings["searched"])
     if len(records) == 2:
         classes = _open(context, records, dict.fromkeys(records, most))
-        return _candidates(context, classes, _searchable(context, classes), [])
+        return _candidates(context, classes, _searchable(context, classes, classes), [])
     few = max(2, min(_POOLED, most, _POOL // len(records)))
     first = _open(context, records, dict.fromkeys(records, few))
     promising = _compare(context, first)
@@ -122,7 +122,7 @@ def _search(context: Context, records: Records) -> _Found:
         for place in group:
             target = first[place].target
             counts[target] = max(counts[target], min(most, math.ceil(GROUP / len(group))))
-    classes = _open(context, records, counts)
+    classes = _open(context, records, counts, first)
     by_target = {one.target: one for one in classes}
     groups = [
         [by_target[first[place].target] for place in group if first[place].target in by_target]
@@ -133,11 +133,9 @@ def _search(context: Context, records: Records) -> _Found:
     return _candidates(context, classes, alone, groups)
 
 
-def _searchable(
-    context: Context, chosen: Sequence[ClassImages], classes: Sequence[ClassImages] | None = None
-) -> list[ClassImages]:
-    """Those of the classes in which something could be significant."""
-    total = sum(len(one.views) for one in classes or chosen)
+def _searchable(context: Context, chosen: Sequence[ClassImages], classes: Sequence[ClassImages]) -> list[ClassImages]:
+    """Those of the chosen classes in which something could be significant beside all classes."""
+    total = sum(len(one.views) for one in classes)
     least, most = int(context.settings["class_images"]), int(context.settings["searched"])
     return [
         one
@@ -147,9 +145,13 @@ def _searchable(
     ]
 
 
-def _open(context: Context, records: Records, counts: Mapping[int, int]) -> list[ClassImages]:
+def _open(
+    context: Context, records: Records, counts: Mapping[int, int], earlier: Sequence[ClassImages] = ()
+) -> list[ClassImages]:
+    """So many images of each class; those of ``earlier`` are not read again."""
     chosen = [record for target, own in records.items() for record in own[: counts[target]]]
-    views = read_views(context.run, chosen)
+    views = {view.record.name: view for one in earlier for view in one.views}
+    views |= read_views(context.run, [record for record in chosen if record.name not in views])
     if not views:
         raise UnavailableError("none of the images of the run is still there with the same content")
     classes = []

@@ -8,7 +8,6 @@ memory grow linearly with the number of classes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,10 +16,10 @@ import numpy as np
 
 from camcli.checks.shortcuts.fixed_patterns import details
 from camcli.checks.shortcuts.matching import Spectra, match
-from camcli.checks.shortcuts.patch_extent import LEVELS, SHARES
-from camcli.checks.shortcuts.patterns import SIGNIFICANCE, stack_copies
+from camcli.checks.shortcuts.patch_extent import tolerances
+from camcli.checks.shortcuts.patterns import SIGNIFICANCE, chance_of, stack_copies
 from camcli.checks.shortcuts.repeated_patches import hot_windows
-from camcli.stats import log_hypergeometric_tail, log_ways
+from camcli.stats import log_ways
 
 _SIZES, _WINDOWS = (9, 16), 16
 """Sides of the windows, in pixels of the working size, and how many of each size an image has."""
@@ -163,7 +162,7 @@ def _groups(
         contrast = templates.std((1, 2)).mean(-1)
         for k, (index, _) in enumerate(same_size):
             compared = np.arange(len(pool.labels)) != index  # it matches itself
-            for tolerance in (*LEVELS, *(part * contrast[k] for part in SHARES)):
+            for tolerance in tolerances(float(contrast[k])):
                 shown = (distances[k] <= tolerance) & compared
                 hits = np.bincount(pool.labels[shown], minlength=pool.classes)
                 group = np.flatnonzero((hits >= share * counts) & (hits >= min(2, counts.min())))
@@ -178,12 +177,9 @@ def _chance(hits: np.ndarray, counts: np.ndarray, group: np.ndarray, ratio: floa
     """Probability that so many matches lie in so few classes, whichever these are; 1 for one class, or all."""
     if not 1 < len(group) < len(counts):
         return 1.0
-    inside, within = int(hits[group].sum()), int(counts[group].sum())
-    total, all_images = int(hits.sum()), int(counts.sum())
-    if inside / within < ratio * (total - inside) / (all_images - within):
-        return 1.0
-    ways = log_ways(len(counts), len(group))
-    return math.exp(min(0.0, log_hypergeometric_tail(inside, within, total, all_images) + ways))
+    inside, own = int(hits[group].sum()), int(counts[group].sum())
+    misses, others = int(hits.sum()) - inside, int(counts.sum()) - own
+    return chance_of(inside, own, misses, others, ratio, log_ways(len(counts), len(group)))
 
 
 def _match_all(pool: Pool, templates: np.ndarray) -> np.ndarray:

@@ -46,15 +46,16 @@ class Effects:
     """What the probability of the classes does, beyond what the same change with another part of the image does.
 
     Attributes:
-        own: the images that carry the patch; ``falls``: (N,) of each, when it is filled from its surroundings.
+        own: the images that carry the patch, at least one; ``falls``: (N,) of each, when it is filled from its
+            surroundings.
         rises: (M,) of images of other classes, when the patch is put into them.
-        converted: share of these that are then taken for the class and were not before.
+        converted: share of these that are then taken for the class and were not before; None where there are none.
     """
 
     own: Sequence[ImageRecord]
     falls: np.ndarray
     rises: np.ndarray
-    converted: float
+    converted: float | None
 
     @property
     def without(self) -> float:
@@ -62,9 +63,9 @@ class Effects:
         return float(self.falls.mean())
 
     @property
-    def with_(self) -> float:
-        """Mean rise."""
-        return float(self.rises.mean())
+    def with_(self) -> float | None:
+        """Mean rise; None where no image of another class could be read."""
+        return float(self.rises.mean()) if len(self.rises) else None
 
 
 def measure_effects(
@@ -114,7 +115,7 @@ def measure_effects(
     before, with_, pasted = _probabilities(context, added)
     rises = (with_ - before)[:, targets].sum(1) - np.maximum(0, (pasted - before)[:, targets].sum(1))
     became = np.isin(with_.argmax(1), targets) & ~np.isin(before.argmax(1), targets)
-    return Effects(kept_own, falls, rises, float(became.mean()) if len(became) else 0.0)
+    return Effects(kept_own, falls, rises, float(became.mean()) if len(became) else None)
 
 
 def _pictures(context: Context, records: Sequence[ImageRecord]) -> Iterator[tuple[int, Image.Image]]:
@@ -144,16 +145,21 @@ def _probabilities(context: Context, inputs: list[np.ndarray]) -> tuple[np.ndarr
     return values[0::3], values[1::3], values[2::3]
 
 
+def _in_original(record: ImageRecord, box: Box) -> Box:
+    """A box in shares of the view, in pixels of the upright image; it may reach over its edge."""
+    return (*record.view.to_original(*box[:2]), *record.view.to_original(*box[2:]))
+
+
 def pixel_box(record: ImageRecord, box: Box, image: Image.Image) -> PixelBox:
     """A box in shares of the view, in whole pixels of the upright image, at least one of them."""
-    (x0, y0), (x1, y1) = record.view.to_original(*box[:2]), record.view.to_original(*box[2:])
+    x0, y0, x1, y1 = _in_original(record, box)
     left, top = min(max(0, round(x0)), image.width - 1), min(max(0, round(y0)), image.height - 1)
     return left, top, min(max(left + 1, round(x1)), image.width), min(max(top + 1, round(y1)), image.height)
 
 
 def _share_inside(record: ImageRecord, box: Box, clipped: PixelBox) -> float:
     """The share of a box that lies on the image."""
-    (x0, y0), (x1, y1) = record.view.to_original(*box[:2]), record.view.to_original(*box[2:])
+    x0, y0, x1, y1 = _in_original(record, box)
     area = (clipped[2] - clipped[0]) * (clipped[3] - clipped[1])
     return area / max(1.0, abs((x1 - x0) * (y1 - y0)))
 

@@ -10,7 +10,7 @@ import numpy as np
 from camcli.checks.shortcuts.matching import match
 from camcli.checks.shortcuts.patterns import Box, Pattern, Search, in_shares
 
-LEVELS, SHARES = (9.0, 13.0, 18.0), (0.35, 0.5, 0.65, 0.8)
+_LEVELS, _SHARES = (9.0, 13.0, 18.0), (0.35, 0.5, 0.65, 0.8)
 """Root mean square differences up to which two windows are the same: in levels of 0 to 255, and as a share of the
 contrast of the window (its standard deviation)."""
 _SCALES = (0.8, 0.9, 1.0, 1.12, 1.25)
@@ -32,6 +32,11 @@ class Window:
     chance: float
     images: np.ndarray
     places: np.ndarray
+
+
+def tolerances(contrast: float) -> tuple[float, ...]:
+    """Differences up to which other windows are the same as one of this contrast."""
+    return (*_LEVELS, *(share * contrast for share in _SHARES))
 
 
 def whole_patch(search: Search, window: Window) -> Pattern | None:
@@ -80,7 +85,7 @@ def locate(search: Search, patch: np.ndarray, same: np.ndarray) -> Pattern | Non
             x, y = places[i].tolist()
             boxes[i] = in_shares((x, y, x + scaled.shape[1], y + scaled.shape[0]), search.own.shape[1:])
         inside = np.minimum(inside, distances)
-    largest = max(LEVELS[-1], SHARES[-1] * float(patch[same].std(0).mean()))
+    largest = max(tolerances(float(patch[same].std(0).mean())))
     pattern = search.separate(boxes, inside, outside, largest, len(inside))
     if pattern is None:
         return None

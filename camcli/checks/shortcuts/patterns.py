@@ -88,10 +88,10 @@ class Search:
             tried: windows and tolerances.
         """
         hits, misses = int(inside.sum()), int(outside.sum())
-        if hits < self.share * len(inside) or hits / len(inside) < self.ratio * misses / max(1, len(outside)):
+        if hits < self.share * len(inside):
             return 1.0
-        chance = log_hypergeometric_tail(hits, len(inside), hits + misses, len(inside) + len(outside))
-        return math.exp(min(0.0, chance + math.log(tried) + self.log_tried))
+        log_tried = math.log(tried) + self.log_tried
+        return chance_of(hits, len(inside), misses, len(outside), self.ratio, log_tried)
 
     def separate(
         self, boxes: Mapping[int, Box], inside: np.ndarray, outside: np.ndarray, largest: float, tried: int
@@ -118,6 +118,19 @@ class Search:
         showing = {i: box for i, box in sorted(boxes.items()) if inside[i] <= limit}
         share, others = len(showing) / len(inside), float((outside <= limit).mean())
         return Pattern(showing, share, others, chance, min(showing, key=lambda i: inside[i]), is_fixed(showing))
+
+
+def chance_of(hits: int, own: int, misses: int, others: int, ratio: float, log_tried: float) -> float:
+    """Probability, at most 1, that matches lie as one-sidedly by chance; 1 where they do not lie so.
+
+    Args:
+        hits: of ``own`` images that match; ``misses``: of ``others``.
+        ratio: how many times more often the first must.
+        log_tried: natural logarithm of the number of tries, for the correction of the significance.
+    """
+    if hits / own < ratio * misses / max(1, others):
+        return 1.0
+    return math.exp(min(0.0, log_hypergeometric_tail(hits, own, hits + misses, own + others) + log_tried))
 
 
 def in_shares(box: tuple[int, int, int, int], size: tuple[int, ...]) -> Box:

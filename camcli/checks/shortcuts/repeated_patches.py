@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from camcli.checks.shortcuts.matching import box_means, match
-from camcli.checks.shortcuts.patch_extent import LEVELS, SHARES, Window, whole_patch
+from camcli.checks.shortcuts.patch_extent import Window, tolerances, whole_patch
 from camcli.checks.shortcuts.patterns import SIGNIFICANCE, Pattern, Search
 from camcli.stats import log_ways
 
@@ -23,7 +23,7 @@ _SEEDS, _WINDOWS = 8, 16
 """Images whose windows are compared with others, and windows an image and size."""
 _FIRST, _KEPT = 10, 32
 """All windows are compared with so many images of either side first; so many windows go on."""
-_TESTS = len(_SIZES) * (len(LEVELS) + len(SHARES))
+_TESTS = len(_SIZES) * len(tolerances(1.0))
 """Sizes and tolerances that are tried with each window of an image."""
 
 
@@ -59,7 +59,7 @@ def _best_window(search: Search, size: int) -> Window | None:
     tried = len(windows) * _TESTS
     for k, seed in enumerate(seeds.tolist()):
         rest = np.arange(len(own)) != seed  # it matches itself
-        for tolerance in (*LEVELS, *(share * contrast[k] for share in SHARES)):
+        for tolerance in tolerances(float(contrast[k])):
             same = inside[k] <= tolerance
             chance = search.significance(same[rest], outside[k] <= tolerance, tried)
             if chance < SIGNIFICANCE and (best is None or chance < best.chance):

@@ -40,18 +40,16 @@ def class_words(candidate: Candidate) -> str:
 
 def effect_words(candidate: Candidate, effects: Effects | None) -> str:
     """What the patch does to the model, in one sentence; None: that could not be measured."""
-    parts = []
     if effects is None:
         return carried_words(candidate)
-    if len(effects.falls):
-        parts.append(f"without it the probability falls by {max(0.0, effects.without):.2f}")
-    if len(effects.rises):
-        one_of = "" if len(candidate.classes) == 1 else "one of "
-        parts.append(
-            f"pasted onto images of other classes it makes {100 * effects.converted:.0f} % of them "
-            f"{one_of}{class_words(candidate)}"
-        )
-    return f"{carried_words(candidate)}; {', and '.join(parts)}"
+    words = f"{carried_words(candidate)}; without it the probability falls by {max(0.0, effects.without):.2f}"
+    if effects.converted is None:
+        return words
+    one_of = "" if len(candidate.classes) == 1 else "one of "
+    return (
+        f"{words}, and pasted onto images of other classes it makes {100 * effects.converted:.0f} % of them "
+        f"{one_of}{class_words(candidate)}"
+    )
 
 
 def place_words(pattern: Pattern) -> str:
@@ -74,7 +72,8 @@ def shortcuts_as_json(candidate: Candidate, effects: Effects | None, decides: bo
         effects: of the patch; None where they could not be measured.
         decides: whether the model depends on it; None where that is open.
     """
-    falls, rises = (0, 0) if effects is None else (len(effects.falls), len(effects.rises))
+    measured = (None, None, None) if effects is None else (effects.without, effects.with_, effects.converted)
+    without, with_, converted = (None if value is None else round(value, 4) for value in measured)
     pattern = candidate.pattern
     picture = _picture(candidate.views[pattern.medoid].pixels, pattern.boxes[pattern.medoid])
     shortcuts = []
@@ -89,9 +88,9 @@ def shortcuts_as_json(candidate: Candidate, effects: Effects | None, decides: bo
                 "region": [round(edge, 4) for edge in pattern.region] if pattern.fixed else None,
                 "share": round(share, 4),
                 "others": round(pattern.others, 4),
-                "without": round(effects.without, 4) if effects is not None and falls else None,
-                "with": round(effects.with_, 4) if effects is not None and rises else None,
-                "converted": round(effects.converted, 4) if effects is not None and rises else None,
+                "without": without,
+                "with": with_,
+                "converted": converted,
                 "decides": decides,
                 "patch": picture,
                 "occurrences": [
