@@ -26,11 +26,12 @@ FEWER = [
 ]  # fmt: skip
 ATTENTION = ("rollout", "chefer", "legrad")
 GUIDED = ("guidedbackprop", "guidedgradcam")
+# On the Swin Transformer refinecam shows nothing.
 UNFIT = {
     "resnet": ATTENTION,
     "vit": (*GUIDED, "cam", "refinecam"),
     "swin": (*GUIDED, *ATTENTION, "refinecam"),
-}  # which is zero there
+}
 LAYER = {"resnet": "layer4", "vit": "blocks.4", "swin": "norm"}
 CASES = [(network, method) for network in UNFIT for method in METHODS if method not in UNFIT[network]]
 
