@@ -36,7 +36,7 @@ class ForwardPass:
 
     Attributes:
         setting: ``plain``, ``channels-last``, ``folded`` (and channels-last) or ``compiled`` (and both).
-        precision: ``fp32``, ``bf16`` or ``fp16``.
+        precision: ``fp32``, ``tf32``, ``bf16`` or ``fp16``.
         batch_size: images a pass.
         images_per_second: None where it does not work.
         reason: why it does not work.

@@ -261,7 +261,9 @@ def at_speed(setup: Setup) -> Iterator[Setup]:
     reads_parameters = any(find_method(key).reads_parameters for key in setup.config.method)
     with tune(setup.model, setup.explainer.watched, folding=not reads_parameters) as tuning:
         setup = replace(setup, tuning=tuning)
-        yield _with_compiled_prefix(setup) if setup.config.compile else setup
+        setup = _with_compiled_prefix(setup) if setup.config.compile else setup
+        image = tuning.arrange(noise(setup.model.preprocessing, 1, setup.device))
+        yield replace(setup, explainer=setup.explainer.with_cast_weights(image))
 
 
 def _with_compiled_prefix(setup: Setup) -> Setup:

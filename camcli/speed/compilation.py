@@ -18,6 +18,7 @@ from torch import Tensor
 
 from camcli.capture import Forward, capture, trace_tail
 from camcli.capture.prefix import CompiledPrefix, export_prefix
+from camcli.device import number_format
 from camcli.speed.tuning import ROUNDING, distance, is_plain
 
 _TIMED = 5  # passes that are timed of each
@@ -63,7 +64,7 @@ def compile_prefix(forward: Forward, layer: str, inputs: Tensor) -> Compilation:
     start = time.perf_counter()
     try:
         compiled = replace(forward, prefix=CompiledPrefix(tail, inputs, _compile(export_prefix(forward, tail, inputs))))
-        with _quiet():
+        with _quiet(), number_format(forward.precision):
             results = _results(compiled, layer, inputs)
     except Exception as error:  # no compiler, an operation it does not support: its errors have no common type
         reason = next(iter(str(error).strip().splitlines()), "")
@@ -77,7 +78,8 @@ def compile_prefix(forward: Forward, layer: str, inputs: Tensor) -> Compilation:
 
 def _describe_gain(seconds: float, forward: Forward, compiled: Forward, layer: str, inputs: Tensor) -> str:
     """What compiling costs and gains. It is only reported: a measured time must not decide what is computed."""
-    before, after = _seconds(forward, layer, inputs), _seconds(compiled, layer, inputs)
+    with number_format(forward.precision):
+        before, after = _seconds(forward, layer, inputs), _seconds(compiled, layer, inputs)
     took = f"what comes before {layer} was compiled in {seconds:.0f} s"
     if after >= before:
         return f"{took} and is not faster here; leave --compile out"
@@ -104,7 +106,8 @@ def _compare(forward: Forward, results: tuple[Tensor, Tensor], layer: str, input
     both are compared with float32.
     """
     exact = _results(replace(forward, precision="fp32"), layer, inputs)
-    own = _results(forward, layer, inputs)
+    with number_format(forward.precision):
+        own = _results(forward, layer, inputs)
     for name, best, before, now in zip((f"at {layer}", "in its logits"), exact, own, results, strict=True):
         allowed = max(ROUNDING[torch.float32], _FURTHER * distance(best, before))
         deviation = distance(best, now)
