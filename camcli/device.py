@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -59,6 +60,65 @@ def device_name(device: torch.device) -> str:
     return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
+@contextmanager
+def use_device(device: torch.device) -> Iterator[None]:
+    """Inside, a CUDA device is the current one of this thread.
+
+    What names no device (pinned memory, a library's own kernels) would otherwise start a context on the first one.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    with torch.cuda.device(device):
+        yield
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has finished what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def free_cached_memory() -> None:
+    """Give back to accelerators in use what torch keeps of their memory for later tensors; starts none of them."""
+    torch.cuda.empty_cache()  # does nothing before CUDA is used
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
+
+
+def on_host(shape: Sequence[int], dtype: torch.dtype, *, pinned: bool) -> torch.Tensor:
+    """An uninitialised tensor on the host; pinned for fast copies from and to CUDA, if there is memory to pin."""
+    if pinned:
+        try:
+            return torch.empty(tuple(shape), dtype=dtype, pin_memory=True)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+    return torch.empty(tuple(shape), dtype=dtype)
+
+
+@contextmanager
+def require_memory(device: torch.device, model: str) -> Iterator[None]:
+    """Memory that runs out inside, before any image is explained, is no other error of the model or its layers.
+
+    Raises:
+        DeviceError: memory ran out.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+        elsewhere = "" if device.type == "cpu" else ", or run on the CPU (--device cpu)"
+        raise DeviceError(
+            f"--device {device}: memory ran out with model {model}, before any image is explained ({reason}). Free "
+            f"some, take a smaller --input-size{elsewhere}."
+        ) from error
+
+
 def choose_precision(name: str, device: torch.device) -> str:
     """``auto`` is bf16 autocast on CUDA and fp32 elsewhere."""
     if name != "auto":
@@ -96,7 +156,7 @@ class BatchLimit:
                 if size == 1 or not is_out_of_memory(error):
                     raise
             # Outside the handler: until here the exception holds the frames, and so the tensors, of what failed.
-            torch.cuda.empty_cache()
+            free_cached_memory()
             self.size = size = (size + 1) // 2
 
     def run(self, count: int, work: Callable[[slice], Out], most: int | None = None) -> Iterator[Out]:
