@@ -17,7 +17,7 @@ from camcli.capture.forward import Forward
 from camcli.capture.hooks import hook_calls
 from camcli.capture.outputs import main_tensor
 from camcli.capture.replay import Key, Memo, Spec, Tail, key_of
-from camcli.errors import LayerError
+from camcli.errors import LayerError, is_out_of_memory
 
 TOLERANCE = 1e-4
 """Largest deviation of a replayed logit from a naively computed one, as a share of the largest logit.
@@ -52,6 +52,8 @@ def trace_tail(forward: Forward, path: str, inputs: Tensor) -> Tail:
         try:
             difference = _compare(tail, memo, inputs)
         except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, LayerError) as error:
+            if is_out_of_memory(error):
+                raise
             why = str(error).strip().split("\n")[0]
             continue
         if difference is None:
