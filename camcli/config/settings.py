@@ -176,7 +176,7 @@ class RunConfig:
         | dict.fromkeys(("bfloat16", "bf16-mixed", "amp", "mixed"), "bf16"),
     )  # fmt: skip
     batch_size: str = setting(
-        "auto", "Images in a batch, or auto (what fits into GPU memory; a fixed number on a CPU).",
+        "auto", "Images in a batch, or auto (a fixed number; on CUDA 128, halved until it fits).",
         affects="maps", resolved=True, group="device", metavar="N", short="-b", synonyms=("batch", "bs"),
     )  # fmt: skip
     compile: bool = setting(

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-import torch
-
+from camcli.device.memory import free_cached_memory
 from camcli.errors import is_out_of_memory
 
 In = TypeVar("In")
@@ -43,7 +42,7 @@ class BatchLimit:
                 if size == 1 or not is_out_of_memory(error):
                     raise
             # Outside the handler: until here the exception holds the frames, and so the tensors, of what failed.
-            torch.cuda.empty_cache()
+            free_cached_memory()
             self.size = size = (size + 1) // 2
 
     def run(self, count: int, work: Callable[[slice], Out], most: int | None = None) -> Iterator[Out]:

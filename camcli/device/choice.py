@@ -2,6 +2,8 @@
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -69,3 +71,24 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 
 _FIRST_WITH_TF32 = (8, 0)
+
+
+@contextmanager
+def use_device(device: torch.device) -> Iterator[None]:
+    """Inside, a CUDA device is the current one of this thread.
+
+    What names no device (pinned memory, a library's own kernels) would otherwise start a context on the first one.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    with torch.cuda.device(device):
+        yield
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has finished what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from camcli.capture import Forward, capture, trace_tail
 from camcli.capture.prefix import CompiledPrefix, export_prefix
-from camcli.device import number_format
+from camcli.device import free_cached_memory, number_format, synchronize
+from camcli.errors import is_out_of_memory
 from camcli.speed.tuning import ROUNDING, distance, is_plain
 
 _TIMED = 5  # passes that are timed of each
@@ -55,6 +56,16 @@ def compile_prefix(forward: Forward, layer: str, inputs: Tensor) -> Compilation:
     def without(reason: str) -> Compilation:
         return Compilation(forward, f"--compile: {reason}; the run goes on without")
 
+    try:
+        return _compile_prefix(forward, layer, inputs, without)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    free_cached_memory()
+    return without(f"memory ran out on compiling what comes before {layer}")
+
+
+def _compile_prefix(forward: Forward, layer: str, inputs: Tensor, without: Callable[[str], Compilation]) -> Compilation:
     if not is_plain(forward.module):
         return without("the model is compiled, scripted or spread over devices already")
     few = inputs[:1].expand(3, *inputs.shape[1:])
@@ -67,6 +78,8 @@ def compile_prefix(forward: Forward, layer: str, inputs: Tensor) -> Compilation:
         with _quiet(), number_format(forward.precision):
             results = _results(compiled, layer, inputs)
     except Exception as error:  # no compiler, an operation it does not support: its errors have no common type
+        if is_out_of_memory(error):
+            raise
         reason = next(iter(str(error).strip().splitlines()), "")
         return without(f"what comes before {layer} does not compile here ({type(error).__name__}: {reason[:200]})")
     seconds = time.perf_counter() - start
@@ -127,8 +140,7 @@ def _seconds(forward: Forward, layer: str, inputs: Tensor) -> float:
     for _ in range(_TIMED):
         start = time.perf_counter()
         capture(forward, inputs, [layer], gradients=False)
-        if inputs.is_cuda:
-            torch.cuda.synchronize()
+        synchronize(inputs.device)
         durations.append(time.perf_counter() - start)
     return median(durations[1:])
 

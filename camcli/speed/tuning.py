@@ -19,6 +19,7 @@ from camcli.capture.frozen import is_compiled
 from camcli.capture.hooks import hook_calls
 from camcli.capture.noise import noise
 from camcli.device import number_format
+from camcli.errors import is_out_of_memory
 from camcli.speed.dataflow import find_pairs, tensors_in
 from camcli.speed.fold import fold
 
@@ -124,7 +125,9 @@ def _deviation(before: list[Tensor], run: Callable[[Tensor], list[Tensor]], inpu
     try:
         with number_format("fp32"):
             now = run(inputs)
-    except RuntimeError:  # the model takes a view that channels-last memory does not allow
+    except RuntimeError as error:  # the model takes a view that channels-last memory does not allow
+        if is_out_of_memory(error):
+            raise
         return math.inf
     if len(now) != len(before):
         return math.inf
