@@ -104,7 +104,7 @@ def nondeterministic_operations() -> Iterator[list[str]]:
     for warning in caught:
         text = str(warning.message)
         if re.match(_REFUSES, text):
-            names.append(text.split(" ")[0])
+            names.append(text.split(" ", maxsplit=1)[0])
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     names[:] = dict.fromkeys(names)
