@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from camcli.capture.noise import noise
+from camcli.device import synchronize
 from camcli.speed.tuning import TunedModel, tune
 
 
@@ -58,6 +59,5 @@ def _autocast(device: torch.device, precision: str) -> Any:
 def _seconds(module: nn.Module, inputs: Tensor) -> float:
     start = time.perf_counter()
     module(inputs)
-    if inputs.device.type == "cuda":
-        torch.cuda.synchronize()
+    synchronize(inputs.device)
     return time.perf_counter() - start
