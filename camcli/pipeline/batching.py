@@ -225,7 +225,8 @@ _ROUNDED = 1e-7
 def settings_of_this_thread() -> Callable[[], None]:
     """A function that gives another thread the settings of this one that torch keeps for each thread."""
     count, device = torch.get_num_threads(), torch.get_default_device()
-    current = torch.cuda.current_device() if torch.cuda.is_initialized() else None  # asking would start CUDA
+    in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    current = torch.cuda.current_device() if in_use else None  # asking would start CUDA
 
     def apply() -> None:
         if current is not None:
