@@ -8,6 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from camcli.errors import DeviceError, is_out_of_memory
 
@@ -64,6 +65,11 @@ def choose_precision(name: str, device: torch.device) -> str:
     if name != "auto":
         return name
     return "bf16" if device.type == "cuda" else "fp32"
+
+
+def in_float64(tensor: Tensor) -> Tensor:
+    """The tensor in float64, on the CPU where its device has none."""
+    return tensor.double() if tensor.device.type != "mps" else tensor.cpu().double()
 
 
 def pad(batch: list[In], size: int) -> list[In]:

@@ -105,7 +105,7 @@ def _as_maps(plan: Plan, product: Tensor, sizes: Sequence[torch.Size], dim: int)
 def _is_like(grid: torch.Size, image: torch.Size) -> bool:
     """Whether positions of a convolution are about as wide to their height as the image."""
     stretch = grid[0] * image[1] / (grid[1] * image[0])
-    return grid.numel() == 1 or 1 / _MOST_STRETCHED < stretch < _MOST_STRETCHED
+    return tuple(grid) == (1, 1) or 1 / _MOST_STRETCHED < stretch < _MOST_STRETCHED
 
 
 def _is_divided(grid: torch.Size, sizes: Sequence[torch.Size]) -> bool:
