@@ -72,6 +72,11 @@ def in_float64(tensor: Tensor) -> Tensor:
     return tensor.double() if tensor.device.type != "mps" else tensor.cpu().double()
 
 
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on the device. On CUDA nothing is waited for: torch has copied the tensor on return."""
+    return tensor.to(device, non_blocking=device.type == "cuda")
+
+
 def pad(batch: list[In], size: int) -> list[In]:
     """A batch, not empty, filled to ``size`` by repeating its last item."""
     return batch + batch[-1:] * (size - len(batch))
