@@ -46,7 +46,7 @@ class ExplainOptions:
 
     Attributes:
         score: ``logit``, ``prob`` or ``neg-logit``.
-        precision: ``fp32``, ``bf16`` or ``fp16``; ``auto`` is bf16 on CUDA and fp32 elsewhere.
+        precision: ``fp32``, ``tf32``, ``bf16`` or ``fp16``; ``auto`` is bf16 on CUDA and fp32 elsewhere.
         precision_given: the precision was asked for, rather than chosen by default. Unless it was, methods built on
             small differences of scores run their trials in float32.
         fuse: ``none``, ``mean``, ``max`` or ``product`` of the maps of several layers.
@@ -72,7 +72,7 @@ class ExplainOptions:
             SETTINGS[name].check(getattr(self, name))
 
     def precision_on(self, device: torch.device, *, trials: bool = False) -> str:
-        """``fp32``, ``bf16`` or ``fp16``: of the shared passes, or of the trials of methods that compare scores."""
+        """``fp32``, ``tf32``, ``bf16`` or ``fp16``: of the shared passes, or of the trials of methods that compare scores."""
         if trials and not self.precision_given:
             return "fp32"
         if self.precision != "auto":

@@ -132,6 +132,8 @@ def _curvature(plan: Plan, inputs: Tensor) -> Plan:
                 scores = plan.score(captured.logits, torch.zeros(1, dtype=torch.int64, device=inputs.device))
             captured.curvature(scores, layer.path, captured.activations[layer.path].float())
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         key = plan.needing("curvature")[0].key
         reason = str(error).strip().split("\n")[0]
         raise MethodError(f"{key} needs second derivatives behind {layer.path}: {reason} gradcam works.") from error

@@ -68,7 +68,7 @@ def _mixed(batch: Sequence[np.ndarray], preprocessing: Preprocessing, device: to
 
 
 class Sender:
-    """Copies batches to a CUDA device while that computes: from pinned memory, on a stream of its own."""
+    """Copies batches to a CUDA device while that computes: from pinned memory if it can, on a stream of its own."""
 
     def __init__(self, device: torch.device) -> None:
         import torch
@@ -79,11 +79,13 @@ class Sender:
         """Start the copy of a batch; ``pixels`` are those of single images, as :func:`to_input` takes them stacked."""
         import torch
 
+        from camcli.device import on_host
+
         dtype = torch.uint8 if pixels[0].dtype == np.uint8 else torch.float32
-        pinned = torch.empty((len(pixels), *pixels[0].shape), dtype=dtype, pin_memory=True)
-        np.stack(pixels, out=pinned.numpy())
+        batch = on_host((len(pixels), *pixels[0].shape), dtype, pinned=True)
+        np.stack(pixels, out=batch.numpy())
         with torch.cuda.stream(self._stream):
-            copy = pinned.to(self._device, non_blocking=True)
+            copy = batch.to(self._device, non_blocking=True)
             return Sent(copy, self._stream.record_event())
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from traceback import clear_frames
 from typing import Any, cast
 
 import torch
@@ -27,6 +28,7 @@ from camcli.layers.layout_verification import Verification
 from camcli.layers.perturb import perturb_elsewhere, perturb_image
 from camcli.layers.probe import Feed, PassError, ProbedModel, Record, record
 from camcli.layers.scores import are_saturated, scorer
+from camcli.user_code import describe_failure
 
 _CERTAIN = 0.85  # agreement below which a layout is verified with other blocks as well
 _SCALES = (1.0, 0.25, 0.25)  # of the image, one after the other, where the model is certain of it beyond rounding
@@ -54,7 +56,7 @@ class LayerMeasurements:
     flag: LayoutFlag
     evidence: Evidence
     feed: Feed
-    failed_backward: Exception | None = None
+    failed_backward: str | None = None
     _verifications: dict[str, Verification] = field(default_factory=dict)
     _gradients: dict[str, Tensor | None] = field(default_factory=dict)
 
@@ -146,7 +148,7 @@ class LayerMeasurements:
         except Exception as error:  # an operation of the user's can fail in any way
             if is_out_of_memory(error):
                 raise
-            self.failed_backward, gradients = error, [None] * len(missing)
+            self.failed_backward, gradients = describe_failure(error), [None] * len(missing)
         self._gradients.update(zip(missing, gradients, strict=True))
 
     def has_gradient(self, path: str) -> bool:
@@ -215,6 +217,7 @@ def measure_layers(
         except Exception as error:  # a user's module can fail in any way
             if is_out_of_memory(error):
                 raise
+            clear_frames(error.__traceback__)  # which hold the activations of the failed pass
             single = next((own for image in torch.split(batch, 1) if (own := failure_of(image)) is not None), None)
             if len(batch) > 1 and single is not None:  # not since there are several
                 raise PassError(describe_failed_batch(single, batch[:1].shape), 1) from single
@@ -224,6 +227,9 @@ def measure_layers(
         try:
             network(image.to(device, dtype))
         except Exception as error:  # as above
+            if is_out_of_memory(error):
+                raise
+            clear_frames(error.__traceback__)
             return error
         return None
 

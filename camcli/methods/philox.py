@@ -10,7 +10,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from camcli.device import send
+from camcli.device import to_device
 
 _MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 _STEPS = 0x9E3779B9, 0xBB67AE85
@@ -51,7 +51,7 @@ def normal_noise(seeds: Sequence[int], sample: int, shape: Sequence[int], device
     """
     count = int(torch.Size(shape).numel())
     key = torch.tensor([[seed & _WORD, seed >> 32 & _WORD] for seed in seeds])
-    low, high = send(key, device).unsqueeze(2).unbind(1)  # (N, 1) each
+    low, high = to_device(key, device).unsqueeze(2).unbind(1)  # (N, 1) each
     groups = torch.arange(-(-count // 8), device=device)[None]
     zero = torch.zeros_like(groups)
     words = torch.stack(philox((groups, zero + sample, zero, zero), (low, high)), dim=2)
@@ -63,4 +63,4 @@ def normal_noise(seeds: Sequence[int], sample: int, shape: Sequence[int], device
 def _quantiles(device: torch.device) -> Tensor:
     """(65536,) float32: the standard normal quantiles of (i + ½) / 65536, computed on the CPU for every device."""
     shares = (torch.arange(_TABLE, dtype=torch.float64) + 0.5) / _TABLE
-    return send(torch.special.ndtri(shares).float(), device)
+    return to_device(torch.special.ndtri(shares).float(), device)

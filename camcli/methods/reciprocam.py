@@ -5,7 +5,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from camcli.device import send
+from camcli.device import to_device
 from camcli.methods.base import Method, Options, Pass
 from camcli.methods.options import Option
 
@@ -29,7 +29,7 @@ def reciprocam(p: Pass, options: Options) -> Tensor:
     """
     activations = p.layer.activations()
     height, width = activations.shape[2:]
-    masks = send(bumps(height, width, options["mask"]), activations.device).to(activations.dtype)
+    masks = to_device(bumps(height, width, options["mask"]), activations.device).to(activations.dtype)
     return p.each_image(lambda image: _map(p, activations, image, masks))
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from camcli.device import send
+from camcli.device import to_device
 from camcli.metrics.order import pixel_counts
 
 BATCH = 4
@@ -43,7 +43,7 @@ def score_changed(
         (N, K) float32.
     """
     images, steps = len(ranks), len(fractions)
-    counts = send(pixel_counts(ranks.shape[1] * ranks.shape[2], fractions), ranks.device)
+    counts = to_device(pixel_counts(ranks.shape[1] * ranks.shape[2], fractions), ranks.device)
     scores = []
     for start in range(0, images * steps, batch):
         pairs = torch.arange(start, min(start + batch, images * steps), device=ranks.device)

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
 from camcli.concurrency import Clock
+from camcli.device import on_host
 from camcli.map_summary import CONSTANT, VANISHING
 from camcli.pipeline.isolation import describe_error, device_lost, is_device_lost
 from camcli.pipeline.items import Explanation, Failed
@@ -182,8 +183,8 @@ class Painter:
         return self._on_host(pictures.shape).copy_(pictures, non_blocking=True).numpy()
 
     def _on_host(self, size: Sequence[int]) -> Tensor:
-        """Pinned memory, where the device is CUDA."""
-        return torch.empty(size, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        """Pinned memory, where the device is CUDA and there is some."""
+        return on_host(size, torch.uint8, pinned=self.device.type == "cuda")
 
     def _own_stream(self) -> AbstractContextManager[object]:
         """A CUDA stream of its own: drawing does not wait for the model's next batch, nor the reverse."""

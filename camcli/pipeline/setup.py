@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -12,8 +12,8 @@ import torch
 from camcli.capture import noise
 from camcli.config.recommended import with_recommended
 from camcli.config.settings import RunConfig
-from camcli.device import choose_device, choose_precision, device_name
-from camcli.errors import ConfigError, DeviceError, SourceError, TargetError, is_out_of_memory
+from camcli.device import choose_device, choose_precision, device_name, require_memory
+from camcli.errors import ConfigError, SourceError, TargetError
 from camcli.explainer import Explainer, ExplainOptions, Progress
 from camcli.images import ASSUMED, DecodeSettings, Preprocessing, Sampler, Sources
 from camcli.layers import Layer
@@ -28,10 +28,10 @@ from camcli.pipeline.target_layers import choose_layers, needs_gradient
 from camcli.pipeline.targets import TargetSpec, parse_target
 from camcli.render import Style
 from camcli.schemas.index import Header
-from camcli.speed import Tuning, cuda_batch, tune
+from camcli.speed import Tuning, fitting_batch, tune
 
 _BATCH = {"cpu": 12, "mps": 16}
-"""What `--batch-size auto` is; on CUDA it is what fits into memory. It does not depend on the number of images:
+"""What `--batch-size auto` is; on CUDA see :mod:`camcli.speed.batch_size`. It does not depend on the number of images:
 another batch size changes the last bits of a result, and one more file in a folder must not. On a CPU 16 or 32 would be
 up to a tenth faster in long runs, and hold more memory; a run of one image waits for a whole batch."""
 
@@ -183,13 +183,13 @@ def setup_for(
     device = model.device
     precision = choose_precision(config.precision, device)
     earlier = recorded["config"] if recorded else {}
-    with model.prepared():
+    with require_memory(device, model.name), model.prepared():
         example = partial(first_image, config, model, sources)
         examined = examine(model, config.probability, example)  # type: ignore[arg-type]
         require_row_per_image(examined, config.parsed.batch_size)
         model = make_repeatable(examined.model, examined.repeated, config.seed)
     precision = precision_for(model, config.precision, precision)
-    with model.prepared():
+    with require_memory(device, model.name), model.prepared():
         layers, alone = choose_layers(config, model)
         options = replace(explain_options(config, precision), one_at_a_time=alone or model.is_alone)
         explainer = Explainer(model, layers, config.method, options, progress)
@@ -259,9 +259,14 @@ def _labeller(model: Model, sources: Sources) -> Labeller:
 def at_speed(setup: Setup) -> Iterator[Setup]:
     """The same, with a model that runs as fast as it can; inside :meth:`camcli.models.Model.prepared`."""
     reads_parameters = any(find_method(key).reads_parameters for key in setup.config.method)
-    with tune(setup.model, setup.explainer.watched, folding=not reads_parameters) as tuning:
-        setup = replace(setup, tuning=tuning)
-        yield _with_compiled_prefix(setup) if setup.config.compile else setup
+    with ExitStack() as stack:
+        with require_memory(setup.device, setup.model.name):
+            tuning = stack.enter_context(tune(setup.model, setup.explainer.watched, folding=not reads_parameters))
+            setup = replace(setup, tuning=tuning)
+            setup = _with_compiled_prefix(setup) if setup.config.compile else setup
+            image = tuning.arrange(noise(setup.model.preprocessing, 1, setup.device))
+            setup = replace(setup, explainer=setup.explainer.with_cast_weights(image))
+        yield setup
 
 
 def _with_compiled_prefix(setup: Setup) -> Setup:
@@ -286,15 +291,7 @@ def _batch_size(config: RunConfig, explainer: Explainer, model: Model, earlier: 
         return size
     if model.device.type != "cuda":
         return _BATCH[model.device.type]
-    try:
-        return cuda_batch(lambda size: explainer.rehearse(noise(model.preprocessing, size, model.device)), model.device)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise DeviceError(
-            f"--device {model.device}: one image does not fit into its memory with model {model.name}. Free some, "
-            "take a smaller --input-size, or run on the CPU (--device cpu)."
-        ) from error
+    return fitting_batch(lambda size: explainer.rehearse(noise(model.preprocessing, size, model.device)))
 
 
 def _limits(config: RunConfig, earlier: Mapping[str, Sequence[float]] | None) -> dict[str, tuple[float, float]]:

@@ -21,9 +21,11 @@ from camcli.images import Entry, View
 from camcli.pipeline import cuda_render
 from camcli.pipeline.batching import BatchExplainer
 from camcli.pipeline.cuda_render import KINDS, Painter, Subject, normalise_maps
+from camcli.pipeline.isolation import describe_error
 from camcli.pipeline.items import ClassMap, Explanation, Failed, ImageMetadata, Loaded
 from camcli.pipeline.stream import STAGES, Stream, run
 from camcli.render import Canvas, Drawing, Style, colours, encode, normalise
+from tests.out_of_memory import FORMS
 
 INPUT = (64, 96)
 HIGHEST = 1
@@ -205,18 +207,20 @@ def test_nothing_to_draw(batch: list[Result]) -> None:
     assert painter()([batch[1], batch[3]])[0] is batch[1]
 
 
+@pytest.mark.parametrize("error", FORMS.values(), ids=FORMS)
 def test_what_the_device_fails_to_draw_is_left_to_the_cpu_and_said(
-    batch: list[Result], monkeypatch: pytest.MonkeyPatch
+    error: Exception, batch: list[Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(self: Painter, some: list[Subject]) -> list[dict[str, np.ndarray]]:
-        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        raise error
 
     monkeypatch.setattr(Painter, "draw", full)
     done = painter()(batch)
     assert done[1] is batch[1]
     for i in (0, 2):
         assert pictures(done[i])[0] == {}
-        assert done[i].notes == ("drawn on the CPU, since cpu failed to (OutOfMemoryError: CUDA out of memory)",)  # type: ignore[union-attr]
+        note = f"drawn on the CPU, since cpu failed to ({describe_error(error)})"
+        assert done[i].notes == (note,)  # type: ignore[union-attr]
     assert done[3] is batch[3]
 
 
