@@ -22,6 +22,11 @@ def to_host(tensor: Tensor) -> Tensor:
     return on_host(tensor.shape, tensor.dtype, pinned=True).copy_(tensor, non_blocking=True)
 
 
+def in_float64(tensor: Tensor) -> Tensor:
+    """The tensor in float64, on the CPU where its device has none."""
+    return tensor.double() if tensor.device.type != "mps" else tensor.cpu().double()
+
+
 def on_host(shape: Sequence[int], dtype: torch.dtype, *, pinned: bool) -> torch.Tensor:
     """An uninitialised tensor on the host; pinned for fast copies from and to CUDA, if there is memory to pin."""
     if pinned:
