@@ -29,6 +29,8 @@ def number_format(precision: str) -> Iterator[None]:
         precision: of the run. Only ``tf32`` allows it; autocast decides on half precision by itself.
     """
     with ExitStack() as undo:
+        for part in _newer_switches():  # last, since the older ones set them too
+            undo.callback(setattr, part, "fp32_precision", part.fp32_precision)
         for switch, name, on, off in _switches():
             _set(switch, name, on if precision == "tf32" else off, undo)
         yield
@@ -40,18 +42,24 @@ def _switches() -> Iterator[tuple[Any, str, Any, Any]]:
     From torch 2.9 on there are older and newer attributes. Setting an older one sets the newer ones; reading it raises
     where they disagree, so that the older ones are kept in step as long as the user's code has not set newer ones.
     """
-    backends: Any = torch.backends
-    cudnn, mkldnn = backends.cudnn, backends.mkldnn
-    for old in (backends.cuda.matmul, cudnn):
+    for old in (torch.backends.cuda.matmul, torch.backends.cudnn):
         with suppress(RuntimeError):
             _ = old.allow_tf32
             yield old, "allow_tf32", True, False
-    if hasattr(cudnn, "conv"):
-        yield from ((part, *_NEWER) for part in (backends.cuda.matmul, cudnn.conv, cudnn.rnn))
-        yield from ((part, "fp32_precision", "ieee", "ieee") for part in (mkldnn.matmul, mkldnn.conv, mkldnn.rnn))
+    gpu = len(_newer_switches()) // 2
+    for part in _newer_switches()[:gpu]:
+        yield part, "fp32_precision", "tf32", "ieee"
+    for part in _newer_switches()[gpu:]:
+        yield part, "fp32_precision", "ieee", "ieee"
 
 
-_NEWER = ("fp32_precision", "tf32", "ieee")
+def _newer_switches() -> list[Any]:
+    """Of cuBLAS and cuDNN, then of oneDNN, which computes on a CPU."""
+    backends: Any = torch.backends
+    cudnn, mkldnn = backends.cudnn, backends.mkldnn
+    if not hasattr(cudnn, "conv"):
+        return []
+    return [backends.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn]
 
 
 def _set(switch: Any, name: str, value: Any, undo: ExitStack) -> None:
