@@ -26,6 +26,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -157,6 +158,12 @@ class CudaTensor(Tensor):
             return self.clone() if more.get("copy") else self
         return super().to(*target, **more)
 
+    def __getitem__(self, key: Any) -> Tensor:
+        return super().__getitem__(_with_tensors(key))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(_with_tensors(key), value)
+
     def cuda(self, *_target: Any, **_more: Any) -> Tensor:
         return self
 
@@ -197,6 +204,13 @@ class CudaTensor(Tensor):
 
     def __repr__(self, **_more: Any) -> str:  # type: ignore[override]
         return f"{self.content.detach()!r} on {CUDA}"
+
+
+def _with_tensors(key: Any) -> Any:
+    """An index without lists: torch would make tensors of the device `meta` of them, without numbers."""
+    if isinstance(key, tuple):
+        return tuple(_with_tensors(part) for part in key)
+    return torch.as_tensor(key) if isinstance(key, (list, range, np.ndarray)) else key
 
 
 @cache
@@ -240,6 +254,8 @@ class FakeCuda:
         if is_here and getattr(kwargs.get("generator"), "device", CUDA).type != "cuda":
             raise RuntimeError("Expected a 'cuda' device type for generator but found 'cpu'")
         others = [leaf for leaf in leaves if isinstance(leaf, Tensor) and not isinstance(leaf, CudaTensor)]
+        if any(other.is_meta for other in others):
+            raise NotImplementedError(f"{name}: torch made a tensor without numbers by itself")
         if here and others:
             self._check(func, args, others)
         self._count(func, args, kwargs, here)

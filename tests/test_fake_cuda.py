@@ -72,7 +72,7 @@ def test_there_is_no_way_to_numpy_but_by_the_host(device: FakeCuda) -> None:
 def test_numbers_and_indices_of_the_cpu_are_taken(device: FakeCuda) -> None:
     x, number = torch.arange(6.0, device="cuda"), torch.tensor(2.0)
     assert (x * number).tolist() == [0, 2, 4, 6, 8, 10]
-    assert x[torch.tensor([1, 2])].tolist() == [1, 2]
+    assert x[torch.tensor([1, 2])].tolist() == x[[1, 2]].tolist() == x.view(2, 3)[0, [1, 2]].tolist() == [1, 2]
     x[torch.tensor([0])] = number
     assert x.masked_fill(x > 3, number)[-1] == 2
 
@@ -92,6 +92,7 @@ def test_what_waits_is_counted(device: FakeCuda) -> None:
     assert counted(device, lambda: x.to("cuda")) == (0, 0, 0)
     assert counted(device, lambda: torch.tensor([1.0, 2.0], device="cuda")) == (1, 1, 0)
     assert counted(device, lambda: x[torch.tensor([1])]) == (1, 1, 0)
+    assert counted(device, lambda: x[:, [1, 2]]) == (1, 1, 0)
     assert counted(device, lambda: torch.zeros(3, device="cuda") + torch.full((), 1.0, device="cuda")) == (0, 0, 0)
     assert counted(device, lambda: pinned.to("cuda", non_blocking=True)) == (0, 1, 0)
     assert counted(device, lambda: pinned.copy_(x, non_blocking=True)) == (0, 0, 1)

@@ -47,7 +47,7 @@ def find_stages(forward: Forward, layer: TargetLayer, inputs: Tensor) -> tuple[T
     def note_grid(path: str, output: Any) -> None:
         calls[path] += 1
         tensor = main_tensor(output)
-        if tensor is not None and tensor.ndim == 4:
+        if tensor is not None and tensor.ndim == 4 and len(tensor) == len(inputs):  # not the windows of attention
             finished.pop(path, None)  # a module that runs twice counts where it runs last
             height, width = tensor.shape[2:] if layer.layout.kind == "nchw" else tensor.shape[1:3]
             finished[path] = (int(height), int(width))
@@ -61,10 +61,19 @@ def find_stages(forward: Forward, layer: TargetLayer, inputs: Tensor) -> tuple[T
     last = {  # of several with one grid the later one stays
         grid: path
         for path, grid in before.items()
-        if coarsest < grid <= finest and calls[path] == 1 and not _leads_on(path, grid, finished, coarsest)
+        if coarsest < grid <= finest
+        and _has_same_sides(grid, coarsest)
+        and calls[path] == 1
+        and not _leads_on(path, grid, finished, coarsest)
     }
     stages = [Stage(path, Layout(layer.layout.kind, grid)) for grid, path in sorted(last.items(), reverse=True)]
     return (*stages, layer)
+
+
+def _has_same_sides(grid: Grid, coarsest: Grid) -> bool:
+    """Whether the sides have the ratio of the coarsest grid's, about: a matrix of attention has other ones."""
+    one, other = grid[0] * coarsest[1], grid[1] * coarsest[0]
+    return abs(one - other) <= 0.25 * max(one, other)
 
 
 def _finest(inputs: Tensor) -> Grid:

@@ -154,14 +154,3 @@ def test_cudnn_is_restored_where_a_recurrent_network_fails() -> None:
     with evaluation_mode(net), pytest.raises(RuntimeError):
         net.rnn(torch.ones(1, 2, 3))
     assert torch.backends.cudnn.enabled is before
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
-def test_a_recurrent_network_on_cuda() -> None:
-    maps = {}
-    for device in ("cpu", "cuda"):
-        model = camcli.load_model("factory:tests.unusual:Recurrent", input_size=(64, 64), device=device)
-        [result] = camcli.explain(model, IMAGE, target=1, layer="features", batch_size=2, precision="fp32")
-        maps[device] = result.maps["gradcam"].native
-    scale = np.abs(maps["cpu"]).max()
-    np.testing.assert_allclose(maps["cuda"] / scale, maps["cpu"] / scale, atol=0.02)

@@ -18,7 +18,7 @@ from PIL import Image
 from camcli.concurrency import Clock
 from camcli.config.settings import RunConfig
 from camcli.errors import CamError, ImageError
-from camcli.images import Sender, Sent
+from camcli.images import Sender
 from camcli.pipeline.assembly import ExplainedImage
 from camcli.pipeline.batching import BatchExplainer, settings_of_this_thread
 from camcli.pipeline.items import Explanation, Failed, Loaded
@@ -300,15 +300,6 @@ def test_what_was_sent_ahead_is_what_is_explained(
         if isinstance(one, Explanation):
             assert isinstance(other, Explanation)
             assert np.array_equal(one.maps[0].raw, other.maps[0].raw)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_batch_arrives_on_a_real_device() -> None:
-    pixels = [np.random.default_rng(i).integers(0, 256, (224, 224, 3), dtype=np.uint8) for i in range(64)]
-    sender = Sender(torch.device("cuda"))
-    batches: list[Sent] = [sender([np.roll(one, shift, 0) for one in pixels]) for shift in range(8)]
-    for shift, sent in enumerate(batches):
-        assert np.array_equal(sent().cpu().numpy(), np.stack([np.roll(one, shift, 0) for one in pixels]))
 
 
 @pytest.mark.parametrize("error", [FORMS[form] for form in ("allocator", "driver")])
