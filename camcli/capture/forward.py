@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from camcli.capture.half_precision import CastWeights, cast_weights, find_classifier, in_float32
 from camcli.device import HALF
-from camcli.errors import ModelError
+from camcli.errors import ModelError, is_out_of_memory
 
 
 def parameter_dtype(module: nn.Module) -> torch.dtype:
@@ -104,9 +104,14 @@ class Forward:
             return self
         cast = replace(self, weights=weights)
         with torch.no_grad():
-            before, now = self(inputs), cast(inputs)
-        is_same = bool(torch.equal(before.nan_to_num(), now.nan_to_num()))
-        return cast if is_same else self
+            before = self(inputs)
+            try:
+                now = cast(inputs)
+            except RuntimeError as error:  # code that autocast does not reach takes no weights of another type
+                if is_out_of_memory(error):
+                    raise
+                return self
+        return cast if torch.equal(before.nan_to_num(), now.nan_to_num()) else self
 
     @contextmanager
     def _in_half_precision(self) -> Iterator[None]:
