@@ -18,9 +18,7 @@ from camcli.capture.frozen import replace_forward
 from camcli.capture.hooks import hook_calls
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_PLAIN = {
-    kind.forward for kind in (nn.Linear, *_CONVOLUTIONS)
-}  # what these compute, autocast computes from casts alone
+_PLAIN = {kind.forward for kind in (nn.Linear, *_CONVOLUTIONS)}  # these use their weights for nothing else
 
 
 def find_classifier(module: nn.Module, run: Callable[[], object]) -> tuple[str, ...]:
@@ -114,14 +112,9 @@ def cast_weights(module: nn.Module, dtype: torch.dtype, without: Collection[str]
     parts = []
     for path, part in module.named_modules():
         own = {name: p for name, p in part._parameters.items() if p is not None}
-        is_own = own and all(owners[id(p)] == 1 and p.dtype == torch.float32 for p in own.values())
-        if (
-            path in without
-            or not is_own
-            or any(p is first for p in own.values())
-            or type(part).forward not in _PLAIN
-            or "forward" in vars(part)
-        ):
+        is_plain = type(part).forward in _PLAIN and "forward" not in vars(part) and path not in without
+        is_own = all(owners[id(p)] == 1 and p.dtype == torch.float32 and p is not first for p in own.values())
+        if not (own and is_plain and is_own):
             continue
         casts = {name: nn.Parameter(p.detach().to(dtype), requires_grad=False) for name, p in own.items()}
         parts.append((part, own, casts))

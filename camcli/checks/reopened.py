@@ -178,7 +178,7 @@ class ReopenedModel:
         def explained(batch: list[int]) -> np.ndarray:
             inputs, chosen = self.inputs([pixels[i] for i in batch]), torch.tensor([[targets[i]] for i in batch])
             (maps,) = explainer(inputs, lambda logits: chosen, [seeds[i] for i in batch]).maps.values()
-            return maps.numpy()
+            return maps.cpu().numpy()
 
         return self._in_batches(len(pixels), explained)
 

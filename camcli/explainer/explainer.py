@@ -88,7 +88,7 @@ class Explainer:
                 for varied, flipped in augment(inputs, preprocessing.mean, preprocessing.std):
                     runs.append((self._batch(varied, seeds, labels, real).maps(targets), flipped))
                 maps = {key: average([(own[key], flipped) for own, flipped in runs]) for key in maps}
-        logits = batch.logits.cpu()
+        logits = batch.logits
         link = self._plan.score.link
         shown = torch.full_like(logits, torch.nan) if link == "none" else probabilities(logits, link)
         return ExplainedBatch(logits, shown, targets, maps)
@@ -107,7 +107,7 @@ class Explainer:
         """The passes that all methods share, on noise, for what they take of memory."""
         with number_format(self._plan.forward.precision), freeze(self.model.module):
             batch = self._batch(inputs, [0] * len(inputs), None, None)
-            batch.gradients(torch.zeros(len(inputs), dtype=torch.int64))
+            batch.gradients(torch.zeros(len(inputs), dtype=torch.int64, device=inputs.device))
 
     def compile(self, inputs: Tensor) -> tuple[Explainer, Compilation]:
         """The same with what comes before the first target layer compiled, and what came of that.

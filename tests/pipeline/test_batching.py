@@ -19,6 +19,7 @@ from camcli.concurrency import Clock
 from camcli.config.settings import RunConfig
 from camcli.errors import CamError, ImageError
 from camcli.images import Sender, Sent
+from camcli.pipeline.assembly import ExplainedImage
 from camcli.pipeline.batching import BatchExplainer, settings_of_this_thread
 from camcli.pipeline.items import Explanation, Failed, Loaded
 from camcli.pipeline.loader import make_loader
@@ -115,9 +116,11 @@ def test_a_batch_is_finished_in_one_thread_while_the_model_has_the_next(
         if len(passes) == 2:
             second.set()
 
-    def finish(batch: list[Explanation | Failed]) -> list[Explanation | Failed]:
+    def finish(batch: list[ExplainedImage | Failed]) -> list[Explanation | Failed]:
         finished.append(threading.get_ident())
-        return list(batch) if second.wait(HANG) else []  # the first batch waits until the second is in the model
+        return (
+            explainer.finish(batch) if second.wait(HANG) else []
+        )  # the first batch waits until the second is in the model
 
     with watched(setup, seen):
         found = list(explainer.stream_ahead(iter(images), never, finish))
@@ -191,7 +194,7 @@ def test_the_models_thread_computes_with_as_many_threads_as_this_one(
 
 def test_a_default_device_goes_along_to_the_models_thread() -> None:
     with torch.device("meta"):
-        apply = settings_of_this_thread()
+        apply = settings_of_this_thread(torch.device("cpu"))
     with ThreadPoolExecutor(1, initializer=apply) as thread:
         assert thread.submit(lambda: torch.empty(1).device).result() == torch.device("meta")
     assert torch.empty(1).device == torch.device("cpu")
