@@ -32,7 +32,7 @@ def find_sources(sources: Mapping[Key, Any], run: Callable[[], Tensor]) -> set[K
     return {key for number, key in enumerate(keys) if marks >> number & 1}
 
 
-class _Follow(TorchDispatchMode):
+class _Follow(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Hands the marks of operands on to results: one bit a source, by the memory that a tensor lies in.
 
     Attributes:
@@ -40,7 +40,7 @@ class _Follow(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.read = 0
         self._marks: dict[int, int] = {}
         self._kept: list[Tensor] = []  # the address of memory that is freed would be used again

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from traceback import clear_frames
 from typing import Any, cast
 
 import torch
@@ -217,20 +216,21 @@ def measure_layers(
         except Exception as error:  # a user's module can fail in any way
             if is_out_of_memory(error):
                 raise
-            clear_frames(error.__traceback__)  # which hold the activations of the failed pass
+            message, failure = describe_failed_batch(error, batch.shape), error.with_traceback(None)
+        # Outside the handler and without the traceback, which hold the frames, and so the activations, of what failed.
+        if len(batch) > 1:
             single = next((own for image in torch.split(batch, 1) if (own := failure_of(image)) is not None), None)
-            if len(batch) > 1 and single is not None:  # not since there are several
-                raise PassError(describe_failed_batch(single, batch[:1].shape), 1) from single
-            raise PassError(describe_failed_batch(error, batch.shape), len(batch)) from error
+            if single is not None:  # not since there are several
+                raise PassError(single, 1) from failure
+        raise PassError(message, len(batch)) from failure
 
-    def failure_of(image: Tensor) -> Exception | None:
+    def failure_of(image: Tensor) -> str | None:
         try:
             network(image.to(device, dtype))
         except Exception as error:  # as above
             if is_out_of_memory(error):
                 raise
-            clear_frames(error.__traceback__)
-            return error
+            return describe_failed_batch(error, image.shape)
         return None
 
     with freeze(model.module), torch.random.fork_rng([device] if device.type == "cuda" else []):

@@ -9,7 +9,6 @@ import heapq
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from traceback import clear_frames
 from typing import Any, Protocol
 
 import torch
@@ -156,10 +155,9 @@ def record(
             visits = unvisited()
             scores = score_of(_watch(module, feed, visits, image.clone(), leaves=frozenset(visits)))
     except PassError as error:
-        failed = error
+        failed = error.with_traceback(None)  # without the frames, which hold the activations of the failed pass
     if failed is not None:  # it may do what is allowed without a graph alone, such as Tensor.numpy
         visits = unvisited()
-        clear_frames(failed.__traceback__)  # which hold the activations of the failed pass
         with torch.no_grad():
             scores = score_of(_watch(module, feed, visits, image.clone(), leaves=None))
     score = _mix(scores) if scores.requires_grad else None

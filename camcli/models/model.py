@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from camcli.capture.forward import parameter_dtype
 from camcli.capture.frozen import evaluation_mode
-from camcli.device import deterministic, number_format
+from camcli.device import deterministic, number_format, use_device
 from camcli.errors import ModelError
 from camcli.methods.score import Link
 from camcli.methods.score import probabilities as apply_link
@@ -172,6 +172,7 @@ class Model:
         """
         home = next((p.device for p in self.module.parameters()), self.device)
         with ExitStack() as undo:
+            undo.enter_context(use_device(self.device))
             if home != self.device:
                 undo.callback(self.module.to, home)
                 self.module.to(self.device)

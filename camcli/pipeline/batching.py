@@ -112,7 +112,7 @@ class BatchExplainer:
 
         if self.setup.device.type == "cuda":
             self._sender = Sender(self.setup.device)
-        settings = settings_of_this_thread(self.setup.device)
+        settings = settings_of_this_thread()
         with ThreadPoolExecutor(1, "model", settings) as model, ThreadPoolExecutor(1, "finish", settings) as after:
             passes = map(submit, in_batches(images, self.setup.batch_size))
             try:
@@ -190,17 +190,15 @@ def explain_batch(setup: Setup, batch: Sequence[Loaded], count: int, sent: Sent 
     return setup.explainer(inputs, choose, seeds, classes, real=count)
 
 
-def settings_of_this_thread(used: torch.device) -> Callable[[], None]:
-    """A function that gives another thread the settings of this one that torch keeps for each thread.
-
-    Args:
-        used: the device of the run, which becomes the current one.
-    """
+def settings_of_this_thread() -> Callable[[], None]:
+    """A function that gives another thread the settings of this one that torch keeps for each thread."""
     count, device = torch.get_num_threads(), torch.get_default_device()
+    in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    current = torch.cuda.current_device() if in_use else None  # asking would start CUDA
 
     def apply() -> None:
-        if used.type == "cuda":
-            torch.cuda.set_device(used)
+        if current is not None:
+            torch.cuda.set_device(current)
         torch.set_num_threads(count)
         if device.type != "cpu":
             torch.set_default_device(device)

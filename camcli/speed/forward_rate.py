@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from camcli.capture.noise import noise
-from camcli.device import HALF, number_format
+from camcli.device import HALF, number_format, synchronize
 from camcli.speed.tuning import TunedModel, tune
 
 
@@ -57,6 +57,5 @@ def _autocast(device: torch.device, precision: str) -> Any:
 def _seconds(module: nn.Module, inputs: Tensor) -> float:
     start = time.perf_counter()
     module(inputs)
-    if inputs.device.type == "cuda":
-        torch.cuda.synchronize()
+    synchronize(inputs.device)
     return time.perf_counter() - start

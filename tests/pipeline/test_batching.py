@@ -194,7 +194,7 @@ def test_the_models_thread_computes_with_as_many_threads_as_this_one(
 
 def test_a_default_device_goes_along_to_the_models_thread() -> None:
     with torch.device("meta"):
-        apply = settings_of_this_thread(torch.device("cpu"))
+        apply = settings_of_this_thread()
     with ThreadPoolExecutor(1, initializer=apply) as thread:
         assert thread.submit(lambda: torch.empty(1).device).result() == torch.device("meta")
     assert torch.empty(1).device == torch.device("cpu")
