@@ -105,7 +105,8 @@ class Batch:
             # Before rows that repeat the last image there may be too few to fill the group: these fill it from behind.
             first = min(group[0], len(self.inputs) - len(group))
             part, counts = slice(first, first + len(group)), slice(group[0] - first, group[0] - first + counted)
-            few, maps = self._subset(part), {}
+            few = self._subset(part)
+            maps: dict[MapKey, Tensor] = {}
             for number in range(targets.shape[1]):
                 own = {key: {path: g[part] for path, g in by.items()} for key, by in gradients[number].items()}
                 for method in methods:

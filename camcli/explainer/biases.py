@@ -21,7 +21,7 @@ def split_scores(plan: Plan, inputs: Tensor, targets: Tensor) -> list[Biases]:
         biases = _split_batch(plan, inputs, targets)
         if biases is not None:
             return [biases]
-    single = (_split_batch(plan, *one) for one in zip(inputs.split(1), targets.split(1), strict=True))
+    single = (_split_batch(plan, *one) for one in zip(torch.split(inputs, 1), torch.split(targets, 1), strict=True))
     return [biases for biases in single if biases is not None]  # all of them: one image's rows are its own
 
 
