@@ -51,7 +51,7 @@ def _width(part: nn.Module) -> int | None:
     if isinstance(part, nn.Linear):
         return int(part.out_features)
     is_linear = isinstance(part, _CONVOLUTIONS) and set(part.kernel_size) == {1} and part.groups == 1
-    return int(part.out_channels) if is_linear else None
+    return int(part.out_channels) if is_linear else None  # type: ignore[arg-type]
 
 
 @contextmanager

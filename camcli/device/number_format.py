@@ -56,7 +56,9 @@ _NEWER = ("fp32_precision", "tf32", "ieee")
 
 def _set(switch: Any, name: str, value: Any, undo: ExitStack) -> None:
     before = getattr(switch, name)
-    is_inherited = value == "ieee" and before == "none" and torch.backends.fp32_precision in ("none", "ieee")
+    is_inherited = (
+        value == "ieee" and before == "none" and getattr(torch.backends, "fp32_precision", "none") in ("none", "ieee")
+    )
     if before != value and not is_inherited:
         undo.callback(setattr, switch, name, before)
         setattr(switch, name, value)
@@ -72,7 +74,7 @@ def deterministic(device: torch.device) -> Iterator[None]:
         yield
         return
     os.environ.setdefault(*WORKSPACE)
-    cudnn, own = torch.backends.cudnn, torch.utils.deterministic
+    cudnn, own = torch.backends.cudnn, _filling()
     modes = (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled())
     before = cudnn.deterministic, cudnn.benchmark, own.fill_uninitialized_memory
     try:
@@ -85,6 +87,10 @@ def deterministic(device: torch.device) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(modes[0], warn_only=modes[1])
         cudnn.deterministic, cudnn.benchmark, own.fill_uninitialized_memory = before
+
+
+def _filling() -> Any:
+    return torch.utils.deterministic
 
 
 _REFUSES = r".*does not have a deterministic implementation.*"

@@ -94,6 +94,12 @@ class Explainer:
         return ExplainedBatch(logits, shown, targets, maps)
 
     @property
+    def can_be_recorded(self) -> bool:
+        """Whether a batch is one sequence of operations on its inputs: no trials, no randomness, no labels."""
+        is_plain = all(not m.needs and m.scope == "layer" and m.rescore is None for m in self._plan.methods)
+        return is_plain and getattr(self.model, "passes", None) is None
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know: approximations, and fallbacks that cost time."""
         return self._plan.notes

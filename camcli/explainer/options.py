@@ -106,11 +106,19 @@ class ExplainedBatch:
     targets: Tensor
     maps: Mapping[MapKey, Tensor]
 
+    def tensors(self) -> list[Tensor]:
+        """All of them, in an order that :meth:`with_tensors` takes them in."""
+        return [self.logits, self.probabilities, self.targets, *self.maps.values()]
+
+    def with_tensors(self, tensors: Sequence[Tensor]) -> "ExplainedBatch":
+        """The same maps with other values."""
+        logits, probabilities, targets, *maps = tensors
+        return ExplainedBatch(logits, probabilities, targets, dict(zip(self.maps, maps, strict=True)))
+
     def on_host(self) -> "ExplainedBatch":
         """The same on the CPU."""
         return self.to(Tensor.cpu)
 
     def to(self, copy: Callable[[Tensor], Tensor]) -> "ExplainedBatch":
         """The same with every tensor copied."""
-        maps = {key: copy(own) for key, own in self.maps.items()}
-        return ExplainedBatch(copy(self.logits), copy(self.probabilities), copy(self.targets), maps)
+        return self.with_tensors([copy(own) for own in self.tensors()])

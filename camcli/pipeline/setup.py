@@ -12,7 +12,7 @@ import torch
 from camcli.capture import noise
 from camcli.config.recommended import with_recommended
 from camcli.config.settings import RunConfig
-from camcli.device import choose_device, choose_precision, device_name, require_memory
+from camcli.device import choose_device, choose_precision, device_name, nondeterministic_operations, require_memory
 from camcli.errors import ConfigError, SourceError, TargetError
 from camcli.explainer import Explainer, ExplainOptions, Progress
 from camcli.images import ASSUMED, DecodeSettings, Preprocessing, Sampler, Sources
@@ -24,6 +24,7 @@ from camcli.models.repetition import make_repeatable
 from camcli.output import check_named_file
 from camcli.pipeline.first_image import first_image
 from camcli.pipeline.labels import Labeller
+from camcli.pipeline.recorded_pass import RecordedPass, with_recorded_pass
 from camcli.pipeline.target_layers import choose_layers, needs_gradient
 from camcli.pipeline.targets import TargetSpec, parse_target
 from camcli.render import Style
@@ -55,6 +56,7 @@ class Setup:
     style: Style
     limits: Mapping[str, tuple[float, float]]  # fixed normalisation limits of each method, raw units
     tuning: Tuning = field(default_factory=Tuning)  # how the model runs inside at_speed
+    recorded: RecordedPass | None = None  # its pass as a CUDA graph, inside at_speed
     assumptions: tuple[str, ...] = ()  # what was assumed, or done so that results can be repeated; one line each
 
     @property
@@ -194,6 +196,7 @@ def setup_for(
         options = replace(explain_options(config, precision), one_at_a_time=alone or model.is_alone)
         explainer = Explainer(model, layers, config.method, options, progress)
         batch_size = _batch_size(config, explainer, model, earlier.get("batch_size"))
+        refused = _refused(explainer, model)
     targets = parse_target(config.target or "predicted", model.class_names, model.num_classes)
     _check_values(config, model, targets)
     return Setup(
@@ -211,7 +214,7 @@ def setup_for(
         workers=config.parsed.workers or min(16, max(2, os.cpu_count() or 2)),
         style=Style(config.colormap, config.alpha, config.image_format, config.quality),
         limits=_limits(config, earlier.get("scale_limits")),
-        assumptions=_assumptions(model, layers),
+        assumptions=(*_assumptions(model, layers), *refused),
     )
 
 
@@ -230,6 +233,20 @@ def _assumptions(model: Model, layers: Sequence[Layer]) -> tuple[str, ...]:
     of_passes = model.passes.lines if model.passes is not None else ()
     of_layers = tuple(layer.assumption for layer in layers if layer.assumption is not None)
     return (*model.assumptions, *model.preprocessing.assumptions, *of_passes, *of_layers)
+
+
+def _refused(explainer: Explainer, model: Model) -> tuple[str, ...]:
+    """A line on operations whose results may differ from run to run."""
+    if model.device.type != "cuda" or model.passes is not None:
+        return ()
+    with nondeterministic_operations() as names:
+        explainer.rehearse(noise(model.preprocessing, 1, model.device))
+    if not names:
+        return ()
+    return (
+        f"{', '.join(names)}: CUDA has no deterministic kernel for it, so that the last digits of maps may differ from "
+        "run to run",
+    )
 
 
 def in_run_folder(setup: Setup, run_dir: Path) -> Setup:
@@ -266,6 +283,7 @@ def at_speed(setup: Setup) -> Iterator[Setup]:
             setup = _with_compiled_prefix(setup) if setup.config.compile else setup
             image = tuning.arrange(noise(setup.model.preprocessing, 1, setup.device))
             setup = replace(setup, explainer=setup.explainer.with_cast_weights(image))
+            setup = with_recorded_pass(setup)
         yield setup
 
 
