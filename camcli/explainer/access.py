@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -32,16 +32,18 @@ class Chunks:
 
     limit: int
     trials: BatchLimit
-    images: int = 4
+    images: BatchLimit = field(default_factory=partial(BatchLimit, 4))
 
     @classmethod
     def for_device(cls, device: torch.device) -> Chunks:
-        return cls(512 << 20, BatchLimit(512), 32) if device.type == "cuda" else cls(16 << 20, BatchLimit(128))
+        return (
+            cls(512 << 20, BatchLimit(512), BatchLimit(32)) if device.type == "cuda" else cls(16 << 20, BatchLimit(128))
+        )
 
     @classmethod
     def one_at_a_time(cls) -> Chunks:
         """For a model that takes one image in a pass."""
-        return cls(1, BatchLimit(1), 1)
+        return cls(1, BatchLimit(1), BatchLimit(1))
 
     def run(
         self,

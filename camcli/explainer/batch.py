@@ -99,20 +99,26 @@ class Batch:
     ) -> dict[MapKey, Tensor]:
         """The methods whose graph is that of the whole network, which would not fit into memory for a whole batch."""
         methods = [method for method in self.plan.methods if method.whole_graph]
-        collected: dict[MapKey, list[Tensor]] = {}
         count = len(self.inputs) if self.real is None else self.real
-        size = self.shared.chunks.images
-        for start in range(0, count if methods else 0, size):
-            part = slice(start, min(start + size, count))
+
+        def maps_of_group(group: list[int], counted: int) -> dict[MapKey, Tensor]:
+            # Before rows that repeat the last image there may be too few to fill the group: these fill it from behind.
+            first = min(group[0], len(self.inputs) - len(group))
+            part, counts = slice(first, first + len(group)), slice(group[0] - first, group[0] - first + counted)
             few = self._subset(part)
+            maps: dict[MapKey, Tensor] = {}
             for number in range(targets.shape[1]):
                 own = {key: {path: g[part] for path, g in by.items()} for key, by in gradients[number].items()}
                 for method in methods:
                     if _needs_map(method, number):
-                        for key, maps in few._of(method, targets[part], number, own).items():
-                            collected.setdefault(key, []).append(maps)
+                        maps |= few._of(method, targets[part], number, own)
+            return {key: each[counts] for key, each in maps.items()}
+
+        limit = self.shared.chunks.images
+        groups = list(limit.run_padded(range(count), maps_of_group, len(self.inputs))) if methods else [{}]
         padding = len(self.inputs) - count
-        return {key: torch.cat(maps + [maps[-1][-1:]] * padding) for key, maps in collected.items()}
+        by_key = {key: [group[key] for group in groups] for key in groups[0]}
+        return {key: torch.cat(maps + [maps[-1][-1:]] * padding) for key, maps in by_key.items()}
 
     def _subset(self, part: slice) -> Batch:
         """Some images of the batch, without what was captured: that is of the whole batch."""

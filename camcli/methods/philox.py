@@ -37,26 +37,29 @@ def philox(counter: Words, key: Words) -> list[Tensor]:
     return [c0, c1, c2, c3]
 
 
-def normal_noise(seeds: Sequence[int], sample: int, shape: Sequence[int], device: torch.device) -> Tensor:
+def noise_key(seeds: Sequence[int], device: torch.device) -> Tensor:
+    """The key of each image, (N, 2) int64: the words of its seed, which is below 2⁶⁴."""
+    return to_device(torch.tensor([[seed & _WORD, seed >> 32 & _WORD] for seed in seeds]), device)
+
+
+def normal_noise(key: Tensor, sample: int, shape: Sequence[int]) -> Tensor:
     """Standard normal noise, (N, \\*shape) float32.
 
-    The key is the image's seed; the counter is the position in the image, in groups of eight, and the number of the
-    sample. Each half of a word is one of 65,536 equally likely quantiles, the largest of which is 4.32.
+    The counter is the position in the image, in groups of eight, and the number of the sample. Each half of a word is
+    one of 65,536 equally likely quantiles, the largest of which is 4.32.
 
     Args:
-        seeds: one an image, below 2⁶⁴.
+        key: of the images, on the device where the noise is needed.
         sample: the number of the noise among those of the image.
         shape: of the noise of one image.
-        device: where it is needed.
     """
     count = int(torch.Size(shape).numel())
-    key = torch.tensor([[seed & _WORD, seed >> 32 & _WORD] for seed in seeds])
-    low, high = to_device(key, device).unsqueeze(2).unbind(1)  # (N, 1) each
-    groups = torch.arange(-(-count // 8), device=device)[None]
+    low, high = key.unsqueeze(2).unbind(1)  # (N, 1) each
+    groups = torch.arange(-(-count // 8), device=key.device)[None]
     zero = torch.zeros_like(groups)
     words = torch.stack(philox((groups, zero + sample, zero, zero), (low, high)), dim=2)
     halves = torch.stack([words & _TABLE - 1, words >> 16], dim=3).flatten(1)[:, :count]
-    return _quantiles(device)[halves].reshape(len(seeds), *shape)
+    return _quantiles(key.device)[halves].reshape(len(key), *shape)
 
 
 @lru_cache(maxsize=8)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from camcli.methods.base import Method, Options, Pass
 from camcli.methods.options import Option
-from camcli.methods.philox import normal_noise
+from camcli.methods.philox import noise_key, normal_noise
 from camcli.methods.xgradcam import VANISHING
 
 OPTIONS = (
@@ -23,8 +23,9 @@ def smoothgradcampp(p: Pass, options: Options) -> Tensor:
     count = options["samples"]
     first, second, third = (torch.zeros_like(p.activations) for _ in range(3))
     spread = options["std"] * (p.inputs.amax((1, 2, 3), keepdim=True) - p.inputs.amin((1, 2, 3), keepdim=True))
+    key = noise_key(p.seeds, p.inputs.device)
     for number in range(count):
-        noise = normal_noise(p.seeds, number, p.inputs.shape[1:], p.inputs.device)
+        noise = normal_noise(key, number, p.inputs.shape[1:])
         g = p.layer.gradients(p.inputs + noise * spread)
         first, second, third = first + g / count, second + g**2 / count, third + g**3 / count
     rest = p.activations.sum((2, 3), keepdim=True) * third

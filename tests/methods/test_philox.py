@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from camcli.methods.philox import normal_noise, philox
+from camcli.methods.philox import noise_key, normal_noise, philox
 
 from .naive import philox_normal
 
-CPU = torch.device("cpu")
+
+def noise(seeds: list[int], sample: int, shape: tuple[int, ...]) -> torch.Tensor:
+    return normal_noise(noise_key(seeds, torch.device("cpu")), sample, shape)
 
 
 def words(text: str) -> list[torch.Tensor]:
@@ -30,30 +32,30 @@ def test_the_words_are_those_of_random123(counter, key, expected):
 
 def test_the_noise_is_the_scalar_formula():
     seeds = [5, (1 << 63) - 11]
-    noise = normal_noise(seeds, 3, (3, 5, 7), CPU)
-    assert noise.dtype == torch.float32
-    for seed, own in zip(seeds, noise.flatten(1), strict=True):
+    drawn = noise(seeds, 3, (3, 5, 7))
+    assert drawn.dtype == torch.float32
+    for seed, own in zip(seeds, drawn.flatten(1), strict=True):
         expected = torch.tensor([philox_normal(seed, 3, place) for place in range(105)], dtype=torch.float64)
         assert torch.allclose(own.double(), expected, rtol=1e-6)
 
 
 def test_the_noise_is_standard_normal():
-    noise = normal_noise([1, 2], 0, (3, 512, 512), CPU).double().flatten()
-    count = len(noise)
+    values = noise([1, 2], 0, (3, 512, 512)).double().flatten()
+    count = len(values)
     for power, expected, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
-        assert abs(float((noise**power).mean()) - expected) < 4 * (variance / count) ** 0.5 + 1e-3
+        assert abs(float((values**power).mean()) - expected) < 4 * (variance / count) ** 0.5 + 1e-3
     for lag in (1, 2, 4, 8, 512):
-        assert abs(float((noise[lag:] * noise[:-lag]).mean())) < 4 / count**0.5
+        assert abs(float((values[lag:] * values[:-lag]).mean())) < 4 / count**0.5
 
 
 def test_the_noise_of_an_image_depends_on_its_seed_and_the_sample_alone():
-    together = normal_noise([7, 8, 9], 1, (3, 6, 6), CPU)
-    assert torch.equal(together[1:2], normal_noise([8], 1, (3, 6, 6), CPU))
-    assert torch.equal(together[0].flatten()[:20], normal_noise([7], 1, (20,), CPU)[0])
+    together = noise([7, 8, 9], 1, (3, 6, 6))
+    assert torch.equal(together[1:2], noise([8], 1, (3, 6, 6)))
+    assert torch.equal(together[0].flatten()[:20], noise([7], 1, (20,))[0])
     every = [
         *together,
-        *normal_noise([7, 8, 9], 2, (3, 6, 6), CPU),
-        normal_noise([7 + (1 << 32)], 1, (3, 6, 6), CPU)[0],
+        *noise([7, 8, 9], 2, (3, 6, 6)),
+        noise([7 + (1 << 32)], 1, (3, 6, 6))[0],
     ]
     for i, one in enumerate(every):
         for other in every[:i]:
