@@ -36,7 +36,7 @@ class ForwardPass:
 
     Attributes:
         setting: ``plain``, ``channels-last``, ``folded`` (and channels-last) or ``compiled`` (and both).
-        precision: ``fp32``, ``bf16`` or ``fp16``.
+        precision: ``fp32``, ``tf32``, ``bf16`` or ``fp16``.
         batch_size: images a pass.
         images_per_second: None where it does not work.
         reason: why it does not work.
@@ -170,7 +170,7 @@ def _measure_pass(model: Model, say: Say, seconds: float, setting: str, precisio
     say(f"forward pass, {setting}, {precision}, batches of {size}")
     try:
         rate = measure_forward_rate(model, size, precision, setting=setting, seconds=seconds)
-    except (RuntimeError, NotImplementedError) as error:
+    except (RuntimeError, MemoryError) as error:
         # Where a setting does not work (no compiler, not enough memory) that is the result.
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return ForwardPass(setting, precision, size, None, lines[0])

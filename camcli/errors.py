@@ -9,7 +9,7 @@
     │   ├── LayerError               unknown or unsuitable target layer
     │   ├── MethodError              unknown method or option, or one that the model does not allow
     │   ├── TargetError              unknown class, ambiguous class name
-    │   ├── DeviceError              the device asked for is not there
+    │   ├── DeviceError              the device asked for is not there, or has too little memory
     │   └── ResumeError              the run folder belongs to another configuration
     ├── OutputError                  exit 1   the run folder cannot be written (disk full, permissions)
     │   └── LockedError              another process is writing the run folder
@@ -20,6 +20,7 @@ without a traceback.
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Literal, get_args
 
@@ -85,7 +86,7 @@ class TargetError(UsageError):
 
 
 class DeviceError(UsageError):
-    """A requested device that is not available."""
+    """A requested device that is not available, or has no memory for the model and a few images."""
 
 
 class ResumeError(UsageError):
@@ -117,13 +118,22 @@ class ImageError(CamError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on an accelerator or on the host; torch has no one type for it."""
+    """Whether an exception says that memory ran out, on an accelerator or on the host.
+
+    Torch has no one type for it: its own allocators raise ``torch.OutOfMemoryError``, calls of the driver (pinned
+    memory, a context) ``torch.AcceleratorError``, and cuBLAS, cuDNN, MIOpen and the host ``RuntimeError``.
+    """
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+        isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None
     )
 
 
-_OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")
+_OUT_OF_MEMORY = re.compile(
+    r"out[ _]of[ _](?:(?:host|device|gpu|cuda)[ _])?memory|OutOf(?:Host|Device)?Memory|"
+    r"(?:not enough|insufficient) memory|allocate memory|ErrorMemoryAllocation|rocblas_status_memory_error|"
+    r"ALLOC(?:ATION)?_FAILED|StatusAllocFailed|invalid buffer size",  # the last one is Metal's
+    re.IGNORECASE,
+)
 
 
 def printable(text: str, *, lines: bool = False) -> str:

@@ -1,8 +1,10 @@
-"""Suggestions for mistyped names."""
+"""Suggestions for mistyped names; errors that say that memory ran out."""
 
 import pytest
 
-from camcli.errors import near_misses
+from camcli.errors import is_out_of_memory, near_misses
+from camcli.pipeline.isolation import is_device_lost
+from tests.out_of_memory import FORMS, LOST, NOT, OTHERS
 
 MODELS = (
     "resnet50",
@@ -28,3 +30,19 @@ MODELS = (
 )
 def test_names_that_are_like_a_mistyped_one(typed: str, names: tuple[str, ...], near: list[str]) -> None:
     assert near_misses(typed, names) == near
+
+
+@pytest.mark.parametrize("error", [*FORMS.values(), *OTHERS], ids=str)
+def test_memory_that_ran_out_is_recognised_and_the_device_is_not_lost(error: BaseException) -> None:
+    assert is_out_of_memory(error)
+    assert not is_device_lost(error)
+
+
+@pytest.mark.parametrize("error", NOT, ids=str)
+def test_other_errors_are_not_taken_for_it(error: BaseException) -> None:
+    assert not is_out_of_memory(error)
+
+
+@pytest.mark.parametrize("error", [*LOST, RuntimeError("HIP error: an illegal memory access was encountered")], ids=str)
+def test_a_device_that_is_lost(error: BaseException) -> None:
+    assert is_device_lost(error)

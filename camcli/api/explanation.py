@@ -76,7 +76,7 @@ def explain(
     singles = single_images(images, model.preprocessing.channels)
 
     def explain_padded(batch: list[InputImage], count: int) -> list[Result]:
-        explained = explain_batch(setup, batch, count)
+        explained = explain_batch(setup, batch, count).on_host()
         return [_result(setup, explained, i, image) for i, image in enumerate(batch[:count])]
 
     for line in setup.assumptions:

@@ -21,7 +21,8 @@ _SMOOTH = {
     F.gelu, F.silu, F.hardswish, F.mish, F.elu, F.selu, F.softplus, torch.tanh, Tensor.tanh, F.hardsigmoid,
     F.prelu, torch.prelu,
 }  # fmt: skip
-_CONVOLUTIONS = {F.conv1d, F.conv2d, F.conv3d, F.conv_transpose2d}
+_CONVOLUTIONS = {F.conv1d: -2, F.conv2d: -3, F.conv3d: -4, F.conv_transpose2d: -3}
+"""The dimension of the channels, with a batch or without."""
 
 
 class GuidedRelu(TorchFunctionMode):
@@ -63,7 +64,7 @@ class BiasTap(TorchFunctionMode):
     is an implicit bias; a layer-norm or group-norm counts with its β.
 
     Attributes:
-        terms: pairs of bias (K,) and output, in the graph; the channels are in dimension ``dim`` of the output.
+        terms: bias (K,), output, in the graph, and the dimension of the output that the channels are in.
     """
 
     def __init__(self) -> None:
@@ -87,7 +88,7 @@ def _bias_of(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Te
 
     if func in _CONVOLUTIONS or func is F.linear:
         bias = argument("bias", 2)
-        return None if bias is None else (bias, -1 if func is F.linear else 1)
+        return None if bias is None else (bias, -1 if func is F.linear else _CONVOLUTIONS[func])
     if func is F.batch_norm or func is torch.batch_norm:
         raw = func is torch.batch_norm  # (x, weight, bias, mean, var, training, momentum, eps, cudnn)
         mean, variance = argument("running_mean", 3 if raw else 1), argument("running_var", 4 if raw else 2)

@@ -27,7 +27,8 @@ def gradients_of(scores: Tensor, nodes: Nodes, *, keep_graph: bool = False, half
     half = half or any(isinstance(node, Tensor) and node.dtype == torch.float16 for node in nodes)
     if half:
         gradients = _differentiate_sum(scores, nodes, FP16_SCALE, keep_graph=True)
-        if all(bool(torch.isfinite(gradient).all()) for gradient in gradients if gradient is not None):
+        finite = [torch.isfinite(gradient).all() for gradient in gradients if gradient is not None]
+        if not finite or bool(torch.stack(finite).all()):  # one look at the device for all of them
             return [None if gradient is None else gradient.float() / FP16_SCALE for gradient in gradients]
         # The larger score overflowed where the plain one may not.
     gradients = _differentiate_sum(scores, nodes, 1.0, keep_graph=keep_graph)

@@ -4,7 +4,8 @@ When the layer returns, some modules have finished. The outermost of them (those
 all that the rest of the forward pass can still use: with their outputs recorded and returned in place of running them,
 calling the model runs the tail alone, whatever functional code is between the modules. The tail needs no
 description of the architecture for that. Most of these outputs are not used again (in a chain of stages only the last
-one is); a trial with NaN in their place shows which, and only the used ones are kept.
+one is); a trial with NaN in their place shows which, and only the used ones are kept. On an accelerator, which NaN may
+bring down, they are followed through the pass instead (:mod:`camcli.capture.dependence`).
 """
 
 from collections import Counter
@@ -30,6 +31,11 @@ def key_of(path: str) -> Key:
     """The call that a layer's path means: ``encoder@2`` is ``("encoder", 1)``."""
     base, call = split_call(path)
     return base, (call or 1) - 1
+
+
+def may_hold_nan(device: torch.device) -> bool:
+    """Whether NaN may be put into a model on purpose: where a model makes an index of it, CUDA ends the context."""
+    return device.type == "cpu"
 
 
 Memo = dict[Key, Any]
@@ -62,11 +68,14 @@ class Spec:
         return own.repeat(repeats) if self.per > 1 else own.expand(repeats)
 
     def placeholder(self, count: int, device: torch.device) -> Tensor:
-        """NaN in the shape of ``count`` images, one number in memory: should it be used, the logits show it."""
+        """NaN in the shape of ``count`` images, one number in memory: should it be used, the logits show it.
+
+        Zero on a device that NaN is kept away from: it may be made into an index that is used for nothing.
+        """
         shape = list(self.shape)
         if self.dim is not None:
             shape[self.dim] = self.per * count
-        return torch.full((), torch.nan, dtype=self.dtype, device=device).expand(shape)
+        return torch.full((), torch.nan if may_hold_nan(device) else 0, dtype=self.dtype, device=device).expand(shape)
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from camcli.capture.dependence import find_sources
 from camcli.capture.forward import Forward
 from camcli.capture.hooks import hook_calls
 from camcli.capture.outputs import main_tensor
-from camcli.capture.replay import Key, Memo, Spec, Tail, key_of
-from camcli.errors import LayerError
+from camcli.capture.replay import Key, Memo, Spec, Tail, key_of, may_hold_nan
+from camcli.errors import LayerError, is_out_of_memory
 
 TOLERANCE = 1e-4
 """Largest deviation of a replayed logit from a naively computed one, as a share of the largest logit.
@@ -52,6 +53,8 @@ def trace_tail(forward: Forward, path: str, inputs: Tensor) -> Tail:
         try:
             difference = _compare(tail, memo, inputs)
         except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, LayerError) as error:
+            if is_out_of_memory(error):
+                raise
             why = str(error).strip().split("\n")[0]
             continue
         if difference is None:
@@ -151,7 +154,9 @@ def _alter(tail: Tail, memo: Memo, image: int) -> Tensor:
 
 
 def _without_unused(tail: Tail, memo: Memo, inputs: Tensor) -> Tail:
-    """The same tail with only the outputs that it uses: NaN in place of the others changes nothing."""
+    """The same tail with only the outputs that it uses: others in their place change nothing."""
+    if not may_hold_nan(inputs.device):
+        return _without_unused_by_following(tail, memo, inputs)
     used = set(tail.used)
     for key in memo:  # one by one: a trial without several would not show which of them is used
         if key != tail.key and _has_floats(memo[key]):
@@ -161,13 +166,46 @@ def _without_unused(tail: Tail, memo: Memo, inputs: Tensor) -> Tail:
     return replace(tail, used=frozenset(used))
 
 
+def _without_unused_by_following(tail: Tail, memo: Memo, inputs: Tensor) -> Tail:
+    """The same without a value that the model has not had from an image, until an output is known to be unused.
+
+    What no operation leads from to the logits is unused, if another image's outputs in their place, and then the
+    placeholders of later passes, give the same logits: code outside torch (NumPy, kernels of its own) is not followed.
+    """
+    candidates = {key: value for key, value in memo.items() if key != tail.key and _has_floats(value)}
+    altered = _alter(tail, memo, 1)
+    try:
+        found = find_sources(candidates, lambda: tail.run(memo, inputs, altered, 1))
+    except Exception as error:  # an operation that cannot be followed
+        if is_out_of_memory(error):
+            raise
+        return tail
+    unused = candidates.keys() - found
+    of_another = {**memo, **{key: _rolled(memo[key], tail.specs[key]) for key in unused}}
+    used = tail.used - unused
+    is_certain = all(_is_enough(tail, trial, memo, inputs) for trial in (of_another, {key: memo[key] for key in used}))
+    return replace(tail, used=frozenset(used)) if is_certain else tail
+
+
+def _rolled(value: Any, specs: list[Spec | None]) -> Any:
+    """A recorded output with the entries of each image in the next one's place."""
+    leaves, structure = pytree.tree_flatten(value)
+    rolled = [
+        leaf if spec is None or spec.dim is None else leaf.roll(spec.per, spec.dim)
+        for leaf, spec in zip(leaves, specs, strict=True)
+    ]
+    return pytree.tree_unflatten(rolled, structure)
+
+
 def _is_enough(tail: Tail, trial: Mapping[Key, Any], memo: Memo, inputs: Tensor) -> bool:
     """Whether the outputs of a trial give the logits that all of them give."""
     altered = _alter(tail, memo, 1)
     expected = tail.run(memo, inputs, altered, 1)
     try:
         logits = tail.run(dict(trial), inputs, altered, 1)
-    except RuntimeError:  # NaN as an index or a condition: used
+    except Exception as error:  # NaN as an index or a condition: used
+        if is_out_of_memory(error):
+            raise
         return False
     return torch.equal(logits, expected)
 

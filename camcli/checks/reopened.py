@@ -89,11 +89,13 @@ class ReopenedModel:
         try:
             if start is not None and config.model.startswith("factory:"):
                 self._stack.enter_context(importable_from(start, first=False))
+            setup = None
             try:
                 setup = prepare(config, self.run.header)
-            except DeviceError:
+            except DeviceError:  # it is not there, or has no room
                 if self._device is not None:
                     raise
+            if setup is None:
                 setup = prepare(dataclasses.replace(config, device="cpu"), self.run.header)
         except CamError as error:
             message = f"the run's model or images cannot be opened here: {error}"
@@ -176,7 +178,7 @@ class ReopenedModel:
         def explained(batch: list[int]) -> np.ndarray:
             inputs, chosen = self.inputs([pixels[i] for i in batch]), torch.tensor([[targets[i]] for i in batch])
             (maps,) = explainer(inputs, lambda logits: chosen, [seeds[i] for i in batch]).maps.values()
-            return maps.numpy()
+            return maps.cpu().numpy()
 
         return self._in_batches(len(pixels), explained)
 

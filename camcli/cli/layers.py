@@ -38,13 +38,13 @@ def command(
         settings = {**settings, "model": paths.pop(0)}
     config = RunConfig(**settings)
     from camcli.cli.layer_tree import layer_tree
-    from camcli.device import choose_device
+    from camcli.device import choose_device, require_memory
     from camcli.layers import survey_layers
     from camcli.models.output_examination import examine
     from camcli.pipeline.setup import open_model
 
     opened = open_model(config, choose_device(config.device))
-    with opened.prepared():
+    with require_memory(opened.device, opened.name), opened.prepared():
         opened = examine(opened).model
         survey = survey_layers(opened, config.layout, filter, paths)
     if verify and not paths:

@@ -167,16 +167,17 @@ class RunConfig:
     )  # fmt: skip
     precision: str = setting(
         "auto",
-        "Number format of the model: fp32 (exact), bf16 or fp16 (faster on GPUs, rounded more), auto (bf16 on CUDA, "
-        "else fp32). Maps and logits are always computed in fp32.",
-        affects="maps", resolved=True, group="device", metavar="FORMAT", choices=("auto", "fp32", "bf16", "fp16"),
-        synonyms=("dtype", "amp", "half"),
+        "Number format of the model: fp32 (IEEE), tf32 (products rounded to 10 bits, on newer NVIDIA GPUs), bf16 or "
+        "fp16 (faster on GPUs, rounded more), auto (bf16 on CUDA, else fp32). Maps and logits are always computed in "
+        "fp32.",
+        affects="maps", resolved=True, group="device", metavar="FORMAT",
+        choices=("auto", "fp32", "tf32", "bf16", "fp16"), synonyms=("dtype", "amp", "half"),
         aliases=dict.fromkeys(("float32", "float", "32", "single", "full", "none"), "fp32")
         | dict.fromkeys(("float16", "half", "16", "16-mixed", "f16"), "fp16")
         | dict.fromkeys(("bfloat16", "bf16-mixed", "amp", "mixed"), "bf16"),
     )  # fmt: skip
     batch_size: str = setting(
-        "auto", "Images in a batch, or auto (what fits into GPU memory; a fixed number on a CPU).",
+        "auto", "Images in a batch, or auto (a fixed number; on CUDA 128, halved until it fits).",
         affects="maps", resolved=True, group="device", metavar="N", short="-b", synonyms=("batch", "bs"),
     )  # fmt: skip
     compile: bool = setting(

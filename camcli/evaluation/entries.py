@@ -105,11 +105,11 @@ class MapMaker:
         """The maps of the same entry for other inputs and given classes."""
         if entry.baseline:
             return self._maps(self._baseline(entry, inputs, seeds), inputs)
-        explainer, chosen = self._explainer(entry), classes[:, None].cpu()
+        explainer, chosen = self._explainer(entry), classes[:, None]
 
         def explained(part: slice) -> Tensor:
             maps = explainer(inputs[part], lambda _: chosen[part], seeds[part]).maps
-            return next(raw for key, raw in maps.items() if key.layer == entry.layer)
+            return next(raw.cpu() for key, raw in maps.items() if key.layer == entry.layer)
 
         return self._maps(torch.cat(list(self.limit.run(len(inputs), explained))), inputs)
 

@@ -22,7 +22,7 @@ def measure(metrics: Sequence[Metric], sample: Sample) -> Values:
     values = {}
     for metric in metrics:
         if metric.measure is not None and (metric.needs != "regions" or sample.images.regions is not None):
-            array = sample.once(metric.measure).double().cpu().numpy()
+            array = sample.once(metric.measure).cpu().double().numpy()
             values[metric.key] = array.reshape(len(array), -1)
     return values
 

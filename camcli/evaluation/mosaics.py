@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from camcli.capture import noise
-from camcli.errors import CamError
+from camcli.errors import CamError, is_out_of_memory
 from camcli.evaluation.entries import MethodEntry
 from camcli.explainer import Explainer
 from camcli.images import Preprocessing, to_input
@@ -110,7 +110,9 @@ def _explainer(setup: Setup, n: int) -> tuple[Explainer, tuple[int, int] | None,
     try:
         explainer = Explainer(model, layers, setup.config.method, options)
         explainer(noise(large, 1, setup.device), lambda logits: torch.zeros(len(logits), 1, dtype=torch.int64), [0])
-    except (CamError, RuntimeError, AssertionError, ValueError) as error:
+    except (CamError, RuntimeError, MemoryError, AssertionError, ValueError) as error:
+        if is_out_of_memory(error):
+            return setup.explainer, own, "memory ran out on a mosaic of whole images"
         # A model with an input of fixed size raises its own error; this cannot be decided beforehand.
         return setup.explainer, own, f"the model takes no other input size ({str(error).splitlines()[0]})"
     return explainer, None, None

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
 from camcli.capture import CapturedPass, Forward, Memo, capture, gradients_of
 from camcli.capture.attention_matrices import AttentionPass, attention_pass
-from camcli.capture.functions import BiasTap, GuidedRelu
+from camcli.capture.functions import GuidedRelu
 from camcli.device import BatchLimit
+from camcli.explainer.biases import split_scores
 from camcli.explainer.options import TargetLayer
 from camcli.explainer.plan import Plan
 from camcli.methods.base import Attention, Biases, Build, Reduce
@@ -31,16 +32,18 @@ class Chunks:
 
     limit: int
     trials: BatchLimit
-    images: int = 4
+    images: BatchLimit = field(default_factory=partial(BatchLimit, 4))
 
     @classmethod
     def for_device(cls, device: torch.device) -> Chunks:
-        return cls(512 << 20, BatchLimit(512), 32) if device.type == "cuda" else cls(16 << 20, BatchLimit(128))
+        return (
+            cls(512 << 20, BatchLimit(512), BatchLimit(32)) if device.type == "cuda" else cls(16 << 20, BatchLimit(128))
+        )
 
     @classmethod
     def one_at_a_time(cls) -> Chunks:
         """For a model that takes one image in a pass."""
-        return cls(1, BatchLimit(1), 1)
+        return cls(1, BatchLimit(1), BatchLimit(1))
 
     def run(
         self,
@@ -115,26 +118,8 @@ class NetworkAccess:
         size = prefix.batch_size if prefix is not None else None
         return shared.chunks.run(count, each, trial, lambda i, n: shared.done(self.method, i, n), size)
 
-    def biases(self) -> Biases:
-        with torch.enable_grad(), BiasTap() as tap:
-            leaf = self.shared.inputs.detach().clone().requires_grad_()
-            scores = self._scores(self.shared.plan.forward(leaf))
-        gradients = gradients_of(scores, [leaf, *(node for _, node, _ in tap.terms)])
-        maps: list[Tensor] = []
-        vectors: list[Tensor] = []
-        for (bias, node, dim), gradient in zip(tap.terms, gradients[1:], strict=True):
-            if gradient is None:
-                continue
-            # The channels last, where the bias (K,) broadcasts over positions; then back to (N, K, ...).
-            product = (gradient.movedim(dim, -1) * bias.float()).movedim(-1, 1)
-            spatial = self._as_maps(product, node, dim)
-            if spatial is not None:
-                maps.append(spatial)
-            else:
-                vectors.append(product if product.ndim == 2 else product.flatten(2).sum(2))
-        own = gradients[0]
-        assert own is not None
-        return Biases(self.shared.inputs * own, maps, vectors)
+    def biases(self) -> Sequence[Biases]:
+        return split_scores(self.shared.plan, self.shared.inputs, self.targets)
 
     def guided_gradient(self) -> Tensor:
         with torch.enable_grad(), GuidedRelu():
@@ -170,15 +155,6 @@ class NetworkAccess:
 
     def _scores(self, logits: Tensor) -> Tensor:
         return self.shared.plan.score(logits, self.targets)
-
-    def _as_maps(self, product: Tensor, node: Tensor, dim: int) -> Tensor | None:
-        """The product as maps (N, K, h, w) where its positions are places in the image."""
-        if product.ndim == 4:
-            return product
-        for layer in self.shared.plan.layers:
-            if layer.layout.kind == "tokens" and dim == -1 and layer.layout.fits(tuple(node.shape)):
-                return layer.layout.to_maps(product.transpose(1, 2))
-        return None
 
 
 def _or_zeros(gradients: Sequence[Tensor | None], nodes: Sequence[Tensor]) -> list[Tensor]:

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from camcli.device import to_device
+
 INTENSITIES = (0.9, 1.0, 1.1)
 
 
@@ -15,8 +17,9 @@ def augment(inputs: Tensor, mean: Sequence[float], std: Sequence[float]) -> Iter
         inputs: (N, C, H, W), normalised.
         mean, std: of the normalisation, one a channel. An intensity multiplies pixels, not normalised values.
     """
-    shift = torch.tensor(mean, device=inputs.device, dtype=inputs.dtype)[:, None, None]
-    scale = torch.tensor(std, device=inputs.device, dtype=inputs.dtype)[:, None, None]
+    shift, scale = (
+        to_device(torch.tensor(each, dtype=inputs.dtype)[:, None, None], inputs.device) for each in (mean, std)
+    )
     for flipped in (False, True):
         for intensity in INTENSITIES:
             if flipped or intensity != 1.0:

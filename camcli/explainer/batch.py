@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from copy import copy
 from dataclasses import replace
+from functools import cached_property
 from typing import cast
 
 import torch
 from torch import Tensor
 
 from camcli.capture import Memo, capture
+from camcli.device import to_device
 from camcli.explainer.access import Chunks, LayerAccess, NetworkAccess, SharedPasses, maps_of
 from camcli.explainer.fuse import fuse
 from camcli.explainer.options import MapKey, TargetChoice, TargetLayer
@@ -50,7 +52,7 @@ class Batch:
         real: int | None = None,
     ) -> None:
         self.plan, self.inputs, self.seeds, self.real = plan, inputs, seeds, real
-        self.labels = labels.to(inputs.device)
+        self._labels = labels
         memos: dict[str, Memo] = {layer.path: {} for layer in plan.layers if layer.path in plan.tails}
         with ExitStack() as stack:
             for path, memo in memos.items():
@@ -64,17 +66,22 @@ class Batch:
 
     def gradients(self, targets: Tensor) -> None:
         """The backward passes of targets (N,), for what they take of time and memory."""
-        self._gradients(targets.to(self.inputs.device))
+        self._gradients(targets)
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """(N,) int64 on the device, where few methods need them."""
+        return to_device(self._labels, self.inputs.device)
 
     def choose(self, choose: TargetChoice) -> Tensor:
-        """(N, T) int64 on the CPU."""
+        """(N, T) int64 on the device."""
         if self.plan.classless:
-            return torch.zeros(len(self.inputs), 1, dtype=torch.int64)
-        return choose(self.logits.cpu())
+            return torch.zeros(len(self.inputs), 1, dtype=torch.int64, device=self.inputs.device)
+        return choose(self.logits).to(self.inputs.device)
 
     def maps(self, targets: Tensor) -> dict[MapKey, Tensor]:
-        """The raw maps (N, h, w) float32 on the CPU of targets (N, T), by method, then layer, then target."""
-        chosen = targets.clamp(min=0).to(self.inputs.device)  # no target: explain class 0, to be dropped
+        """The raw maps (N, h, w) float32 of targets (N, T), by method, then layer, then target."""
+        chosen = targets.clamp(min=0)  # no target: explain class 0, to be dropped
         maps: dict[MapKey, Tensor] = {}
         gradients = []
         for number in range(chosen.shape[1]):
@@ -92,20 +99,26 @@ class Batch:
     ) -> dict[MapKey, Tensor]:
         """The methods whose graph is that of the whole network, which would not fit into memory for a whole batch."""
         methods = [method for method in self.plan.methods if method.whole_graph]
-        collected: dict[MapKey, list[Tensor]] = {}
         count = len(self.inputs) if self.real is None else self.real
-        size = self.shared.chunks.images
-        for start in range(0, count if methods else 0, size):
-            part = slice(start, min(start + size, count))
+
+        def maps_of_group(group: list[int], counted: int) -> dict[MapKey, Tensor]:
+            # Before rows that repeat the last image there may be too few to fill the group: these fill it from behind.
+            first = min(group[0], len(self.inputs) - len(group))
+            part, counts = slice(first, first + len(group)), slice(group[0] - first, group[0] - first + counted)
             few = self._subset(part)
+            maps: dict[MapKey, Tensor] = {}
             for number in range(targets.shape[1]):
                 own = {key: {path: g[part] for path, g in by.items()} for key, by in gradients[number].items()}
                 for method in methods:
                     if _needs_map(method, number):
-                        for key, maps in few._of(method, targets[part], number, own).items():
-                            collected.setdefault(key, []).append(maps)
+                        maps |= few._of(method, targets[part], number, own)
+            return {key: each[counts] for key, each in maps.items()}
+
+        limit = self.shared.chunks.images
+        groups = list(limit.run_padded(range(count), maps_of_group, len(self.inputs))) if methods else [{}]
         padding = len(self.inputs) - count
-        return {key: torch.cat(maps + [maps[-1][-1:]] * padding) for key, maps in collected.items()}
+        by_key = {key: [group[key] for group in groups] for key in groups[0]}
+        return {key: torch.cat(maps + [maps[-1][-1:]] * padding) for key, maps in by_key.items()}
 
     def _subset(self, part: slice) -> Batch:
         """Some images of the batch, without what was captured: that is of the whole batch."""
@@ -127,7 +140,7 @@ class Batch:
                 own = self._pass(
                     method, layer, explained, gradients.get(method.key, {}).get(layer.path if layer else "")
                 )
-                return method.compute(own, self.plan.settings[method.key]).float().cpu()
+                return method.compute(own, self.plan.settings[method.key]).float()
 
         if method.scope == "layers":
             parts = [one(layer) for layer in self.plan.stages]

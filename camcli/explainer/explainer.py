@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from camcli.capture import Forward, capture, freeze, noise
 from camcli.capture.outputs import main_tensor
+from camcli.device import number_format
 from camcli.errors import ConfigError, MethodError
 from camcli.explainer.access import Chunks
 from camcli.explainer.augment import augment, average
@@ -75,7 +77,8 @@ class Explainer:
                 do not look at them again. None: all.
         """
         passes = getattr(self.model, "passes", None)
-        with freeze(self.model.module), passes.of_image(seeds[0]) if passes is not None else nullcontext():
+        format_ = number_format(self._plan.forward.precision)
+        with format_, freeze(self.model.module), passes.of_image(seeds[0]) if passes is not None else nullcontext():
             batch = self._batch(inputs, seeds, labels, real)
             targets = batch.choose(choose)
             maps = batch.maps(targets)
@@ -85,10 +88,16 @@ class Explainer:
                 for varied, flipped in augment(inputs, preprocessing.mean, preprocessing.std):
                     runs.append((self._batch(varied, seeds, labels, real).maps(targets), flipped))
                 maps = {key: average([(own[key], flipped) for own, flipped in runs]) for key in maps}
-        logits = batch.logits.cpu()
+        logits = batch.logits
         link = self._plan.score.link
         shown = torch.full_like(logits, torch.nan) if link == "none" else probabilities(logits, link)
         return ExplainedBatch(logits, shown, targets, maps)
+
+    @property
+    def can_be_recorded(self) -> bool:
+        """Whether a batch is one sequence of operations on its inputs: no trials, no randomness, no labels."""
+        is_plain = all(not m.needs and m.scope == "layer" and m.rescore is None for m in self._plan.methods)
+        return is_plain and getattr(self.model, "passes", None) is None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -102,9 +111,9 @@ class Explainer:
 
     def rehearse(self, inputs: Tensor) -> None:
         """The passes that all methods share, on noise, for what they take of memory."""
-        with freeze(self.model.module):
+        with number_format(self._plan.forward.precision), freeze(self.model.module):
             batch = self._batch(inputs, [0] * len(inputs), None, None)
-            batch.gradients(torch.zeros(len(inputs), dtype=torch.int64))
+            batch.gradients(torch.zeros(len(inputs), dtype=torch.int64, device=inputs.device))
 
     def compile(self, inputs: Tensor) -> tuple[Explainer, Compilation]:
         """The same with what comes before the first target layer compiled, and what came of that.
@@ -121,6 +130,21 @@ class Explainer:
         faster = copy(self)
         faster._plan = plan.adding(forward=result.forward, trial=result.forward if same else plan.trial)
         return faster, result
+
+    def with_cast_weights(self, inputs: Tensor) -> Explainer:
+        """The same with the weights cast once where passes are in autocast, as long as the module keeps its weights.
+
+        Args:
+            inputs: noise (1, C, H, W) in the memory of the batches to come.
+        """
+        plan = self._plan
+        with freeze(self.model.module):
+            forward = plan.forward.with_cast_weights(inputs)
+            trial = replace(plan.trial, weights=forward.weights) if plan.trial.is_autocast else plan.trial
+        tails = {path: replace(tail, forward=trial) for path, tail in plan.tails.items()}
+        faster = copy(self)
+        faster._plan = plan.adding(forward=forward, trial=trial, tails=tails)
+        return faster
 
     def methods(self) -> list[tuple[Method, Mapping[str, Any]]]:
         """The methods of the run, with their options."""
@@ -146,12 +170,17 @@ class Explainer:
         self._check(methods, classless)
         logits = _no_logits if classless else model.logits
         inputs = noise(model.preprocessing, 3, device)  # two batch sizes are needed to trace a tail: 2 and 3
+        forward = Forward(model.module, logits, options.precision_on(device))
+        trial = replace(forward, precision=options.precision_on(device, trials=True))
+        if not classless:
+            with freeze(model.module):
+                forward, trial = forward.with_classifier(inputs[:1]), trial.with_classifier(inputs[:1])
         plan = Plan(
             methods=methods,
             settings=settings,
             options=options,
-            forward=Forward(model.module, logits, options.precision_on(device)),
-            trial=Forward(model.module, logits, options.precision_on(device, trials=True)),
+            forward=forward,
+            trial=trial,
             score=Score(options.score, model.link(options.probability)),
             layers=tuple({layer.path: layer for layer in layers}.values()),
             classless=classless,

@@ -12,7 +12,7 @@ from camcli.layers.layout import Layout
 from camcli.methods.score import Link
 
 TargetChoice = Callable[[Tensor], Tensor]
-"""From logits (N, classes) float32 on the CPU to targets (N, T) int64; -1: this image has no such target."""
+"""From logits (N, classes) float32 to targets (N, T) int64 on the same device; -1: this image has no such target."""
 
 Progress = Callable[[str, int, int], None]
 """Called inside long methods: key of the method, trials done, trials in total (of this image)."""
@@ -46,7 +46,7 @@ class ExplainOptions:
 
     Attributes:
         score: ``logit``, ``prob`` or ``neg-logit``.
-        precision: ``fp32``, ``bf16`` or ``fp16``; ``auto`` is bf16 on CUDA and fp32 elsewhere.
+        precision: ``fp32``, ``tf32``, ``bf16`` or ``fp16``; ``auto`` is bf16 on CUDA and fp32 elsewhere.
         precision_given: the precision was asked for, rather than chosen by default. Unless it was, methods built on
             small differences of scores run their trials in float32.
         fuse: ``none``, ``mean``, ``max`` or ``product`` of the maps of several layers.
@@ -72,7 +72,7 @@ class ExplainOptions:
             SETTINGS[name].check(getattr(self, name))
 
     def precision_on(self, device: torch.device, *, trials: bool = False) -> str:
-        """``fp32``, ``bf16`` or ``fp16``: of the shared passes, or of the trials of methods that compare scores."""
+        """That of the shared passes, or of the trials of methods that compare scores; never ``auto``."""
         if trials and not self.precision_given:
             return "fp32"
         if self.precision != "auto":
@@ -91,17 +91,34 @@ class MapKey:
 
 @dataclass(frozen=True)
 class ExplainedBatch:
-    """The maps of one batch.
+    """The maps of one batch, on the model's device.
 
     Attributes:
-        logits: (N, classes) float32 on the CPU; (N, 0) for a model without a classifier.
-        probabilities: (N, classes) float32 on the CPU; NaN where the outputs are values.
-        targets: (N, T) int64 on the CPU; -1 where an image has no such target; its maps are then to be ignored.
-        maps: (N, h, w) float32 on the CPU each: raw and signed, on the layer's own grid (the input's for methods that
-            look at pixels).
+        logits: (N, classes) float32; (N, 0) for a model without a classifier.
+        probabilities: (N, classes) float32; NaN where the outputs are values.
+        targets: (N, T) int64; -1 where an image has no such target; its maps are then to be ignored.
+        maps: (N, h, w) float32 each: raw and signed, on the layer's own grid (the input's for methods that look at
+            pixels).
     """
 
     logits: Tensor
     probabilities: Tensor
     targets: Tensor
     maps: Mapping[MapKey, Tensor]
+
+    def tensors(self) -> list[Tensor]:
+        """All of them, in an order that :meth:`with_tensors` takes them in."""
+        return [self.logits, self.probabilities, self.targets, *self.maps.values()]
+
+    def with_tensors(self, tensors: Sequence[Tensor]) -> "ExplainedBatch":
+        """The same maps with other values."""
+        logits, probabilities, targets, *maps = tensors
+        return ExplainedBatch(logits, probabilities, targets, dict(zip(self.maps, maps, strict=True)))
+
+    def on_host(self) -> "ExplainedBatch":
+        """The same on the CPU."""
+        return self.to(Tensor.cpu)
+
+    def to(self, copy: Callable[[Tensor], Tensor]) -> "ExplainedBatch":
+        """The same with every tensor copied."""
+        return self.with_tensors([copy(own) for own in self.tensors()])

@@ -32,6 +32,7 @@ class Plan:
         blocks: attention, for methods that need it.
         block_tail: how to replay what comes behind the last block, for methods that need it.
         classless: the model has no classifier, so that there are no targets.
+        images_apart: a batch's biases cannot be divided among its images, so that these go through one at a time.
         notes: what the user should know: approximations, fallbacks.
     """
 
@@ -47,6 +48,7 @@ class Plan:
     blocks: Blocks | None = None
     block_tail: Tail | None = None
     classless: bool = False
+    images_apart: bool = False
     notes: tuple[str, ...] = ()
 
     @property

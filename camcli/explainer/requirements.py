@@ -12,6 +12,7 @@ from camcli.capture.detachment import find_detachments
 from camcli.capture.functions import GuidedRelu
 from camcli.capture.programs import find_program
 from camcli.errors import CamError, MethodError, is_out_of_memory
+from camcli.explainer.biases import are_rows_in_order
 from camcli.explainer.options import TargetLayer
 from camcli.explainer.plan import Plan
 from camcli.explainer.stages import find_stages
@@ -37,11 +38,13 @@ def require(plan: Plan, inputs: Tensor, one_at_a_time: bool = False) -> Plan:
         "tail": _tails,
         "curvature": _curvature,
         "network gradient": _network_gradient,
+        "biases": _biases,
         "relu": _relu,
         "attention": _attention,
     }
     if one_at_a_time:
         checks["tail"] = _whole_tails
+        del checks["biases"]
     with freeze(plan.forward.module):
         for need, check in checks.items():
             if plan.needing(need):
@@ -129,6 +132,8 @@ def _curvature(plan: Plan, inputs: Tensor) -> Plan:
                 scores = plan.score(captured.logits, torch.zeros(1, dtype=torch.int64, device=inputs.device))
             captured.curvature(scores, layer.path, captured.activations[layer.path].float())
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         key = plan.needing("curvature")[0].key
         reason = str(error).strip().split("\n")[0]
         raise MethodError(f"{key} needs second derivatives behind {layer.path}: {reason} gradcam works.") from error
@@ -154,6 +159,14 @@ def _network_gradient(plan: Plan, inputs: Tensor) -> Plan:
         by = f" by {detachments[-1]}" if detachments else ""
         raise MethodError(f"{start}, and the model leaves autograd's graph{by}. {end}")
     return plan
+
+
+def _biases(plan: Plan, inputs: Tensor) -> Plan:
+    if are_rows_in_order(plan, inputs[:2]):
+        return plan
+    keys = ", ".join(method.key for method in plan.needing("biases"))
+    note = f"{keys}: the network keeps a batch in another order than image after image, so that each runs alone"
+    return plan.adding(images_apart=True, notes=(*plan.notes, note))
 
 
 def _relu(plan: Plan, inputs: Tensor) -> Plan:

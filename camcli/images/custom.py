@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from camcli.errors import ConfigError, ImageError
+from camcli.errors import ConfigError, ImageError, is_out_of_memory
 from camcli.images.bands import Bands, check_finite
 from camcli.images.geometry import Size, View
 
@@ -68,7 +68,9 @@ class CustomTransform:
         form: Form = "picture" if self._takes_pictures else "array"
         try:
             kind = repeat(lambda: self(_as_form(ramp, form)), partial(np.array_equal, equal_nan=True)).kind
-        except Exception:  # the user's code may raise anything: it is said for each image that it fails on
+        except Exception as error:  # the user's code may raise anything: it is said for each image that it fails on
+            if is_out_of_memory(error):
+                raise
             return False
         if kind == "unrepeatable":
             raise ConfigError(
@@ -99,6 +101,8 @@ class CustomTransform:
                 try:
                     shapes.append(self._run(_as_form(plain, form), 0).shape)
                 except Exception as error:  # the user's code may raise anything
+                    if is_out_of_memory(error):
+                        raise
                     failure = failure or error
                     if (count, form) == (3, "picture"):
                         self._takes_pictures = False
@@ -155,6 +159,8 @@ class CustomTransform:
         try:
             pixels = self._run(image, seed)
         except Exception as error:  # the user's code may raise anything; it is this image's failure
+            if is_out_of_memory(error):
+                raise
             raise ImageError("internal", f"the preprocessing {self.name} failed: {error}") from error
         if pixels.shape != expected:
             raise ImageError(
@@ -174,6 +180,8 @@ class CustomTransform:
             try:
                 pixels = self._run(_as_form(values, form), seed)
             except Exception as error:  # the user's code may raise anything
+                if is_out_of_memory(error):
+                    raise
                 reasons.append(f"for {_describe(values, form)} it raises {type(error).__name__}: {error}")
                 continue
             if pixels.shape == expected:
@@ -195,6 +203,8 @@ class CustomTransform:
             x = _fit(across, black, white, size[1], axis=1)
             y = _fit(down, black, white, size[0], axis=0)
         except Exception as error:  # a probe is no photograph: failing on it is no fault of the image
+            if is_out_of_memory(error):
+                raise
             return whole, (f"what the preprocessing shows was not found ({error}); assumed: the whole image",)
         return View(x[0], y[0], x[1], y[1]), ()
 

@@ -51,6 +51,8 @@ def to_input(
     batch = batch.to(device)
     if preprocessing.custom is not None:
         return batch.to(torch.float32)
+    if batch.dtype == torch.uint8 and device.type != "cpu":
+        return _look_up_on_device(batch, _table_on_device(preprocessing.mean, preprocessing.std, device))
     return _normalise(batch.permute(0, 3, 1, 2), preprocessing.mean, preprocessing.std)
 
 
@@ -68,7 +70,7 @@ def _mixed(batch: Sequence[np.ndarray], preprocessing: Preprocessing, device: to
 
 
 class Sender:
-    """Copies batches to a CUDA device while that computes: from pinned memory, on a stream of its own."""
+    """Copies batches to a CUDA device while that computes: from pinned memory if it can, on a stream of its own."""
 
     def __init__(self, device: torch.device) -> None:
         import torch
@@ -79,11 +81,13 @@ class Sender:
         """Start the copy of a batch; ``pixels`` are those of single images, as :func:`to_input` takes them stacked."""
         import torch
 
+        from camcli.device import on_host
+
         dtype = torch.uint8 if pixels[0].dtype == np.uint8 else torch.float32
-        pinned = torch.empty((len(pixels), *pixels[0].shape), dtype=dtype, pin_memory=True)
-        np.stack(pixels, out=pinned.numpy())
+        batch = on_host((len(pixels), *pixels[0].shape), dtype, pinned=True)
+        np.stack(pixels, out=batch.numpy())
         with torch.cuda.stream(self._stream):
-            copy = pinned.to(self._device, non_blocking=True)
+            copy = batch.to(self._device, non_blocking=True)
             return Sent(copy, self._stream.record_event())
 
 
@@ -108,11 +112,40 @@ def _normalise(pixels: torch.Tensor, mean: Sequence[float], std: Sequence[float]
     """(N, channels, height, width) uint8 or float32 to float32."""
     import torch
 
-    means = torch.tensor(mean, dtype=torch.float32, device=pixels.device).view(-1, 1, 1)
-    deviations = torch.tensor(std, dtype=torch.float32, device=pixels.device).view(-1, 1, 1)
+    means, deviations = _constants(tuple(mean), tuple(std), pixels.device)
     if pixels.dtype != torch.uint8:
         return pixels.to(torch.float32).sub(means).div_(deviations)
     return pixels.to(torch.float32).div_(255).sub_(means).div_(deviations)
+
+
+@lru_cache(maxsize=8)
+def _constants(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and deviation, (channels, 1, 1) float32 each, which go to the device once."""
+    import torch
+
+    means, deviations = (torch.tensor(values, dtype=torch.float32, device=device) for values in (mean, std))
+    return means.view(-1, 1, 1), deviations.view(-1, 1, 1)
+
+
+def _look_up_on_device(batch: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+    """(N, channels, height, width) float32 of (N, height, width, channels) uint8, the values those of the CPU.
+
+    Computed there they would not be: a division by a constant is a product with its reciprocal on CUDA.
+    """
+    import torch
+
+    first = 256 * torch.arange(batch.shape[-1], dtype=torch.int32, device=batch.device)
+    return table[batch.int() + first].permute(0, 3, 1, 2)
+
+
+@lru_cache(maxsize=8)
+def _table_on_device(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """:func:`_table`, one channel after the other: (channels · 256,) float32."""
+    import torch
+
+    return torch.from_numpy(_table(mean, std)[0].T.copy()).flatten().to(device)
 
 
 def _look_up(batch: np.ndarray, table: np.ndarray) -> np.ndarray:

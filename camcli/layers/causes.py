@@ -10,7 +10,6 @@ from camcli.layers.calls import describe_calls
 from camcli.layers.measurements import LayerMeasurements
 from camcli.layers.probe import Visit
 from camcli.layers.scores import are_saturated
-from camcli.user_code import describe_failure
 
 
 def why_no_layout(measurements: LayerMeasurements) -> str:
@@ -46,7 +45,7 @@ def why_no_gradient(measurements: LayerMeasurements) -> str:
     """Why the class score has no gradient at the layers."""
     module = measurements.model.module
     if measurements.failed_backward is not None:
-        return f"its backward pass fails: {describe_failure(measurements.failed_backward)}"
+        return f"its backward pass fails: {measurements.failed_backward}"
     detachments = find_detachments(measurements.feed, measurements.evidence.perturbation.images[:1])
     if quantised := _quantised(module):
         return f"the model is quantised ({quantised}), and quantised operations have no gradient"

@@ -27,6 +27,7 @@ from camcli.layers.layout_verification import Verification
 from camcli.layers.perturb import perturb_elsewhere, perturb_image
 from camcli.layers.probe import Feed, PassError, ProbedModel, Record, record
 from camcli.layers.scores import are_saturated, scorer
+from camcli.user_code import describe_failure
 
 _CERTAIN = 0.85  # agreement below which a layout is verified with other blocks as well
 _SCALES = (1.0, 0.25, 0.25)  # of the image, one after the other, where the model is certain of it beyond rounding
@@ -54,7 +55,7 @@ class LayerMeasurements:
     flag: LayoutFlag
     evidence: Evidence
     feed: Feed
-    failed_backward: Exception | None = None
+    failed_backward: str | None = None
     _verifications: dict[str, Verification] = field(default_factory=dict)
     _gradients: dict[str, Tensor | None] = field(default_factory=dict)
 
@@ -146,7 +147,7 @@ class LayerMeasurements:
         except Exception as error:  # an operation of the user's can fail in any way
             if is_out_of_memory(error):
                 raise
-            self.failed_backward, gradients = error, [None] * len(missing)
+            self.failed_backward, gradients = describe_failure(error), [None] * len(missing)
         self._gradients.update(zip(missing, gradients, strict=True))
 
     def has_gradient(self, path: str) -> bool:
@@ -215,16 +216,21 @@ def measure_layers(
         except Exception as error:  # a user's module can fail in any way
             if is_out_of_memory(error):
                 raise
+            message, failure = describe_failed_batch(error, batch.shape), error.with_traceback(None)
+        # Outside the handler and without the traceback, which hold the frames, and so the activations, of what failed.
+        if len(batch) > 1:
             single = next((own for image in torch.split(batch, 1) if (own := failure_of(image)) is not None), None)
-            if len(batch) > 1 and single is not None:  # not since there are several
-                raise PassError(describe_failed_batch(single, batch[:1].shape), 1) from single
-            raise PassError(describe_failed_batch(error, batch.shape), len(batch)) from error
+            if single is not None:  # not since there are several
+                raise PassError(single, 1) from failure
+        raise PassError(message, len(batch)) from failure
 
-    def failure_of(image: Tensor) -> Exception | None:
+    def failure_of(image: Tensor) -> str | None:
         try:
             network(image.to(device, dtype))
         except Exception as error:  # as above
-            return error
+            if is_out_of_memory(error):
+                raise
+            return describe_failed_batch(error, image.shape)
         return None
 
     with freeze(model.module), torch.random.fork_rng([device] if device.type == "cuda" else []):

@@ -154,8 +154,10 @@ def record(
             # The model detaches its prefix (no_grad inside forward): let the recorded outputs be the leaves.
             visits = unvisited()
             scores = score_of(_watch(module, feed, visits, image.clone(), leaves=frozenset(visits)))
-    except PassError as error:  # it may do what is allowed without a graph alone, such as Tensor.numpy
-        visits, failed = unvisited(), error
+    except PassError as error:
+        failed = error.with_traceback(None)  # without the frames, which hold the activations of the failed pass
+    if failed is not None:  # it may do what is allowed without a graph alone, such as Tensor.numpy
+        visits = unvisited()
         with torch.no_grad():
             scores = score_of(_watch(module, feed, visits, image.clone(), leaves=None))
     score = _mix(scores) if scores.requires_grad else None

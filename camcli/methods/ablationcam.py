@@ -33,9 +33,9 @@ def _weights(p: Pass, activations: Tensor, image: int, fill: str) -> Tensor:
     def run_ablated(part: slice) -> Tensor:
         # Trial 0 is the unaltered activation; trial k + 1 lacks channel k.
         maps = a.repeat(part.stop - part.start, 1, 1, 1)
-        for row, trial in enumerate(range(part.start, part.stop)):
-            if trial:
-                maps[row, trial - 1] = filling[trial - 1]
+        first = max(part.start, 1)
+        ablated = maps[first - part.start :, first - 1 : part.stop - 1]
+        ablated.diagonal().copy_(filling[first - 1 : part.stop - 1])  # (h, w, trials), channel k of trial k
         return maps
 
     scores = p.layer.trials(image, channels + 1, run_ablated, lambda z: p.score(z, targets.expand(len(z), -1)))

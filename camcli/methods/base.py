@@ -18,7 +18,16 @@ Reduce = Callable[[Tensor], Tensor]
 """From logits (M, classes) of a chunk of trials to what is kept of them, (M, ...)."""
 
 Need = Literal[
-    "tail", "scoring", "other inputs", "curvature", "attention", "network gradient", "relu", "pooled head", "references"
+    "tail",
+    "scoring",
+    "other inputs",
+    "curvature",
+    "attention",
+    "network gradient",
+    "biases",
+    "relu",
+    "pooled head",
+    "references",
 ]
 """What a method needs of a model beyond activations and gradients; checked before any image is read."""
 
@@ -32,7 +41,8 @@ class Biases:
     Attributes:
         inputs: x ⊙ ∂S/∂x, (N, C, H, W).
         maps: b ⊙ ∂S/∂b-map for every bias that acts on maps, (N, K, h, w) each.
-        vectors: the same for biases behind the pooling, (N, K) each; they have no position in the image.
+        vectors: the same for biases whose positions are not known, such as windows, or that have none behind the
+            pooling: summed for each image, (N, K) each.
     """
 
     inputs: Tensor
@@ -70,8 +80,8 @@ class Network(Protocol):
     def trials(self, count: int, inputs: Build, reduce: Reduce) -> Tensor:
         """``reduce`` of the logits of ``count`` inputs, in chunks that fit into memory; (count, ...)."""
 
-    def biases(self) -> Biases:
-        """The score split into what the input and every bias contribute."""
+    def biases(self) -> Sequence[Biases]:
+        """The scores split into what the input and every bias contribute, of the images in turn or all together."""
 
     def guided_gradient(self) -> Tensor:
         """∂S/∂x with negative gradients stopped at every ReLU, (N, C, H, W)."""

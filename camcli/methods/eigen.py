@@ -3,12 +3,9 @@
 import torch
 from torch import Tensor
 
+from camcli.device import in_float64
+
 _WEAK = 0.1  # a correlation below this does not determine the sign
-
-
-def in_double(tensor: Tensor) -> Tensor:
-    """float64, on the CPU where the device has none."""
-    return tensor.double() if tensor.device.type != "mps" else tensor.cpu().double()
 
 
 def first_component(maps: Tensor, reference: Tensor | None) -> Tensor:
@@ -39,7 +36,7 @@ def first_component(maps: Tensor, reference: Tensor | None) -> Tensor:
 
 def centre_rows(maps: Tensor) -> tuple[Tensor, Tensor]:
     """X (N, n, K) float64, columns centred, of maps (N, K, h, w), 0 where those are not finite; and which are, (N,)."""
-    rows = in_double(maps.flatten(2).transpose(1, 2))
+    rows = in_float64(maps.flatten(2).transpose(1, 2))
     finite = torch.isfinite(rows).flatten(1).all(1)
     rows = torch.where(finite[:, None, None], rows, 0.0)
     return rows - rows.mean(1, keepdim=True), finite
@@ -47,7 +44,7 @@ def centre_rows(maps: Tensor) -> tuple[Tensor, Tensor]:
 
 def signed_maps(scores: Tensor, finite: Tensor, reference: Tensor | None, maps: Tensor) -> Tensor:
     """Scores (N, n) with the sign of :func:`choose_sign` as (N, h, w) float32, NaN where the maps are not finite."""
-    component = choose_sign(scores, None if reference is None else in_double(reference.flatten(1)))
+    component = choose_sign(scores, None if reference is None else in_float64(reference.flatten(1)))
     component = torch.where(finite[:, None], component, torch.nan)
     return component.reshape(len(maps), *maps.shape[2:]).to(maps.device, torch.float32)
 

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from camcli.device import in_float64
 from camcli.methods.base import Method, Options, Pass
 
 
@@ -10,10 +11,10 @@ def fem(p: Pass, _options: Options) -> Tensor:
 
     Returns (N, h, w) float32, signed where activations are.
     """
-    a = p.activations.double() if p.activations.device.type != "mps" else p.activations
+    a = in_float64(p.activations)
     # In float64: a single strong position among few others is at the threshold up to rounding.
     threshold = a.mean((2, 3), keepdim=True) + 2 * a.std((2, 3), keepdim=True, correction=0)
-    return p.weighted_sum((a > threshold).float().mean((2, 3)))
+    return p.weighted_sum((a > threshold).float().mean((2, 3)).to(p.activations.device))
 
 
 METHOD = Method(

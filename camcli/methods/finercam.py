@@ -82,7 +82,9 @@ def reference_weights(
         return torch.where(useful[:, None], single, weights)
     if isinstance(references, tuple):
         mask = torch.zeros_like(logits)
-        mask[:, [c for c in references if c < classes]] = 1.0
+        for c in references:
+            if c < classes:
+                mask[:, c] = 1.0
         mask = mask.scatter(1, targets[:, None], 0.0)
         return mask / mask.sum(1, keepdim=True).clamp(min=1)
     return weights

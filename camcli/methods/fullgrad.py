@@ -1,8 +1,9 @@
 """FullGrad: Srinivas and Fleuret 2019, arXiv 1905.00780, eq. 4 and 6."""
 
+import torch
 from torch import Tensor
 
-from camcli.methods.base import Method, Options, Pass
+from camcli.methods.base import Biases, Method, Options, Pass
 from camcli.methods.images import upsampled
 
 
@@ -11,15 +12,18 @@ def fullgrad(p: Pass, _options: Options) -> Tensor:
 
     Returns (N, H, W) float32, non-negative.
     """
-    parts = p.network.biases()
-    size = (p.inputs.shape[2], p.inputs.shape[3])
-    total = parts.inputs.abs().sum(1)
-    for maps in parts.maps:
+    return torch.cat([_add_up(part) for part in p.network.biases()])
+
+
+def _add_up(part: Biases) -> Tensor:
+    size = (part.inputs.shape[2], part.inputs.shape[3])
+    total = part.inputs.abs().sum(1)
+    for maps in part.maps:
         total = total + upsampled(maps.abs().sum(1), size)  # U is linear: summed before it
     return total
 
 
 METHOD = Method(
     "fullgrad", "FullGrad", "Srinivas 2019, arXiv:1905.00780",
-    "F+B to the input", fullgrad, signed=False, scope="network", needs=("network gradient",),
+    "F+B to the input", fullgrad, signed=False, scope="network", needs=("network gradient", "biases"),
 )  # fmt: skip

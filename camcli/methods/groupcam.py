@@ -40,7 +40,8 @@ def _rewards(p: Pass, image: int, maps: Tensor, blurred: Tensor) -> Tensor:
         return x * masks + blurred * (1 - masks)
 
     def reduce(logits: Tensor) -> Tensor:
-        return probabilities(logits, p.score.link)[:, target]
+        # Not [:, target]: to index by a number of the device would wait for it.
+        return probabilities(logits, p.score.link).gather(1, target.expand(len(logits), 1)).squeeze(1)
 
     base = p.network.trials(1, lambda _: blurred[None], reduce)
     return (p.network.trials(len(maps), mixed, reduce) - base).relu()

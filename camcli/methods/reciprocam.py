@@ -1,8 +1,11 @@
 """Recipro-CAM: Byun and Lee 2022, arXiv 2209.14074; for tokens ViT-ReciproCAM 2023, arXiv 2310.02588."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
+from camcli.device import to_device
 from camcli.methods.base import Method, Options, Pass
 from camcli.methods.options import Option
 
@@ -26,7 +29,7 @@ def reciprocam(p: Pass, options: Options) -> Tensor:
     """
     activations = p.layer.activations()
     height, width = activations.shape[2:]
-    masks = bumps(height, width, options["mask"]).to(activations)
+    masks = to_device(bumps(height, width, options["mask"]), activations.device).to(activations.dtype)
     return p.each_image(lambda image: _map(p, activations, image, masks))
 
 
@@ -39,6 +42,7 @@ def _map(p: Pass, activations: Tensor, image: int, masks: Tensor) -> Tensor:
     return (scores[1:] - scores[:1]).T.reshape(-1, *a.shape[1:])
 
 
+@lru_cache(maxsize=4)
 def bumps(height: int, width: int, mask: str) -> Tensor:
     """(h·w, h, w) float32: for each position, row by row, the mask around it, cut off at the border."""
     kernel = torch.tensor(_BUMP if mask == "gaussian" else ((0.0,) * 3, (0.0, 1.0, 0.0), (0.0,) * 3))

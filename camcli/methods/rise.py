@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from camcli.device import to_device
 from camcli.methods.base import Method, Options, Pass, generator
 from camcli.methods.options import Option
 from camcli.methods.score import probabilities
@@ -33,7 +34,7 @@ def rise(p: Pass, options: Options) -> Tensor:
 def _map(p: Pass, options: Options, image: int) -> Tensor:
     x, targets = p.inputs[image], p.targets[image]
     grids, shifts = random_grids(p.seeds[image], options)
-    grids = grids.to(x.device)
+    grids = to_device(grids, x.device)
 
     def masks(part: slice) -> Tensor:
         return shift_and_crop(grids[part], shifts[part], (x.shape[1], x.shape[2]))

@@ -25,7 +25,10 @@ def read_out(attention: Attention, *steps: Tensor) -> Tensor:
     relevance = steps[0]
     for step in steps[1:]:
         relevance = step @ relevance
-    return attention.on_grid(relevance[:, list(attention.readout)].mean(1))
+    rows = list(attention.readout)
+    if rows == [*range(rows[0], rows[-1] + 1)]:  # a list of numbers is sent to the device, a slice is not
+        return attention.on_grid(relevance[:, rows[0] : rows[-1] + 1].contiguous().mean(1))
+    return attention.on_grid(relevance[:, rows].mean(1))
 
 
 METHOD = Method(

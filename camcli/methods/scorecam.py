@@ -68,7 +68,8 @@ def _weights(p: Pass, options: Options, score: Score, rounds: Rounds, image: int
     nothing = p.network.trials(1, lambda _: torch.zeros_like(x)[None], reduce)
     gains = []
     for maps, factor in rounds(image, a[chosen]):
-        # A constant channel's mask is zero everywhere, so that its trial is that of the empty image.
+        # A constant channel's mask is zero everywhere, so that its trial is that of the empty image. How many are not
+        # is waited for on a device: once a round, against a pass for each of them.
         varying = (maps.amax((1, 2)) > maps.amin((1, 2))).nonzero().squeeze(1)
         gain = x.new_zeros(len(chosen), targets.numel())
         if len(varying):

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from camcli.methods.base import Method, Options, Pass, generator
+from camcli.methods.base import Method, Options, Pass
 from camcli.methods.options import Option
+from camcli.methods.philox import noise_key, normal_noise
 from camcli.methods.xgradcam import VANISHING
 
 OPTIONS = (
@@ -17,15 +18,15 @@ def smoothgradcampp(p: Pass, options: Options) -> Tensor:
     """Grad-CAM++ with g, g², g³ averaged over noisy inputs, A and S_k from the clean pass.
 
     α = ⟨g²⟩ / (2⟨g²⟩ + S_k⟨g³⟩), 0 where the denominator vanishes; w_k = Σ_ij α·relu(⟨g⟩); M = Σ_k w_k A_k.
-    Noise N(0, (std · (max x − min x))²), seeded per image. Returns (N, h, w) float32, signed.
+    Noise N(0, (std · (max x − min x))²), seeded per image, the same on every device. Returns (N, h, w) float32, signed.
     """
     count = options["samples"]
     first, second, third = (torch.zeros_like(p.activations) for _ in range(3))
-    sources = [generator(seed) for seed in p.seeds]
     spread = options["std"] * (p.inputs.amax((1, 2, 3), keepdim=True) - p.inputs.amin((1, 2, 3), keepdim=True))
-    for _ in range(count):
-        noise = torch.stack([torch.randn(p.inputs.shape[1:], generator=source) for source in sources])
-        g = p.layer.gradients(p.inputs + noise.to(p.inputs) * spread)
+    key = noise_key(p.seeds, p.inputs.device)
+    for number in range(count):
+        noise = normal_noise(key, number, p.inputs.shape[1:])
+        g = p.layer.gradients(p.inputs + noise * spread)
         first, second, third = first + g / count, second + g**2 / count, third + g**3 / count
     rest = p.activations.sum((2, 3), keepdim=True) * third
     below = 2 * second + rest

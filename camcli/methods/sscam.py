@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from camcli.device import to_device
 from camcli.methods.base import Method, Options, Pass, generator
 from camcli.methods.options import Option
 from camcli.methods.scorecam import OPTIONS as SCORECAM_OPTIONS
@@ -23,7 +24,7 @@ def sscam(p: Pass, options: Options) -> Tensor:
     def noisy(image: int, a: Tensor) -> Iterator[tuple[Tensor, float]]:
         source = generator(p.seeds[image])
         for _ in range(options["samples"]):
-            yield a + torch.randn(a.shape, generator=source).to(a) * options["std"], 1.0
+            yield a + to_device(torch.randn(a.shape, generator=source), a.device) * options["std"], 1.0
 
     return weighted_by_masks(p, options, noisy)
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from camcli.device import in_float64
 from camcli.metrics import drop
 from camcli.metrics.base import Metric, Sample
 
@@ -24,11 +25,11 @@ def adcc(drop: Tensor, maps: Tensor, again: Tensor) -> Tensor:
 
 def coherency(maps: Tensor, again: Tensor) -> Tensor:
     """(Pearson(L, L of x ⊙ L) + 1) / 2 in [0, 1], (N,); ½ where one of the maps is constant, as for no correlation."""
-    flat = [m.flatten(1).cpu().double() for m in (maps, again)]  # in float64, which not every device has
+    flat = [in_float64(m.flatten(1)) for m in (maps, again)]
     a, b = (m - m.mean(1, keepdim=True) for m in flat)
     scale = a.norm(dim=1) * b.norm(dim=1)
     pearson = torch.where(scale > 0, (a * b).sum(1) / scale.clamp(min=1e-300), 0.0)
-    return ((pearson.clamp(-1, 1) + 1) / 2).float().to(maps.device)
+    return ((pearson.clamp(-1, 1) + 1) / 2).to(maps.device, torch.float32)
 
 
 def complexity(maps: Tensor) -> Tensor:

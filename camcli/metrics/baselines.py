@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from camcli.device import to_device
+
 BASELINES = ("random", "centre", "sobel", "fakecam")
 
 
@@ -29,12 +31,12 @@ def baseline(key: str, inputs: Tensor, grid: tuple[int, int], seeds: Sequence[in
     """
     if key == "random":
         maps = [torch.rand(grid, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-        return torch.stack(maps).to(inputs.device)
+        return to_device(torch.stack(maps), inputs.device)
     if key == "sobel":
         return sobel(inputs)
     size = inputs.shape[-2], inputs.shape[-1]
     one = centre(size) if key == "centre" else fake_cam(size)
-    return one.to(inputs.device).expand(len(inputs), *size)
+    return to_device(one, inputs.device).expand(len(inputs), *size)
 
 
 def centre(size: tuple[int, int]) -> Tensor:
@@ -53,7 +55,7 @@ def fake_cam(size: tuple[int, int]) -> Tensor:
 def sobel(inputs: Tensor) -> Tensor:
     """(N, H, W) in [0, 1]: length of the Sobel gradient of the channels' mean, over its maximum in the image."""
     gray = F.pad(inputs.float().mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
-    across = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], device=inputs.device)
+    across = to_device(torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]), inputs.device)
     edges: Tensor = torch.linalg.vector_norm(F.conv2d(gray, torch.stack([across, across.T])[:, None]), dim=1)
     strongest = edges.amax((1, 2), keepdim=True).clamp(min=1e-12)
     return edges / strongest

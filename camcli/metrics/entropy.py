@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from camcli.device import in_float64
 from camcli.metrics.base import Metric
 
 
@@ -17,13 +18,13 @@ def entropy(native: Tensor) -> Tensor:
     Returns:
         (N,) float32; NaN for a grid of one cell, and where nothing is positive or anything is not finite.
     """
-    cells = torch.relu(native.flatten(1).double())
+    cells = torch.relu(in_float64(native.flatten(1)))
     n, total = cells.shape[1], cells.sum(1)
     if n < 2:
-        return torch.full((len(cells),), torch.nan)
+        return torch.full((len(cells),), torch.nan, device=native.device)
     p = cells / total[:, None]
     spread = -torch.special.xlogy(p, p).sum(1) / math.log(n)
-    return torch.where((total > 0) & total.isfinite(), spread.clamp(0, 1), torch.nan).float()
+    return torch.where((total > 0) & total.isfinite(), spread.clamp(0, 1), torch.nan).to(native.device, torch.float32)
 
 
 METRIC = Metric(

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from camcli.device import in_float64
 from camcli.metrics.base import Metric
 
 
@@ -43,12 +44,12 @@ def grid_pointing(maps: Tensor, n: int) -> Tensor:
     Returns:
         (n²,) float32; NaN where nothing is positive.
     """
-    mass = torch.relu(maps.double())
-    rows, columns = _shares(maps.shape[1], n), _shares(maps.shape[2], n)
+    mass = torch.relu(in_float64(maps))
+    rows, columns = (_shares(length, n).to(mass.device) for length in maps.shape[1:])
     by_cell = torch.einsum("khw,ih,jw->kij", mass, rows, columns).reshape(len(maps), n * n)
     total = by_cell.sum(1)
     own = by_cell.diagonal()
-    return torch.where(total > 0, own / total.clamp(min=1e-300), torch.nan).float()
+    return torch.where(total > 0, own / total.clamp(min=1e-300), torch.nan).to(maps.device, torch.float32)
 
 
 def choose_mosaics(classes: Sequence[int], n: int, most: int, seed: int) -> list[list[int]]:

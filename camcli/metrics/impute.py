@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from camcli.device import to_device
 from camcli.errors import CamError
 
 NOISE = 0.01
@@ -45,7 +46,7 @@ def impute(inputs: Tensor, removed: Tensor, seeds: Sequence[int] | None = None, 
     solved = _solve(grids, _neighbours(values) * fine.unknown, start)
     if seeds is not None and noise:
         samples = [torch.randn(inputs.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-        solved = solved + noise * torch.stack(samples).to(inputs.device)
+        solved = solved + noise * to_device(torch.stack(samples), inputs.device)
     return torch.where(removed[:, None], solved, inputs.float())
 
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from camcli.device import to_device
+
 
 def pixel_ranks(maps: Tensor, seeds: Sequence[int]) -> Tensor:
     """The rank of every pixel, 0 for the highest value.
@@ -21,7 +23,7 @@ def pixel_ranks(maps: Tensor, seeds: Sequence[int]) -> Tensor:
     """
     count, height, width = maps.shape
     # A stable sort of permuted values: equal ones keep the order of the permutation, which is random.
-    permutations = torch.stack([permutation(height * width, seed) for seed in seeds]).to(maps.device)
+    permutations = to_device(torch.stack([permutation(height * width, seed) for seed in seeds]), maps.device)
     values = maps.reshape(count, -1).gather(1, permutations)
     pixels = permutations.gather(1, values.argsort(dim=1, descending=True, stable=True))
     places = torch.arange(height * width, device=maps.device).expand(count, -1)

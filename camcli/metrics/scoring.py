@@ -6,6 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from camcli.device import to_device
 from camcli.metrics.order import pixel_counts
 
 BATCH = 4
@@ -42,7 +43,7 @@ def score_changed(
         (N, K) float32.
     """
     images, steps = len(ranks), len(fractions)
-    counts = pixel_counts(ranks.shape[1] * ranks.shape[2], fractions).to(ranks.device)
+    counts = to_device(pixel_counts(ranks.shape[1] * ranks.shape[2], fractions), ranks.device)
     scores = []
     for start in range(0, images * steps, batch):
         pairs = torch.arange(start, min(start + batch, images * steps), device=ranks.device)

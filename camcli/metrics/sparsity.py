@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from camcli.device import in_float64
 from camcli.metrics.base import Metric
 
 
@@ -18,12 +19,12 @@ def sparsity(native: Tensor) -> Tensor:
     Returns:
         (N,) float32; NaN where nothing is positive or anything is not finite.
     """
-    cells = torch.relu(native.flatten(1).double()).sort(dim=1).values
+    cells = torch.relu(in_float64(native.flatten(1))).sort(dim=1).values
     n = cells.shape[1]
     weights = (n - torch.arange(1, n + 1, device=cells.device, dtype=cells.dtype) + 0.5) / n
     total = cells.sum(1)
     gini = 1 - 2 * (cells * weights).sum(1) / total
-    return torch.where((total > 0) & total.isfinite(), gini, torch.nan).float()
+    return torch.where((total > 0) & total.isfinite(), gini, torch.nan).to(native.device, torch.float32)
 
 
 METRIC = Metric(

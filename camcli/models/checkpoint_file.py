@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import _weights_only_unpickler
 
-from camcli.errors import CheckpointError
+from camcli.errors import CheckpointError, is_out_of_memory
 from camcli.models.state_dict import listed
 
 _OTHER_KINDS = {  # first bytes → what the file is and the way out
@@ -136,6 +136,8 @@ def _unpickle(path: Path, trust: bool) -> Any:
             warnings.simplefilter("ignore", UserWarning)  # about the age of the pickle protocol
             return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError, OSError, KeyError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         names = find_globals(path)
         if names and not trust:
             raise CheckpointError(_refusal(path, names)) from error

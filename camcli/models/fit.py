@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from camcli.errors import CheckpointError
+from camcli.errors import CheckpointError, is_out_of_memory
 from camcli.models.checkpoint_file import read_checkpoint
 from camcli.models.model import unwrap
 from camcli.models.names import ClassNames, names_from
@@ -157,7 +157,9 @@ def _translate(state: State, module: nn.Module) -> State | None:
         return None
     try:
         return dict(translate(dict(state), module))
-    except Exception:  # it expects checkpoints of certain origins and fails on others: those keep their keys
+    except Exception as error:  # it expects checkpoints of certain origins and fails on others: those keep their keys
+        if is_out_of_memory(error):
+            raise
         return None
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from camcli.capture import noise
 from camcli.capture.failures import describe_failed_pass
 from camcli.capture.frozen import copied_buffers
-from camcli.device import choose_device
+from camcli.device import choose_device, require_memory
 from camcli.errors import CamError, ModelError, did_you_mean, is_out_of_memory
 from camcli.models.builtin import open_builtin
 from camcli.models.embeddings import is_encoder
@@ -58,12 +58,12 @@ def load_model(
         ModelError: unknown name, weights that are not at hand, an output without logits.
         CheckpointError: a checkpoint that is damaged, unsafe or does not fit.
         ConfigError: a class-names file or preprocessing values that cannot be used.
-        DeviceError: the device is not there.
+        DeviceError: the device is not there, or has too little memory.
         TypeError: an argument of a type that is not accepted.
     """
     model_request = request or _request(name, settings)
     device = _device(model_request)
-    with _imports_of(model_request), _failures_of(model_request.name):
+    with _imports_of(model_request), require_memory(device, model_request.name), _failures_of(model_request.name):
         return _load(model_request, device)
 
 
@@ -178,6 +178,8 @@ def _run_trial(model: Model) -> object:
         try:
             output = module(image)
         except (Exception, SystemExit) as error:  # a user's module can fail in any way
+            if is_out_of_memory(error):
+                raise
             require_images(model.name, module)
             raise ModelError(f"model {model.name}: {describe_failed_pass(error, image.shape)}") from error
     if model.output_key is None:

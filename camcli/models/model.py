@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from camcli.capture.forward import parameter_dtype
 from camcli.capture.frozen import evaluation_mode
+from camcli.device import deterministic, number_format, use_device
 from camcli.errors import ModelError
 from camcli.methods.score import Link
 from camcli.methods.score import probabilities as apply_link
@@ -165,14 +166,18 @@ class Model:
     def prepared(self) -> Iterator[nn.Module]:
         """The module on its device, in evaluation mode, without parameter gradients; afterwards as before.
 
+        float32 is IEEE inside, and CUDA computes with deterministic kernels where it has them (for the whole process).
         Half-precision modules get their float32 inputs cast on the way in, and those that change their input in place
         get a copy of it. May be nested.
         """
         home = next((p.device for p in self.module.parameters()), self.device)
         with ExitStack() as undo:
+            undo.enter_context(use_device(self.device))
             if home != self.device:
                 undo.callback(self.module.to, home)
                 self.module.to(self.device)
+            undo.enter_context(number_format("fp32"))
+            undo.enter_context(deterministic(self.device))
             if self.source == "factory":  # the user's code may import more of itself in any pass
                 undo.enter_context(importable_from(str(Path.cwd()), first=False))
             undo.enter_context(evaluation_mode(self.module))

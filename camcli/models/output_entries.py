@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from camcli.device import in_float64
 from camcli.errors import ModelError
 from camcli.methods.score import Link, probabilities
 from camcli.models.outputs import entries, find_logits
@@ -159,7 +160,7 @@ def is_within(rows: Tensor, low: float, high: float) -> bool:
 
 def sum_to_one(rows: Tensor) -> bool:
     """Whether each row does, but for rounding."""
-    return bool(((rows.double().sum(1) - 1).abs() < _SUM_ROUNDING).all())
+    return bool(((in_float64(rows).sum(1) - 1).abs() < _SUM_ROUNDING).all())
 
 
 def are_percentages(rows: Tensor) -> bool:
@@ -169,4 +170,4 @@ def are_percentages(rows: Tensor) -> bool:
 
 def are_logarithms(rows: Tensor) -> bool:
     """Whether the exponentials of each row sum to 1."""
-    return is_within(rows, -math.inf, 0) and sum_to_one(rows.double().exp())
+    return is_within(rows, -math.inf, 0) and sum_to_one(in_float64(rows).exp())

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from camcli.capture import freeze, noise
 from camcli.capture.outputs import main_tensor
-from camcli.errors import ModelError
+from camcli.errors import ModelError, is_out_of_memory
 from camcli.models.model import Model, is_distilled
 from camcli.models.output_entries import choose_entry, is_plain
 from camcli.models.output_recognition import recognise
@@ -172,7 +172,9 @@ class _Pass:
             try:
                 with freeze(self.model.module), torch.set_grad_enabled(needs_graph):
                     output = self.model.module(inputs)
-            except Exception:  # a user's module can fail in any way; the layout verification says how
+            except Exception as error:  # a user's module can fail in any way; the layout verification says how
+                if is_out_of_memory(error):
+                    raise
                 continue
             self.changes_input = self.changes_input or inputs._version > 0
             return output

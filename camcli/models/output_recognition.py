@@ -5,6 +5,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from camcli.capture.outputs import first_numbers
+from camcli.device import in_float64
 from camcli.errors import ConfigError, ModelError
 from camcli.models.model import Model, unwrap
 from camcli.models.names import ClassNames
@@ -158,7 +159,7 @@ def _states_regression(model: Model) -> bool:
 
 def _are_unit_vectors(rows: Tensor) -> bool:
     """Whether these are normalised embeddings: of length 1, of many numbers, and no distribution over classes."""
-    lengths = rows.double().norm(dim=1)
+    lengths = in_float64(rows).norm(dim=1)
     return rows.shape[1] >= _EMBEDDING and bool(((lengths - 1).abs() < 1e-3).all()) and not sum_to_one(rows)
 
 

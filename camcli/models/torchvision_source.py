@@ -9,7 +9,7 @@ from urllib.parse import urlparse
 import torch
 from torch import nn
 
-from camcli.errors import ModelError, did_you_mean
+from camcli.errors import ModelError, did_you_mean, is_out_of_memory
 from camcli.models.fit import Blueprint, Shape
 from camcli.models.hub import unreachable_reason
 from camcli.models.model import Model
@@ -137,6 +137,8 @@ def _pretrained(name: str, entry: Any, size: tuple[int, int] | None) -> tuple[nn
             raise ModelError(f"--input-size: {name} with torchvision's weights takes {_preset_size(entry)} only.")
         return torchvision.models.get_model(name, weights=entry, progress=False), str(entry)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        if is_out_of_memory(error):
+            raise
         raise ModelError(
             f"weights {entry} of torchvision:{name}: cannot be loaded from {file} ({error}). Delete that file, or give "
             "--checkpoint FILE."

@@ -14,17 +14,18 @@ import torch
 from camcli.concurrency import Clock, in_order
 from camcli.device import BatchLimit, pad
 from camcli.errors import CamError, ImageError, is_out_of_memory
-from camcli.explainer import ExplainedBatch, MapKey
+from camcli.explainer import ExplainedBatch
 from camcli.images import Sender, Sent, to_input
-from camcli.map_summary import map_status
+from camcli.pipeline.assembly import BatchResults, ExplainedImage, assemble
 from camcli.pipeline.isolation import device_lost, is_device_lost
-from camcli.pipeline.items import ChosenClass, ClassMap, Explanation, Failed, Loaded, seed_of
+from camcli.pipeline.items import Explanation, Failed, Loaded, seed_of
 from camcli.pipeline.setup import Setup
-from camcli.pipeline.targets import NO_TARGET, choose_targets, specs_of
+from camcli.pipeline.targets import NO_TARGET, choose_targets
 from camcli.user_code import describe_failure
 
 Image = TypeVar("Image")  # loaded, explained or failed
-Finish = Callable[[list[Explanation | Failed]], list[Explanation | Failed]]
+Finish = Callable[[list[ExplainedImage | Failed]], list[Explanation | Failed]]
+"""Waits for the results of a batch, and assembles them."""
 
 _MOST_FAILED = 1024
 """Failed images that an incomplete batch may hold before it is explained as it is."""
@@ -69,10 +70,16 @@ class BatchExplainer:
         for group in in_batches(images, self.setup.batch_size):
             if is_ending():
                 return
-            yield from self._explain_group(Group(group))
+            yield from self.finish(self._explain_group(Group(group)))
+
+    def finish(self, results: list[ExplainedImage | Failed]) -> list[Explanation | Failed]:
+        """The explanations of a batch, once its results are on the host."""
+        for copy in {id(one.results): one.results for one in results if isinstance(one, ExplainedImage)}.values():
+            copy.wait()
+        return [assemble(self.setup, one) if isinstance(one, ExplainedImage) else one for one in results]
 
     def stream_ahead(
-        self, images: Iterable[Loaded | Failed], is_ending: Callable[[], bool], finish: Finish = list
+        self, images: Iterable[Loaded | Failed], is_ending: Callable[[], bool], finish: Finish | None = None
     ) -> Generator[Explanation | Failed, None, None]:
         """The same for an accelerator, the model in a thread of its own, two batches ahead of the reader.
 
@@ -82,13 +89,25 @@ class BatchExplainer:
         Args:
             images: what is to be explained.
             is_ending: as above.
-            finish: called with every batch in another thread, while the model computes the next one.
+            finish: instead of :meth:`finish`; called with every batch in another thread, while the model computes the
+                next one.
         """
 
-        def explain(group: Group) -> list[Explanation | Failed]:
+        def finished(batch: Future[list[ExplainedImage | Failed]]) -> list[Explanation | Failed]:
+            results = batch.result()
+            try:
+                return (finish or self.finish)(results)
+            except CamError:
+                raise
+            except Exception as error:  # what fails on a device is reported when it is waited for
+                if is_device_lost(error):
+                    raise device_lost(self.setup.device, error) from error
+                raise
+
+        def explain(group: Group) -> list[ExplainedImage | Failed]:
             return [] if is_ending() else self._explain_group(group)
 
-        def submit(batch: list[Loaded | Failed]) -> Future[list[Explanation | Failed]]:
+        def submit(batch: list[Loaded | Failed]) -> Future[list[ExplainedImage | Failed]]:
             return model.submit(explain, self._send(batch))
 
         if self.setup.device.type == "cuda":
@@ -97,7 +116,7 @@ class BatchExplainer:
         with ThreadPoolExecutor(1, "model", settings) as model, ThreadPoolExecutor(1, "finish", settings) as after:
             passes = map(submit, in_batches(images, self.setup.batch_size))
             try:
-                with closing(in_order(after, lambda batch: finish(batch.result()), passes, window=3)) as batches:
+                with closing(in_order(after, finished, passes, window=3)) as batches:
                     for batch in batches:
                         yield from batch
             finally:
@@ -115,29 +134,29 @@ class BatchExplainer:
         except RuntimeError:  # no memory, or the device is lost: the pass fails in the same way, and handles it
             return Group(images)
 
-    def _explain_group(self, group: Group) -> list[Explanation | Failed]:
+    def _explain_group(self, group: Group) -> list[ExplainedImage | Failed]:
         good = [image for image in group.images if isinstance(image, Loaded)]
         explanations = iter(self._explain(good, group.sent) if good else [])
         return [next(explanations) if isinstance(image, Loaded) else image for image in group.images]
 
-    def _explain(self, batch: list[Loaded], sent: Sent | None = None) -> list[Explanation | Failed]:
-        def explain(padded: list[Loaded], count: int) -> list[Explanation | Failed]:
+    def _explain(self, batch: list[Loaded], sent: Sent | None = None) -> list[ExplainedImage | Failed]:
+        def explain(padded: list[Loaded], count: int) -> list[ExplainedImage | Failed]:
             images = padded[:count]
             result = self._try(padded, count, sent if len(padded) == self.setup.batch_size else None)
             if not isinstance(result, ImageError):
-                return [self._explanation(image, result, i) for i, image in enumerate(images)]
+                return [ExplainedImage(image, result, i) for i, image in enumerate(images)]
             if count > 1:  # one of them is the cause: each alone, so that the others are explained
                 return [alone for image in images for alone in self._explain([image])]
             return [Failed(images[0].entry, result, images[0].metadata)]
 
         return [result for part in self.limit.run_padded(batch, explain) for result in part]
 
-    def _try(self, batch: list[Loaded], count: int, sent: Sent | None) -> ExplainedBatch | ImageError:
+    def _try(self, batch: list[Loaded], count: int, sent: Sent | None) -> BatchResults | ImageError:
         """Explain a batch; or why that failed, where a smaller batch would not help."""
         device = self.setup.device
         try:
             with self.clock("model"):
-                return explain_batch(self.setup, batch, count, sent)
+                return BatchResults.of(explain_batch(self.setup, batch, count, sent), len(batch))
         except CamError:
             raise
         except Exception as error:
@@ -148,53 +167,6 @@ class BatchExplainer:
             if is_device_lost(error):
                 raise device_lost(device, error) from error
             return ImageError("internal", f"the model failed on it ({describe_failure(error)})")
-
-    def _explanation(self, image: Loaded, explained: ExplainedBatch, i: int) -> Explanation | Failed:
-        targets = explained.targets[i].tolist()
-        if all(target == NO_TARGET for target in targets) and not self.setup.classless:
-            return Failed(image.entry, ImageError("target", _NO_LABEL), image.metadata)
-        maps = tuple(self._maps(image, explained, i))
-        notes = []
-        if NO_TARGET in targets and image.own_target is None and not self.setup.classless:
-            notes.append("its label is not known; it has no map for it")
-        notes += self._saturation(explained, maps, i)
-        if self.limit.size < self.setup.batch_size:
-            notes.append(f"explained in a batch of {self.limit.size} after running out of memory")
-        logits, probabilities = explained.logits[i].numpy(), explained.probabilities[i].numpy()
-        return Explanation(image, logits, probabilities, maps, tuple(notes))
-
-    def _saturation(self, explained: ExplainedBatch, maps: Sequence[ClassMap], i: int) -> list[str]:
-        """Why maps show nothing: outputs that are not finite, or probabilities that are rounded."""
-        if not bool(explained.logits[i].isfinite().all()):
-            return ["the model's outputs for this image are not finite"]
-        if self.setup.model.output.kind not in ("probabilities", "log-probabilities"):
-            return []
-        zero = {m.target.index for m in maps if m.target is not None and map_status(m.raw) == "zero"}
-        chances = {c: float(explained.probabilities[i, c]) for c in zero}
-        rounded = [f"{c}: {p:.6g}" for c, p in chances.items() if min(p, 1 - p) < _ROUNDED]
-        if not rounded:
-            return []
-        return [
-            f"the model's probability is rounded to 0 or 1 (class {', '.join(rounded)}) and has no gradient: its maps "
-            "are zero. Return the logits beside it, or instead."
-        ]
-
-    def _maps(self, image: Loaded, explained: ExplainedBatch, i: int) -> Iterator[ClassMap]:
-        """The image's maps: by method as asked for, then by layer, then by target."""
-        setup, specs = self.setup, specs_of(self.setup.targets, image.own_target)
-        methods = {method: place for place, method in enumerate(setup.config.method)}
-        layers = {layer.path: place for place, layer in enumerate(setup.layers)}
-
-        def order(key: MapKey) -> tuple[int, int, int]:
-            return methods[key.method], layers.get(key.layer, 0) if isinstance(key.layer, str) else 0, key.target_number
-
-        for key in sorted(explained.maps, key=order):
-            target = int(explained.targets[i, key.target_number])
-            if target == NO_TARGET and not setup.classless:
-                continue
-            chosen = ChosenClass(target, specs[key.target_number].chosen_by) if not setup.classless else None
-            target_key = setup.targets[key.target_number].key
-            yield ClassMap(key.method, key.layer, target_key, chosen, explained.maps[key][i].numpy())
 
 
 def explain_batch(setup: Setup, batch: Sequence[Loaded], count: int, sent: Sent | None = None) -> ExplainedBatch:
@@ -211,32 +183,29 @@ def explain_batch(setup: Setup, batch: Sequence[Loaded], count: int, sent: Sent 
     labels, own = [image.label for image in batch], [image.own_target for image in batch]
 
     def choose(logits: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(choose_targets(logits.numpy(), setup.targets, labels, own))
+        return choose_targets(logits, setup.targets, labels, own)
 
+    if setup.recorded is not None and (explained := setup.recorded.explain(inputs, own)) is not None:
+        return explained
     seeds = [seed_of(image.metadata.sha256, setup.config.seed) for image in batch]
     classes = torch.tensor([NO_TARGET if label is None else label for label in labels])
     return setup.explainer(inputs, choose, seeds, classes, real=count)
 
 
-_ROUNDED = 1e-7
-"""So near to 0 or 1 a probability in float32 has little or no gradient."""
-
-
 def settings_of_this_thread() -> Callable[[], None]:
     """A function that gives another thread the settings of this one that torch keeps for each thread."""
     count, device = torch.get_num_threads(), torch.get_default_device()
+    in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    current = torch.cuda.current_device() if in_use else None  # asking would start CUDA
 
     def apply() -> None:
+        if current is not None:
+            torch.cuda.set_device(current)
         torch.set_num_threads(count)
         if device.type != "cpu":
             torch.set_default_device(device)
 
     return apply
-
-
-_NO_LABEL = (
-    "--target label, and its label is not known: name its folder after a class, or give a manifest with a label column"
-)
 
 
 def in_batches(images: Iterable[Image], size: int) -> Iterator[list[Image]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -19,7 +19,10 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
 from camcli.concurrency import Clock
+from camcli.device import on_host, to_device
+from camcli.explainer import MapKey
 from camcli.map_summary import CONSTANT, VANISHING
+from camcli.pipeline.assembly import BatchResults, ExplainedImage, assemble, maps_to_show, with_note
 from camcli.pipeline.isolation import describe_error, device_lost, is_device_lost
 from camcli.pipeline.items import Explanation, Failed
 from camcli.pipeline.setup import Setup
@@ -39,23 +42,74 @@ class Subject:
     """A map to draw.
 
     Attributes:
-        raw: (h, w) float32, native and raw.
+        raw: (h, w) float32, native and raw, on the painter's device.
         limits: fixed normalisation limits in raw units; None: the map's own extremes.
         canvas: what it is drawn on.
     """
 
-    raw: np.ndarray
+    raw: Tensor
     limits: Limits
     canvas: Canvas
 
 
-def make_painter(setup: Setup, clock: Clock) -> Painter | None:
-    """The painter of a run; None where the pictures are drawn on the CPU."""
+def make_finisher(setup: Setup, clock: Clock) -> DrawingFinisher | None:
+    """What draws and assembles the batches of a run; None where the pictures are drawn on the CPU."""
     kinds = tuple(kind for kind in setup.config.save if kind in KINDS)
     if setup.device.type != "cuda" or not kinds:
         return None
     shape = setup.model.preprocessing
-    return Painter(setup.device, kinds, setup.style, (shape.height, shape.width), setup.limits, clock)
+    return DrawingFinisher(setup, Painter(setup.device, kinds, setup.style, (shape.height, shape.width), clock))
+
+
+@dataclass(frozen=True)
+class DrawingFinisher:
+    """Draws the maps of a batch on the device and assembles the explanations; called from one thread."""
+
+    setup: Setup
+    painter: Painter
+
+    def __call__(self, results: list[ExplainedImage | Failed]) -> list[Explanation | Failed]:
+        """The explanations of a batch, with pictures.
+
+        What the device fails to draw, having no memory left for example, is left to the CPU, and the row says so.
+        Waits for the device once, when all is drawn and copied, and so are the results of the batch.
+
+        Raises:
+            CamError: the device is lost.
+        """
+        images = [one for one in results if isinstance(one, ExplainedImage)]
+        batches = list({id(one.results): one.results for one in images}.values())
+        subjects = [self._subjects(image) for image in images]
+        note = None
+        drawn: list[dict[str, np.ndarray]] = []
+        try:
+            drawn = self.painter([one for own in subjects for one in own.values()], batches)
+        except Exception as error:
+            if is_device_lost(error):
+                raise device_lost(self.painter.device, error) from error
+            note = f"drawn on the CPU, since {self.painter.device} failed to ({describe_error(error)})"
+        if not drawn:  # the painter has not waited for them
+            for batch in batches:
+                batch.wait()
+        ready, own = iter(drawn), iter(subjects)
+        return [one if isinstance(one, Failed) else self._finish(one, next(own), ready, note) for one in results]
+
+    def _finish(
+        self, image: ExplainedImage, subjects: Mapping[MapKey, Subject], drawn: Iterator[dict[str, np.ndarray]],
+        note: str | None,
+    ) -> Explanation | Failed:  # fmt: skip
+        if note is None:
+            return assemble(self.setup, image, {key: next(drawn) for key in subjects})
+        plain = assemble(self.setup, image)
+        return with_note(plain, note) if subjects else plain
+
+    def _subjects(self, explained: ExplainedImage) -> dict[MapKey, Subject]:
+        """The maps that are drawn on the device: of a canvas that is too large for it, none."""
+        canvas, maps, i = explained.image.canvas, explained.results.device.maps, explained.row
+        if canvas is None or _area([canvas]) > MOST_PIXELS:
+            return {}
+        keys = maps_to_show(self.setup, explained)
+        return {key: Subject(maps[key][i], self.setup.limits.get(key.method), canvas) for key in keys}
 
 
 @dataclass(frozen=True)
@@ -67,7 +121,6 @@ class Painter:
         kinds: which pictures, of :data:`KINDS`.
         style: colours and their share.
         model_size: (H, W) of the model's input.
-        limits: of each method that has fixed ones.
         clock: counts the seconds.
     """
 
@@ -75,47 +128,34 @@ class Painter:
     kinds: tuple[str, ...]
     style: Style
     model_size: tuple[int, int]
-    limits: Mapping[str, tuple[float, float]]
     clock: Clock
 
-    def __call__(self, results: list[Explanation | Failed]) -> list[Explanation | Failed]:
-        """The results of a batch, with pictures.
+    def __call__(self, subjects: Sequence[Subject], batches: Sequence[BatchResults]) -> list[dict[str, np.ndarray]]:
+        """The pictures of each map by kind, once they and the results that they are of are on the host.
 
-        What the device fails to draw, having no memory left for example, is left to the CPU, and the row says so.
-
-        Raises:
-            CamError: the device is lost.
+        Args:
+            subjects: maps, in parts that the device has room for.
+            batches: the results they belong to.
         """
-        with_subjects = [(result, self._subjects(result)) for result in results]
-        try:
-            with self.clock("render"), self._own_stream():
-                drawn = self._draw_all([subject for _, own in with_subjects for subject in own])
-        except Exception as error:
-            if is_device_lost(error):
-                raise device_lost(self.device, error) from error
-            note = f"drawn on the CPU, since {self.device} failed to ({describe_error(error)})"
-            return [_with_note(result, note) if own else result for result, own in with_subjects]
-        return [_with_pictures(result, drawn) if own else result for result, own in with_subjects]
-
-    def _subjects(self, result: Explanation | Failed) -> list[Subject]:
-        if isinstance(result, Failed) or (canvas := result.loaded.canvas) is None or _area([canvas]) > MOST_PIXELS:
-            return []
-        return [Subject(one.raw, self.limits.get(one.method), canvas) for one in result.maps]
-
-    def _draw_all(self, subjects: Sequence[Subject]) -> Iterator[dict[str, np.ndarray]]:
-        """Their pictures, in parts that the device has room for."""
         area = _area([subject.canvas for subject in subjects]) if subjects else 1
         most = max(1, MOST_PIXELS // area)  # a wide and a high one together may be too large where each is not
-        parts = [subjects[i : i + most] for i in range(0, len(subjects), most)]
-        return iter([pictures for part in parts for pictures in self.draw(part)])
+        with self.clock("render"), self._own_stream():
+            for batch in batches:
+                batch.let_stream_wait()
+            parts = [subjects[i : i + most] for i in range(0, len(subjects), most)]
+            drawn = [pictures for part in parts for pictures in self.draw(part)]
+            if self.device.type == "cuda" and subjects:
+                torch.cuda.current_stream(self.device).synchronize()
+        return drawn
 
     def draw(self, subjects: Sequence[Subject]) -> list[dict[str, np.ndarray]]:
-        """The pictures of each map by kind: (height, width, 3) uint8 BGR; ``gray``: (height, width) uint8."""
+        """The pictures of each map by kind: (height, width, 3) uint8 BGR; ``gray``: (height, width) uint8.
+
+        On CUDA they are complete when the current stream is.
+        """
         canvases = [subject.canvas for subject in subjects]
         levels = self._levels(self._upsample(subjects), canvases)
         pictures = {kind: self._fetch(self._picture(kind, levels, canvases)) for kind in self.kinds}
-        if self.device.type == "cuda":
-            torch.cuda.current_stream(self.device).synchronize()
         sizes = [canvas.size for canvas in canvases]
         return [{kind: drawn[i, :h, :w] for kind, drawn in pictures.items()} for i, (h, w) in enumerate(sizes)]
 
@@ -124,18 +164,21 @@ class Painter:
         shapes: dict[tuple[int, ...], list[int]] = {}
         for i, subject in enumerate(subjects):
             shapes.setdefault(subject.raw.shape, []).append(i)
-        upsampled = torch.empty((len(subjects), 1, *self.model_size), device=self.device)
+        parts = []
         for some in shapes.values():
-            raw = torch.from_numpy(np.stack([subjects[i].raw for i in some])).to(self.device)
+            raw = torch.stack([subjects[i].raw for i in some])
             heat = normalise_maps(raw, [subjects[i].limits for i in some])[:, None]
-            upsampled[some] = interpolate(heat, self.model_size, mode="bilinear", align_corners=False)
-        return upsampled
+            parts.append(interpolate(heat, self.model_size, mode="bilinear", align_corners=False))
+        if len(parts) == 1:
+            return parts[0]
+        order = np.argsort(np.concatenate(list(shapes.values())))
+        return torch.cat(parts)[to_device(torch.from_numpy(order), self.device)]
 
     def _levels(self, heat: Tensor, canvases: Sequence[Canvas]) -> Tensor:
         """(K, height, width) int32 in 0 … 256 of maps (K, 1, H, W) in [0, 1], in the geometry of their canvases."""
         height, width = _largest(canvases)
         views = [(c.view.x0, c.view.x1, c.view.y0, c.view.y1) for c in canvases]
-        x0, x1, y0, y1 = torch.tensor(views, dtype=torch.float64, device=self.device).unbind(1)
+        x0, x1, y0, y1 = to_device(torch.tensor(views, dtype=torch.float64), self.device).unbind(1)
         (x, across), (y, down) = _sample_positions(x0, x1, width), _sample_positions(y0, y1, height)
         grid = torch.stack([x[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)], dim=-1)
         sampled = grid_sample(heat, grid, mode="bilinear", padding_mode="border", align_corners=False)[:, 0]
@@ -175,15 +218,15 @@ class Painter:
         for i, canvas in dict(zip(place, canvases, strict=True)).items():
             room[i, : canvas.size[0], : canvas.size[1]] = canvas.pixels
         sent = packed.to(self.device, non_blocking=True)
-        return sent if len(places) == len(canvases) else sent[torch.tensor(place, device=self.device)]
+        return sent if len(places) == len(canvases) else sent[to_device(torch.tensor(place), self.device)]
 
     def _fetch(self, pictures: Tensor) -> np.ndarray:
         """A copy on the host, complete once the stream is through."""
         return self._on_host(pictures.shape).copy_(pictures, non_blocking=True).numpy()
 
     def _on_host(self, size: Sequence[int]) -> Tensor:
-        """Pinned memory, where the device is CUDA."""
-        return torch.empty(size, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        """Pinned memory, where the device is CUDA and there is some."""
+        return on_host(size, torch.uint8, pinned=self.device.type == "cuda")
 
     def _own_stream(self) -> AbstractContextManager[object]:
         """A CUDA stream of its own: drawing does not wait for the model's next batch, nor the reverse."""
@@ -197,10 +240,10 @@ class Painter:
 def normalise_maps(raw: Tensor, limits: Sequence[Limits]) -> Tensor:
     """:func:`camcli.render.normalise` of many maps: (K, h, w) float32, raw, to [0, 1]."""
     least, most = raw.amin((1, 2)), raw.amax((1, 2))  # NaN where there is one
-    own = torch.tensor([limit is None for limit in limits], device=raw.device)
+    own = to_device(torch.tensor([limit is None for limit in limits]), raw.device)
     shows = least.isfinite() & most.isfinite() & (most > VANISHING)
     shows &= ~own | (most - least >= CONSTANT * torch.maximum(most, -least))
-    fixed = torch.tensor([limit or (0.0, 1.0) for limit in limits], dtype=torch.float64, device=raw.device)
+    fixed = to_device(torch.tensor([limit or (0.0, 1.0) for limit in limits], dtype=torch.float64), raw.device)
     low = torch.where(own, least.clamp(min=0).double(), fixed[:, 0])
     high = torch.where(own, most.double(), fixed[:, 1])
     span = torch.where(shows, high - low, 1).float()[:, None, None]
@@ -232,14 +275,3 @@ def _largest(canvases: Sequence[Canvas]) -> tuple[int, int]:
 def _area(canvases: Sequence[Canvas]) -> int:
     height, width = _largest(canvases)
     return height * width
-
-
-def _with_pictures(result: Explanation | Failed, drawn: Iterator[dict[str, np.ndarray]]) -> Explanation | Failed:
-    """An explanation with the next pictures, one set for each of its maps."""
-    if isinstance(result, Failed):
-        return result
-    return replace(result, maps=tuple(replace(one, pictures=next(drawn)) for one in result.maps))
-
-
-def _with_note(result: Explanation | Failed, note: str) -> Explanation | Failed:
-    return result if isinstance(result, Failed) else replace(result, notes=(*result.notes, note))

@@ -82,9 +82,19 @@ def _decides_maps(setup: Setup) -> dict[str, Any]:
         "precision": setup.precision,
         "batch": setup.batch_size,
         "compiled": setup.tuning.compiled,
+        **_decides_rounding(setup),
         **_decides_scores(setup),
         **({"window": list(window)} if window is not None else {}),
         **collect_verbatim(config, "maps"),
+    }
+
+
+def _decides_rounding(setup: Setup) -> dict[str, Any]:
+    """The kind of device, and the number format of trials, where they are not those of a plain run on a CPU."""
+    trials = setup.explainer.options.precision_on(setup.device, trials=True)
+    return {
+        **({"device": setup.device.type} if setup.device.type != "cpu" else {}),
+        **({"trials": trials} if trials != setup.precision else {}),
     }
 
 

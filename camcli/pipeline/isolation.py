@@ -8,7 +8,7 @@ machine code, of the model or of the user's own preprocessing, is met again.
 from collections.abc import Callable
 from typing import TypeVar
 
-from camcli.errors import CamError, ImageError
+from camcli.errors import CamError, ImageError, is_out_of_memory
 
 Out = TypeVar("Out")
 
@@ -32,9 +32,9 @@ def run_guarded(work: Callable[[], Out], doing: str) -> Out:
             return work()
         except CamError:
             raise
-        except MemoryError as error:
-            raise ImageError("out-of-memory", f"{doing} this image does not fit into memory") from error
         except Exception as error:
+            if is_out_of_memory(error):
+                raise ImageError("out-of-memory", f"{doing} this image does not fit into memory") from error
             raise ImageError("internal", f"{doing} it failed unexpectedly ({describe_error(error)})") from error
         except BaseException as error:  # what ends a thread: no signal, signals reach the main thread alone
             if not again:
@@ -49,8 +49,12 @@ def describe_error(error: BaseException) -> str:
 
 
 def is_device_lost(error: BaseException) -> bool:
-    """Whether a device refuses all further work: after a CUDA error every later call in this process fails as well."""
-    return isinstance(error, RuntimeError) and "CUDA error" in str(error)
+    """Whether a device refuses all further work: after a CUDA error every later call in this process fails as well.
+
+    After one that says that memory ran out, smaller work is still done.
+    """
+    is_of_driver = isinstance(error, RuntimeError) and any(words in str(error) for words in ("CUDA error", "HIP error"))
+    return is_of_driver and not is_out_of_memory(error)
 
 
 def device_lost(device: object, error: BaseException) -> CamError:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -12,8 +12,8 @@ import torch
 from camcli.capture import noise
 from camcli.config.recommended import with_recommended
 from camcli.config.settings import RunConfig
-from camcli.device import choose_device, choose_precision, device_name
-from camcli.errors import ConfigError, DeviceError, SourceError, TargetError, is_out_of_memory
+from camcli.device import choose_device, choose_precision, device_name, nondeterministic_operations, require_memory
+from camcli.errors import ConfigError, SourceError, TargetError
 from camcli.explainer import Explainer, ExplainOptions, Progress
 from camcli.images import ASSUMED, DecodeSettings, Preprocessing, Sampler, Sources
 from camcli.layers import Layer
@@ -24,14 +24,15 @@ from camcli.models.repetition import make_repeatable
 from camcli.output import check_named_file
 from camcli.pipeline.first_image import first_image
 from camcli.pipeline.labels import Labeller
+from camcli.pipeline.recorded_pass import RecordedPass, with_recorded_pass
 from camcli.pipeline.target_layers import choose_layers, needs_gradient
 from camcli.pipeline.targets import TargetSpec, parse_target
 from camcli.render import Style
 from camcli.schemas.index import Header
-from camcli.speed import Tuning, cuda_batch, tune
+from camcli.speed import Tuning, fitting_batch, tune
 
 _BATCH = {"cpu": 12, "mps": 16}
-"""What `--batch-size auto` is; on CUDA it is what fits into memory. It does not depend on the number of images:
+"""What `--batch-size auto` is; on CUDA see :mod:`camcli.speed.batch_size`. It does not depend on the number of images:
 another batch size changes the last bits of a result, and one more file in a folder must not. On a CPU 16 or 32 would be
 up to a tenth faster in long runs, and hold more memory; a run of one image waits for a whole batch."""
 
@@ -55,6 +56,7 @@ class Setup:
     style: Style
     limits: Mapping[str, tuple[float, float]]  # fixed normalisation limits of each method, raw units
     tuning: Tuning = field(default_factory=Tuning)  # how the model runs inside at_speed
+    recorded: RecordedPass | None = None  # its pass as a CUDA graph, inside at_speed
     assumptions: tuple[str, ...] = ()  # what was assumed, or done so that results can be repeated; one line each
 
     @property
@@ -183,17 +185,18 @@ def setup_for(
     device = model.device
     precision = choose_precision(config.precision, device)
     earlier = recorded["config"] if recorded else {}
-    with model.prepared():
+    with require_memory(device, model.name), model.prepared():
         example = partial(first_image, config, model, sources)
         examined = examine(model, config.probability, example)  # type: ignore[arg-type]
         require_row_per_image(examined, config.parsed.batch_size)
         model = make_repeatable(examined.model, examined.repeated, config.seed)
     precision = precision_for(model, config.precision, precision)
-    with model.prepared():
+    with require_memory(device, model.name), model.prepared():
         layers, alone = choose_layers(config, model)
         options = replace(explain_options(config, precision), one_at_a_time=alone or model.is_alone)
         explainer = Explainer(model, layers, config.method, options, progress)
         batch_size = _batch_size(config, explainer, model, earlier.get("batch_size"))
+        refused = _refused(explainer, model)
     targets = parse_target(config.target or "predicted", model.class_names, model.num_classes)
     _check_values(config, model, targets)
     return Setup(
@@ -211,7 +214,7 @@ def setup_for(
         workers=config.parsed.workers or min(16, max(2, os.cpu_count() or 2)),
         style=Style(config.colormap, config.alpha, config.image_format, config.quality),
         limits=_limits(config, earlier.get("scale_limits")),
-        assumptions=_assumptions(model, layers),
+        assumptions=(*_assumptions(model, layers), *refused),
     )
 
 
@@ -230,6 +233,20 @@ def _assumptions(model: Model, layers: Sequence[Layer]) -> tuple[str, ...]:
     of_passes = model.passes.lines if model.passes is not None else ()
     of_layers = tuple(layer.assumption for layer in layers if layer.assumption is not None)
     return (*model.assumptions, *model.preprocessing.assumptions, *of_passes, *of_layers)
+
+
+def _refused(explainer: Explainer, model: Model) -> tuple[str, ...]:
+    """A line on operations whose results may differ from run to run."""
+    if model.device.type != "cuda" or model.passes is not None:
+        return ()
+    with nondeterministic_operations() as names:
+        explainer.rehearse(noise(model.preprocessing, 1, model.device))
+    if not names:
+        return ()
+    return (
+        f"{', '.join(names)}: CUDA has no deterministic kernel for it, so that the last digits of maps may differ from "
+        "run to run",
+    )
 
 
 def in_run_folder(setup: Setup, run_dir: Path) -> Setup:
@@ -259,9 +276,15 @@ def _labeller(model: Model, sources: Sources) -> Labeller:
 def at_speed(setup: Setup) -> Iterator[Setup]:
     """The same, with a model that runs as fast as it can; inside :meth:`camcli.models.Model.prepared`."""
     reads_parameters = any(find_method(key).reads_parameters for key in setup.config.method)
-    with tune(setup.model, setup.explainer.watched, folding=not reads_parameters) as tuning:
-        setup = replace(setup, tuning=tuning)
-        yield _with_compiled_prefix(setup) if setup.config.compile else setup
+    with ExitStack() as stack:
+        with require_memory(setup.device, setup.model.name):
+            tuning = stack.enter_context(tune(setup.model, setup.explainer.watched, folding=not reads_parameters))
+            setup = replace(setup, tuning=tuning)
+            setup = _with_compiled_prefix(setup) if setup.config.compile else setup
+            image = tuning.arrange(noise(setup.model.preprocessing, 1, setup.device))
+            setup = replace(setup, explainer=setup.explainer.with_cast_weights(image))
+            setup = with_recorded_pass(setup)
+        yield setup
 
 
 def _with_compiled_prefix(setup: Setup) -> Setup:
@@ -286,15 +309,7 @@ def _batch_size(config: RunConfig, explainer: Explainer, model: Model, earlier: 
         return size
     if model.device.type != "cuda":
         return _BATCH[model.device.type]
-    try:
-        return cuda_batch(lambda size: explainer.rehearse(noise(model.preprocessing, size, model.device)), model.device)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise DeviceError(
-            f"--device {model.device}: one image does not fit into its memory with model {model.name}. Free some, "
-            "take a smaller --input-size, or run on the CPU (--device cpu)."
-        ) from error
+    return fitting_batch(lambda size: explainer.rehearse(noise(model.preprocessing, size, model.device)))
 
 
 def _limits(config: RunConfig, earlier: Mapping[str, Sequence[float]] | None) -> dict[str, tuple[float, float]]:

@@ -34,7 +34,7 @@ from camcli.output import (
 )
 from camcli.pipeline.batching import BatchExplainer
 from camcli.pipeline.crash_guard import CrashQuarantine
-from camcli.pipeline.cuda_render import make_painter
+from camcli.pipeline.cuda_render import make_finisher
 from camcli.pipeline.folder import earlier_header, open_folder
 from camcli.pipeline.header import make_header, now
 from camcli.pipeline.items import Explanation, Failed, Loaded, pixel_bytes
@@ -184,7 +184,7 @@ class Stream:
         # On a CPU the threads share the model's cores: a thread for the model is no faster.
         if self.setup.device.type == "cpu":
             return explainer.stream(loaded, lambda: self._is_ending)
-        return explainer.stream_ahead(loaded, lambda: self._is_ending, make_painter(self.setup, self.clock) or list)
+        return explainer.stream_ahead(loaded, lambda: self._is_ending, make_finisher(self.setup, self.clock))
 
     @property
     def _is_ending(self) -> bool:

@@ -39,10 +39,10 @@ def choose_layers(config: RunConfig, model: Model) -> tuple[tuple[Layer, ...], b
     except (PassError, LayerError) as error:
         if not is_alone or (isinstance(error, PassError) and error.images == 1):
             raise
-        return _resolve(config, model, 1), True
-    if not layers and is_alone and not _takes_two(model):
-        return _resolve(config, model, 1), True
-    return layers, False
+    else:
+        if layers or not is_alone or _takes_two(model):
+            return layers, False
+    return _resolve(config, model, 1), True  # outside the handler, where the frames of the failed pass are gone
 
 
 def _takes_two(model: Model) -> bool:

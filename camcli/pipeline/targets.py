@@ -1,14 +1,20 @@
 """Which classes of an image are explained: the values of ``--target``, and the classes they choose for an image."""
 
+from __future__ import annotations
+
 import csv
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
 from camcli.errors import TargetError, near_misses
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NO_TARGET = -1
 """In an array of targets: this image has no class for this specification."""
@@ -109,32 +115,56 @@ def _parse_one(part: str, names: Names | None, num_classes: int | None) -> list[
 
 
 def choose_targets(
-    logits: np.ndarray, specs: Sequence[TargetSpec], labels: Sequence[int | None], own: Sequence[TargetSpec | None]
-) -> np.ndarray:
-    """The class index of every target specification for every image.
+    logits: Tensor, specs: Sequence[TargetSpec], labels: Sequence[int | None], own: Sequence[TargetSpec | None]
+) -> Tensor:
+    """The class index of every target specification for every image, chosen where the logits are.
 
     Args:
-        logits: (N, C) float32. Ties go to the lower index.
+        logits: (N, C) float32. Ties go to the lower index, and NaN comes last.
         specs: the T specifications of the run.
         labels: the true class of each image; None where it is unknown.
         own: an image's own target (a manifest's row), which takes the place of the first specification.
 
     Returns:
-        (N, T) int64; :data:`NO_TARGET` where the image has no such class.
+        (N, T) int64 on the device of the logits; :data:`NO_TARGET` where the image has no such class.
     """
-    depth = max([1, *(s.value or 1 for s in (*specs, *own) if s is not None and s.kind == "top")])
-    ranked = np.stack([highest(row, depth) for row in logits]) if len(logits) else np.zeros((0, depth), np.int64)
-    chosen = np.full((len(logits), len(specs)), NO_TARGET, dtype=np.int64)
-    for i in range(len(logits)):
+    import torch
+
+    from camcli.device import to_device
+
+    count = len(logits)
+    ranks = np.zeros((count, len(specs)), np.int64)  # of the class, from 1; 0: not chosen by its rank
+    fixed = np.full((count, len(specs)), NO_TARGET, np.int64)
+    for i in range(count):
         for t, spec in enumerate(specs_of(specs, own[i])):
-            if spec.kind in ("index", "name"):
-                chosen[i, t] = spec.value or 0
+            if spec.kind in ("predicted", "top"):
+                ranks[i, t] = spec.value or 1
             elif spec.kind == "label":
                 label = labels[i]
-                chosen[i, t] = NO_TARGET if label is None else label
+                fixed[i, t] = NO_TARGET if label is None else label
             else:
-                chosen[i, t] = ranked[i, (spec.value or 1) - 1 if spec.kind == "top" else 0]
-    return chosen
+                fixed[i, t] = spec.value or 0
+    ranked = _ranked(logits, int(ranks.max(initial=1)))
+    columns = []
+    for t in range(len(specs)):
+        rank, chosen = ranks[:, t], fixed[:, t]
+        if not (rank == rank[:1]).all() or not (chosen == chosen[:1]).all():  # differs by image: sent to the device
+            places, values = (to_device(torch.from_numpy(numbers.copy()), logits.device) for numbers in (rank, chosen))
+            by_rank = ranked.gather(1, (places - 1).clamp(min=0)[:, None])[:, 0]
+            columns.append(torch.where(places > 0, by_rank, values))
+        elif rank[:1].any():
+            columns.append(ranked[:, rank[0] - 1])
+        else:
+            columns.append(ranked.new_full((count,), int(chosen[0]) if count else NO_TARGET))
+    return torch.stack(columns, dim=1)
+
+
+def _ranked(logits: Tensor, count: int) -> Tensor:
+    """:func:`highest` of each row: (N, count) int64 of (N, C)."""
+    clean = logits.masked_fill(logits.isnan(), -math.inf)
+    if count == 1:
+        return clean.argmax(1, keepdim=True)
+    return clean.sort(dim=1, descending=True, stable=True).indices[:, :count]
 
 
 def highest(logits: np.ndarray, count: int) -> np.ndarray:

@@ -1,46 +1,25 @@
-"""``--batch-size auto`` on an accelerator: how many images fit, tried from few upwards."""
+"""``--batch-size auto`` on CUDA: a fixed size, halved where it does not fit."""
 
 from collections.abc import Callable
 
-import torch
-
 from camcli.device import BatchLimit
 
-FIRST, MOST = 16, 256
-"""Batches tried. Larger ones give no more images a second, and more images fail at once when one of them does."""
-SHARE = 0.6
-"""Of the free memory that a batch may take: methods with passes of their own need some, and so do other programs."""
+LARGEST = 128
+"""Tried first. Larger batches give hardly more images a second, and more images fail at once when one of them does."""
 
 
-def fitting_batch(peak: Callable[[int], int], free: int) -> int:
-    """The largest tried batch that stays below a share of the free memory.
+def fitting_batch(rehearse: Callable[[int], object]) -> int:
+    """:data:`LARGEST`, or the first of its halves whose rehearsal does not run out of memory.
 
-    It does not depend on the number of images in a run: one more file in a folder must not change the other results.
+    It depends neither on the number of images in a run nor on the memory that happens to be free: another batch size
+    changes the last bits of a result.
 
     Args:
-        peak: runs a batch of so many images; the bytes it took at its highest.
-        free: bytes.
+        rehearse: runs a batch of so many images; called once for each size that is tried.
 
     Raises:
-        torch.cuda.OutOfMemoryError: not one image fits.
+        Exception: what an accelerator raises where not one image fits (:func:`camcli.errors.is_out_of_memory`).
     """
-    limit, size = BatchLimit(FIRST), FIRST
-    while True:
-        peak_bytes = limit.fit(peak)
-        if limit.size < size or limit.size >= MOST or 2 * peak_bytes > SHARE * free:
-            return limit.size
-        limit.size = size = 2 * size
-
-
-def cuda_batch(rehearse: Callable[[int], object], device: torch.device) -> int:
-    """The same on a CUDA device; ``rehearse`` runs a batch."""
-
-    def peak(size: int) -> int:
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        rehearse(size)
-        torch.cuda.synchronize(device)
-        return torch.cuda.max_memory_allocated(device) - before
-
-    torch.cuda.empty_cache()
-    return fitting_batch(peak, torch.cuda.mem_get_info(device)[0])
+    limit = BatchLimit(LARGEST)
+    limit.fit(rehearse)
+    return limit.size

@@ -18,6 +18,8 @@ from torch import Tensor
 
 from camcli.capture import Forward, capture, trace_tail
 from camcli.capture.prefix import CompiledPrefix, export_prefix
+from camcli.device import free_cached_memory, number_format, synchronize
+from camcli.errors import is_out_of_memory
 from camcli.speed.tuning import ROUNDING, distance, is_plain
 
 _TIMED = 5  # passes that are timed of each
@@ -54,6 +56,16 @@ def compile_prefix(forward: Forward, layer: str, inputs: Tensor) -> Compilation:
     def without(reason: str) -> Compilation:
         return Compilation(forward, f"--compile: {reason}; the run goes on without")
 
+    try:
+        return _compile_prefix(forward, layer, inputs, without)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    free_cached_memory()
+    return without(f"memory ran out on compiling what comes before {layer}")
+
+
+def _compile_prefix(forward: Forward, layer: str, inputs: Tensor, without: Callable[[str], Compilation]) -> Compilation:
     if not is_plain(forward.module):
         return without("the model is compiled, scripted or spread over devices already")
     few = inputs[:1].expand(3, *inputs.shape[1:])
@@ -63,9 +75,11 @@ def compile_prefix(forward: Forward, layer: str, inputs: Tensor) -> Compilation:
     start = time.perf_counter()
     try:
         compiled = replace(forward, prefix=CompiledPrefix(tail, inputs, _compile(export_prefix(forward, tail, inputs))))
-        with _quiet():
+        with _quiet(), number_format(forward.precision):
             results = _results(compiled, layer, inputs)
     except Exception as error:  # no compiler, an operation it does not support: its errors have no common type
+        if is_out_of_memory(error):
+            raise
         reason = next(iter(str(error).strip().splitlines()), "")
         return without(f"what comes before {layer} does not compile here ({type(error).__name__}: {reason[:200]})")
     seconds = time.perf_counter() - start
@@ -77,7 +91,8 @@ def compile_prefix(forward: Forward, layer: str, inputs: Tensor) -> Compilation:
 
 def _describe_gain(seconds: float, forward: Forward, compiled: Forward, layer: str, inputs: Tensor) -> str:
     """What compiling costs and gains. It is only reported: a measured time must not decide what is computed."""
-    before, after = _seconds(forward, layer, inputs), _seconds(compiled, layer, inputs)
+    with number_format(forward.precision):
+        before, after = _seconds(forward, layer, inputs), _seconds(compiled, layer, inputs)
     took = f"what comes before {layer} was compiled in {seconds:.0f} s"
     if after >= before:
         return f"{took} and is not faster here; leave --compile out"
@@ -104,7 +119,8 @@ def _compare(forward: Forward, results: tuple[Tensor, Tensor], layer: str, input
     both are compared with float32.
     """
     exact = _results(replace(forward, precision="fp32"), layer, inputs)
-    own = _results(forward, layer, inputs)
+    with number_format(forward.precision):
+        own = _results(forward, layer, inputs)
     for name, best, before, now in zip((f"at {layer}", "in its logits"), exact, own, results, strict=True):
         allowed = max(ROUNDING[torch.float32], _FURTHER * distance(best, before))
         deviation = distance(best, now)
@@ -124,8 +140,7 @@ def _seconds(forward: Forward, layer: str, inputs: Tensor) -> float:
     for _ in range(_TIMED):
         start = time.perf_counter()
         capture(forward, inputs, [layer], gradients=False)
-        if inputs.is_cuda:
-            torch.cuda.synchronize()
+        synchronize(inputs.device)
         durations.append(time.perf_counter() - start)
     return median(durations[1:])
 

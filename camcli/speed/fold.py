@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from camcli.capture.frozen import replace_forward
+from camcli.device import in_float64
 from camcli.speed.dataflow import Pair
 
 
@@ -55,16 +56,17 @@ def _fold_parameters(conv: nn.Conv2d, norm: _BatchNorm) -> tuple[Tensor, Tensor]
     """Weight and bias of the convolution with the norm in it, in float64: float32 would round twice."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    scale = (in_float64(norm.running_var) + norm.eps).rsqrt()
     if norm.weight is not None:
-        scale = scale * norm.weight.double()
-    shift = -norm.running_mean.double() if conv.bias is None else conv.bias.double() - norm.running_mean.double()
+        scale = scale * in_float64(norm.weight)
+    mean = in_float64(norm.running_mean)
+    shift = -mean if conv.bias is None else in_float64(conv.bias) - mean
     bias = shift * scale
     if norm.bias is not None:
-        bias = bias + norm.bias.double()
+        bias = bias + in_float64(norm.bias)
     weight = torch.empty_like(conv.weight)  # in the memory format of the weight
-    weight.copy_(conv.weight.double() * scale[:, None, None, None])
-    return weight, bias.to(weight.dtype)
+    weight.copy_((in_float64(conv.weight) * scale[:, None, None, None]).to(weight.dtype))
+    return weight, bias.to(weight.device, weight.dtype)
 
 
 def _activation_only(children: Iterable[nn.Module]) -> Callable[[Tensor], Tensor]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from statistics import median
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from camcli.capture.noise import noise
+from camcli.device import HALF, number_format, synchronize
 from camcli.speed.tuning import TunedModel, tune
 
 
@@ -21,7 +22,7 @@ def measure_forward_rate(
     Args:
         model: inside :meth:`camcli.models.Model.prepared`.
         batch_size: images a pass.
-        precision: ``fp32``, or ``bf16`` or ``fp16`` autocast.
+        precision: ``fp32``, ``tf32``, or ``bf16`` or ``fp16`` autocast.
         setting: ``plain``, ``channels-last``, ``folded`` (and channels-last) or ``compiled`` (and both).
         seconds: about how long to measure.
     """
@@ -50,14 +51,11 @@ def _in_setting(model: TunedModel, setting: str) -> Iterator[tuple[nn.Module, Ca
 
 
 def _autocast(device: torch.device, precision: str) -> Any:
-    if precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)
+    return torch.autocast(device.type, HALF[precision]) if precision in HALF else number_format(precision)
 
 
 def _seconds(module: nn.Module, inputs: Tensor) -> float:
     start = time.perf_counter()
     module(inputs)
-    if inputs.device.type == "cuda":
-        torch.cuda.synchronize()
+    synchronize(inputs.device)
     return time.perf_counter() - start

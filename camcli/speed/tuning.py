@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from camcli.capture.frozen import is_compiled
 from camcli.capture.hooks import hook_calls
 from camcli.capture.noise import noise
+from camcli.device import number_format
+from camcli.errors import is_out_of_memory
 from camcli.speed.dataflow import find_pairs, tensors_in
 from camcli.speed.fold import fold
 
@@ -84,7 +86,7 @@ def tune(model: TunedModel, watched: Collection[str] = (), *, folding: bool = Tr
     run = partial(_run, module, watched)
     image = noise(model.preprocessing, 1, model.device)
     before: list[Tensor] = []
-    with _exact():
+    with number_format("fp32"):
         plain = is_plain(module)
         pairs = find_pairs(module, lambda: before.extend(run(image)), watched) if folding and plain else []
         before = before or run(image)
@@ -121,9 +123,11 @@ def _run(module: nn.Module, watched: Collection[str], inputs: Tensor) -> list[Te
 def _deviation(before: list[Tensor], run: Callable[[Tensor], list[Tensor]], inputs: Tensor) -> float:
     """How far the outputs are from those before, each relative to its largest value; infinite for other outputs."""
     try:
-        with _exact():
+        with number_format("fp32"):
             now = run(inputs)
-    except RuntimeError:  # the model takes a view that channels-last memory does not allow
+    except RuntimeError as error:  # the model takes a view that channels-last memory does not allow
+        if is_out_of_memory(error):
+            raise
         return math.inf
     if len(now) != len(before):
         return math.inf
@@ -137,18 +141,6 @@ def distance(before: Tensor, now: Tensor) -> float:
     change = (before.float() - now.float()).nan_to_num().abs()
     largest = before.float().nan_to_num().abs()
     return float(change.max() / largest.max().clamp(min=1e-30)) if change.numel() else 0.0
-
-
-@contextmanager
-def _exact() -> Iterator[None]:
-    """Convolutions in float32 inside: TensorFloat-32 rounds more than the tolerances here."""
-    cudnn = torch.backends.cudnn
-    before = cudnn.allow_tf32
-    cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        cudnn.allow_tf32 = before
 
 
 def is_plain(module: nn.Module) -> bool:

@@ -9,8 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+import camcli
 from camcli.config.settings import RunConfig
 from camcli.evaluation import EvalOptions, Evaluation, entries, evaluate
+from camcli.evaluation.scorer import ClassScorer
 from camcli.explainer import Explainer
 from tests.conftest import photographs
 
@@ -45,7 +47,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("error", [torch.cuda.OutOfMemoryError, RuntimeError])
+@pytest.mark.parametrize("error", [torch.cuda.OutOfMemoryError, torch.AcceleratorError, RuntimeError])
 def test_maps_of_masked_images_are_made_in_halves(
     photos: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
@@ -64,3 +66,22 @@ def test_one_image_that_does_not_fit_ends_it(photos: Path, monkeypatch: pytest.M
     monkeypatch.setattr(entries, "Explainer", small_device(0, torch.cuda.OutOfMemoryError, []))
     with pytest.raises(torch.cuda.OutOfMemoryError):
         evaluated(photos)
+
+
+def test_scores_are_not_tried_again_at_a_size_that_did_not_fit() -> None:
+    sizes: list[int] = []
+
+    class Small(torch.nn.Module):
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(inputs))
+            if len(inputs) > 3:
+                raise torch.AcceleratorError("CUDA error: out of memory")
+            return inputs.flatten(1)[:, :4]
+
+    scorer = ClassScorer(camcli.load_model(Small(), input_size=(2, 2)))
+    inputs, classes = torch.randn(8, 3, 2, 2), torch.arange(8) % 4
+    sizes.clear()
+    expected = inputs.flatten(1)[:, :4].softmax(1).gather(1, classes[:, None])[:, 0]
+    for _ in range(2):
+        assert torch.allclose(scorer(inputs, classes), expected)
+    assert sizes == [8, 4, *[2] * 4, *[2] * 4]

@@ -82,7 +82,7 @@ def test_finercam_explains_the_prediction_against_the_label():
 def test_trials_run_in_float32_unless_a_precision_was_asked_for():
     seen = []
     net = random_net()
-    net.head[-1].register_forward_hook(lambda m, i, out: seen.append(out.dtype))
+    net.head[1].register_forward_hook(lambda m, i, out: seen.append(out.dtype))
     for given in (False, True):
         options = ExplainOptions(precision="bf16", precision_given=given)
         explainer = Explainer(StandIn(net), LAYERS[:1], ["ablationcam", "scorecam"], options)

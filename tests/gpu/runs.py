@@ -49,8 +49,8 @@ def explain(images: Path | list[Path], out: Path, network: str = "resnet", **set
         of_network["model"] = f"factory:tests.gpu.networks:{network}"
         of_network["input_size"] = str(SIZE)
     own: dict[str, Any] = {
-        "image_path": [str(path) for path in paths], "output_dir": str(out), "device": "cuda:0", **of_network,
-        **settings,
+        "image_path": [str(path) for path in paths], "output_dir": str(out), "device": "cuda:0",
+        **of_network, **settings,
     }  # fmt: skip
     witness = _Witness()
     summary = run(RunConfig(**own), watch=witness)

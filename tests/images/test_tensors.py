@@ -1,40 +1,32 @@
-"""The last step of preprocessing: a batch of pixels becomes the model's input."""
+"""The last step of preprocessing: on a device the values of the CPU, bit for bit."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from torchvision.transforms.functional import normalize, to_tensor
 
-from camcli.images import Preprocessing, to_input
-
-
-@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 200])
-def test_pixels_are_normalised_as_torchvision_does_bit_for_bit(channels: int) -> None:
-    rng = np.random.default_rng(channels)
-    mean, std = rng.uniform(0, 1, channels).tolist(), rng.uniform(0.1, 1, channels).tolist()
-    pre = Preprocessing(channels, 7, 9, mean=tuple(mean), std=tuple(std))
-    batch = rng.integers(0, 256, (3, 7, 9, channels), dtype=np.uint8)
-    found = to_input(batch, pre)
-    assert found.shape == (3, channels, 7, 9)
-    assert found.dtype == torch.float32
-    for pixels, one in zip(batch, found, strict=True):
-        assert torch.equal(one, normalize(to_tensor(pixels), mean, std))
+from camcli.images.tensors import _look_up_on_device, _table, _table_on_device, to_input
+from tests.images.test_bands import plain
 
 
-def test_the_memory_of_pixels_stays_channels_last() -> None:
-    found = to_input(np.zeros((2, 8, 6, 3), np.uint8), Preprocessing(3, 8, 6))
+@pytest.mark.parametrize("channels", [1, 3, 6])
+def test_the_table_on_a_device_gives_the_values_of_the_cpu(channels: int) -> None:
+    preprocessing = plain(channels)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 7, 5, channels), dtype=np.uint8)
+    expected = to_input(pixels, preprocessing)
+    mean, std = preprocessing.mean, preprocessing.std
+    table = _table_on_device(mean, std, torch.device("cpu"))
+    found = _look_up_on_device(torch.from_numpy(pixels), table)
+    assert torch.equal(found, expected)
     assert found.is_contiguous(memory_format=torch.channels_last)
+    assert _table_on_device(mean, std, torch.device("cpu")) is table  # goes to the device once
 
 
-def test_the_batch_given_is_not_touched() -> None:
-    batch = np.full((1, 4, 4, 3), 7, np.uint8)
-    batch.flags.writeable = False
-    to_input(batch, Preprocessing(3, 4, 4)).add_(1)
-    assert (batch == 7).all()
-
-
-def test_floats_are_taken_as_they_are() -> None:
-    batch = np.random.default_rng(0).normal(size=(2, 3, 5, 4)).astype(np.float32)
-    assert torch.equal(to_input(batch, Preprocessing(3, 5, 4, custom=lambda image: image)), torch.from_numpy(batch))
+def test_a_division_by_a_constant_through_its_reciprocal_gives_other_values() -> None:
+    """Why there is a table: so CUDA divides a tensor by a number."""
+    values = np.arange(256, dtype=np.float32)
+    reciprocal = values * np.float32(1 / 255)
+    assert (reciprocal != values / np.float32(255)).sum() > 50
+    (table,) = _table((0.0,), (1.0,))
+    assert np.array_equal(table[:, 0], values / np.float32(255))

@@ -68,11 +68,9 @@ def complete(net, inputs, targets, layers):
         batch = Batch(
             explainer._plan, inputs, [0] * len(inputs), torch.full((len(inputs),), -1), Chunks(1, BatchLimit(1)), None
         )
-        parts = NetworkAccess(batch.shared, targets, "fullgrad").biases()
-    total = parts.inputs.flatten(1).sum(1)
-    for part in (*parts.maps, *parts.vectors):
-        total = total + part.flatten(1).sum(1)
-    return total, batch.logits.gather(1, targets[:, None]).squeeze(1)
+        pieces = NetworkAccess(batch.shared, targets, "fullgrad").biases()
+    totals = [sum(part.flatten(1).sum(1) for part in (p.inputs, *p.maps, *p.vectors)) for p in pieces]
+    return torch.cat(totals), batch.logits.gather(1, targets[:, None]).squeeze(1)
 
 
 def relu_net(seed):

@@ -19,11 +19,13 @@ from camcli.concurrency import Clock
 from camcli.config.settings import RunConfig
 from camcli.errors import CamError, ImageError
 from camcli.images import Sender
+from camcli.pipeline.assembly import ExplainedImage
 from camcli.pipeline.batching import BatchExplainer, settings_of_this_thread
 from camcli.pipeline.items import Explanation, Failed, Loaded
 from camcli.pipeline.loader import make_loader
 from camcli.pipeline.setup import Setup, prepare
 from camcli.pipeline.stream import STAGES
+from tests.out_of_memory import FORMS
 
 HANG = 120  # seconds after which a thread that waits gives up, so that a fault ends in a failure
 
@@ -114,9 +116,11 @@ def test_a_batch_is_finished_in_one_thread_while_the_model_has_the_next(
         if len(passes) == 2:
             second.set()
 
-    def finish(batch: list[Explanation | Failed]) -> list[Explanation | Failed]:
+    def finish(batch: list[ExplainedImage | Failed]) -> list[Explanation | Failed]:
         finished.append(threading.get_ident())
-        return list(batch) if second.wait(HANG) else []  # the first batch waits until the second is in the model
+        return (
+            explainer.finish(batch) if second.wait(HANG) else []
+        )  # the first batch waits until the second is in the model
 
     with watched(setup, seen):
         found = list(explainer.stream_ahead(iter(images), never, finish))
@@ -259,6 +263,23 @@ def test_a_batch_is_copied_beside_the_model_which_waits_for_it(done: list[str]) 
     assert np.array_equal(found.numpy(), np.stack(pixels))
 
 
+@pytest.mark.parametrize("error", FORMS.values(), ids=FORMS)
+def test_without_memory_to_pin_a_batch_is_copied_from_other_memory(
+    error: Exception, done: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = torch.empty
+
+    def none_pinned(*size: Any, pin_memory: bool = False, **more: Any) -> torch.Tensor:
+        if pin_memory:
+            raise error
+        return empty(*size, **more)
+
+    monkeypatch.setattr(torch, "empty", none_pinned)
+    pixels = [np.full((4, 5, 3), i, np.uint8) for i in range(3)]
+    assert np.array_equal(Sender(torch.device("cpu"))(pixels)().numpy(), np.stack(pixels))
+    assert done[:2] == ["not pinned", "sender copies"]
+
+
 def test_what_was_sent_ahead_is_what_is_explained(
     explainer: BatchExplainer, images: list[Loaded | Failed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,11 +302,12 @@ def test_what_was_sent_ahead_is_what_is_explained(
             assert np.array_equal(one.maps[0].raw, other.maps[0].raw)
 
 
+@pytest.mark.parametrize("error", [FORMS[form] for form in ("allocator", "driver")])
 def test_a_device_without_memory_for_the_next_batch_is_no_error_yet(
-    explainer: BatchExplainer, images: list[Loaded | Failed]
+    error: Exception, explainer: BatchExplainer, images: list[Loaded | Failed]
 ) -> None:
     def full(pixels: list[np.ndarray]) -> Any:
-        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        raise error
 
     explainer._sender = full  # type: ignore[assignment]
     assert sum(isinstance(result, Explanation) for result in explainer.stream_ahead(iter(images), never)) == 6

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -17,13 +18,18 @@ from PIL import Image
 from camcli.concurrency import Clock
 from camcli.config.settings import COLORMAPS, RunConfig
 from camcli.errors import CamError, ImageError
+from camcli.explainer import ExplainedBatch, MapKey
 from camcli.images import Entry, View
 from camcli.pipeline import cuda_render
+from camcli.pipeline.assembly import BatchResults, ExplainedImage
 from camcli.pipeline.batching import BatchExplainer
-from camcli.pipeline.cuda_render import KINDS, Painter, Subject, normalise_maps
-from camcli.pipeline.items import ClassMap, Explanation, Failed, ImageMetadata, Loaded
+from camcli.pipeline.cuda_render import KINDS, DrawingFinisher, Painter, Subject, normalise_maps
+from camcli.pipeline.isolation import describe_error
+from camcli.pipeline.items import Explanation, Failed, ImageMetadata, Loaded
 from camcli.pipeline.stream import STAGES, Stream, run
+from camcli.pipeline.targets import TargetSpec
 from camcli.render import Canvas, Drawing, Style, colours, encode, normalise
+from tests.out_of_memory import FORMS
 
 INPUT = (64, 96)
 HIGHEST = 1
@@ -38,7 +44,17 @@ def rng() -> np.random.Generator:
 
 
 def painter(kinds: tuple[str, ...] = KINDS, device: str = "cpu", **style: Any) -> Painter:
-    return Painter(torch.device(device), kinds, Style(**style), INPUT, {}, Clock(STAGES))
+    return Painter(torch.device(device), kinds, Style(**style), INPUT, Clock(STAGES))
+
+
+def finish(batch: list[ExplainedImage | Failed], limits: Mapping[str, tuple[float, float]] = {}) -> list[Result]:
+    """Draw and assemble a batch of a run with two targets."""
+    setup: Any = SimpleNamespace(
+        config=SimpleNamespace(method=("gradcam",)), layers=(SimpleNamespace(path="layer4"),), classless=False,
+        targets=(TargetSpec("index", 0), TargetSpec("index", 1)), limits=limits, batch_size=1,
+        model=SimpleNamespace(output=SimpleNamespace(kind="logits")),
+    )  # fmt: skip
+    return DrawingFinisher(setup, painter())(batch)
 
 
 @pytest.fixture
@@ -54,14 +70,14 @@ def subjects(rng: np.random.Generator) -> list[Subject]:
         canvas = Canvas(rng.integers(0, 256, (*size, 3), dtype=np.uint8), view)
         for grid in ((7, 7), (4, 6), (1, 1), (2, 1)):
             raw = rng.normal(size=grid).astype(np.float32)
-            found.append(Subject(raw, [None, (0.1, 0.8)][i % 2], canvas))
-        found += [Subject(np.full((7, 7), x, np.float32), None, canvas) for x in (np.nan, np.inf, -1.0, 0.0, 3.0)]
-        found.append(Subject(np.full((7, 7), 3.0, np.float32), (2.0, 5.0), canvas))
+            found.append(Subject(torch.from_numpy(raw), [None, (0.1, 0.8)][i % 2], canvas))
+        found += [Subject(torch.full((7, 7), x), None, canvas) for x in (np.nan, np.inf, -1.0, 0.0, 3.0)]
+        found.append(Subject(torch.full((7, 7), 3.0), (2.0, 5.0), canvas))
     return found
 
 
 def one_by_one(subject: Subject, style: Style | None = None) -> Drawing:
-    return Drawing(subject.raw, subject.canvas, INPUT, style or Style(), subject.limits)
+    return Drawing(subject.raw.numpy(), subject.canvas, INPUT, style or Style(), subject.limits)
 
 
 def test_levels_are_those_of_the_cpu(subjects: list[Subject]) -> None:
@@ -75,7 +91,7 @@ def test_levels_are_those_of_the_cpu(subjects: list[Subject]) -> None:
 def test_a_map_as_fine_as_the_input_lies_where_it_lies_on_the_cpu(rng: np.random.Generator) -> None:
     fine = cv2.GaussianBlur(rng.random(INPUT, dtype=np.float32), (0, 0), 2)
     for size, view in (((64, 96), View(0, 0, 96, 64)), ((200, 151), View(10.2, 20.7, 140.1, 190.3))):
-        subject = Subject(fine, None, Canvas(rng.integers(0, 256, (*size, 3), dtype=np.uint8), view))
+        subject = Subject(torch.from_numpy(fine), None, Canvas(rng.integers(0, 256, (*size, 3), dtype=np.uint8), view))
         drawn = painter(("gray",)).draw([subject])[0]["gray"].astype(int)
         assert np.abs(drawn - one_by_one(subject).picture("gray")).max() <= 3
 
@@ -123,26 +139,29 @@ def test_what_is_drawn_can_be_encoded(subjects: list[Subject]) -> None:
                 assert encode(kind, picture, style) == encode(kind, picture.copy(), style)
 
 
-def explanation(subjects: list[Subject], canvas: Canvas | None) -> Explanation:
+def explained(subjects: list[Subject], canvas: Canvas | None) -> ExplainedImage:
+    """An image with a map of one class or of two."""
     entry, metadata = (
         Entry("a.png", "photos/a.png", ordinal=0, source="photos", source_slug="photos"),
         ImageMetadata(1, "0" * 64, 1, 1, "PNG", 1),
     )
-    loaded = Loaded(entry, metadata, np.zeros((1, 1, 3), np.uint8), View(0, 0, 1, 1), canvas, None, None)
-    maps = tuple(ClassMap("gradcam", "layer4", "predicted", None, subject.raw) for subject in subjects)
-    return Explanation(loaded, np.zeros(1), np.zeros(1), maps)
+    own = TargetSpec("index", 0) if len(subjects) == 1 else None
+    loaded = Loaded(entry, metadata, np.zeros((1, 1, 3), np.uint8), View(0, 0, 1, 1), canvas, None, own)
+    maps = {MapKey("gradcam", "layer4", t): subject.raw[None] for t, subject in enumerate(subjects)}
+    results = ExplainedBatch(torch.zeros(1, 2), torch.zeros(1, 2), torch.tensor([[0, 1]]), maps)
+    return ExplainedImage(loaded, BatchResults.of(results, 1), 0)
 
 
 @pytest.fixture
-def batch(subjects: list[Subject]) -> list[Result]:
+def batch(subjects: list[Subject]) -> list[ExplainedImage | Failed]:
     """Two maps on a canvas, a failed image, one map on another canvas, an image without a canvas."""
     failed = Failed(
         Entry("b.png", "photos/b.png", ordinal=1, source="photos", source_slug="photos"),
         ImageError("corrupt", "not an image"),
     )
     return [
-        explanation(subjects[:2], subjects[0].canvas), failed,
-        explanation(subjects[10:11], subjects[10].canvas), explanation(subjects[:1], None),
+        explained(subjects[:2], subjects[0].canvas), failed,
+        explained(subjects[10:11], subjects[10].canvas), explained(subjects[:1], None),
     ]  # fmt: skip
 
 
@@ -151,23 +170,23 @@ def pictures(result: Result) -> list[dict[str, np.ndarray]]:
     return [dict(one.pictures) for one in result.maps]
 
 
-def test_a_batch_gets_its_pictures_and_keeps_its_order(subjects: list[Subject], batch: list[Result]) -> None:
-    paint = replace(painter(), limits={"gradcam": (0.0, 2.0)})
-    done = paint(batch)
+def test_a_batch_gets_its_pictures_and_keeps_its_order(
+    subjects: list[Subject], batch: list[ExplainedImage | Failed]
+) -> None:
+    done = finish(batch, {"gradcam": (0.0, 2.0)})
     assert done[1] is batch[1]
-    assert done[3] is batch[3]
+    assert pictures(done[3]) == [{}]
     assert [result.notes for result in done if isinstance(result, Explanation)] == [(), (), ()]
-    expected = paint.draw([replace(subjects[i], limits=(0.0, 2.0)) for i in (0, 1, 10)])
+    expected = painter().draw([replace(subjects[i], limits=(0.0, 2.0)) for i in (0, 1, 10)])
     for found, other in zip(pictures(done[0]) + pictures(done[2]), expected, strict=True):
         assert found.keys() == set(KINDS)
         assert all(np.array_equal(found[kind], other[kind]) for kind in KINDS)
-    assert paint.clock.seconds()["render"] > 0
 
 
 def test_much_is_drawn_in_parts_and_very_much_left_to_the_cpu(
-    batch: list[Result], monkeypatch: pytest.MonkeyPatch
+    batch: list[ExplainedImage | Failed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, parts = painter()(batch), []
+    whole, parts = finish(batch), []
     draw = Painter.draw
 
     def counted(self: Painter, some: list[Subject]) -> list[dict[str, np.ndarray]]:
@@ -176,14 +195,14 @@ def test_much_is_drawn_in_parts_and_very_much_left_to_the_cpu(
 
     monkeypatch.setattr(Painter, "draw", counted)
     monkeypatch.setattr(cuda_render, "MOST_PIXELS", 100 * 120)  # the size of the larger canvas
-    for i, result in enumerate(painter()(batch)):
+    for i, result in enumerate(finish(batch)):
         if i in (0, 2):
             for found, other in zip(pictures(result), pictures(whole[i]), strict=True):
                 assert all(np.array_equal(found[kind], other[kind]) for kind in KINDS)
     assert parts == [1, 1, 1]
     monkeypatch.setattr(cuda_render, "MOST_PIXELS", 100 * 120 - 1)
-    done = painter()(batch)
-    assert done[0] is batch[0]
+    done = finish(batch)
+    assert pictures(done[0]) == [{}, {}]
     assert pictures(done[2])[0].keys() == set(KINDS)
 
 
@@ -194,39 +213,41 @@ def test_canvases_that_fit_one_by_one_and_not_together(
     wide, high = (next(s for s in subjects if s.canvas.size == size) for size in ((1, 90), (90, 1)))
     expected = [painter().draw([replace(one, limits=None)])[0] for one in (wide, high)]
     monkeypatch.setattr(cuda_render, "MOST_PIXELS", 90)
-    done = painter()([explanation([wide], wide.canvas), explanation([high], high.canvas)])
+    done = finish([explained([wide], wide.canvas), explained([high], high.canvas)])
     assert [result.notes for result in done if isinstance(result, Explanation)] == [(), ()]
     for found, other in zip([*pictures(done[0]), *pictures(done[1])], expected, strict=True):
         assert all(np.array_equal(found[kind], other[kind]) for kind in KINDS)
 
 
-def test_nothing_to_draw(batch: list[Result]) -> None:
-    assert painter()([]) == []
-    assert painter()([batch[1], batch[3]])[0] is batch[1]
+def test_nothing_to_draw(batch: list[ExplainedImage | Failed]) -> None:
+    assert finish([]) == []
+    assert finish([batch[1], batch[3]])[0] is batch[1]
 
 
+@pytest.mark.parametrize("error", FORMS.values(), ids=FORMS)
 def test_what_the_device_fails_to_draw_is_left_to_the_cpu_and_said(
-    batch: list[Result], monkeypatch: pytest.MonkeyPatch
+    error: Exception, batch: list[ExplainedImage | Failed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(self: Painter, some: list[Subject]) -> list[dict[str, np.ndarray]]:
-        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        raise error
 
     monkeypatch.setattr(Painter, "draw", full)
-    done = painter()(batch)
+    done = finish(batch)
     assert done[1] is batch[1]
     for i in (0, 2):
         assert pictures(done[i])[0] == {}
-        assert done[i].notes == ("drawn on the CPU, since cpu failed to (OutOfMemoryError: CUDA out of memory)",)  # type: ignore[union-attr]
-    assert done[3] is batch[3]
+        note = f"drawn on the CPU, since cpu failed to ({describe_error(error)})"
+        assert done[i].notes == (note,)  # type: ignore[union-attr]
+    assert done[3].notes == ()  # type: ignore[union-attr]
 
 
-def test_a_lost_device_ends_the_run(batch: list[Result], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_device_ends_the_run(batch: list[ExplainedImage | Failed], monkeypatch: pytest.MonkeyPatch) -> None:
     def lost(self: Painter, some: list[Subject]) -> list[dict[str, np.ndarray]]:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     monkeypatch.setattr(Painter, "draw", lost)
     with pytest.raises(CamError, match="the same command continues"):
-        painter()(batch)
+        finish(batch)
 
 
 def test_a_run_that_is_drawn_in_batches_is_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +260,7 @@ def test_a_run_that_is_drawn_in_batches_is_like_any_other(tmp_path: Path, monkey
     (photos / "broken.png").write_bytes(b"no image")
     save = ("overlay", "heatmap", "gray", "raw", "map", "panel")
 
-    def explained(name: str) -> dict[str, Any]:
+    def index_of(name: str) -> dict[str, Any]:
         config = RunConfig(
             image_path=(str(photos),), output_dir=str(tmp_path / name), model="factory:tests.tiny:build", device="cpu",
             layer=("features",), input_size="64", batch_size="3", save=save, target="top:2", image_format="png",
@@ -248,14 +269,16 @@ def test_a_run_that_is_drawn_in_batches_is_like_any_other(tmp_path: Path, monkey
         index: dict[str, Any] = json.loads((tmp_path / name / "index.json").read_text())
         return index
 
-    one_by_one = explained("one-by-one")
+    one_by_one = index_of("one-by-one")
 
     def in_batches(self: Stream, loaded: Iterator[Loaded | Failed]) -> Iterator[Result]:
-        paint = Painter(self.setup.device, KINDS, self.setup.style, (64, 64), self.setup.limits, self.clock)
-        return BatchExplainer(self.setup, self.clock).stream_ahead(loaded, lambda: False, paint)
+        paint = Painter(self.setup.device, KINDS, self.setup.style, (64, 64), self.clock)
+        return BatchExplainer(self.setup, self.clock).stream_ahead(
+            loaded, lambda: False, DrawingFinisher(self.setup, paint)
+        )
 
     monkeypatch.setattr(Stream, "_explain", in_batches)
-    together = explained("together")
+    together = index_of("together")
     for one, other in zip(one_by_one["items"], together["items"], strict=True):
         files = list(one.pop("sizes"))
         assert files == list(other.pop("sizes"))
@@ -271,7 +294,8 @@ def test_a_run_that_is_drawn_in_batches_is_like_any_other(tmp_path: Path, monkey
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_real_device_draws_the_same(subjects: list[Subject]) -> None:
-    found, expected = painter(device="cuda").draw(subjects), painter().draw(subjects)
+    sent = [replace(one, raw=one.raw.cuda()) for one in subjects]
+    found, expected = painter(device="cuda")(sent, []), painter().draw(subjects)
     for one, other in zip(found, expected, strict=True):
         assert np.abs(one["gray"].astype(int) - other["gray"]).max() <= HIGHEST
 
@@ -283,7 +307,7 @@ def test_a_real_device_draws_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         return sorted((tmp_path / name).rglob("*.png"))
 
     on_device = explained("device")
-    monkeypatch.setattr("camcli.pipeline.stream.make_painter", lambda setup, clock: None)
+    monkeypatch.setattr("camcli.pipeline.stream.make_finisher", lambda setup, clock: None)
     for one, other in zip(on_device, explained("cpu"), strict=True):
         with Image.open(one) as a, Image.open(other) as b:
             assert np.abs(np.asarray(a).astype(int) - np.asarray(b)).max() <= 6

@@ -37,15 +37,16 @@ from tests.tiny import build
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a real one: pytest tests/gpu")
 
 TOLERANCE = 1e-5  # of the largest value
+MAGNIFIED = {"opticam": 1e-3, "groupcam": 1e-4}  # the rounding of other batches, by steps of a search and by thresholds
 ATTENTION = ("rollout", "chefer", "legrad")
 UNFIT = {"cnn": ATTENTION, "vit": ("cam", "refinecam", "guidedbackprop", "guidedgradcam")}
 CASES_OF_METHODS = [(network, method) for network in UNFIT for method in METHODS if method not in UNFIT[network]]
 FEWER = ["rise.masks=16", "opticam.steps=3", "sscam.samples=2", "iscam.samples=2", "groupcam.groups=4"]
 
-SYNCHRONISATIONS = {
-    ("gradcam", False): 7, ("gradcam", True): 13, ("five gradient methods", True): 18, ("ablationcam", False): 7
-}  # fmt: skip
-"""Of a batch of four, without and with pictures. A higher number costs time on every batch; lower it with a gain."""
+SYNCHRONISATIONS = 1
+"""Of a batch, whatever is computed and drawn. Another one costs time on every batch."""
+OF_EACH_IMAGE = {"scorecam": 1}
+"""In addition: how many channels are not constant decides how many passes are run."""
 
 
 @contextmanager
@@ -88,7 +89,8 @@ def test_maps_are_those_of_the_cpu(network: str, method: str) -> None:
     assert keys
     for key in keys:
         assert np.abs(here[key]).max() > 0
-        assert np.abs(there[key] - here[key]).max() <= TOLERANCE * np.abs(here[key]).max(), key
+        allowed = MAGNIFIED.get(method, TOLERANCE) * np.abs(here[key]).max()
+        assert np.abs(there[key] - here[key]).max() <= allowed, key
 
 
 def test_every_method_is_covered() -> None:
@@ -180,7 +182,7 @@ def test_the_batch_size_is_found_on_the_device(photos: Path, tmp_path: Path) -> 
         assert run(settings).counts["ok"] == 6
 
 
-@pytest.mark.parametrize(("case", "pictures"), SYNCHRONISATIONS)
+@pytest.mark.parametrize(("case", "pictures"), [(case, False) for case in CASES] + [("five gradient methods", True)])
 def test_no_synchronisation_is_added_to_a_batch(case: str, pictures: bool, tmp_path: Path) -> None:
     counts = per_batch(CASES[case], pictures, tmp_path, "factory:tests.tiny:build", 64, 4)
-    assert counts.synchronisations == SYNCHRONISATIONS[case, pictures], counts.places
+    assert counts.synchronisations == SYNCHRONISATIONS + 4 * OF_EACH_IMAGE.get(case, 0), counts.places

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,7 +67,7 @@ def test_a_name_without_names_says_what_to_do() -> None:
 def test_each_image_of_a_batch_has_its_own_target() -> None:
     logits = np.array([[0, 3, 1, 2], [5, 1, 9, 2], [1, 1, 1, 1]], np.float32)
     specs = parse_target("predicted,label,top:3", None, 4)
-    chosen = choose_targets(logits, specs, [3, None, 0], [None, None, TargetSpec("index", 2)])
+    chosen = choose_targets(torch.from_numpy(logits), specs, [3, None, 0], [None, None, TargetSpec("index", 2)])
     assert chosen.tolist() == [
         [1, 3, 1, 3, 2],
         [2, NO_TARGET, 2, 0, 3],
@@ -75,9 +76,7 @@ def test_each_image_of_a_batch_has_its_own_target() -> None:
 
 
 def test_ties_go_to_the_lower_index() -> None:
-    assert choose_targets(np.zeros((1, 4), np.float32), parse_target("top:3", None, 4), [None], [None]).tolist() == [
-        [0, 1, 2]
-    ]
+    assert choose_targets(torch.zeros(1, 4), parse_target("top:3", None, 4), [None], [None]).tolist() == [[0, 1, 2]]
 
 
 @given(

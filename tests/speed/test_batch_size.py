@@ -1,71 +1,82 @@
-"""How many images fit, on a device whose memory is made up."""
+"""How many images go through the model at once on CUDA: a fixed number that only shrinks."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from camcli.config.settings import RunConfig
+from camcli.device import require_memory
 from camcli.errors import DeviceError
+from camcli.images import Preprocessing
 from camcli.pipeline import setup
-from camcli.speed.batch_size import FIRST, MOST, SHARE, fitting_batch
+from camcli.speed.batch_size import LARGEST, fitting_batch
+from tests.out_of_memory import FORMS
 
 
 class Device:
-    """So much memory, of which the model takes some and each image some more."""
+    """So many images fit."""
 
-    def __init__(self, free: int, each: int, fixed: int = 0) -> None:
-        self.free, self.each, self.fixed = free, each, fixed
+    def __init__(self, most: int, error: BaseException) -> None:
+        self.most, self.error = most, error
         self.tried: list[int] = []
 
-    def peak(self, size: int) -> int:
+    def rehearse(self, size: int) -> None:
         self.tried.append(size)
-        taken = self.fixed + size * self.each
-        if taken > self.free:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-        return taken
+        if size > self.most:
+            raise self.error
 
 
+@pytest.mark.parametrize("error", FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize(
-    ("each", "expected"), [(1, MOST), (10, 32), (20, FIRST), (60, FIRST), (100, 8), (300, 2), (1000, 1)]
-)
-def test_what_fits_is_taken(each: int, expected: int) -> None:
-    device = Device(1000, each)
-    size = fitting_batch(device.peak, device.free)
-    assert size == expected
-    assert size <= FIRST or size * each <= SHARE * device.free
-
-
-def test_from_few_upwards() -> None:
-    device = Device(10_000, 50)
-    assert fitting_batch(device.peak, device.free) == 64
-    assert device.tried == [16, 32, 64]
-
-
-def test_memory_that_runs_out_on_the_way_halves() -> None:
-    device = Device(1000, 20)
-    assert fitting_batch(device.peak, 10**9) == 32  # others took what was free a moment ago
-    assert device.tried == [16, 32, 64, 32]
+    ("most", "tried"),
+    [
+        (1000, [128]), (128, [128]), (127, [128, 64]), (20, [128, 64, 32, 16]),
+        (1, [128, 64, 32, 16, 8, 4, 2, 1]),
+    ],
+)  # fmt: skip
+def test_it_is_halved_until_it_fits_and_no_size_is_tried_twice(
+    most: int, tried: list[int], error: BaseException
+) -> None:
+    device = Device(most, error)
+    assert fitting_batch(device.rehearse) == tried[-1]
+    assert device.tried == tried
+    assert tried[0] == LARGEST
 
 
 def test_not_even_one() -> None:
-    device = Device(10, 20)
-    with pytest.raises(torch.cuda.OutOfMemoryError):
-        fitting_batch(device.peak, device.free)
-    assert device.tried == [16, 8, 4, 2, 1]
+    device = Device(0, FORMS["driver"])
+    with pytest.raises(torch.AcceleratorError):
+        fitting_batch(device.rehearse)
+    assert device.tried[-1] == 1
 
 
-@pytest.mark.parametrize("form", [torch.cuda.OutOfMemoryError, RuntimeError])
-def test_a_device_without_room_for_one_image_is_named(
-    form: type[RuntimeError], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_room(*_: object) -> int:
-        raise form("CUDA error: out of memory")
+def chosen(device: Device, monkeypatch: pytest.MonkeyPatch) -> int:
+    """What a run takes whose model is on a CUDA device of that kind; the noise stays on the CPU."""
+    model = SimpleNamespace(
+        device=torch.device("cuda:0"), name="large", preprocessing=Preprocessing(3, 4, 4), passes=None, is_alone=False
+    )
+    explainer: Any = SimpleNamespace(rehearse=lambda inputs: device.rehearse(len(inputs)))
+    monkeypatch.setattr(setup, "noise", lambda preprocessing, count, _: torch.zeros(count, 1))
+    return setup._batch_size(RunConfig(image_path=("x",)), explainer, model, None)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(setup, "cuda_batch", no_room)
-    device = torch.device("cuda:0")
-    model = SimpleNamespace(device=device, name="large", preprocessing=None, passes=None, is_alone=False)
-    with pytest.raises(DeviceError, match="one image does not fit into its memory with model large"):
-        setup._batch_size(RunConfig(image_path=("x",)), None, model, None)  # type: ignore[arg-type]
+
+def test_other_processes_on_the_device_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(*_: object) -> None:
+        raise AssertionError("the free memory is not asked for")
+
+    for name in ("mem_get_info", "memory_allocated", "max_memory_allocated"):
+        monkeypatch.setattr(torch.cuda, name, asked)
+    assert chosen(Device(40, FORMS["allocator"]), monkeypatch) == 32
+
+
+@pytest.mark.parametrize("error", FORMS.values(), ids=FORMS)
+def test_a_device_without_room_for_one_image_is_named(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        pytest.raises(DeviceError, match=r"--device cuda:0: memory ran out with model large.*\(--device cpu\)"),
+        require_memory(torch.device("cuda:0"), "large"),
+    ):
+        chosen(Device(0, error), monkeypatch)

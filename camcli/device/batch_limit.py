@@ -1,69 +1,15 @@
-"""Which device a run uses, in which precision, and how many images fit into its memory, without fallback."""
+"""How many items go through a model at once: padded batches of one size, halved when memory runs out."""
 
-import os
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-import torch
-
-from camcli.errors import DeviceError, is_out_of_memory
+from camcli.device.memory import free_cached_memory
+from camcli.errors import is_out_of_memory
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-
-
-def choose_device(name: str) -> torch.device:
-    """``auto`` is CUDA, then MPS, then the CPU.
-
-    Raises:
-        DeviceError: the device asked for is not there.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda:0")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = torch.device("meta")
-    if device.type not in ("cpu", "cuda", "mps"):
-        raise DeviceError(f"--device {name}: give auto, cpu, cuda, cuda:1 or mps.")
-    if device.type == "cuda":
-        return _cuda(name, device)
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError(f"--device {name}: this machine has no MPS device. Use --device cpu.")
-    return device
-
-
-def _cuda(name: str, device: torch.device) -> torch.device:
-    if not torch.cuda.is_available():
-        built = torch.version.cuda
-        why = "no CUDA device was found" if built else "this torch is built without CUDA"
-        raise DeviceError(
-            f"--device {name} (--use-cuda): {why}. Leave the flag out to run on the CPU"
-            + (", or check the driver with nvidia-smi." if built else ", or install a CUDA build of torch.")
-        )
-    index = device.index or 0
-    if index >= torch.cuda.device_count():
-        raise DeviceError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA device(s), from cuda:0.")
-    return torch.device("cuda", index)
-
-
-def device_name(device: torch.device) -> str:
-    """What people call it."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
-
-
-def choose_precision(name: str, device: torch.device) -> str:
-    """``auto`` is bf16 autocast on CUDA and fp32 elsewhere."""
-    if name != "auto":
-        return name
-    return "bf16" if device.type == "cuda" else "fp32"
 
 
 def pad(batch: list[In], size: int) -> list[In]:
@@ -96,7 +42,7 @@ class BatchLimit:
                 if size == 1 or not is_out_of_memory(error):
                     raise
             # Outside the handler: until here the exception holds the frames, and so the tensors, of what failed.
-            torch.cuda.empty_cache()
+            free_cached_memory()
             self.size = size = (size + 1) // 2
 
     def run(self, count: int, work: Callable[[slice], Out], most: int | None = None) -> Iterator[Out]:

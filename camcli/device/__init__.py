@@ -1,0 +1,20 @@
+"""The device of a run: which one, in which arithmetic, how much of it, and how data gets there.
+
+``choice``         a device and a precision by name, and the device that a thread uses
+``number_format``  IEEE or TensorFloat-32, and the same bits each time
+``batch_limit``    how many items at once, halved when memory runs out
+``memory``         memory that is given back, and what is said when it runs out
+``transfer``       copies that nobody waits for, and float64
+"""
+
+from camcli.device.batch_limit import BatchLimit, pad
+from camcli.device.choice import choose_device, choose_precision, device_name, synchronize, use_device
+from camcli.device.memory import free_cached_memory, require_memory
+from camcli.device.number_format import HALF, deterministic, nondeterministic_operations, number_format
+from camcli.device.transfer import in_float64, on_host, to_device, to_host
+
+__all__ = [
+    "HALF", "BatchLimit", "choose_device", "choose_precision", "deterministic", "device_name", "free_cached_memory",
+    "in_float64", "nondeterministic_operations", "number_format", "on_host", "pad", "require_memory", "synchronize",
+    "to_device", "to_host", "use_device",
+]  # fmt: skip

@@ -1,0 +1,124 @@
+"""In which arithmetic a device computes, and whether two runs give the same bits.
+
+torch keeps these settings for the whole process, not for each thread; here they hold inside a ``with`` block, and are
+as the user's code left them afterwards.
+"""
+
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import torch
+
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""The precisions that run in autocast."""
+WORKSPACE = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+"""Without it cuBLAS may take another workspace, and so sum in another order, each time."""
+
+
+@contextmanager
+def number_format(precision: str) -> Iterator[None]:
+    """Operations in float32 follow IEEE 754 inside; with ``tf32`` their products are rounded to TensorFloat-32.
+
+    torch has convolutions in TensorFloat-32 (10 bits of mantissa instead of 23) on CUDA unless it is told otherwise.
+
+    Args:
+        precision: of the run. Only ``tf32`` allows it; autocast decides on half precision by itself.
+    """
+    with ExitStack() as undo:
+        for part in _newer_switches():  # last, since the older ones set them too
+            undo.callback(setattr, part, "fp32_precision", part.fp32_precision)
+        for switch, name, on, off in _switches():
+            _set(switch, name, on if precision == "tf32" else off, undo)
+        yield
+
+
+def _switches() -> Iterator[tuple[Any, str, Any, Any]]:
+    """What decides on the arithmetic of float32 (cuBLAS, cuDNN, oneDNN on a CPU): an attribute and its two values.
+
+    From torch 2.9 on there are older and newer attributes. Setting an older one sets the newer ones; reading it raises
+    where they disagree, so that the older ones are kept in step as long as the user's code has not set newer ones.
+    """
+    for old in (torch.backends.cuda.matmul, torch.backends.cudnn):
+        with suppress(RuntimeError):
+            _ = old.allow_tf32
+            yield old, "allow_tf32", True, False
+    gpu = len(_newer_switches()) // 2
+    for part in _newer_switches()[:gpu]:
+        yield part, "fp32_precision", "tf32", "ieee"
+    for part in _newer_switches()[gpu:]:
+        yield part, "fp32_precision", "ieee", "ieee"
+
+
+def _newer_switches() -> list[Any]:
+    """Of cuBLAS and cuDNN, then of oneDNN, which computes on a CPU."""
+    backends: Any = torch.backends
+    cudnn, mkldnn = backends.cudnn, backends.mkldnn
+    if not hasattr(cudnn, "conv"):
+        return []
+    return [backends.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn]
+
+
+def _set(switch: Any, name: str, value: Any, undo: ExitStack) -> None:
+    before = getattr(switch, name)
+    is_inherited = (
+        value == "ieee" and before == "none" and getattr(torch.backends, "fp32_precision", "none") in ("none", "ieee")
+    )
+    if before != value and not is_inherited:
+        undo.callback(setattr, switch, name, before)
+        setattr(switch, name, value)
+
+
+@contextmanager
+def deterministic(device: torch.device) -> Iterator[None]:
+    """Inside, CUDA computes with kernels that give the same bits each time, where there are such kernels.
+
+    Where there are none, the others are used; :func:`nondeterministic_operations` tells which.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    os.environ.setdefault(*WORKSPACE)
+    cudnn, own = torch.backends.cudnn, _filling()
+    modes = (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled())
+    before = cudnn.deterministic, cudnn.benchmark, own.fill_uninitialized_memory
+    try:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        # Filling new memory would only show an operation that reads what it has not written.
+        cudnn.deterministic, cudnn.benchmark, own.fill_uninitialized_memory = True, False, False
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", _REFUSES)
+            yield
+    finally:
+        torch.use_deterministic_algorithms(modes[0], warn_only=modes[1])
+        cudnn.deterministic, cudnn.benchmark, own.fill_uninitialized_memory = before
+
+
+def _filling() -> Any:
+    return torch.utils.deterministic
+
+
+_REFUSES = r".*does not have a deterministic implementation.*"
+
+
+@contextmanager
+def nondeterministic_operations() -> Iterator[list[str]]:
+    """Inside :func:`deterministic`: the names of the operations that ran and have no deterministic kernel.
+
+    Yields:
+        A list that is filled when the block ends.
+    """
+    names: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", _REFUSES)
+        yield names
+    for warning in caught:
+        text = str(warning.message)
+        if re.match(_REFUSES, text):
+            names.append(text.split(" ", maxsplit=1)[0])
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    names[:] = dict.fromkeys(names)
