@@ -139,6 +139,7 @@ def per_batch(
         config = RunConfig(**settings)
         return count(lambda: run(config))
 
+    explain(1)  # what is kept for all runs of a process
     few = explain(2)
     return explain(4).per_batch(few, 2)
 
