@@ -1,4 +1,4 @@
-"""A CUDA device that is not there: its tensors say `cuda:0`, and are computed by the CPU.
+"""A device that is not there: its tensors say `cuda:0`, and are computed by the CPU.
 
 Inside :func:`fake_cuda`, torch has one CUDA device. Tensors there hold real data, so that results can be compared with
 those of the CPU, and behave as on a real device where that matters to a program:
@@ -6,7 +6,8 @@ those of the CPU, and behave as on a real device where that matters to a program
 - an operation that mixes them with tensors of the CPU fails (numbers and index tensors of the CPU are taken), and so
   does `numpy()`;
 - copies between host and device are counted, and so is whatever makes the host wait for the device;
-- with ``float64=False`` the device refuses 64-bit floats, as MPS does.
+
+:func:`fake_mps` is the same for MPS, which has no 64-bit floats.
 
 What it does not show: other rounding, races between streams, memory that runs out, what autocast does (it has no
 effect on these tensors).
@@ -34,7 +35,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-CUDA, CPU = torch.device("cuda", 0), torch.device("cpu")
+CUDA, MPS, CPU = torch.device("cuda", 0), torch.device("mps", 0), torch.device("cpu")
 PACKAGE = str(Path(__file__).resolve().parents[1] / "camcli")
 _MEMORY = 8 << 30
 
@@ -98,7 +99,7 @@ def _place() -> str:
     return "elsewhere"
 
 
-class CudaTensor(Tensor):
+class DeviceTensor(Tensor):
     """A tensor of the device.
 
     To torch's own code it is on the device `meta`, which no engine of autograd has a thread for.
@@ -107,8 +108,8 @@ class CudaTensor(Tensor):
     content: Tensor
 
     @staticmethod
-    def __new__(cls, real: Tensor) -> CudaTensor:
-        tensor: CudaTensor = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+    def __new__(cls, real: Tensor) -> DeviceTensor:
+        tensor: DeviceTensor = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
             cls, real.shape, strides=real.stride(), storage_offset=real.storage_offset(), dtype=real.dtype,
             layout=real.layout, device="meta",
         )  # fmt: skip
@@ -124,14 +125,15 @@ class CudaTensor(Tensor):
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _device().compute(func, args, kwargs or {})
 
-    device = property(lambda self: CUDA)  # type: ignore[assignment]
-    is_cuda = property(lambda self: True)  # type: ignore[assignment]
+    device = property(lambda self: _device().device)  # type: ignore[assignment]
+    is_cuda = property(lambda self: _device().device == CUDA)  # type: ignore[assignment]
+    is_mps = property(lambda self: _device().device == MPS)  # type: ignore[assignment]
     is_cpu = is_meta = property(lambda self: False)  # type: ignore[assignment]
 
     def _data(self) -> Tensor:
         return self.detach()
 
-    def _set_data(self, value: CudaTensor) -> None:
+    def _set_data(self, value: DeviceTensor) -> None:
         Tensor.data.__set__(self, value)  # type: ignore[attr-defined]
         self.content = value.content
 
@@ -143,9 +145,9 @@ class CudaTensor(Tensor):
     def to(self, *target: Any, **more: Any) -> Tensor:
         def is_here(value: Any) -> bool:
             is_device = isinstance(value, (torch.device, str)) or type(value) is int
-            return is_device and torch.device(value).type == "cuda"
+            return is_device and _is_here(torch.device(value))
 
-        if target and isinstance(target[0], CudaTensor):
+        if target and isinstance(target[0], DeviceTensor):
             target = (target[0].dtype, *target[1:])
         if target and target[0] is None:
             target = target[1:]
@@ -164,13 +166,19 @@ class CudaTensor(Tensor):
     def __setitem__(self, key: Any, value: Any) -> None:
         super().__setitem__(_with_tensors(key), value)
 
+    def quantile(self, *args: Any, **more: Any) -> Tensor:
+        if self.device != MPS or self.requires_grad:
+            return super().quantile(*args, **more)
+        # Torch computes places in float64 here, but on MPS, which it does not take this device for.
+        return DeviceTensor(self.content.quantile(*args, **more))
+
     def cuda(self, *_target: Any, **_more: Any) -> Tensor:
         return self
 
     def numpy(self, **_more: Any) -> Any:
         raise TypeError(
-            "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory "
-            "first."
+            f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
+            "memory first."
         )
 
     def __array__(self, dtype: Any = None) -> Any:
@@ -182,7 +190,7 @@ class CudaTensor(Tensor):
         return self.content.detach().tolist()
 
     def new_tensor(self, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-        return torch.tensor(data, dtype=dtype or self.dtype, device=device or CUDA, requires_grad=requires_grad)
+        return torch.tensor(data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
 
     def data_ptr(self) -> int:
         return self.content.data_ptr()
@@ -195,7 +203,7 @@ class CudaTensor(Tensor):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if id(self) not in memo:
-            copy: Tensor = CudaTensor(self.content.detach().clone())
+            copy: Tensor = DeviceTensor(self.content.detach().clone())
             if isinstance(self, torch.nn.Parameter):
                 copy = torch.nn.Parameter(copy, self.requires_grad)
             memo[id(self)] = copy.requires_grad_(self.requires_grad)
@@ -203,7 +211,7 @@ class CudaTensor(Tensor):
         return result
 
     def __repr__(self, **_more: Any) -> str:  # type: ignore[override]
-        return f"{self.content.detach()!r} on {CUDA}"
+        return f"{self.content.detach()!r} on {self.device}"
 
 
 def _with_tensors(key: Any) -> Any:
@@ -218,16 +226,16 @@ def _is_composed(func: Any) -> bool:
     return bool(func._can_decompose())
 
 
-class FakeCuda:
+class FakeDevice:
     """The device.
 
     Attributes:
         traffic: what was counted.
-        float64: whether the device has 64-bit floats.
+        device: which one; MPS has no 64-bit floats.
     """
 
-    def __init__(self, float64: bool = True) -> None:
-        self.traffic, self.float64 = Traffic(), float64
+    def __init__(self, device: torch.device) -> None:
+        self.traffic, self.device = Traffic(), device
         self._pinned: set[int] = set()
 
     def compute(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -236,9 +244,9 @@ class FakeCuda:
             with _OnDevice():
                 return func.decompose(*args, **kwargs)
         leaves = pytree.tree_leaves((args, kwargs))
-        here = [leaf for leaf in leaves if isinstance(leaf, CudaTensor)]
+        here = [leaf for leaf in leaves if isinstance(leaf, DeviceTensor)]
         name, target = func._schema.name, kwargs.get("device")
-        is_here = _is_cuda(target) if target is not None else bool(here)
+        is_here = _is_here(target) if target is not None else bool(here)
         if not here and not is_here and not kwargs.get("pin_memory") and "pin" not in name:
             return func(*args, **kwargs)
         if name in ("aten::is_pinned", "aten::_pin_memory", "aten::pin_memory"):
@@ -251,15 +259,15 @@ class FakeCuda:
                 return func(*args, **kwargs)
         if name == "aten::copy_":
             return self._copy(*args, **kwargs)
-        if is_here and getattr(kwargs.get("generator"), "device", CUDA).type != "cuda":
-            raise RuntimeError("Expected a 'cuda' device type for generator but found 'cpu'")
-        others = [leaf for leaf in leaves if isinstance(leaf, Tensor) and not isinstance(leaf, CudaTensor)]
+        if is_here and kwargs.get("generator") is not None:
+            raise RuntimeError(f"Expected a '{self.device.type}' device type for generator but found 'cpu'")
+        others = [leaf for leaf in leaves if isinstance(leaf, Tensor) and not isinstance(leaf, DeviceTensor)]
         if any(other.is_meta for other in others):
             raise NotImplementedError(f"{name}: torch made a tensor without numbers by itself")
         if here and others:
             self._check(func, args, others)
         self._count(func, args, kwargs, here)
-        real_args, real_kwargs = pytree.tree_map_only(CudaTensor, lambda tensor: tensor.content, (args, kwargs))
+        real_args, real_kwargs = pytree.tree_map_only(DeviceTensor, lambda tensor: tensor.content, (args, kwargs))
         if target is not None:
             real_kwargs["device"] = CPU
         is_pinned = real_kwargs.pop("pin_memory", None)
@@ -271,15 +279,15 @@ class FakeCuda:
             return self._pin(result)
         return result
 
-    def _wrap(self, real: Tensor, own: dict[int, CudaTensor]) -> CudaTensor:
-        if real.dtype == torch.float64 and not self.float64:
+    def _wrap(self, real: Tensor, own: dict[int, DeviceTensor]) -> DeviceTensor:
+        if real.dtype == torch.float64 and self.device == MPS:
             raise TypeError(
                 "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64."
             )
         tensor = own.get(id(real))
         if tensor is None:
             with torch.inference_mode(real.is_inference()):  # a view of an ordinary tensor is one
-                return CudaTensor(real)
+                return DeviceTensor(real)
         if tensor.shape != real.shape:
             raise NotImplementedError("an operation that gives a tensor another shape is not faked")
         return tensor
@@ -287,29 +295,30 @@ class FakeCuda:
     def _check(self, func: Any, args: Any, others: Sequence[Tensor]) -> None:
         """Raise where tensors of both places may not meet."""
         name = func._schema.name
-        if name in _INDEXED and isinstance(args[0], CudaTensor):
+        if name in _INDEXED and isinstance(args[0], DeviceTensor):
             values = args[2] if len(args) > 2 else None
-            others = [values] if isinstance(values, Tensor) and not isinstance(values, CudaTensor) else []
+            others = [values] if isinstance(values, Tensor) and not isinstance(values, DeviceTensor) else []
             numbers_allowed = True
         else:
-            written = func._schema.is_mutable and not isinstance(args[0], CudaTensor)
+            written = func._schema.is_mutable and not isinstance(args[0], DeviceTensor)
             numbers_allowed = (torch.Tag.pointwise in func.tags or name in _NUMBERS) and not written
         if name == "aten::_pack_padded_sequence" or (numbers_allowed and all(other.ndim == 0 for other in others)):
             return
         raise RuntimeError(
-            f"Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu! ({func})"
+            f"Expected all tensors to be on the same device, but found at least two devices, {self.device} and cpu! "
+            f"({func})"
         )
 
     def _count(self, func: Any, args: Any, kwargs: dict[str, Any], here: Sequence[Tensor]) -> None:
         name = func._schema.name
         if name == "aten::_to_copy":
             source, target = args[0], kwargs.get("device")
-            if target is not None and _is_cuda(target) != isinstance(source, CudaTensor):
-                self._count_copy(source, _is_cuda(target), bool(kwargs.get("non_blocking")))
-        elif name in _INDEXED and isinstance(args[0], CudaTensor):
+            if target is not None and _is_here(target) != isinstance(source, DeviceTensor):
+                self._count_copy(source, _is_here(target), bool(kwargs.get("non_blocking")))
+        elif name in _INDEXED and isinstance(args[0], DeviceTensor):
             values = args[2] if len(args) > 2 else None
             for index in (index for index in args[1] if index is not None):
-                if not isinstance(index, CudaTensor):
+                if not isinstance(index, DeviceTensor):
                     self._count_copy(index, True, False)
                 elif index.dtype in (torch.bool, torch.uint8) and not _fills(values):
                     self.traffic.add("wait", name)
@@ -325,11 +334,11 @@ class FakeCuda:
             self.traffic.add("wait", "copy")
 
     def _copy(self, target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
-        is_here = isinstance(target, CudaTensor)
-        if is_here != isinstance(source, CudaTensor):
+        is_here = isinstance(target, DeviceTensor)
+        if is_here != isinstance(source, DeviceTensor):
             self._count_copy(source, is_here, non_blocking, self._is_pinned(target))
-        real = target.content if isinstance(target, CudaTensor) else target
-        real.copy_(source.content if isinstance(source, CudaTensor) else source)
+        real = target.content if isinstance(target, DeviceTensor) else target
+        real.copy_(source.content if isinstance(source, DeviceTensor) else source)
         return target
 
     def _pin(self, tensor: Tensor) -> Tensor:
@@ -339,11 +348,11 @@ class FakeCuda:
         return tensor
 
     def _is_pinned(self, tensor: Tensor) -> bool:
-        return not isinstance(tensor, CudaTensor) and tensor.untyped_storage().data_ptr() in self._pinned
+        return not isinstance(tensor, DeviceTensor) and tensor.untyped_storage().data_ptr() in self._pinned
 
 
-def _is_cuda(device: torch.device) -> bool:
-    return device.type in ("cuda", "meta")
+def _is_here(device: torch.device) -> bool:
+    return device.type in (_device().device.type, "meta")
 
 
 def _fills(values: Any) -> bool:
@@ -351,10 +360,10 @@ def _fills(values: Any) -> bool:
     return isinstance(values, Tensor) and values.numel() == 1
 
 
-_devices: list[FakeCuda] = []
+_devices: list[FakeDevice] = []
 
 
-def _device() -> FakeCuda:
+def _device() -> FakeDevice:
     return _devices[-1]
 
 
@@ -488,30 +497,71 @@ _OF_TORCH_CUDA: dict[str, Any] = {
 }
 
 
+_OF_TORCH_MPS: dict[str, Any] = {
+    "_get_default_mps_generator": lambda: torch.default_generator,
+    "synchronize": _wait,
+    "empty_cache": _always(None),
+    "manual_seed": _always(None),
+    "current_allocated_memory": _always(0),
+    "driver_allocated_memory": _always(0),
+    "recommended_max_memory": _always(_MEMORY),
+}
+
+
 @contextmanager
-def fake_cuda(*, float64: bool = True) -> Iterator[FakeCuda]:
+def fake_cuda() -> Iterator[FakeDevice]:
     """Inside, and in the threads that are started inside, torch has a CUDA device."""
     if torch.cuda.is_available():
         pytest.skip("there is a real CUDA device")
     torch._C._ensureCUDADeviceGuardSet()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in _OF_TORCH_CUDA.items():
+            patch.setattr(torch.cuda, name, value)
+        with _running(FakeDevice(CUDA), patch) as device:
+            yield device
+
+
+@contextmanager
+def fake_mps() -> Iterator[FakeDevice]:
+    """The same with an MPS device instead."""
+    if torch.backends.mps.is_available():
+        pytest.skip("there is a real MPS device")
+    to = Tensor.to
+
+    def to_numbered(tensor: Tensor, *target: Any, **more: Any) -> Tensor:
+        """Where torch is not built for it, the device must come with its number."""
+        target = tuple(_numbered(value) for value in target)
+        return to(tensor, *target, **{name: _numbered(value) for name, value in more.items()})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.backends.mps, "is_available", cache(_always(True)))  # a cached one, as torch's
+        patch.setattr(Tensor, "to", to_numbered)
+        for name, value in _OF_TORCH_MPS.items():
+            patch.setattr(torch.mps, name, value)
+        with _running(FakeDevice(MPS), patch) as device:
+            yield device
+
+
+def _numbered(value: Any) -> Any:
+    return MPS if isinstance(value, (str, torch.device)) and torch.device(value).type == "mps" else value
+
+
+@contextmanager
+def _running(device: FakeDevice, patch: pytest.MonkeyPatch) -> Iterator[FakeDevice]:
     run = threading.Thread.run
-    device = FakeCuda(float64)
 
     def run_on_device(thread: threading.Thread) -> None:
         with _on_device():
             run(thread)
 
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in _OF_TORCH_CUDA.items():
-            patch.setattr(torch.cuda, name, value)
-        patch.setattr(torch.accelerator, "synchronize", _wait)
-        patch.setattr(threading.Thread, "run", run_on_device)
-        _devices.append(device)
-        try:
-            with _on_device():
-                yield device
-        finally:
-            _devices.pop()
+    patch.setattr(torch.accelerator, "synchronize", _wait)
+    patch.setattr(threading.Thread, "run", run_on_device)
+    _devices.append(device)
+    try:
+        with _on_device():
+            yield device
+    finally:
+        _devices.pop()
 
 
 @contextmanager

@@ -10,23 +10,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.fake_cuda import CUDA, FakeCuda, fake_cuda
+from tests.fake_cuda import CUDA, MPS, FakeDevice, fake_cuda, fake_mps
 
 
 @pytest.fixture
-def device() -> Iterator[FakeCuda]:
+def device() -> Iterator[FakeDevice]:
     with fake_cuda() as device:
         yield device
 
 
-def counted(device: FakeCuda, work: Callable[[], object]) -> tuple[int, int, int]:
+def counted(device: FakeDevice, work: Callable[[], object]) -> tuple[int, int, int]:
     """Synchronisations, copies to the device and copies to the host."""
     device.traffic.events.clear()
     work()
     return tuple(device.traffic.count(kind) for kind in ("wait", "to device", "to host"))  # type: ignore[return-value]
 
 
-def test_numbers_and_gradients_are_those_of_the_cpu(device: FakeCuda) -> None:
+def test_numbers_and_gradients_are_those_of_the_cpu(device: FakeDevice) -> None:
     torch.manual_seed(0)
     net, x = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval(), torch.randn(2, 3, 8, 8)
     expected = net(x)
@@ -53,13 +53,13 @@ def test_numbers_and_gradients_are_those_of_the_cpu(device: FakeCuda) -> None:
         lambda x, y: y[0, 0].add_(x[0, 0]), lambda x, y: torch.zeros(3, device="cuda").fill_(y[0]),
     ],
 )  # fmt: skip
-def test_tensors_of_both_places_do_not_mix(device: FakeCuda, work: Callable[[Tensor, Tensor], Tensor]) -> None:
+def test_tensors_of_both_places_do_not_mix(device: FakeDevice, work: Callable[[Tensor, Tensor], Tensor]) -> None:
     x = torch.randn(2, 3, device="cuda")
     with pytest.raises(RuntimeError):
         work(x, torch.randn(2, 3))
 
 
-def test_there_is_no_way_to_numpy_but_by_the_host(device: FakeCuda) -> None:
+def test_there_is_no_way_to_numpy_but_by_the_host(device: FakeDevice) -> None:
     import numpy as np
 
     x = torch.arange(3, device="cuda")
@@ -69,7 +69,7 @@ def test_there_is_no_way_to_numpy_but_by_the_host(device: FakeCuda) -> None:
     assert x.cpu().numpy().tolist() == [0, 1, 2]
 
 
-def test_numbers_and_indices_of_the_cpu_are_taken(device: FakeCuda) -> None:
+def test_numbers_and_indices_of_the_cpu_are_taken(device: FakeDevice) -> None:
     x, number = torch.arange(6.0, device="cuda"), torch.tensor(2.0)
     assert (x * number).tolist() == [0, 2, 4, 6, 8, 10]
     assert x[torch.tensor([1, 2])].tolist() == x[[1, 2]].tolist() == x.view(2, 3)[0, [1, 2]].tolist() == [1, 2]
@@ -77,7 +77,7 @@ def test_numbers_and_indices_of_the_cpu_are_taken(device: FakeCuda) -> None:
     assert x.masked_fill(x > 3, number)[-1] == 2
 
 
-def test_what_waits_is_counted(device: FakeCuda) -> None:
+def test_what_waits_is_counted(device: FakeDevice) -> None:
     x, mask, host = torch.randn(4, 4, device="cuda"), torch.ones(4, device="cuda") > 0, torch.randn(4, 4)
     pinned = torch.empty(4, 4, pin_memory=True)
     assert counted(device, lambda: (x @ x).relu().sum(0)[mask.nonzero().T[0].shape[0] - 1]) == (1, 0, 0)
@@ -108,7 +108,7 @@ def test_what_waits_is_counted(device: FakeCuda) -> None:
     assert device.traffic.bytes("to host") == 128
 
 
-def test_other_threads_have_the_device_and_are_counted_apart(device: FakeCuda) -> None:
+def test_other_threads_have_the_device_and_are_counted_apart(device: FakeDevice) -> None:
     with ThreadPoolExecutor(1, "model") as thread:
         x = thread.submit(lambda: torch.ones(2, 2).to("cuda")).result()
     assert float(x.sum()) == 4
@@ -116,10 +116,13 @@ def test_other_threads_have_the_device_and_are_counted_apart(device: FakeCuda) -
     assert device.traffic.bytes("to device") == 16
 
 
-def test_a_device_without_float64_refuses_it() -> None:
-    with fake_cuda(float64=False):
-        x = torch.ones(3, device="cuda")
-        for work in (x.double, lambda: torch.zeros(2, dtype=torch.float64, device="cuda")):
+def test_mps_has_no_float64() -> None:
+    with fake_mps():
+        x = torch.ones(3, device="mps")
+        assert x.device == torch.ones(3).to("mps").device == MPS
+        assert not x.is_cuda
+        assert nn.Linear(3, 1).to(torch.device("mps"))(x).shape == (1,)
+        for work in (x.double, lambda: torch.zeros(2, dtype=torch.float64, device="mps")):
             with pytest.raises(TypeError, match="float64"):
                 work()
 

@@ -1,12 +1,12 @@
-"""Everything on a CUDA device that is made up (:mod:`tests.fake_cuda`): what it gives is what the CPU gives.
+"""Everything on devices that are made up (:mod:`tests.fake_cuda`): what they give is what the CPU gives.
 
-A tensor that is left behind on the other side fails here as it does on a real device.
+A tensor that is left behind on the other side fails here as it does on a real device, and so do 64-bit floats on MPS.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from camcli.pipeline.setup import prepare
 from camcli.pipeline.stream import run
 from tests.benchmarks.synchronisations import CASES, per_batch
 from tests.conftest import items, photographs
-from tests.fake_cuda import fake_cuda
+from tests.fake_cuda import fake_cuda, fake_mps
 from tests.tiny import build
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a real one: pytest tests/gpu")
@@ -50,14 +50,10 @@ OF_EACH_IMAGE = {"scorecam": 1}
 
 
 @contextmanager
-def on(device: str, float64: bool = True) -> Iterator[None]:
+def on(device: str) -> Iterator[None]:
     """The device, with the plain formula of attention on both."""
-    with sdpa_kernel(SDPBackend.MATH):
-        if device == "cpu":
-            yield
-        else:
-            with fake_cuda(float64=float64):
-                yield
+    with sdpa_kernel(SDPBackend.MATH), {"cpu": nullcontext, "cuda": fake_cuda, "mps": fake_mps}[device]():
+        yield
 
 
 def vit() -> torch.nn.Module:
@@ -82,9 +78,10 @@ def maps(network: str, device: str) -> dict[str, np.ndarray]:
     return {key: np.stack([result.maps[key].native for result in results]) for key in results[0].maps}
 
 
+@pytest.mark.parametrize("device", ["cuda", "mps"])
 @pytest.mark.parametrize(("network", "method"), CASES_OF_METHODS)
-def test_maps_are_those_of_the_cpu(network: str, method: str) -> None:
-    here, there = maps(network, "cpu"), maps(network, "cuda")
+def test_maps_are_those_of_the_cpu(network: str, method: str, device: str) -> None:
+    here, there = maps(network, "cpu"), maps(network, device)
     keys = [key for key in here if key.split("/")[0] == method]
     assert keys
     for key in keys:
@@ -118,9 +115,10 @@ def config(device: str, **settings: Any) -> RunConfig:
     return RunConfig(**own)
 
 
-def test_metrics_are_those_of_the_cpu(photos: Path) -> None:
+@pytest.mark.parametrize("there", ["cuda", "mps"])
+def test_metrics_are_those_of_the_cpu(photos: Path, there: str) -> None:
     found = {}
-    for device in ("cpu", "cuda"):
+    for device in ("cpu", there):
         with on(device):
             settings = config(
                 device, image_path=[str(photos / "objects.jsonl")], save=["none"], method=["gradcam"], limit=2,
@@ -132,12 +130,13 @@ def test_metrics_are_those_of_the_cpu(photos: Path) -> None:
     assert figures.keys() == METRICS.keys() - {"gridpg"}  # of which two images make no mosaic
     for key, figure in figures.items():
         assert figure.value is not None, key
-        assert found["cuda"].figures["gradcam"][key].value == pytest.approx(figure.value, rel=1e-5, abs=1e-6), key
+        assert found[there].figures["gradcam"][key].value == pytest.approx(figure.value, rel=1e-5, abs=1e-6), key
 
 
-def test_mosaics_are_those_of_the_cpu(photos: Path) -> None:
+@pytest.mark.parametrize("there", ["cuda", "mps"])
+def test_mosaics_are_those_of_the_cpu(photos: Path, there: str) -> None:
     shares = {}
-    for device in ("cpu", "cuda"):
+    for device in ("cpu", there):
         with on(device):
             setup = prepare(config(device, image_path=[str(photos)], save=["none"], method=["gradcam"]))
             picture = Image.open(photos / "0.png").convert("RGB")
@@ -148,13 +147,14 @@ def test_mosaics_are_those_of_the_cpu(photos: Path) -> None:
                 shares[device] = measure_mosaics(setup, rows, Candidates(2, 0.0, pixels, [0, 1, 2, 3])).values
     assert shares["cpu"]["gradcam"].size
     for name, values in shares["cpu"].items():
-        np.testing.assert_allclose(shares["cuda"][name], values, rtol=1e-5)
+        np.testing.assert_allclose(shares[there][name], values, rtol=1e-5)
 
 
-def test_runs_are_those_of_the_cpu(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("accelerator", ["cuda", "mps"])
+def test_runs_are_those_of_the_cpu(photos: Path, tmp_path: Path, accelerator: str) -> None:
     """Sent ahead, explained, drawn on the device and written; the last batch is padded."""
     rows = {}
-    for device in ("cpu", "cuda"):
+    for device in ("cpu", accelerator):
         settings = config(
             device, image_path=[str(photos)], output_dir=str(tmp_path / device), method=["gradcam", "scorecam"],
             save=["overlay", "heatmap", "gray", "raw"], target="top:2", image_format="png",
@@ -162,16 +162,18 @@ def test_runs_are_those_of_the_cpu(photos: Path, tmp_path: Path) -> None:
         with on(device):
             assert run(settings).counts["ok"] == 6
         rows[device] = items(tmp_path / device)
-    for here, there in zip(rows["cpu"], rows["cuda"], strict=True):
+    for here, there in zip(rows["cpu"], rows[accelerator], strict=True):
         assert there["notes"] == here["notes"] == []
         assert [p["index"] for p in there["predictions"]] == [p["index"] for p in here["predictions"]]
         for one, other in zip(here["maps"], there["maps"], strict=True):
-            raw, on_device = (np.load(tmp_path / d / m["files"]["raw"]) for d, m in (("cpu", one), ("cuda", other)))
+            raw, on_device = (
+                np.load(tmp_path / d / m["files"]["raw"]) for d, m in (("cpu", one), (accelerator, other))
+            )
             assert np.abs(raw - on_device).max() <= TOLERANCE * np.abs(raw).max()
             for kind, steps in (("gray", 1), ("heatmap", 8), ("overlay", 8)):
                 here_drawn, there_drawn = (
                     cv2.imread(str(tmp_path / d / m["files"][kind])).astype(int)
-                    for d, m in (("cpu", one), ("cuda", other))
+                    for d, m in (("cpu", one), (accelerator, other))
                 )
                 assert np.abs(here_drawn - there_drawn).max() <= steps
 
