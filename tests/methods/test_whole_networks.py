@@ -11,9 +11,10 @@ from torch import nn
 from camcli.device import BatchLimit
 from camcli.errors import MethodError
 from camcli.explainer import Explainer, ExplainOptions, MapKey
+from camcli.layers.layout import Layout
 from camcli.methods.images import normalised, upsampled
 
-from .networks import StandIn, Transformer, nchw, noise, random_net, seeded, tokens
+from .networks import LayerAt, StandIn, Transformer, nchw, noise, random_net, seeded, tokens
 
 ELSEWHERE = ("fullgrad", "guidedbackprop", "guidedgradcam", "refinecam")
 
@@ -212,6 +213,23 @@ def test_refinecam_finds_the_stages_of_a_network():
         stages = find_stages(Forward(net, lambda out: out), nchw(path, (4, 4)), torch.zeros(1, 3, 128, 128))
         assert [stage.path for stage in stages] == expected
         assert [stage.layout.grid for stage in stages] == [(32, 32), (16, 16), (8, 8), (4, 4)]
+
+
+def test_refinecam_takes_no_windows_of_attention_for_a_stage():
+    import timm
+
+    from camcli.capture import Forward
+    from camcli.explainer.stages import find_stages
+
+    net = timm.create_model(
+        "swin_tiny_patch4_window7_224", img_size=96, window_size=3, embed_dim=24, depths=(2, 2, 2, 2),
+        num_heads=(2, 4, 8, 16),
+    ).eval()  # fmt: skip
+    for part in net.modules():
+        part.fused_attn = False  # its matrices come out of a module: (images × windows, heads, tokens, tokens)
+    layer = LayerAt("norm", Layout("nhwc", (3, 3)))
+    stages = find_stages(Forward(net, lambda out: out), layer, torch.zeros(1, 3, 96, 96))
+    assert [stage.layout.grid for stage in stages] == [(24, 24), (12, 12), (6, 6), (3, 3)]
 
 
 def test_refinecam_on_a_network_of_one_grid_asks_for_layers():
