@@ -10,11 +10,19 @@
 from camcli.device.batch_limit import BatchLimit, pad
 from camcli.device.choice import choose_device, choose_precision, device_name, synchronize, use_device
 from camcli.device.memory import free_cached_memory, require_memory
-from camcli.device.number_format import HALF, deterministic, nondeterministic_operations, number_format
+from camcli.device.number_format import (
+    HALF,
+    deterministic,
+    is_nondeterministic,
+    nondeterministic_operations,
+    number_format,
+    strictly_deterministic,
+)
 from camcli.device.transfer import in_float64, on_host, to_device, to_host
 
 __all__ = [
-    "HALF", "BatchLimit", "choose_device", "choose_precision", "deterministic", "device_name", "free_cached_memory",
-    "in_float64", "nondeterministic_operations", "number_format", "on_host", "pad", "require_memory", "synchronize",
-    "to_device", "to_host", "use_device",
+    "HALF", "BatchLimit", "choose_device", "choose_precision", "deterministic", "device_name",
+    "free_cached_memory", "in_float64", "is_nondeterministic", "nondeterministic_operations", "number_format",
+    "on_host", "pad", "require_memory", "strictly_deterministic", "synchronize", "to_device", "to_host",
+    "use_device",
 ]  # fmt: skip

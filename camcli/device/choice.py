@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
+from camcli.device.number_format import WORKSPACE
 from camcli.errors import DeviceError
 
 
@@ -41,6 +42,7 @@ def _cuda(name: str, device: torch.device) -> torch.device:
             f"--device {name} (--use-cuda): {why}. Leave the flag out to run on the CPU"
             + (", or check the driver with nvidia-smi." if built else ", or install a CUDA build of torch.")
         )
+    os.environ.setdefault(*WORKSPACE)  # read when CUDA starts
     index = device.index or 0
     if index >= torch.cuda.device_count():
         raise DeviceError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA device(s), from cuda:0.")

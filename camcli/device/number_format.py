@@ -97,6 +97,28 @@ def deterministic(device: torch.device) -> Iterator[None]:
         cudnn.deterministic, cudnn.benchmark, own.fill_uninitialized_memory = before
 
 
+@contextmanager
+def strictly_deterministic() -> Iterator[None]:
+    """Inside, in :func:`deterministic`, an operation without a deterministic kernel raises.
+
+    Attention has its deterministic kernels in this mode alone.
+    """
+    if not torch.are_deterministic_algorithms_enabled():
+        yield
+        return
+    before = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(True, warn_only=before)
+
+
+def is_nondeterministic(error: BaseException) -> bool:
+    """Whether an operation was refused, having no deterministic kernel."""
+    return isinstance(error, RuntimeError) and re.match(_REFUSES, str(error), re.DOTALL) is not None
+
+
 def _filling() -> Any:
     return torch.utils.deterministic
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from camcli.capture import Forward, capture, freeze, noise
 from camcli.capture.outputs import main_tensor
-from camcli.device import number_format
+from camcli.device import is_nondeterministic, nondeterministic_operations, number_format, strictly_deterministic
 from camcli.errors import ConfigError, MethodError
 from camcli.explainer.access import Chunks
 from camcli.explainer.augment import augment, average
@@ -53,6 +53,7 @@ class Explainer:
         self.options = options or ExplainOptions()
         self.model = model
         self._progress = progress or (lambda method, done, total: None)
+        self._strict = False  # whether an operation without a deterministic kernel is an error
         device = next((p.device for p in model.module.parameters()), torch.device("cpu"))
         self._chunks = Chunks.one_at_a_time() if self.options.one_at_a_time else Chunks.for_device(device)
         self._plan = self._make_plan(layers, tuple({key: find_method(key) for key in methods}.values()), device)
@@ -77,8 +78,7 @@ class Explainer:
                 do not look at them again. None: all.
         """
         passes = getattr(self.model, "passes", None)
-        format_ = number_format(self._plan.forward.precision)
-        with format_, freeze(self.model.module), passes.of_image(seeds[0]) if passes is not None else nullcontext():
+        with self._running(), passes.of_image(seeds[0]) if passes is not None else nullcontext():
             batch = self._batch(inputs, seeds, labels, real)
             targets = batch.choose(choose)
             maps = batch.maps(targets)
@@ -111,9 +111,49 @@ class Explainer:
 
     def rehearse(self, inputs: Tensor) -> None:
         """The passes that all methods share, on noise, for what they take of memory."""
-        with number_format(self._plan.forward.precision), freeze(self.model.module):
+        with self._running():
             batch = self._batch(inputs, [0] * len(inputs), None, None)
             batch.gradients(torch.zeros(len(inputs), dtype=torch.int64, device=inputs.device))
+
+    def require_determinism(self, inputs: Tensor) -> tuple[str, ...]:
+        """Have all passes give the same bits each time, tried on noise (1, C, H, W), inside ``prepared``.
+
+        Returns:
+            The operations for which the device has no deterministic kernel; then the passes run with what there is.
+        """
+        plan = self._plan
+        # Trials only go forward, where all kernels are deterministic; tried as well, they would take seconds.
+        tried = copy(self)
+        tried._plan = plan.adding(methods=tuple(m for m in plan.methods if m.uses_gradients or not m.needs))
+        tried._progress = lambda method, done, total: None
+        self._strict = True
+        try:
+            with strictly_deterministic():
+                tried._try(inputs)
+        except RuntimeError as error:
+            if not is_nondeterministic(error):
+                raise
+        else:
+            return ()
+        self._strict = False
+        with nondeterministic_operations() as names:
+            tried._try(inputs)
+        return tuple(names)
+
+    def _try(self, inputs: Tensor) -> None:
+        with self._running():
+            batch = self._batch(inputs, [0] * len(inputs), None, None)
+            batch.maps(torch.zeros(len(inputs), 1, dtype=torch.int64, device=inputs.device))
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """What every pass runs in."""
+        with ExitStack() as stack:
+            stack.enter_context(number_format(self._plan.forward.precision))
+            if self._strict:
+                stack.enter_context(strictly_deterministic())
+            stack.enter_context(freeze(self.model.module))
+            yield
 
     def compile(self, inputs: Tensor) -> tuple[Explainer, Compilation]:
         """The same with what comes before the first target layer compiled, and what came of that.

@@ -12,7 +12,7 @@ import torch
 from camcli.capture import noise
 from camcli.config.recommended import with_recommended
 from camcli.config.settings import RunConfig
-from camcli.device import choose_device, choose_precision, device_name, nondeterministic_operations, require_memory
+from camcli.device import choose_device, choose_precision, device_name, require_memory
 from camcli.errors import ConfigError, SourceError, TargetError
 from camcli.explainer import Explainer, ExplainOptions, Progress
 from camcli.images import ASSUMED, DecodeSettings, Preprocessing, Sampler, Sources
@@ -239,8 +239,7 @@ def _refused(explainer: Explainer, model: Model) -> tuple[str, ...]:
     """A line on operations whose results may differ from run to run."""
     if model.device.type != "cuda" or model.passes is not None:
         return ()
-    with nondeterministic_operations() as names:
-        explainer.rehearse(noise(model.preprocessing, 1, model.device))
+    names = explainer.require_determinism(noise(model.preprocessing, 1, model.device))
     if not names:
         return ()
     return (

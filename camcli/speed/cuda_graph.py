@@ -66,8 +66,16 @@ def record(run: Run, examples: Sequence[Tensor]) -> tuple[CudaGraph | None, str]
     except Exception as error:  # an operation that waits for the device, of the user's code too: errors of any type
         lines = str(error).strip().splitlines() or [type(error).__name__]
         reason = "memory ran out" if is_out_of_memory(error) else lines[0].rstrip(".")
+    _end_capture(examples[0].device)
     free_cached_memory()
     return None, reason
+
+
+def _end_capture(device: torch.device) -> None:
+    """A capture that failed leaves the device's generator as if it went on, and every later draw fails."""
+    generator = torch.cuda.default_generators[device.index or 0]
+    if generator.device.type == "cuda":  # a device of a test has another
+        generator.graphsafe_set_state(generator.clone_state())
 
 
 def _are_equal(plain: Sequence[Tensor], recorded: Sequence[Tensor]) -> bool:

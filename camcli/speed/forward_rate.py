@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from camcli.capture.half_precision import cast_weights
 from camcli.capture.noise import noise
 from camcli.device import HALF, number_format, synchronize
 from camcli.speed.tuning import TunedModel, tune
@@ -26,7 +27,11 @@ def measure_forward_rate(
         setting: ``plain``, ``channels-last``, ``folded`` (and channels-last) or ``compiled`` (and both).
         seconds: about how long to measure.
     """
-    with _in_setting(model, setting) as (module, arrange), torch.no_grad(), _autocast(model.device, precision):
+    with (
+        _in_setting(model, setting, precision) as (module, arrange),
+        torch.no_grad(),
+        _autocast(model.device, precision),
+    ):
         inputs = arrange(noise(model.preprocessing, batch_size, model.device))
         _seconds(module, inputs)
         durations: list[float] = []
@@ -36,12 +41,17 @@ def measure_forward_rate(
 
 
 @contextmanager
-def _in_setting(model: TunedModel, setting: str) -> Iterator[tuple[nn.Module, Callable[[Tensor], Tensor]]]:
+def _in_setting(
+    model: TunedModel, setting: str, precision: str
+) -> Iterator[tuple[nn.Module, Callable[[Tensor], Tensor]]]:
     if setting == "plain":
         yield model.module, Tensor.contiguous
         return
-    with tune(model, folding=setting != "channels-last") as tuning:
+    with tune(model, folding=setting != "channels-last") as tuning, ExitStack() as stack:
         if setting != "compiled":
+            weights = cast_weights(model.module, HALF[precision], ()) if precision in HALF else None
+            if weights is not None:  # as a run has them
+                stack.enter_context(weights.applied())
             yield model.module, tuning.arrange
             return
         import torch._inductor.config as inductor

@@ -26,11 +26,12 @@ FEWER = [
 ]  # fmt: skip
 ATTENTION = ("rollout", "chefer", "legrad")
 GUIDED = ("guidedbackprop", "guidedgradcam")
-# On the Swin Transformer refinecam shows nothing.
 UNFIT = {
     "resnet": ATTENTION,
-    "vit": (*GUIDED, "cam", "refinecam"),
-    "swin": (*GUIDED, *ATTENTION, "refinecam"),
+    # A norm follows, to which no token's length matters: the sum of gradient times activation is zero but for rounding.
+    "vit": (*GUIDED, "cam", "refinecam", "hirescam"),
+    # The mean of normalised channels is equal everywhere.
+    "swin": (*GUIDED, *ATTENTION, "refinecam", "lafam", "opticam"),
 }
 LAYER = {"resnet": "layer4", "vit": "blocks.4", "swin": "norm"}
 CASES = [(network, method) for network in UNFIT for method in METHODS if method not in UNFIT[network]]
