@@ -147,12 +147,12 @@ def per_batch(
 def main() -> None:
     """Measure and print one line a case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", default=NETWORK)
-    parser.add_argument("--input-size", type=int, default=SIZE)
+    real = torch.cuda.is_available()
+    parser.add_argument("--network", default=NETWORK if real else "factory:tests.tiny:build")
+    parser.add_argument("--input-size", type=int, default=SIZE if real else 64)
     parser.add_argument("--batch-size", type=int, default=BATCH)
     parser.add_argument("--places", action="store_true", help="also where (on the made-up device)")
     given = parser.parse_args()
-    real = torch.cuda.is_available()
     print(torch.cuda.get_device_name(0) if real else "the made-up device", f"batches of {given.batch_size}", sep=", ")
     print("| methods | pictures | synchronisations | to the device | KiB | to the host | KiB |")
     print("|---|---|---|---|---|---|---|", flush=True)
