@@ -116,5 +116,5 @@ def _stream(device: str) -> "torch.cuda.Stream":
 
     own: dict[str, Any] = _streams.__dict__
     if device not in own:
-        own[device] = torch.cuda.Stream(torch.device(device))
+        own[device] = torch.cuda.Stream(torch.device(device))  # type: ignore[no-untyped-call]
     return own[device]  # type: ignore[no-any-return]

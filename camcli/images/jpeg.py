@@ -154,7 +154,8 @@ class _Walk:
             -(-side * share // (8 * whole)) if len(parts) == 1 else -(-side // (8 * whole))
             for side, share, whole in zip(self._size, own, most, strict=True)
         )
-        return across * down
+        units: int = across * down
+        return units
 
 
 def _require(is_usual: bool) -> None:
