@@ -5,6 +5,7 @@ write images want the interpreter too: a fast GPU waits for it. Recording works 
 depend on the inputs alone. Where it fails, or the graph gives other results, the passes run as they are written.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -82,11 +83,13 @@ def _without_waiting() -> Iterator[None]:
     A recording that such an operation breaks off would leave the device's generator of random numbers unusable.
     """
     before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode(before)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype")
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
 
 
 def _are_equal(plain: Sequence[Tensor], recorded: Sequence[Tensor]) -> bool:
