@@ -6,6 +6,7 @@ those of the CPU, and behave as on a real device where that matters to a program
 - an operation that mixes them with tensors of the CPU fails (numbers and index tensors of the CPU are taken), and so
   does `numpy()`;
 - copies between host and device are counted, and so is whatever makes the host wait for the device;
+- operations can be recorded as a graph, which fails where one waits for the device;
 
 :func:`fake_mps` is the same for MPS, which has no 64-bit floats.
 
@@ -74,8 +75,11 @@ class Traffic:
     """What went between host and device."""
 
     events: list[Event] = field(default_factory=list)
+    forbids_waiting: bool = False
 
     def add(self, kind: str, operation: str, size: int = 0) -> None:
+        if kind == "wait" and self.forbids_waiting:
+            raise RuntimeError("called a synchronizing CUDA operation")
         self.events.append(Event(kind, operation, _place(), threading.current_thread().name, size))
 
     def count(self, kind: str, thread: str = "") -> int:
@@ -237,6 +241,8 @@ class FakeDevice:
     def __init__(self, device: torch.device) -> None:
         self.traffic, self.device = Traffic(), device
         self._pinned: set[int] = set()
+        self.recording: list[Recorded] | None = None
+        self.stream_is_left = False  # by a recording that failed, as the current one
 
     def compute(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """One operation of torch, on tensors of host and device."""
@@ -255,6 +261,7 @@ class FakeDevice:
             return 0  # the plain formula: the other kernels are those of single devices
         if name in _TURNED and here:
             func(here[0].content, *args[1:], **kwargs)
+            assert self.recording is None
             with no_dispatch():
                 return func(*args, **kwargs)
         if name == "aten::copy_":
@@ -272,6 +279,7 @@ class FakeDevice:
             real_kwargs["device"] = CPU
         is_pinned = real_kwargs.pop("pin_memory", None)
         result = func(*real_args, **real_kwargs)
+        self._record(func, real_args, real_kwargs, result)
         if is_here:
             own = {id(tensor.content): tensor for tensor in here}
             return pytree.tree_map_only(Tensor, lambda real: self._wrap(real, own), result)
@@ -337,9 +345,14 @@ class FakeDevice:
         is_here = isinstance(target, DeviceTensor)
         if is_here != isinstance(source, DeviceTensor):
             self._count_copy(source, is_here, non_blocking, self._is_pinned(target))
-        real = target.content if isinstance(target, DeviceTensor) else target
-        real.copy_(source.content if isinstance(source, DeviceTensor) else source)
+        real, other = (one.content if isinstance(one, DeviceTensor) else one for one in (target, source))
+        self._record(torch.ops.aten.copy_.default, (real, other), {}, real)
+        real.copy_(other)
         return target
+
+    def _record(self, func: Any, args: Any, kwargs: dict[str, Any], result: Any) -> None:
+        if self.recording is not None:
+            self.recording.append(Recorded(func, args, kwargs, result))
 
     def _pin(self, tensor: Tensor) -> Tensor:
         address = tensor.untyped_storage().data_ptr()
@@ -372,6 +385,55 @@ class _OnDevice(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _device().compute(func, args, kwargs or {})
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """An operation of a graph, on tensors whose memory stays."""
+
+    func: Any
+    args: Any
+    kwargs: dict[str, Any]
+    result: Any
+
+    def replay(self) -> None:
+        again = self.func(*self.args, **self.kwargs)
+        for old, new in zip(pytree.tree_leaves(self.result), pytree.tree_leaves(again), strict=True):
+            if isinstance(old, Tensor) and new is not old:
+                old.copy_(new)
+
+
+class FakeGraph:
+    """Operations that are done again on the same memory."""
+
+    def __init__(self) -> None:
+        self.operations: list[Recorded] = []
+
+    def replay(self) -> None:
+        with torch.no_grad(), no_dispatch():
+            for operation in self.operations:
+                operation.replay()
+
+
+@contextmanager
+def _recorded(graph: FakeGraph) -> Iterator[None]:
+    device = _device()
+    device.recording, before = graph.operations, device.traffic.forbids_waiting
+    device.traffic.forbids_waiting = device.stream_is_left = True
+    try:
+        yield
+    finally:
+        device.recording, device.traffic.forbids_waiting = None, before
+    device.stream_is_left = False
+
+
+def _set_stream(stream: FakeStream) -> None:
+    assert isinstance(stream, FakeStream)
+    _device().stream_is_left = False
+
+
+def _set_sync_debug_mode(mode: str | int) -> None:
+    _device().traffic.forbids_waiting = mode in ("error", 2)
 
 
 class FakeStream:
@@ -489,6 +551,11 @@ _OF_TORCH_CUDA: dict[str, Any] = {
     "default_generators": (torch.Generator(),),
     "synchronize": _wait,
     "Stream": FakeStream,
+    "CUDAGraph": FakeGraph,
+    "graph": _recorded,
+    "set_stream": _set_stream,
+    "set_sync_debug_mode": _set_sync_debug_mode,
+    "get_sync_debug_mode": lambda: 2 if _device().traffic.forbids_waiting else 0,
     "Event": FakeEvent,
     "stream": _enter_stream,
     "device": _enter_device,

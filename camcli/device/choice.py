@@ -65,7 +65,7 @@ def choose_precision(name: str, device: torch.device) -> str:
     if name == "tf32" and (device.type != "cuda" or torch.cuda.get_device_capability(device) < _FIRST_WITH_TF32):
         raise DeviceError(
             f"--precision tf32: {device} has no TensorFloat-32, which NVIDIA GPUs have from Ampere on. "
-            "Take fp32, or bf16, which is faster."
+            "Take fp32 or bf16."
         )
     if name != "auto":
         return name

@@ -91,6 +91,7 @@ def deterministic(device: torch.device) -> Iterator[None]:
         cudnn.deterministic, cudnn.benchmark, own.fill_uninitialized_memory = True, False, False
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", _REFUSES)
+            warnings.filterwarnings("ignore", ".*defaults to a non-deterministic algorithm.*")
             yield
     finally:
         torch.use_deterministic_algorithms(modes[0], warn_only=modes[1])

@@ -116,7 +116,7 @@ class Explainer:
             batch.gradients(torch.zeros(len(inputs), dtype=torch.int64, device=inputs.device))
 
     def require_determinism(self, inputs: Tensor) -> tuple[str, ...]:
-        """Have all passes give the same bits each time, tried on noise (1, C, H, W), inside ``prepared``.
+        """Have all passes give the same bits each time, tried on noise (N, C, H, W), inside ``prepared``.
 
         Returns:
             The operations for which the device has no deterministic kernel; then the passes run with what there is.
@@ -175,7 +175,7 @@ class Explainer:
         """The same with the weights cast once where passes are in autocast, as long as the module keeps its weights.
 
         Args:
-            inputs: noise (1, C, H, W) in the memory of the batches to come.
+            inputs: noise (N, C, H, W) in the memory of the batches to come.
         """
         plan = self._plan
         with freeze(self.model.module):

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from camcli.capture import noise
 from camcli.explainer import ExplainedBatch
-from camcli.pipeline.targets import TargetSpec, choose_targets
-from camcli.speed import CudaGraph, record
-
-if TYPE_CHECKING:
-    from camcli.pipeline.setup import Setup
+from camcli.pipeline.targets import TargetSpec
+from camcli.speed import CudaGraph
 
 
 @dataclass(frozen=True)
@@ -34,28 +29,3 @@ class RecordedPass:
         if any(own) or not self.graph.fits(inputs):
             return None
         return self.like.with_tensors(self.graph(inputs))
-
-
-def with_recorded_pass(setup: Setup) -> Setup:
-    """The same with its pass recorded, where the device is CUDA and the methods allow it; else a note says why not."""
-    if (
-        setup.device.type != "cuda"
-        or not setup.explainer.can_be_recorded
-        or any(s.kind == "label" for s in setup.targets)
-    ):
-        return setup
-    count, nobody = setup.batch_size, [None] * setup.batch_size
-    results: list[ExplainedBatch] = []
-
-    def run(inputs: Tensor) -> list[Tensor]:
-        choose = lambda logits: choose_targets(logits, setup.targets, nobody, nobody)  # noqa: E731
-        results[:] = [setup.explainer(inputs, choose, seeds)]
-        return results[0].tensors()
-
-    example = setup.tuning.arrange(noise(setup.model.preprocessing, count, setup.device))
-    seeds = list(range(count))
-    graph, reason = record(run, [example, example.flip(0)])
-    if graph is None:
-        note = f"the passes are not recorded as a CUDA graph ({reason}); they run as they are written, slower"
-        return replace(setup, tuning=replace(setup.tuning, notes=(*setup.tuning.notes, note)))
-    return replace(setup, recorded=RecordedPass(graph, results[0]))

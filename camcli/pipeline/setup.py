@@ -1,8 +1,7 @@
 """Everything that is decided before the stream starts: model, layers, methods, targets, batch shape."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,19 +16,18 @@ from camcli.errors import ConfigError, SourceError, TargetError
 from camcli.explainer import Explainer, ExplainOptions, Progress
 from camcli.images import ASSUMED, DecodeSettings, Preprocessing, Sampler, Sources, require_device_decoder
 from camcli.layers import Layer
-from camcli.methods import find_method
 from camcli.models import Model, load_model
 from camcli.models.output_examination import examine, require_row_per_image
 from camcli.models.repetition import make_repeatable
 from camcli.output import check_named_file
 from camcli.pipeline.first_image import first_image
 from camcli.pipeline.labels import Labeller
-from camcli.pipeline.recorded_pass import RecordedPass, with_recorded_pass
+from camcli.pipeline.recorded_pass import RecordedPass
 from camcli.pipeline.target_layers import choose_layers, needs_gradient
 from camcli.pipeline.targets import TargetSpec, parse_target
 from camcli.render import Style
 from camcli.schemas.index import Header
-from camcli.speed import Tuning, fitting_batch, tune
+from camcli.speed import Tuning, fitting_batch
 
 _BATCH = {"cpu": 12, "mps": 16}
 """What `--batch-size auto` is; on CUDA see :mod:`camcli.speed.batch_size`. It does not depend on the number of images:
@@ -199,7 +197,7 @@ def setup_for(
         options = replace(explain_options(config, precision), one_at_a_time=alone or model.is_alone)
         explainer = Explainer(model, layers, config.method, options, progress)
         batch_size = _batch_size(config, explainer, model, earlier.get("batch_size"))
-        refused = _refused(explainer, model)
+        refused = _refused(explainer, model, batch_size)
     targets = parse_target(config.target or "predicted", model.class_names, model.num_classes)
     _check_values(config, model, targets)
     return Setup(
@@ -238,11 +236,11 @@ def _assumptions(model: Model, layers: Sequence[Layer]) -> tuple[str, ...]:
     return (*model.assumptions, *model.preprocessing.assumptions, *of_passes, *of_layers)
 
 
-def _refused(explainer: Explainer, model: Model) -> tuple[str, ...]:
+def _refused(explainer: Explainer, model: Model, batch_size: int) -> tuple[str, ...]:
     """A line on operations whose results may differ from run to run."""
     if model.device.type != "cuda" or model.passes is not None:
         return ()
-    names = explainer.require_determinism(noise(model.preprocessing, 1, model.device))
+    names = explainer.require_determinism(noise(model.preprocessing, batch_size, model.device))
     if not names:
         return ()
     return (
@@ -272,36 +270,6 @@ def _labeller(model: Model, sources: Sources) -> Labeller:
     if model.returns_values:
         return Labeller(None, 0, lambda source: ())
     return Labeller(model.class_names, model.num_classes, sources.class_folders)
-
-
-@contextmanager
-def at_speed(setup: Setup) -> Iterator[Setup]:
-    """The same, with a model that runs as fast as it can; inside :meth:`camcli.models.Model.prepared`."""
-    reads_parameters = any(find_method(key).reads_parameters for key in setup.config.method)
-    with ExitStack() as stack:
-        with require_memory(setup.device, setup.model.name):
-            tuning = stack.enter_context(tune(setup.model, setup.explainer.watched, folding=not reads_parameters))
-            setup = replace(setup, tuning=tuning)
-            setup = _with_compiled_prefix(setup) if setup.config.compile else setup
-            image = tuning.arrange(noise(setup.model.preprocessing, 1, setup.device))
-            setup = replace(setup, explainer=setup.explainer.with_cast_weights(image))
-            setup = with_recorded_pass(setup)
-        yield setup
-
-
-def _with_compiled_prefix(setup: Setup) -> Setup:
-    """The same with the part before the target layer compiled, where that works."""
-    tuning = setup.tuning
-    if not setup.layers:
-        return replace(setup, tuning=replace(tuning, notes=(*tuning.notes, _NOTHING_TO_COMPILE)))
-    explainer, result = setup.explainer.compile(
-        tuning.arrange(noise(setup.model.preprocessing, setup.batch_size, setup.device))
-    )
-    tuning = replace(tuning, compiled=result.works, notes=(*tuning.notes, result.note))
-    return replace(setup, explainer=explainer, tuning=tuning)
-
-
-_NOTHING_TO_COMPILE = "--compile: nothing is compiled, since the run has no target layer, before which that is done"
 
 
 def _batch_size(config: RunConfig, explainer: Explainer, model: Model, earlier: int | None) -> int:

@@ -32,6 +32,7 @@ from camcli.output import (
     write_csv,
     write_index,
 )
+from camcli.pipeline.at_speed import at_speed
 from camcli.pipeline.batching import BatchExplainer
 from camcli.pipeline.crash_guard import CrashQuarantine
 from camcli.pipeline.cuda_render import make_finisher
@@ -40,7 +41,7 @@ from camcli.pipeline.header import make_header, now
 from camcli.pipeline.items import Explanation, Failed, Loaded, pixel_bytes
 from camcli.pipeline.loader import make_loader
 from camcli.pipeline.scale_sample import sample_limits
-from camcli.pipeline.setup import Setup, at_speed, in_run_folder, prepare
+from camcli.pipeline.setup import Setup, in_run_folder, prepare
 from camcli.pipeline.writer import Drawer
 from camcli.schemas.index import Header, ImageRow, Timing
 

@@ -5,7 +5,9 @@ write images want the interpreter too: a fast GPU waits for it. Recording works 
 depend on the inputs alone. Where it fails, or the graph gives other results, the passes run as they are written.
 """
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -14,7 +16,7 @@ from camcli.device import free_cached_memory
 from camcli.errors import is_out_of_memory
 
 Run = Callable[[Tensor], Sequence[Tensor]]
-_REHEARSALS = 3  # before a graph is recorded, libraries must have chosen their kernels and taken their memory
+_REHEARSALS = 2  # before a graph is recorded, libraries must have chosen their kernels and taken their memory
 
 
 class CudaGraph:
@@ -34,6 +36,8 @@ class CudaGraph:
         aside.wait_stream(current)
         with torch.cuda.stream(aside):
             for _ in range(_REHEARSALS):
+                run(self._inputs)
+            with _without_waiting():
                 run(self._inputs)
         current.wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
@@ -59,6 +63,7 @@ def record(run: Run, examples: Sequence[Tensor]) -> tuple[CudaGraph | None, str]
         examples: two different inputs: what was recorded as a constant shows on the second one.
     """
     reason = "it gives other results"
+    current = torch.cuda.current_stream(examples[0].device)
     try:
         graph = CudaGraph(run, examples[0])
         if all(_are_equal(run(inputs), graph(inputs)) for inputs in reversed(examples)):
@@ -66,16 +71,25 @@ def record(run: Run, examples: Sequence[Tensor]) -> tuple[CudaGraph | None, str]
     except Exception as error:  # an operation that waits for the device, of the user's code too: errors of any type
         lines = str(error).strip().splitlines() or [type(error).__name__]
         reason = "memory ran out" if is_out_of_memory(error) else lines[0].rstrip(".")
-    _end_capture(examples[0].device)
+    torch.cuda.set_stream(current)  # a recording that fails leaves its own as the current one
     free_cached_memory()
     return None, reason
 
 
-def _end_capture(device: torch.device) -> None:
-    """A capture that failed leaves the device's generator as if it went on, and every later draw fails."""
-    generator = torch.cuda.default_generators[device.index or 0]
-    if generator.device.type == "cuda":  # a device of a test has another
-        generator.graphsafe_set_state(generator.clone_state())
+@contextmanager
+def _without_waiting() -> Iterator[None]:
+    """Inside, an operation that waits for the device raises: it cannot be recorded.
+
+    A recording that such an operation breaks off would leave the device's generator of random numbers unusable.
+    """
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype")
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
 
 
 def _are_equal(plain: Sequence[Tensor], recorded: Sequence[Tensor]) -> bool:

@@ -23,8 +23,9 @@ from camcli.explainer import Explainer
 from camcli.images.custom import CustomTransform
 from camcli.models import fit, load, timm_source, torchvision_source
 from camcli.models.checkpoint_file import read_checkpoint
+from camcli.pipeline.at_speed import at_speed
 from camcli.pipeline.isolation import run_guarded
-from camcli.pipeline.setup import at_speed, prepare
+from camcli.pipeline.setup import prepare
 from camcli.pipeline.target_layers import choose_layers
 from camcli.speed import compilation
 from tests.conftest import photographs

@@ -1,0 +1,73 @@
+"""The last preparation of a run: the model as fast as it goes, with the same results."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+
+from torch import Tensor
+
+from camcli.capture import noise
+from camcli.device import require_memory
+from camcli.explainer import ExplainedBatch
+from camcli.methods import find_method
+from camcli.pipeline.recorded_pass import RecordedPass
+from camcli.pipeline.setup import Setup
+from camcli.pipeline.targets import choose_targets
+from camcli.speed import record, tune
+
+
+@contextmanager
+def at_speed(setup: Setup) -> Iterator[Setup]:
+    """The same, with a model that runs as fast as it can; inside :meth:`camcli.models.Model.prepared`."""
+    reads_parameters = any(find_method(key).reads_parameters for key in setup.config.method)
+    with ExitStack() as stack:
+        with require_memory(setup.device, setup.model.name):
+            tuning = stack.enter_context(tune(setup.model, setup.explainer.watched, folding=not reads_parameters))
+            setup = replace(setup, tuning=tuning)
+            setup = _with_compiled_prefix(setup) if setup.config.compile else setup
+            # On CUDA a batch: for inputs of another size other kernels would be loaded, which takes seconds.
+            count = setup.batch_size if setup.device.type == "cuda" else 1
+            inputs = tuning.arrange(noise(setup.model.preprocessing, count, setup.device))
+            setup = replace(setup, explainer=setup.explainer.with_cast_weights(inputs))
+            setup = _with_recorded_pass(setup)
+        yield setup
+
+
+def _with_compiled_prefix(setup: Setup) -> Setup:
+    """The same with the part before the target layer compiled, where that works."""
+    tuning = setup.tuning
+    if not setup.layers:
+        return replace(setup, tuning=replace(tuning, notes=(*tuning.notes, _NOTHING_TO_COMPILE)))
+    explainer, result = setup.explainer.compile(
+        tuning.arrange(noise(setup.model.preprocessing, setup.batch_size, setup.device))
+    )
+    tuning = replace(tuning, compiled=result.works, notes=(*tuning.notes, result.note))
+    return replace(setup, explainer=explainer, tuning=tuning)
+
+
+_NOTHING_TO_COMPILE = "--compile: nothing is compiled, since the run has no target layer, before which that is done"
+
+
+def _with_recorded_pass(setup: Setup) -> Setup:
+    """The same with its pass recorded, where the device is CUDA and the methods allow it; else a note says why not."""
+    if (
+        setup.device.type != "cuda"
+        or not setup.explainer.can_be_recorded
+        or any(s.kind == "label" for s in setup.targets)
+    ):
+        return setup
+    count, nobody = setup.batch_size, [None] * setup.batch_size
+    results: list[ExplainedBatch] = []
+
+    def run(inputs: Tensor) -> list[Tensor]:
+        choose = lambda logits: choose_targets(logits, setup.targets, nobody, nobody)  # noqa: E731
+        results[:] = [setup.explainer(inputs, choose, seeds)]
+        return results[0].tensors()
+
+    example = setup.tuning.arrange(noise(setup.model.preprocessing, count, setup.device))
+    seeds = list(range(count))
+    graph, reason = record(run, [example, example.flip(0)])
+    if graph is None:
+        note = f"the passes are not recorded as a CUDA graph ({reason}); they run as they are written, slower"
+        return replace(setup, tuning=replace(setup.tuning, notes=(*setup.tuning.notes, note)))
+    return replace(setup, recorded=RecordedPass(graph, results[0]))
