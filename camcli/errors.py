@@ -131,6 +131,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 _OUT_OF_MEMORY = re.compile(
     r"out[ _]of[ _](?:(?:host|device|gpu|cuda)[ _])?memory|OutOf(?:Host|Device)?Memory|"
     r"(?:not enough|insufficient) memory|allocate memory|ErrorMemoryAllocation|rocblas_status_memory_error|"
+    r"CUBLAS_STATUS_NOT_INITIALIZED when calling `?cublasCreate|"
     r"ALLOC(?:ATION)?_FAILED|StatusAllocFailed|invalid buffer size",  # the last one is Metal's
     re.IGNORECASE,
 )

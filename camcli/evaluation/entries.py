@@ -14,7 +14,7 @@ from camcli.map_summary import map_status
 from camcli.methods import find_method
 from camcli.metrics.baselines import BASELINES, baseline
 from camcli.pipeline.items import Explanation
-from camcli.pipeline.setup import Setup, explain_options
+from camcli.pipeline.setup import Setup
 from camcli.render import normalise
 
 LayerPath = str | tuple[str, ...] | None
@@ -118,7 +118,7 @@ class MapMaker:
         if entry not in self._explainers:
             setup = self.setup
             own = [text for text in setup.config.option if find_method(text.partition(".")[0]).key == entry.method]
-            options = replace(explain_options(setup.config, setup.precision), method_options=own)
+            options = replace(setup.explain_options, method_options=own)
             layers = [layer for layer in setup.layers if entry.layer == layer.path] or setup.layers
             self._explainers[entry] = Explainer(setup.model, layers, [entry.method], options)
         return self._explainers[entry]

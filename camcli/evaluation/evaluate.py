@@ -27,7 +27,7 @@ from camcli.pipeline.batching import BatchExplainer, in_batches
 from camcli.pipeline.header import environment, layer_fields, model_fields
 from camcli.pipeline.items import Explanation, Failed, seed_of
 from camcli.pipeline.loader import make_loader
-from camcli.pipeline.setup import Setup, explain_options, prepare
+from camcli.pipeline.setup import Setup, prepare
 from camcli.stats import DRAWS, LEVEL
 
 _STAGES = ("decode", "preprocess", "model")
@@ -110,7 +110,7 @@ def _has_object(setup: Setup) -> Iterator[bool]:
 class _EvaluationRun:
     def __init__(self, setup: Setup, options: EvalOptions, tell: Progress) -> None:
         self.setup, self.options, self.tell = setup, options, tell
-        self.precision = explain_options(setup.config, setup.precision).precision_on(setup.device, trials=True)
+        self.precision = setup.explain_options.precision_on(setup.device, trials=True)
         self.scorer = ClassScorer(setup.model, setup.config.probability, self.precision)  # type: ignore[arg-type]
         self.chosen = _measurable(setup, options)
         self.metrics = [metric for metric in self.chosen if metric.needs != "mosaics"]

@@ -155,12 +155,15 @@ class BatchExplainer:
         device = self.setup.device
         try:
             with self.clock("model"):
-                return BatchResults.of(explain_batch(self.setup, batch, count, sent), len(batch))
+                explained = explain_batch(self.setup, batch, count, sent)
+                return BatchResults.of(explained, len(batch), self.setup.explainer.caveats)
         except CamError:
             raise
         except Exception as error:
             if is_out_of_memory(error):
                 if len(batch) > 1:
+                    if self.setup.recorded is not None:  # no batch of its size comes any more
+                        self.setup.recorded.release()
                     raise
                 return ImageError("out-of-memory", f"one image does not fit into memory of {device}")
             if is_device_lost(error):

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
 from camcli.concurrency import Clock
-from camcli.device import on_host, to_device
+from camcli.device import free_cached_memory, on_host, to_device
 from camcli.errors import describe_error, device_lost, is_device_lost
 from camcli.explainer import MapKey
 from camcli.map_summary import CONSTANT, VANISHING
@@ -88,6 +88,8 @@ class DrawingFinisher:
             if is_device_lost(error):
                 raise device_lost(self.painter.device, error) from error
             note = f"drawn on the CPU, since {self.painter.device} failed to ({describe_error(error)})"
+        if note is not None:
+            free_cached_memory()  # outside the handler: until here the exception holds what the drawing took
         if not drawn:  # the painter has not waited for them
             for batch in batches:
                 batch.wait()
