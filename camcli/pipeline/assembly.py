@@ -30,6 +30,13 @@ _NO_LABEL = (
 )
 
 
+def record_event(device: torch.device) -> torch.cuda.Event:
+    """An event of the current stream, by which time is measured; waiting for it does not keep a core busy."""
+    event = torch.cuda.Event(enable_timing=True, blocking=True)  # type: ignore[no-untyped-call]
+    event.record(torch.cuda.current_stream(device))
+    return event
+
+
 @dataclass(frozen=True)
 class BatchResults:
     """The results of a batch on the device and on the host.
@@ -39,6 +46,7 @@ class BatchResults:
         host: the same on the CPU; complete after :meth:`wait`.
         size: images that went through the model at once.
         caveats: what a reader of the rows should know of this batch.
+        started: when the device began with the batch, on CUDA.
         copied: when the copy is complete, on CUDA.
     """
 
@@ -46,22 +54,32 @@ class BatchResults:
     host: ExplainedBatch
     size: int
     caveats: tuple[str, ...] = ()
+    started: torch.cuda.Event | None = None
     copied: torch.cuda.Event | None = None
 
     @classmethod
-    def of(cls, explained: ExplainedBatch, size: int, caveats: tuple[str, ...] = ()) -> BatchResults:
+    def of(
+        cls, explained: ExplainedBatch, size: int, caveats: tuple[str, ...] = (),
+        started: torch.cuda.Event | None = None,
+    ) -> BatchResults:  # fmt: skip
         """Start to copy results to the host."""
         host = explained.to(to_host)
         if explained.logits.device.type != "cuda":
             return cls(explained, host, size, caveats)
-        copied = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # does not keep a core busy
-        copied.record(torch.cuda.current_stream(explained.logits.device))
-        return cls(explained, host, size, caveats, copied)
+        return cls(explained, host, size, caveats, started, record_event(explained.logits.device))
 
     def let_stream_wait(self) -> None:
         """What the current stream does next begins when the results are there and copied; nobody waits now."""
         if self.copied is not None:
             self.copied.wait(torch.cuda.current_stream(self.device.logits.device))
+
+    @property
+    def seconds(self) -> float:
+        """The device's time for the batch, once it is complete."""
+        if self.started is None or self.copied is None:
+            return 0.0
+        milliseconds: float = self.started.elapsed_time(self.copied)
+        return milliseconds / 1000
 
     def wait(self) -> None:
         """Return when :attr:`host` is complete."""

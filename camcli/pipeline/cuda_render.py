@@ -23,7 +23,7 @@ from camcli.device import free_cached_memory, on_host, to_device
 from camcli.errors import describe_error, device_lost, is_device_lost
 from camcli.explainer import MapKey
 from camcli.map_summary import CONSTANT, VANISHING
-from camcli.pipeline.assembly import BatchResults, ExplainedImage, assemble, maps_to_show, with_note
+from camcli.pipeline.assembly import BatchResults, ExplainedImage, assemble, maps_to_show, record_event, with_note
 from camcli.pipeline.items import Explanation, Failed
 from camcli.pipeline.setup import Setup
 from camcli.render import Canvas, Style, blend, colours, dim
@@ -93,6 +93,8 @@ class DrawingFinisher:
         if not drawn:  # the painter has not waited for them
             for batch in batches:
                 batch.wait()
+        for batch in batches:
+            self.painter.clock.add("model", batch.seconds)
         ready, own = iter(drawn), iter(subjects)
         return [one if isinstance(one, Failed) else self._finish(one, next(own), ready, note) for one in results]
 
@@ -141,13 +143,19 @@ class Painter:
         """
         area = _area([subject.canvas for subject in subjects]) if subjects else 1
         most = max(1, MOST_PIXELS // area)  # a wide and a high one together may be too large where each is not
-        with self.clock("render"), self._own_stream():
+        parts = [subjects[i : i + most] for i in range(0, len(subjects), most)]
+        if self.device.type != "cuda":
+            with self.clock("render"):
+                return [pictures for part in parts for pictures in self.draw(part)]
+        with self._own_stream():
             for batch in batches:
                 batch.let_stream_wait()
-            parts = [subjects[i : i + most] for i in range(0, len(subjects), most)]
+            started = record_event(self.device)
             drawn = [pictures for part in parts for pictures in self.draw(part)]
-            if self.device.type == "cuda" and subjects:
-                torch.cuda.current_stream(self.device).synchronize()
+            if drawn:
+                complete = record_event(self.device)
+                complete.synchronize()
+                self.clock.add("render", started.elapsed_time(complete) / 1000)
         return drawn
 
     def draw(self, subjects: Sequence[Subject]) -> list[dict[str, np.ndarray]]:
