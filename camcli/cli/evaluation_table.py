@@ -23,10 +23,12 @@ def print_evaluation(evaluation: Evaluation, *, quiet: bool) -> None:
     console = console_for_people()
     if not quiet:
         failed = f", {len(evaluation.failed)} failed" if evaluation.failed else ""
-        steps = evaluation.settings["settings"]["steps"]
+        settings = evaluation.settings["settings"]
+        steps, substrate = settings["steps"], settings["substrate"]
         console.print(
             f"\n[bold]{len(evaluation.images)} images[/bold]{failed}; 95 % intervals over images in brackets; "
             f"↑ higher or ↓ lower is better, [bold green]best method[/bold green]; {steps} steps"
+            + (f"; substrate {substrate}" if substrate else "")
         )
     for group in dict.fromkeys(metric.group for metric in evaluation.metrics):
         metrics = [metric for metric in evaluation.metrics if metric.group == group]

@@ -161,7 +161,7 @@ class _EvaluationRun:
         regions = regions_of([e.loaded for e in batch], (pre.height, pre.width))
         images = Images(
             inputs, classes, seeds, None if regions is None else regions.to(setup.device),
-            self.scorer, self.options.steps, _BATCH[setup.device.type],
+            self.scorer, self.options.steps, _BATCH[setup.device.type], self.options.substrate,
         )  # fmt: skip
         for place, entry in enumerate(self.entries):
             self._say(f"{entry.name}, {place + 1} of {len(self.entries)}, on the next {len(batch)}")
@@ -219,8 +219,9 @@ class _EvaluationRun:
             "environment": environment(setup),
             "settings": {
                 "target": setup.config.target or "predicted", "probability": setup.config.probability,
-                "seed": setup.config.seed, "steps": self.options.steps, "scoring_precision": self.precision,
-                **parameters(pre.height, pre.width),
+                "seed": setup.config.seed, "steps": self.options.steps,
+                "substrate": self.options.substrate, "scoring_precision": self.precision,
+                **parameters(pre.height, pre.width, self.options.substrate),
                 "gridpg": {"n": self.options.grid, "probability": self.options.grid_probability,
                            "mosaics": grids.mosaics, "shrunk": grids.shrunk},
                 "intervals": {"level": LEVEL, "draws": DRAWS},

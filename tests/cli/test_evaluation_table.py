@@ -22,7 +22,8 @@ ENTRIES = (MethodEntry("gradcam", "a", False, "gradcam"), MethodEntry("fakecam",
 def evaluation(figures: Mapping[str, tuple[float, float]]) -> Evaluation:
     return Evaluation(
         entries=ENTRIES, metrics=[METRICS[key] for key in figures], images=["x.jpg"] * 40, failed=[], values={},
-        degenerate={}, guarded={}, settings={"model": {"name": "resnet50"}, "settings": {"steps": 8}},
+        degenerate={}, guarded={},
+        settings={"model": {"name": "resnet50"}, "settings": {"steps": 8, "substrate": None}},
         figures={
             entry.name: {key: Estimate(values[place], None, 40) for key, values in figures.items()}
             for place, entry in enumerate(ENTRIES)
