@@ -30,6 +30,7 @@ class EvalOptions:
         recommend: whether the best method and layer are to be named.
         substrate: what stands in place of pixels in both curves, of :data:`.SUBSTRATES`; None: the usual one of each,
             ``blur`` for insertion and ``zero`` for deletion.
+        reference: the method that all others are compared with; None: Grad-CAM where it is among them, else the first.
 
     Raises:
         ConfigError: a value out of its range, an unknown metric.
@@ -42,6 +43,7 @@ class EvalOptions:
     grid_probability: float = 0.9
     recommend: bool = False
     substrate: str | None = None
+    reference: str | None = None
 
     def __post_init__(self) -> None:
         if self.steps < 2:
