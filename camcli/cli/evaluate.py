@@ -51,8 +51,8 @@ def command(
         None,
         metavar="NAME",
         help="What stands in place of pixels in both curves: blur (the image under a wide Gaussian), mean (its mean "
-        "colour), noise (normal, seeded), zero (the mean colour of the training images). A method that leads with one "
-        "alone fits that substrate. (default: blur for insertion, zero for deletion)",
+        "colour), noise (normal, seeded), zero (the mean colour of the training images). (default: blur for insertion, "
+        "zero for deletion)",
     ),
     reference: str | None = typer.Option(
         None,
