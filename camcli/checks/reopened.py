@@ -96,7 +96,7 @@ class ReopenedModel:
                 if self._device is not None:
                     raise
             if setup is None:
-                setup = prepare(dataclasses.replace(config, device="cpu"), self.run.header)
+                setup = prepare(dataclasses.replace(config, device="cpu", device_decode=False), self.run.header)
         except CamError as error:
             message = f"the run's model or images cannot be opened here: {error}"
             raise UnavailableError(message + self._path_hint()) from error
@@ -115,6 +115,8 @@ class ReopenedModel:
             "output_dir": str(self.run.path), "csv": None, "dry_run": False,
             "use_cuda": False, "device": self._device or settings["device"],
         }  # fmt: skip
+        if not settings["device"].startswith("cuda"):
+            settings["device_decode"] = False
         return RunConfig(**settings)
 
     def _path_hint(self) -> str:
@@ -134,7 +136,7 @@ class ReopenedModel:
         """
         from camcli.pipeline.setup import decode_settings
 
-        settings = decode_settings(self.setup.config, self.setup.model.preprocessing)
+        settings = decode_settings(self.setup.config, self.setup.model.preprocessing, self.setup.device)
         return decode_again(self.run, records, self.setup.sources, settings)
 
     def pictures(self, records: Sequence[ImageRecord]) -> list[Picture]:

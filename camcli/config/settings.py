@@ -250,6 +250,10 @@ class RunConfig:
     fast_decode: bool = setting(
         False, "Decode large JPEGs at reduced size: faster, pixels differ slightly.", affects="maps", group="images",
     )  # fmt: skip
+    device_decode: bool = setting(
+        False, "Decode JPEGs on the CUDA device: pixels differ slightly.",
+        affects="maps", resolved=True, group="images",
+    )  # fmt: skip
     allow_truncated: bool = setting(
         False, "Explain truncated images, with a note in the index, instead of failing them.",
         affects="nothing", group="images",
@@ -358,6 +362,10 @@ def _check(config: RunConfig) -> None:
             extra = " 'none' stands alone." if kind == "none" else did_you_mean(kind, SAVE_KINDS)
             listed = ", ".join(SAVE_KINDS)
             raise ConfigError(f"--save {kind}: not something that can be saved.{extra} Choose from {listed}.")
+    if config.fast_decode and config.device_decode:
+        raise ConfigError(
+            "--fast-decode and --device-decode cannot be combined: a CUDA device decodes the full size. Leave one out."
+        )
     _ = config.parsed  # raises where a text cannot be parsed
     for name, way_out in (
         ("method", "`cam methods` lists the methods."),

@@ -13,11 +13,10 @@ import torch
 
 from camcli.concurrency import Clock, in_order
 from camcli.device import BatchLimit, pad
-from camcli.errors import CamError, ImageError, is_out_of_memory
+from camcli.errors import CamError, ImageError, device_lost, is_device_lost, is_out_of_memory
 from camcli.explainer import ExplainedBatch
 from camcli.images import Sender, Sent, to_input
 from camcli.pipeline.assembly import BatchResults, ExplainedImage, assemble
-from camcli.pipeline.isolation import device_lost, is_device_lost
 from camcli.pipeline.items import Explanation, Failed, Loaded, seed_of
 from camcli.pipeline.setup import Setup
 from camcli.pipeline.targets import NO_TARGET, choose_targets

@@ -21,10 +21,10 @@ from torch.nn.functional import grid_sample, interpolate
 
 from camcli.concurrency import Clock
 from camcli.device import on_host, to_device
+from camcli.errors import describe_error, device_lost, is_device_lost
 from camcli.explainer import MapKey
 from camcli.map_summary import CONSTANT, VANISHING
 from camcli.pipeline.assembly import BatchResults, ExplainedImage, assemble, maps_to_show, with_note
-from camcli.pipeline.isolation import describe_error, device_lost, is_device_lost
 from camcli.pipeline.items import Explanation, Failed
 from camcli.pipeline.setup import Setup
 from camcli.render import Canvas, Style, blend, colours, dim

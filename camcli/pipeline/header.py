@@ -84,6 +84,7 @@ def _decides_maps(setup: Setup) -> dict[str, Any]:
         "compiled": setup.tuning.compiled,
         **_decides_rounding(setup),
         **_decides_scores(setup),
+        **({"device_decode": True} if config.device_decode else {}),
         **({"window": list(window)} if window is not None else {}),
         **collect_verbatim(config, "maps"),
     }

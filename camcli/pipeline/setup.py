@@ -14,7 +14,7 @@ from camcli.config.settings import RunConfig
 from camcli.device import choose_device, choose_precision, device_name, require_memory
 from camcli.errors import ConfigError, SourceError, TargetError
 from camcli.explainer import Explainer, ExplainOptions, Progress
-from camcli.images import ASSUMED, DecodeSettings, Preprocessing, Sampler, Sources
+from camcli.images import ASSUMED, DecodeSettings, Preprocessing, Sampler, Sources, require_device_decoder
 from camcli.layers import Layer
 from camcli.models import Model, load_model
 from camcli.models.output_examination import examine, require_row_per_image
@@ -125,13 +125,14 @@ def with_bands(model: Model, config: RunConfig) -> Model:
     return replace(model, preprocessing=pre, assumptions=lines)
 
 
-def decode_settings(config: RunConfig, preprocessing: Preprocessing) -> DecodeSettings:
+def decode_settings(config: RunConfig, preprocessing: Preprocessing, device: torch.device) -> DecodeSettings:
     """How the images of a run are read."""
     return DecodeSettings(
         max_pixels=config.max_pixels,
         allow_truncated=config.allow_truncated,
         fast_decode=config.fast_decode,
         fast_size=(preprocessing.width, preprocessing.height),
+        device=str(device) if config.device_decode else None,
         channels=preprocessing.channels,
         keeps_bands=preprocessing.bands is not None,
         show_bands=config.parsed.show_bands,
@@ -181,6 +182,8 @@ def setup_for(
 ) -> Setup:
     """Decide everything else once model and inputs are there; see :func:`prepare`."""
     device = model.device
+    if config.device_decode:
+        require_device_decoder(str(device))
     precision = choose_precision(config.precision, device)
     earlier = recorded["config"] if recorded else {}
     with require_memory(device, model.name), model.prepared():

@@ -17,14 +17,13 @@ from PIL import Image
 
 from camcli.concurrency import Clock
 from camcli.config.settings import COLORMAPS, RunConfig
-from camcli.errors import CamError, ImageError
+from camcli.errors import CamError, ImageError, describe_error
 from camcli.explainer import ExplainedBatch, MapKey
 from camcli.images import Entry, View
 from camcli.pipeline import cuda_render
 from camcli.pipeline.assembly import BatchResults, ExplainedImage
 from camcli.pipeline.batching import BatchExplainer
 from camcli.pipeline.cuda_render import KINDS, DrawingFinisher, Painter, Subject, normalise_maps
-from camcli.pipeline.isolation import describe_error
 from camcli.pipeline.items import Explanation, Failed, ImageMetadata, Loaded
 from camcli.pipeline.stream import STAGES, Stream, run
 from camcli.pipeline.targets import TargetSpec

@@ -71,6 +71,7 @@ NOT_ALONE = {
     "num_classes": "with a checkpoint that fits",
     "output_key": "with a model of several outputs",
     "use_cuda": "needs a CUDA device",
+    "device_decode": "needs a CUDA device: test_device_decode",
     "compile": "takes a compiler",
 }
 
