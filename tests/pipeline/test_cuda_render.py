@@ -316,9 +316,10 @@ def test_a_run_that_is_drawn_in_batches_is_like_any_other(tmp_path: Path, monkey
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_real_device_draws_the_same(subjects: list[Subject]) -> None:
+@pytest.mark.parametrize("gamma", [1.0, 0.5])
+def test_a_real_device_draws_the_same(subjects: list[Subject], gamma: float) -> None:
     sent = [replace(one, raw=one.raw.cuda()) for one in subjects]
-    found, expected = painter(device="cuda")(sent, []), painter().draw(subjects)
+    found, expected = painter(device="cuda", gamma=gamma)(sent, []), painter(gamma=gamma).draw(subjects)
     for one, other in zip(found, expected, strict=True):
         assert np.abs(one["gray"].astype(int) - other["gray"]).max() <= HIGHEST
 
