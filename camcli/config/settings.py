@@ -203,6 +203,12 @@ class RunConfig:
         0.5, "Opacity of the heat in the overlay: 0 (image only) to 1 (heat only).",
         affects="pictures", group="output", metavar="A", least=0, most=1, synonyms=("image-weight", "opacity"),
     )  # fmt: skip
+    gamma: float = setting(
+        1.0,
+        "Exponent of the map as it is drawn: below 1 makes weak heat visible (0.5 suits peaked maps such as those of "
+        "pathcam), above 1 keeps the peaks alone. The values that are saved (raw, map, the index) stay.",
+        affects="pictures", resolved=True, group="output", metavar="G", least=0.1, most=10, synonyms=("exponent",),
+    )  # fmt: skip
     image_format: str = setting(
         "jpg", "File format of overlays, heatmaps and panels: jpg, png (lossless) or webp.",
         affects="pictures", resolved=True, group="output", metavar="FORMAT", choices=("jpg", "png", "webp"),

@@ -103,15 +103,19 @@ class MapMaker:
 
     def maps_of(self, entry: MethodEntry, inputs: Tensor, classes: Tensor, seeds: Sequence[int]) -> Maps:
         """The maps of the same entry for other inputs and given classes."""
+        return self._maps(self.native_of(entry, inputs, classes, seeds), inputs)
+
+    def native_of(self, entry: MethodEntry, inputs: Tensor, classes: Tensor, seeds: Sequence[int]) -> Tensor:
+        """The same as (N, h, w) float32, raw, on the CPU."""
         if entry.baseline:
-            return self._maps(self._baseline(entry, inputs, seeds), inputs)
+            return self._baseline(entry, inputs, seeds)
         explainer, chosen = self._explainer(entry), classes[:, None]
 
         def explained(part: slice) -> Tensor:
             maps = explainer(inputs[part], lambda _: chosen[part], seeds[part]).maps
             return next(raw.cpu() for key, raw in maps.items() if key.layer == entry.layer)
 
-        return self._maps(torch.cat(list(self.limit.run(len(inputs), explained))), inputs)
+        return torch.cat(list(self.limit.run(len(inputs), explained)))
 
     def _explainer(self, entry: MethodEntry) -> Explainer:
         """One method alone, so that the maps of other inputs cost no more than necessary."""

@@ -1,9 +1,10 @@
 """Pictures of many maps at once, on a CUDA device; :mod:`camcli.render` draws them one by one on the CPU.
 
-A map is sampled at every pixel of its canvas and rounded to a level, 0 to 255, or :data:`_OUTSIDE` outside the model's
-view. All else is integer look-ups by level, channel and pixel, in tables that :mod:`camcli.render` fills: for equal
-levels the pictures are the same bytes. Levels may differ by one from those of the CPU, where OpenCV rounds positions to
-1/32 of a pixel of the model's input; by more where a map has about as many cells as the input has pixels.
+A map is sampled at every pixel of its canvas, raised to the power ``--gamma`` and rounded to a level, 0 to 255, or
+:data:`_OUTSIDE` outside the model's view. All else is integer look-ups by level, channel and pixel, in tables that
+:mod:`camcli.render` fills: for equal levels the pictures are the same bytes. Levels may differ by one from those of the
+CPU, where OpenCV rounds positions to 1/32 of a pixel of the model's input; by more where a map has about as many cells
+as the input has pixels, and where the power is steep.
 """
 
 from __future__ import annotations
@@ -192,6 +193,8 @@ class Painter:
         (x, across), (y, down) = _sample_positions(x0, x1, width), _sample_positions(y0, y1, height)
         grid = torch.stack([x[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)], dim=-1)
         sampled = grid_sample(heat, grid, mode="bilinear", padding_mode="border", align_corners=False)[:, 0]
+        if self.style.gamma != 1:
+            sampled = sampled.pow_(self.style.gamma)
         levels = sampled.mul_(255).round_().to(torch.int32)
         return torch.where(down[:, :, None] & across[:, None, :], levels, _OUTSIDE)
 

@@ -121,6 +121,7 @@ def _decides_pictures(setup: Setup) -> dict[str, Any]:
         "limits": _limits(setup),
         "class_names": list(setup.model.class_names.names) if setup.model.class_names else None,
         **({"show_bands": list(show)} if show is not None else {}),
+        **({"gamma": float(config.gamma)} if config.gamma != 1 else {}),
         **collect_verbatim(config, "pictures"),
     }
 

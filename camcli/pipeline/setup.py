@@ -220,7 +220,7 @@ def setup_for(
         precision=precision,
         batch_size=batch_size,
         workers=config.parsed.workers or min(16, max(2, os.cpu_count() or 2)),
-        style=Style(config.colormap, config.alpha, config.image_format, config.quality),
+        style=Style(config.colormap, config.alpha, config.gamma, config.image_format, config.quality),
         limits=_limits(config, earlier.get("scale_limits")),
         assumptions=(*_assumptions(model, layers), *refused),
     )
