@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from camcli.capture import Forward, capture, freeze, noise
 from camcli.capture.outputs import main_tensor
@@ -115,7 +115,10 @@ class Explainer:
         """Whether a batch is one sequence of operations on its inputs, without trials, randomness or other numbers."""
         methods = self._plan.methods
         is_plain = all(not (m.needs or m.seeded or m.rescore is not None) and m.scope == "layer" for m in methods)
-        return is_plain and not self.options.aug_smooth and getattr(self.model, "passes", None) is None
+        # Recurrent layers of cuDNN were seen to break off a recording.
+        has_plain_layers = not any(isinstance(part, nn.RNNBase) for part in self.model.module.modules())
+        is_repeatable = getattr(self.model, "passes", None) is None
+        return is_plain and has_plain_layers and is_repeatable and not self.options.aug_smooth
 
     @property
     def is_strict(self) -> bool:

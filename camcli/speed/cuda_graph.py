@@ -7,7 +7,7 @@ depend on the inputs alone. Where it fails, or the graph gives other results, th
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import Tensor
@@ -75,9 +75,21 @@ def record(run: Run, examples: Sequence[Tensor]) -> tuple[CudaGraph | None, str]
         lines = str(error).strip().splitlines() or [type(error).__name__]
         reason = "memory ran out" if is_out_of_memory(error) else lines[0].rstrip(".")
     graph = None  # its memory is given back below
-    torch.cuda.set_stream(current)  # a recording that fails leaves its own as the current one
+    _leave_recording(current)
     free_cached_memory()
     return None, reason
+
+
+def _leave_recording(stream: torch.cuda.Stream) -> None:
+    """A recording that fails leaves its own stream as the current one, and the device's generator in its state.
+
+    Every later random number of the device would be refused.
+    """
+    torch.cuda.set_stream(stream)
+    generator = torch.cuda.default_generators[stream.device_index]
+    if generator.device.type == "cuda":  # a device of a test has another
+        with suppress(RuntimeError):  # one that cannot be cloned is in no such state
+            generator.graphsafe_set_state(generator.clone_state())
 
 
 @contextmanager
