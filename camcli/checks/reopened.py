@@ -115,7 +115,7 @@ class ReopenedModel:
             "output_dir": str(self.run.path), "csv": None, "dry_run": False,
             "use_cuda": False, "device": self._device or settings["device"],
         }  # fmt: skip
-        if self.run.header["environment"].get("trials") is not None:
+        if self.run.header.get("environment", {}).get("trials") is not None:
             settings["precision"] = "auto"  # trials in float32 beside passes in half precision
         if not settings["device"].startswith("cuda"):
             settings["device_decode"] = False
