@@ -218,10 +218,8 @@ class LayerAccess:
         images = len(shared.inputs) if self.real is None else self.real
 
         def run(rows: int) -> Tensor:
-            def note(done: int) -> None:
-                shared.done(self.method, done * count, images * count)
-
-            return tail.mean(TailTrials(count, maps, score, self.targets), images, rows, note)
+            trials = TailTrials(count, maps, score, self.targets)
+            return tail.mean(trials, images, rows, lambda: shared.done(self.method, count, count))
 
         return shared.chunks.trials.fit(run, max(1, shared.chunks.limit // tail.bytes_of_a_trial))
 

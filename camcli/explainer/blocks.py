@@ -79,8 +79,10 @@ class _Finder:
         beside = self._beside(last, grid)
         if len(beside) > 1:
             return beside
-        inside = self._largest_family(grid, last + ".") if last else []
-        return [*inside[:-1], last]  # the module around the last block has the same output, and perhaps a norm
+        inside = self._largest_family(grid, last + ".")
+        if inside:
+            return [*inside[:-1], last]  # the module around the last block has the same output, and perhaps a norm
+        return [*(path for path in self._largest_family(grid, "") if path != last), last]
 
     def _stride(self, grid: Grid) -> int:
         return round(self.record.inputs[0] / grid[0])
@@ -109,9 +111,12 @@ class _Finder:
         ]
 
     def _largest_family(self, grid: Grid, prefix: str) -> list[str]:
-        """The most modules of one class in one container with this grid; of equally many, those of the outer one."""
+        """Of the most modules of one class in one container with this grid, those up to the layer.
+
+        Of equally many those of the outer container; none where a module is alone.
+        """
         families: dict[tuple[str, type[nn.Module]], list[str]] = defaultdict(list)
-        for path, own in self.until.items():
+        for path, own in self.record.finished.items():
             family = self._family(path)
             if (
                 own == grid
@@ -120,7 +125,8 @@ class _Finder:
             ):
                 families[family].append(path)
         several = [family for family in families.values() if len(family) > 1]
-        return max(several, key=lambda family: (len(family), -family[0].count(".")), default=[])
+        largest = max(several, key=lambda family: (len(family), -family[0].count(".")), default=[])
+        return [path for path in largest if path in self.until]
 
     def _until(self, path: str) -> list[str]:
         paths = list(self.until)
