@@ -217,11 +217,9 @@ class LayerAccess:
         tail = TailGradients(shared.plan.tails[path], shared.memos[path], shared.inputs, self.layer.layout)
         images = len(shared.inputs) if self.real is None else self.real
 
-        def run(rows: int) -> Tensor:
-            trials = TailTrials(count, maps, score, self.targets)
-            return tail.mean(trials, images, rows, lambda: shared.done(self.method, count, count))
-
-        return shared.chunks.trials.fit(run, max(1, shared.chunks.limit // tail.bytes_of_a_trial))
+        trials = TailTrials(count, maps, score, self.targets)
+        most = max(1, shared.chunks.limit // tail.bytes_of_a_trial)
+        return shared.chunks.trials.fit(lambda rows: tail.mean(trials, images, rows), most)
 
     def curvature(self, direction: Tensor) -> Tensor:
         captured, path = self.shared.captured, self.layer.path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -58,14 +57,13 @@ class TailGradients:
         """About what a trial takes of memory."""
         return max(1, self.original[0].numel() * 4 * _GRAPH)
 
-    def mean(self, trials: TailTrials, images: int, rows: int, done: Callable[[], None]) -> Tensor:
+    def mean(self, trials: TailTrials, images: int, rows: int) -> Tensor:
         """The mean over the trials of ∂score/∂a of each image, (N, K, h, w) float32.
 
         Args:
             trials: what is tried.
             images: so many images count; those behind them repeat the last one's result.
             rows: trials that go through the tail at once, of all images together.
-            done: called after some images.
         """
         batch = len(self.inputs)
         together = min(max(1, rows // trials.count), batch)
@@ -75,7 +73,6 @@ class TailGradients:
             start = min(first, batch - together)
             group = self._mean_of_group(trials, slice(start, start + together), max(1, rows // together))
             results.append(group[first - start :])
-            done()
         means = torch.cat(results)[:images]
         return torch.cat([means, means[-1:].expand(batch - images, *means.shape[1:])])
 
