@@ -81,7 +81,8 @@ class TailGradients:
         total: Tensor | None = None
         for first in range(0, trials.count, most):
             part = slice(first, min(first + most, trials.count))
-            gradient = self._gradient(trials, images, part).unflatten(0, (-1, count)).sum(0)
+            each = self._gradient(trials, images, part)
+            gradient = each.reshape(-1, count, *each.shape[1:]).sum(0)
             total = gradient if total is None else total + gradient
         assert total is not None
         return total / trials.count

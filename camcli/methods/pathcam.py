@@ -32,7 +32,7 @@ OPTIONS = (
         check=_parse_strides,
     ),
     Option(
-        "fast", False, "true: steps=4, ordered=0, layers=16:32:32, where they are not given; false",
+        "fast", False, "true (steps=4, ordered=0, layers=16:32:32, where these are not given) or false",
         check=parse_switch, preset=_FAST,
     ),
 )  # fmt: skip
