@@ -114,9 +114,12 @@ class Clock:
         try:
             yield
         finally:
-            spent = time.perf_counter() - start
-            with self._lock:
-                self._seconds[stage] += spent
+            self.add(stage, time.perf_counter() - start)
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Count seconds that were measured otherwise."""
+        with self._lock:
+            self._seconds[stage] += seconds
 
     def seconds(self) -> dict[str, float]:
         """Of each stage so far, to a tenth of a millisecond."""

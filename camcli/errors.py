@@ -131,9 +131,31 @@ def is_out_of_memory(error: BaseException) -> bool:
 _OUT_OF_MEMORY = re.compile(
     r"out[ _]of[ _](?:(?:host|device|gpu|cuda)[ _])?memory|OutOf(?:Host|Device)?Memory|"
     r"(?:not enough|insufficient) memory|allocate memory|ErrorMemoryAllocation|rocblas_status_memory_error|"
+    r"CUBLAS_STATUS_NOT_INITIALIZED when calling `?cublasCreate|"
     r"ALLOC(?:ATION)?_FAILED|StatusAllocFailed|invalid buffer size",  # the last one is Metal's
     re.IGNORECASE,
 )
+
+
+def describe_error(error: BaseException) -> str:
+    """An exception that is not ours, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+
+
+def is_device_lost(error: BaseException) -> bool:
+    """Whether a device refuses all further work: after a CUDA error every later call in this process fails as well.
+
+    After one that says that memory ran out, smaller work is still done.
+    """
+    is_of_driver = isinstance(error, RuntimeError) and any(words in str(error) for words in ("CUDA error", "HIP error"))
+    return is_of_driver and not is_out_of_memory(error)
+
+
+def device_lost(device: object, error: BaseException) -> CamError:
+    """What ends a run whose device is lost."""
+    return CamError(
+        f"{device} failed ({describe_error(error)}). What was explained is kept: the same command continues."
+    )
 
 
 def printable(text: str, *, lines: bool = False) -> str:

@@ -46,6 +46,7 @@ class Style:
 
     colormap: str = "jet"
     alpha: float = 0.5
+    gamma: float = 1.0
     image_format: str = "jpg"
     quality: int = 90
 
@@ -142,6 +143,11 @@ def colours(colormap: str) -> np.ndarray:
     return cv2.applyColorMap(np.arange(256, dtype=np.uint8).reshape(1, 256), code).reshape(256, 3)
 
 
+def apply_gamma(placed: np.ndarray, gamma: float) -> np.ndarray:
+    """A map in [0, 1] to the power ``gamma``, float32: below 1 weak heat becomes more visible."""
+    return placed if gamma == 1 else np.power(placed, np.float32(gamma))
+
+
 def blend(coloured: np.ndarray, pixels: np.ndarray, alpha: float) -> np.ndarray:
     """Colours over pixels, ``alpha`` of them; both uint8."""
     return cv2.addWeighted(coloured, alpha, pixels, 1 - alpha, 0)
@@ -180,9 +186,9 @@ class Drawing:
         self.patch, self.inside = place(self.heat, model_size, canvas)
 
     def picture(self, kind: str) -> np.ndarray:
-        """``overlay``, ``heatmap``, ``panel``: BGR; ``gray``: 8 bits; ``map``: float16 in [0, 1]."""
+        """``overlay``, ``heatmap``, ``panel``: BGR; ``gray``: 8 bits; ``map``: float16 in [0, 1], without gamma."""
         if kind == "gray":
-            return to_gray(self._whole(self.patch))
+            return to_gray(self._whole(apply_gamma(self.patch, self.style.gamma)))
         if kind == "map":
             return self._whole(self.patch).astype(np.float16)
         drawn: np.ndarray = getattr(self, kind)
@@ -216,7 +222,9 @@ class Drawing:
         return self._colour(self.patch)
 
     def _colour(self, patch: np.ndarray) -> np.ndarray:
-        return colour(patch, self.style.colormap) if patch.size else np.zeros((*patch.shape, 3), np.uint8)
+        if not patch.size:
+            return np.zeros((*patch.shape, 3), np.uint8)
+        return colour(apply_gamma(patch, self.style.gamma), self.style.colormap)
 
     def _whole(self, patch: np.ndarray) -> np.ndarray:
         """A picture of the canvas's size, with nothing where the model did not look."""

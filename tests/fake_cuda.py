@@ -416,7 +416,7 @@ class FakeGraph:
 
 
 @contextmanager
-def _recorded(graph: FakeGraph) -> Iterator[None]:
+def _recorded(graph: FakeGraph, *, stream: FakeStream) -> Iterator[None]:
     device = _device()
     device.recording, before = graph.operations, device.traffic.forbids_waiting
     device.traffic.forbids_waiting = device.stream_is_left = True

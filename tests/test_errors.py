@@ -2,8 +2,7 @@
 
 import pytest
 
-from camcli.errors import is_out_of_memory, near_misses
-from camcli.pipeline.isolation import is_device_lost
+from camcli.errors import is_device_lost, is_out_of_memory, near_misses
 from tests.out_of_memory import FORMS, LOST, NOT, OTHERS
 
 MODELS = (

@@ -18,6 +18,7 @@ from camcli.render import (
     Drawing,
     Style,
     colour,
+    colours,
     encode,
     extension,
     make_canvas,
@@ -88,6 +89,26 @@ def test_a_view_larger_than_the_image_shows_its_part_of_the_map() -> None:
     placed, inside = place_on_canvas(heat, (64, 64), canvas_of(50, 100, View(0, -25, 100, 75)))
     assert inside == (slice(0, 50), slice(0, 100))
     assert placed[12:].max() < 0.1
+
+
+@pytest.mark.parametrize("gamma", [0.1, 0.5, 2.0])
+def test_gamma_is_the_exponent_of_what_is_drawn_and_of_nothing_else(gamma: float) -> None:
+    raw, canvas = RNG.random((4, 5), dtype=np.float32), canvas_of(60, 80, View(10, 20, 70, 50))
+    plain, drawn = (Drawing(raw, canvas, (32, 32), style) for style in (Style(), Style(gamma=gamma)))
+    powers = plain.patch.astype(np.float64) ** gamma
+    assert np.abs(drawn.picture("gray")[20:50, 10:70] - 255 * powers).max() <= 0.51
+    levels = drawn.picture("gray")[20:50, 10:70]
+    assert np.array_equal(drawn.heatmap[20:50, 10:70], colours("jet")[levels])
+    assert not np.array_equal(drawn.overlay, plain.overlay)
+    assert not np.array_equal(drawn.panel[:, 80:160], plain.panel[:, 80:160]), "the native heatmap of the panel"
+    assert np.array_equal(drawn.picture("map"), plain.picture("map"))
+    assert not drawn.picture("gray")[:20].any()
+
+
+def test_gamma_leaves_a_map_without_heat_cold() -> None:
+    for gamma in (0.1, 1.0, 10.0):
+        drawing = Drawing(np.zeros((3, 3), np.float32), canvas_of(40, 40), (32, 32), Style(gamma=gamma))
+        assert not drawing.picture("gray").any()
 
 
 def test_alpha_one_is_the_heatmap_and_alpha_zero_the_image() -> None:

@@ -72,7 +72,7 @@ def explain(
     setup = setup_for(config, with_bands(opened, config), Sources(()))
     if any(spec.kind == "label" for spec in setup.targets):
         raise SourceError("target='label' needs a run over folders or a manifest: use camcli.run.")
-    model, decoding = setup.model, decode_settings(config, setup.model.preprocessing)
+    model, decoding = setup.model, decode_settings(config, setup.model.preprocessing, setup.device)
     singles = single_images(images, model.preprocessing.channels)
 
     def explain_padded(batch: list[InputImage], count: int) -> list[Result]:

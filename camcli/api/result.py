@@ -51,17 +51,22 @@ class MapResult:
         """(h, w) float32 in [0, 1]: ReLU, then min-max."""
         return normalise(self.native)
 
-    def overlay(self, *, colormap: str = "jet", alpha: float = 0.5, max_side: int = 0) -> Image.Image:
-        """The coloured map over the upright original; what lies outside the view is dimmed."""
-        return self._picture("overlay", colormap, alpha, max_side)
+    def overlay(
+        self, *, colormap: str = "jet", alpha: float = 0.5, gamma: float = 1.0, max_side: int = 0
+    ) -> Image.Image:
+        """The coloured map over the upright original; what lies outside the view is dimmed.
 
-    def heatmap(self, *, colormap: str = "jet", max_side: int = 0) -> Image.Image:
-        """The coloured map alone, in the geometry of the upright original."""
-        return self._picture("heatmap", colormap, 1.0, max_side)
+        ``gamma`` is the exponent of the drawn map: below 1 makes weak heat visible.
+        """
+        return self._picture("overlay", Style(colormap, alpha, gamma), max_side)
 
-    def _picture(self, kind: str, colormap: str, alpha: float, max_side: int) -> Image.Image:
+    def heatmap(self, *, colormap: str = "jet", gamma: float = 1.0, max_side: int = 0) -> Image.Image:
+        """The coloured map alone, in the geometry of the upright original; ``gamma`` as of :meth:`overlay`."""
+        return self._picture("heatmap", Style(colormap, gamma=gamma), max_side)
+
+    def _picture(self, kind: str, style: Style, max_side: int) -> Image.Image:
         canvas = make_canvas(np.asarray(self.image), self.view, max_side)
-        drawing = Drawing(self.native, canvas, self.model_size, Style(colormap=colormap, alpha=alpha))
+        drawing = Drawing(self.native, canvas, self.model_size, style)
         return Image.fromarray(cv2.cvtColor(drawing.picture(kind), cv2.COLOR_BGR2RGB))
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from camcli.capture.frozen import are_identical
 from camcli.capture.half_precision import CastWeights, cast_weights, find_classifier, in_float32
 from camcli.device import HALF
 from camcli.errors import ModelError, is_out_of_memory
@@ -111,7 +112,7 @@ class Forward:
                 if is_out_of_memory(error):
                     raise
                 return self
-        return cast if torch.equal(before.nan_to_num(), now.nan_to_num()) else self
+        return cast if are_identical(before, now) else self
 
     @contextmanager
     def _in_half_precision(self) -> Iterator[None]:

@@ -112,10 +112,11 @@ def copied_buffers(module: nn.Module, paths: Collection[str] | None = None) -> I
         yield changed
     finally:
         for part, name, path, buffer, copy in copies:
-            if part._buffers.get(name) is not copy or not _are_identical(buffer, copy):
+            if part._buffers.get(name) is not copy or not are_identical(buffer, copy):
                 changed.add(path)
             part._buffers[name] = buffer
 
 
-def _are_identical(one: Tensor, other: Tensor) -> bool:
+def are_identical(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of one shape hold the same numbers, NaN in the same places."""
     return bool(((one == other) | ((one != one) & (other != other))).all())

@@ -96,7 +96,7 @@ class ReopenedModel:
                 if self._device is not None:
                     raise
             if setup is None:
-                setup = prepare(dataclasses.replace(config, device="cpu"), self.run.header)
+                setup = prepare(_on_cpu(config), self.run.header)
         except CamError as error:
             message = f"the run's model or images cannot be opened here: {error}"
             raise UnavailableError(message + self._path_hint()) from error
@@ -115,6 +115,10 @@ class ReopenedModel:
             "output_dir": str(self.run.path), "csv": None, "dry_run": False,
             "use_cuda": False, "device": self._device or settings["device"],
         }  # fmt: skip
+        if self.run.header["environment"].get("trials") is not None:
+            settings["precision"] = "auto"  # trials in float32 beside passes in half precision
+        if not settings["device"].startswith("cuda"):
+            settings["device_decode"] = False
         return RunConfig(**settings)
 
     def _path_hint(self) -> str:
@@ -134,7 +138,7 @@ class ReopenedModel:
         """
         from camcli.pipeline.setup import decode_settings
 
-        settings = decode_settings(self.setup.config, self.setup.model.preprocessing)
+        settings = decode_settings(self.setup.config, self.setup.model.preprocessing, self.setup.device)
         return decode_again(self.run, records, self.setup.sources, settings)
 
     def pictures(self, records: Sequence[ImageRecord]) -> list[Picture]:
@@ -155,14 +159,11 @@ class ReopenedModel:
     def explainer(self, module: nn.Module | None = None) -> Explainer:
         """The checked method at the checked layer, on the model or on another module of the same architecture."""
         from camcli.explainer import Explainer
-        from camcli.pipeline.setup import explain_options
 
         setup, (method, layer) = self.setup, self.key
         model = setup.model if module is None else dataclasses.replace(setup.model, module=module)
         layers = [one for one in setup.layers if one.path == layer] or list(setup.layers)
-        options = dataclasses.replace(
-            explain_options(setup.config, setup.precision), one_at_a_time=setup.model.is_alone
-        )
+        options = dataclasses.replace(setup.explain_options, one_at_a_time=setup.model.is_alone)
         own = [option for option in options.method_options if option.startswith(f"{method}.")]
         return Explainer(model, layers, [method], dataclasses.replace(options, method_options=own))
 
@@ -231,3 +232,9 @@ class ReopenedModel:
         from camcli.pipeline.items import seed_of
 
         return [seed_of(record.sha256, self.setup.config.seed) for record in images]
+
+
+def _on_cpu(config: RunConfig) -> RunConfig:
+    """The same for a CPU, which has no TensorFloat-32 and decodes by itself."""
+    precision = "fp32" if config.precision == "tf32" else config.precision
+    return dataclasses.replace(config, device="cpu", precision=precision, device_decode=False)

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from camcli.methods.cost import MANY_PASSES, count_passes
+from camcli.methods.cost import MANY_PASSES
+from camcli.pipeline.passes import passes_of_method
 from camcli.pipeline.setup import Setup
 
 
 def passes_of(setup: Setup) -> dict[str, int]:
     """About how many passes each method of a run makes for an image, for all its layers and targets."""
-    counts = {}
-    for method, settings in setup.explainer.methods():
-        most = settings.get("max_channels")
-        layers = setup.layers if method.scope == "layer" else setup.layers[:1]
-        counts[method.key] = sum(
-            count_passes(
-                method.cost_with(settings),
-                layer.channels if most is None else min(most, layer.channels),
-                layer.layout.grid[0] * layer.layout.grid[1],
-            )
-            for layer in layers
-        ) or count_passes(method.cost_with(settings), 0, 0)
-        if method.class_specific and not method.targets_together:
-            counts[method.key] *= len(setup.targets)
-        if setup.config.aug_smooth:
-            counts[method.key] *= 6
-    return counts
+    return {
+        method.key: passes_of_method(
+            setup, method, settings, setup.layers if method.scope == "layer" else setup.layers[:1]
+        )
+        for method, settings in setup.explainer.methods()
+    }
 
 
 def cost_lines(setup: Setup, images: int | None) -> list[str]:

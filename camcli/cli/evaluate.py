@@ -47,6 +47,19 @@ def command(
         "road, which takes long)",
     ),
     steps: int = typer.Option(32, metavar="N", help="Steps of the deletion and insertion curves."),
+    substrate: str | None = typer.Option(
+        None,
+        metavar="NAME",
+        help="What stands in place of pixels in both curves: blur (the image under a wide Gaussian), mean (its mean "
+        "colour), noise (normal, seeded), zero (the mean colour of the training images). (default: blur for insertion, "
+        "zero for deletion)",
+    ),
+    reference: str | None = typer.Option(
+        None,
+        metavar="METHOD",
+        help="Method that all others are compared with, image by image. (default: gradcam where it is among the "
+        "methods, else the first)",
+    ),
     baselines: bool = typer.Option(True, help="Add model-independent baselines as rows of the table."),
     grid: int = typer.Option(2, metavar="N", help="Make GridPG mosaics of N×N images."),
     grid_probability: float = typer.Option(0.9, metavar="P", help="Least top probability of an image in a mosaic."),
@@ -80,7 +93,7 @@ def command(
         if file is not None:
             check_named_file(option, file)
     keys = [key.strip() for text in metrics or () for key in text.split(",") if key.strip()]
-    options = EvalOptions(tuple(keys), steps, baselines, grid, grid_probability, recommend)
+    options = EvalOptions(tuple(keys), steps, baselines, grid, grid_probability, recommend, substrate, reference)
     evaluation = evaluate(config, options, _Progress(mode))
     document = json.dumps(evaluation.as_json(), allow_nan=False)
     if mode.json:

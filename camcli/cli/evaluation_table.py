@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
 
 from camcli.cli.check_report import console_for_people
+from camcli.evaluation.reference import leading_metric
 from camcli.evaluation.result import defined_values
 
 if TYPE_CHECKING:
-    from camcli.evaluation import Comparison, Evaluation
+    from camcli.evaluation import Comparison, Evaluation, MethodEntry
     from camcli.metrics import Metric
     from camcli.stats import Estimate
 
@@ -23,11 +25,14 @@ def print_evaluation(evaluation: Evaluation, *, quiet: bool) -> None:
     console = console_for_people()
     if not quiet:
         failed = f", {len(evaluation.failed)} failed" if evaluation.failed else ""
-        steps = evaluation.settings["settings"]["steps"]
+        settings = evaluation.settings["settings"]
+        steps, substrate = settings["steps"], settings["substrate"]
         console.print(
             f"\n[bold]{len(evaluation.images)} images[/bold]{failed}; 95 % intervals over images in brackets; "
             f"↑ higher or ↓ lower is better, [bold green]best method[/bold green]; {steps} steps"
+            + (f"; substrate {substrate}" if substrate else "")
         )
+    console.print(_lead_table(evaluation))
     for group in dict.fromkeys(metric.group for metric in evaluation.metrics):
         metrics = [metric for metric in evaluation.metrics if metric.group == group]
         console.print(_table(evaluation, group, metrics))
@@ -40,6 +45,61 @@ def print_evaluation(evaluation: Evaluation, *, quiet: bool) -> None:
         console.print(f"\nrecommended: [bold green]--method {chosen.entry.method}{escape(layer)}[/bold green]")
         for line in chosen.why if not quiet else ():
             console.print(f"  {escape(line)}")
+
+
+def _lead_table(evaluation: Evaluation) -> Table:
+    """Every entry against the reference by the leading metric, and what a map costs; methods with the best first."""
+    metric, reference = leading_metric(evaluation.metrics), evaluation.reference
+    title = "Cost of a map"
+    if metric is not None and reference is not None:
+        title = f"{metric.name} {_ARROWS[metric.better]}, image by image against {escape(reference.name)}"
+    table = Table(title=f"\n{title}", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    if metric is not None:
+        table.add_column("difference", justify="right")
+        table.add_column("")
+        table.add_column("better on", justify="right")
+        table.add_column(metric.name, justify="right")
+    table.add_column("passes", justify="right")
+    table.add_column("ms an image", justify="right")
+    for entry in _best_first(evaluation, metric):
+        compared = [] if metric is None else _against_reference(evaluation, entry, metric)
+        cost = evaluation.costs[entry.name]
+        passes = "–" if cost.text is None else f"{cost.passes:,}"
+        time = "–" if cost.milliseconds is None else f"{cost.milliseconds:,.{int(cost.milliseconds < 10)}f}"
+        table.add_row(escape(entry.name), *compared, passes, time, style="dim" if entry.baseline else None)
+    return table
+
+
+def _best_first(evaluation: Evaluation, metric: Metric | None) -> list[MethodEntry]:
+    """Methods, the best by a metric first, then baselines."""
+    if metric is None:
+        return list(evaluation.entries)
+    values = defined_values(evaluation.figures, evaluation.entries, metric.key)
+    sign = -1 if metric.better == "higher" else 1
+    place = {name: sign * value for name, value in values.items()}
+    return sorted(evaluation.entries, key=lambda entry: (entry.baseline, place.get(entry.name, math.inf)))
+
+
+def _against_reference(evaluation: Evaluation, entry: MethodEntry, metric: Metric) -> list[str]:
+    """Difference with its interval, what it says, the share of images that are better, and the entry's own figure."""
+    own = _cell(evaluation.figures[entry.name][metric.key], metric, best=False)
+    compared = evaluation.against_reference(entry.name, metric.key)
+    if compared is None or compared.estimate.value is None:
+        return ["reference" if entry == evaluation.reference else "–", "", "–", own]
+    value, interval = compared.estimate.value, compared.estimate.interval
+    ends = f" [dim]\\[{_signed(interval[0], metric)}, {_signed(interval[1], metric)}][/dim]" if interval else ""
+    verdict = "[dim]not told apart[/dim]"
+    if compared.certain:
+        is_better = (value > 0) == (metric.better == "higher")
+        verdict = "[green]better[/green]" if is_better else "[red]worse[/red]"
+    share = "–" if compared.a_better is None else f"{100 * compared.a_better:.0f} %"
+    return [_signed(value, metric) + ends, verdict, share, own]
+
+
+def _signed(value: float, metric: Metric) -> str:
+    text = _number(value, metric, 1)
+    return f"+{text}" if value > 0 and text.strip("0.") else text
 
 
 def _table(evaluation: Evaluation, group: str, metrics: list[Metric]) -> Table:

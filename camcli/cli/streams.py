@@ -6,8 +6,7 @@ import traceback
 from pathlib import Path
 from typing import TextIO
 
-from camcli.errors import is_out_of_memory
-from camcli.pipeline.isolation import describe_error
+from camcli.errors import describe_error, is_out_of_memory
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 

@@ -203,6 +203,12 @@ class RunConfig:
         0.5, "Opacity of the heat in the overlay: 0 (image only) to 1 (heat only).",
         affects="pictures", group="output", metavar="A", least=0, most=1, synonyms=("image-weight", "opacity"),
     )  # fmt: skip
+    gamma: float = setting(
+        1.0,
+        "Exponent of the map as it is drawn: below 1 makes weak heat visible (0.5 suits peaked maps such as those of "
+        "pathcam), above 1 keeps the peaks alone. The values that are saved (raw, map, the index) stay.",
+        affects="pictures", resolved=True, group="output", metavar="G", least=0.1, most=10, synonyms=("exponent",),
+    )  # fmt: skip
     image_format: str = setting(
         "jpg", "File format of overlays, heatmaps and panels: jpg, png (lossless) or webp.",
         affects="pictures", resolved=True, group="output", metavar="FORMAT", choices=("jpg", "png", "webp"),
@@ -243,6 +249,10 @@ class RunConfig:
     )  # fmt: skip
     fast_decode: bool = setting(
         False, "Decode large JPEGs at reduced size: faster, pixels differ slightly.", affects="maps", group="images",
+    )  # fmt: skip
+    device_decode: bool = setting(
+        False, "Decode JPEGs on the CUDA device: pixels differ slightly.",
+        affects="maps", resolved=True, group="images",
     )  # fmt: skip
     allow_truncated: bool = setting(
         False, "Explain truncated images, with a note in the index, instead of failing them.",
@@ -352,6 +362,10 @@ def _check(config: RunConfig) -> None:
             extra = " 'none' stands alone." if kind == "none" else did_you_mean(kind, SAVE_KINDS)
             listed = ", ".join(SAVE_KINDS)
             raise ConfigError(f"--save {kind}: not something that can be saved.{extra} Choose from {listed}.")
+    if config.fast_decode and config.device_decode:
+        raise ConfigError(
+            "--fast-decode and --device-decode cannot be combined: a CUDA device decodes the full size. Leave one out."
+        )
     _ = config.parsed  # raises where a text cannot be parsed
     for name, way_out in (
         ("method", "`cam methods` lists the methods."),

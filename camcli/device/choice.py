@@ -19,7 +19,7 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda:0")
+            return _cuda(name, torch.device("cuda:0"))
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
@@ -62,17 +62,19 @@ def choose_precision(name: str, device: torch.device) -> str:
     Raises:
         DeviceError: the device has no such format.
     """
-    if name == "tf32" and (device.type != "cuda" or torch.cuda.get_device_capability(device) < _FIRST_WITH_TF32):
+    if name == "tf32" and not _has_tf32(device):
         raise DeviceError(
             f"--precision tf32: {device} has no TensorFloat-32, which NVIDIA GPUs have from Ampere on. "
-            "Take fp32, or bf16, which is faster."
+            "Take fp32 or bf16."
         )
     if name != "auto":
         return name
     return "bf16" if device.type == "cuda" else "fp32"
 
 
-_FIRST_WITH_TF32 = (8, 0)
+def _has_tf32(device: torch.device) -> bool:
+    is_of_nvidia = device.type == "cuda" and torch.version.hip is None
+    return is_of_nvidia and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 @contextmanager

@@ -33,10 +33,3 @@ def require_memory(device: torch.device, model: str) -> Iterator[None]:
             f"--device {device}: memory ran out with model {model}, before any image is explained ({reason}). Free "
             f"some, take a smaller --input-size{elsewhere}."
         ) from error
-
-
-def choose_precision(name: str, device: torch.device) -> str:
-    """``auto`` is bf16 autocast on CUDA and fp32 elsewhere."""
-    if name != "auto":
-        return name
-    return "bf16" if device.type == "cuda" else "fp32"

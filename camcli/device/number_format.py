@@ -29,11 +29,18 @@ def number_format(precision: str) -> Iterator[None]:
         precision: of the run. Only ``tf32`` allows it; autocast decides on half precision by itself.
     """
     with ExitStack() as undo:
+        with suppress(RuntimeError):  # where the user's code has set newer switches, which are restored after it
+            undo.callback(_set_product_speed, torch.get_float32_matmul_precision())
         for part in _newer_switches():  # last, since the older ones set them too
             undo.callback(setattr, part, "fp32_precision", part.fp32_precision)
         for switch, name, on, off in _switches():
             _set(switch, name, on if precision == "tf32" else off, undo)
         yield
+
+
+def _set_product_speed(name: str) -> None:
+    if torch.backends.cuda.matmul.allow_tf32 != (name != "highest") or name == "medium":
+        torch.set_float32_matmul_precision(name)
 
 
 def _switches() -> Iterator[tuple[Any, str, Any, Any]]:
@@ -91,7 +98,7 @@ def deterministic(device: torch.device) -> Iterator[None]:
         cudnn.deterministic, cudnn.benchmark, own.fill_uninitialized_memory = True, False, False
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", _REFUSES)
-            warnings.filterwarnings("ignore", ".*defaults to a non-deterministic algorithm.*")
+            warnings.filterwarnings("ignore", _ATTENTION)
             yield
     finally:
         torch.use_deterministic_algorithms(modes[0], warn_only=modes[1])
@@ -124,7 +131,8 @@ def _filling() -> Any:
     return torch.utils.deterministic
 
 
-_REFUSES = r".*does not have a deterministic implementation.*"
+_REFUSES = r".*(does not have a deterministic implementation|not deterministic because it uses CuBLAS).*"
+_ATTENTION = r".*[Aa]ttention defaults to a non-deterministic algorithm.*"
 
 
 @contextmanager
@@ -135,13 +143,21 @@ def nondeterministic_operations() -> Iterator[list[str]]:
         A list that is filled when the block ends.
     """
     names: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.filterwarnings("always", _REFUSES)
-        yield names
+    is_repeated = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)  # some warnings come once a process otherwise
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.filterwarnings("always", _REFUSES)
+            warnings.filterwarnings("always", _ATTENTION)
+            yield names
+    finally:
+        torch.set_warn_always(is_repeated)
     for warning in caught:
         text = str(warning.message)
         if re.match(_REFUSES, text):
             names.append(text.split(" ", maxsplit=1)[0])
+        elif re.match(_ATTENTION, text, re.DOTALL):
+            names.append("attention")
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     names[:] = dict.fromkeys(names)

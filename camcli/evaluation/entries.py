@@ -14,7 +14,7 @@ from camcli.map_summary import map_status
 from camcli.methods import find_method
 from camcli.metrics.baselines import BASELINES, baseline
 from camcli.pipeline.items import Explanation
-from camcli.pipeline.setup import Setup, explain_options
+from camcli.pipeline.setup import Setup
 from camcli.render import normalise
 
 LayerPath = str | tuple[str, ...] | None
@@ -103,22 +103,26 @@ class MapMaker:
 
     def maps_of(self, entry: MethodEntry, inputs: Tensor, classes: Tensor, seeds: Sequence[int]) -> Maps:
         """The maps of the same entry for other inputs and given classes."""
+        return self._maps(self.native_of(entry, inputs, classes, seeds), inputs)
+
+    def native_of(self, entry: MethodEntry, inputs: Tensor, classes: Tensor, seeds: Sequence[int]) -> Tensor:
+        """The same as (N, h, w) float32, raw, on the CPU."""
         if entry.baseline:
-            return self._maps(self._baseline(entry, inputs, seeds), inputs)
+            return self._baseline(entry, inputs, seeds)
         explainer, chosen = self._explainer(entry), classes[:, None]
 
         def explained(part: slice) -> Tensor:
             maps = explainer(inputs[part], lambda _: chosen[part], seeds[part]).maps
             return next(raw.cpu() for key, raw in maps.items() if key.layer == entry.layer)
 
-        return self._maps(torch.cat(list(self.limit.run(len(inputs), explained))), inputs)
+        return torch.cat(list(self.limit.run(len(inputs), explained)))
 
     def _explainer(self, entry: MethodEntry) -> Explainer:
         """One method alone, so that the maps of other inputs cost no more than necessary."""
         if entry not in self._explainers:
             setup = self.setup
             own = [text for text in setup.config.option if find_method(text.partition(".")[0]).key == entry.method]
-            options = replace(explain_options(setup.config, setup.precision), method_options=own)
+            options = replace(setup.explain_options, method_options=own)
             layers = [layer for layer in setup.layers if entry.layer == layer.path] or setup.layers
             self._explainers[entry] = Explainer(setup.model, layers, [entry.method], options)
         return self._explainers[entry]

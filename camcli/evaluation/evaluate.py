@@ -13,12 +13,15 @@ from camcli._version import __version__
 from camcli.concurrency import Clock, in_order
 from camcli.config.settings import RunConfig
 from camcli.errors import ConfigError, ErrorKind, ImageError, SourceError
+from camcli.evaluation.comparison import compare
+from camcli.evaluation.cost import CostMeter
 from camcli.evaluation.entries import MapMaker, MethodEntry, entries_of, on_grid
 from camcli.evaluation.measure import exclusions, measure, parameters, regions_of
 from camcli.evaluation.mosaics import Candidates, MosaicResult, measure_mosaics
 from camcli.evaluation.options import CANDIDATES, EvalOptions
 from camcli.evaluation.recommend import finer_layer, recommend
-from camcli.evaluation.result import Evaluation, among_entries, compare, figure
+from camcli.evaluation.reference import figures_so_far, reference_of, require_reference
+from camcli.evaluation.result import Evaluation, among_entries, figure
 from camcli.evaluation.scorer import ClassScorer
 from camcli.images import pillow_limits, to_input
 from camcli.metrics import METRICS, Images, Metric, Sample
@@ -27,7 +30,7 @@ from camcli.pipeline.batching import BatchExplainer, in_batches
 from camcli.pipeline.header import environment, layer_fields, model_fields
 from camcli.pipeline.items import Explanation, Failed, seed_of
 from camcli.pipeline.loader import make_loader
-from camcli.pipeline.setup import Setup, explain_options, prepare
+from camcli.pipeline.setup import Setup, prepare
 from camcli.stats import DRAWS, LEVEL
 
 _STAGES = ("decode", "preprocess", "model")
@@ -62,6 +65,7 @@ def _prepare(config: RunConfig, options: EvalOptions) -> Setup:
     if options.recommend and config.method == RunConfig().method:
         config = replace(config, method=CANDIDATES)
     setup = prepare(config)
+    require_reference(options.reference, setup.config.method)
     if setup.model.num_classes is None:
         raise ConfigError(f"cam eval judges maps by a class probability. {setup.model.no_classifier}")
     _require_probabilities(setup, options)
@@ -110,16 +114,18 @@ def _has_object(setup: Setup) -> Iterator[bool]:
 class _EvaluationRun:
     def __init__(self, setup: Setup, options: EvalOptions, tell: Progress) -> None:
         self.setup, self.options, self.tell = setup, options, tell
-        self.precision = explain_options(setup.config, setup.precision).precision_on(setup.device, trials=True)
+        self.precision = setup.explain_options.precision_on(setup.device, trials=True)
         self.scorer = ClassScorer(setup.model, setup.config.probability, self.precision)  # type: ignore[arg-type]
         self.chosen = _measurable(setup, options)
         self.metrics = [metric for metric in self.chosen if metric.needs != "mosaics"]
         self.maker = MapMaker(setup)
+        self.meter = CostMeter(setup, self.maker)
         self.candidates = Candidates(options.grid, options.grid_probability)
         self.entries: list[MethodEntry] = []
         self.images: list[str] = []
         self.failed: list[dict[str, str]] = []
         self.parts: dict[str, dict[str, list[np.ndarray]]] = {}
+        self.so_far = ""
         self.degenerate: dict[str, int] = {}
         self.exclusions = exclusions(self.metrics)
         self.guarded = dict.fromkeys(self.exclusions, 0)
@@ -161,10 +167,11 @@ class _EvaluationRun:
         regions = regions_of([e.loaded for e in batch], (pre.height, pre.width))
         images = Images(
             inputs, classes, seeds, None if regions is None else regions.to(setup.device),
-            self.scorer, self.options.steps, _BATCH[setup.device.type],
+            self.scorer, self.options.steps, _BATCH[setup.device.type], self.options.substrate,
         )  # fmt: skip
         for place, entry in enumerate(self.entries):
             self._say(f"{entry.name}, {place + 1} of {len(self.entries)}, on the next {len(batch)}")
+            self.meter.measure(entry, inputs, classes, seeds)
             maps = self.maker.run_maps(entry, batch, inputs, seeds)
             self.degenerate[entry.name] += int(maps.degenerate.sum())
 
@@ -180,9 +187,11 @@ class _EvaluationRun:
             self.candidates.offer(explanation)
         for key, exclusion in self.exclusions.items():
             self.guarded[key] += int(exclusion.applies(images.probabilities).sum())
+        self.so_far = figures_so_far(self.metrics, self.entries, self.parts)
 
     def _say(self, doing: str) -> None:
-        self.tell(self.setup, len(self.images) + len(self.failed), doing)
+        done = len(self.images) + len(self.failed)
+        self.tell(self.setup, done, f"{doing}; {self.so_far}" if self.so_far else doing)
 
     def _evaluation(self) -> Evaluation:
         options, seed = self.options, self.setup.config.seed
@@ -206,6 +215,8 @@ class _EvaluationRun:
             entries=self.entries, metrics=some, images=self.images, failed=self.failed, values=values,
             degenerate=self.degenerate, guarded=self.guarded,
             settings=self._settings(grids), notes=self._notes(some, grids), figures=figures, comparisons=comparisons,
+            reference=reference_of(self.entries, options.reference),
+            costs={entry.name: self.meter.cost(entry) for entry in self.entries},
             recommended=recommend(self.entries, figures, comparisons) if options.recommend else None,
         )  # fmt: skip
 
@@ -219,8 +230,9 @@ class _EvaluationRun:
             "environment": environment(setup),
             "settings": {
                 "target": setup.config.target or "predicted", "probability": setup.config.probability,
-                "seed": setup.config.seed, "steps": self.options.steps, "scoring_precision": self.precision,
-                **parameters(pre.height, pre.width),
+                "seed": setup.config.seed, "steps": self.options.steps,
+                "substrate": self.options.substrate, "scoring_precision": self.precision,
+                **parameters(pre.height, pre.width, self.options.substrate),
                 "gridpg": {"n": self.options.grid, "probability": self.options.grid_probability,
                            "mosaics": grids.mosaics, "shrunk": grids.shrunk},
                 "intervals": {"level": LEVEL, "draws": DRAWS},

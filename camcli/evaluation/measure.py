@@ -33,9 +33,9 @@ def exclusions(metrics: Sequence[Metric]) -> dict[str, Exclusion]:
     return {m.key: m.exclusion for m in METRICS.values() if m.exclusion is not None and m.group in groups}
 
 
-def parameters(height: int, width: int) -> Mapping[str, Any]:
-    """The parameters of all metrics for inputs of a size."""
-    settings = (metric.settings(height, width) for metric in METRICS.values() if metric.settings is not None)
+def parameters(height: int, width: int, substrate: str | None = None) -> Mapping[str, Any]:
+    """The parameters of all metrics for inputs of a size and the substrate that was asked for."""
+    settings = (metric.settings(height, width, substrate) for metric in METRICS.values() if metric.settings is not None)
     return {name: value for own in settings for name, value in own.items()}
 
 

@@ -16,7 +16,7 @@ from camcli.metrics.baselines import baseline
 from camcli.metrics.gridpg import choose_mosaics, grid_pointing, mosaic
 from camcli.models import Model
 from camcli.pipeline.items import Explanation, seed_of
-from camcli.pipeline.setup import Setup, explain_options
+from camcli.pipeline.setup import Setup
 
 MOST = 64
 """Mosaics at most: their images are kept until the end."""
@@ -105,7 +105,7 @@ def _explainer(setup: Setup, n: int) -> tuple[Explainer, tuple[int, int] | None,
         dataclasses.replace(layer, layout=dataclasses.replace(layer.layout, grid=_times(layer.layout.grid, n)))
         for layer in setup.layers
     ]
-    options = explain_options(setup.config, setup.precision)
+    options = setup.explain_options
     model: Model = dataclasses.replace(setup.model, preprocessing=large)
     try:
         explainer = Explainer(model, layers, setup.config.method, options)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from camcli.errors import ConfigError
+from camcli.errors import ConfigError, did_you_mean
 from camcli.methods import METHODS
 from camcli.metrics import METRICS, Metric, find_metrics
 from camcli.metrics.curve import STEPS
+from camcli.metrics.substrate import SUBSTRATES
 
 CANDIDATES = tuple(method.key for method in METHODS.values() if method.candidate)
 """What ``--recommend`` tries where no method but the default is named."""
@@ -27,6 +28,9 @@ class EvalOptions:
         grid: images a side of a GridPG mosaic.
         grid_probability: least probability of the top class of an image that goes into a mosaic.
         recommend: whether the best method and layer are to be named.
+        substrate: what stands in place of pixels in both curves, of :data:`.SUBSTRATES`; None: the usual one of each,
+            ``blur`` for insertion and ``zero`` for deletion.
+        reference: the method that all others are compared with; None: Grad-CAM where it is among them, else the first.
 
     Raises:
         ConfigError: a value out of its range, an unknown metric.
@@ -38,6 +42,8 @@ class EvalOptions:
     grid: int = 2
     grid_probability: float = 0.9
     recommend: bool = False
+    substrate: str | None = None
+    reference: str | None = None
 
     def __post_init__(self) -> None:
         if self.steps < 2:
@@ -46,6 +52,10 @@ class EvalOptions:
             raise ConfigError(f"--grid {self.grid}: mosaics of 2×2 to 5×5 images can be made.")
         if not 0 <= self.grid_probability <= 1:
             raise ConfigError(f"--grid-probability {self.grid_probability}: must be between 0 and 1.")
+        if self.substrate is not None and self.substrate not in SUBSTRATES:
+            listed = ", ".join(SUBSTRATES)
+            hint = did_you_mean(self.substrate, SUBSTRATES)
+            raise ConfigError(f"--substrate {self.substrate}: no such substrate.{hint} Choose one of {listed}.")
         find_metrics(self.metrics)
 
     @cached_property

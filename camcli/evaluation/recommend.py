@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+from camcli.evaluation.comparison import Comparison
 from camcli.evaluation.entries import MethodEntry
 from camcli.evaluation.options import RANKED_BY, TIED_BY
-from camcli.evaluation.result import Comparison, Recommendation, defined_values
+from camcli.evaluation.result import Recommendation, defined_values
 from camcli.layers import report_layers
 from camcli.pipeline.setup import Setup
 from camcli.stats import Estimate

@@ -11,25 +11,17 @@ from typing import Any
 import numpy as np
 
 from camcli.config.recommended import SCHEMA
+from camcli.evaluation.comparison import Comparison, in_unit
+from camcli.evaluation.cost import Cost
 from camcli.evaluation.entries import MethodEntry
 from camcli.metrics import Metric
-from camcli.stats import Estimate, difference, estimate
+from camcli.stats import Estimate, estimate
 
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two entries on the same images: figure of ``a`` minus figure of ``b``."""
-
-    metric: str
-    a: str
-    b: str
-    estimate: Estimate
-
-    @property
-    def certain(self) -> bool:
-        """Whether the whole interval is on one side of 0."""
-        interval = self.estimate.interval
-        return interval is not None and (interval[0] > 0 or interval[1] < 0)
+_COLUMNS = (
+    "name", "method", "layer", "baseline", "metric", "better", "value", "low", "high", "n",
+    "reference", "difference", "difference_low", "difference_high", "better_on", "cost", "passes", "milliseconds",
+)  # fmt: skip
+"""Of the flat table."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +52,8 @@ class Evaluation:
         settings: everything that decides a figure.
         notes: what a reader should know.
         recommended: with ``--recommend``.
+        reference: the entry that all others are compared with.
+        costs: of a map, by entry name.
     """
 
     entries: Sequence[MethodEntry]
@@ -74,6 +68,16 @@ class Evaluation:
     recommended: Recommendation | None = None
     figures: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
     comparisons: Sequence[Comparison] = ()
+    reference: MethodEntry | None = None
+    costs: Mapping[str, Cost] = field(default_factory=dict)
+
+    def against_reference(self, name: str, metric: str) -> Comparison | None:
+        """An entry compared with the reference; None for the reference itself and for metrics that do not judge."""
+        pair = {name, self.reference.name if self.reference else name}
+        if len(pair) == 1:
+            return None
+        both = next((c for c in self.comparisons if c.metric == metric and {c.a, c.b} == pair), None)
+        return both if both is None or both.a == name else both.reversed
 
     @property
     def methods(self) -> list[MethodEntry]:
@@ -101,14 +105,19 @@ class Evaluation:
                     "layer": list(entry.layer) if isinstance(entry.layer, tuple) else entry.layer,
                     "baseline": entry.baseline,
                     "degenerate_maps": self.degenerate[entry.name],
+                    "cost": self.costs[entry.name].text,
+                    "passes": self.costs[entry.name].passes,
                     "figures": {m.key: _as_dict(self.figures[entry.name][m.key]) for m in self.metrics},
                 }
                 for entry in self.entries
             ],
             "comparisons": [
-                {"metric": c.metric, "a": c.a, "b": c.b, "certain": c.certain, **_as_dict(c.estimate, "difference")}
+                {"metric": c.metric, "a": c.a, "b": c.b, "certain": c.certain, **_as_dict(c.estimate, "difference"),
+                 "a_better": c.a_better, "b_better": c.b_better}
                 for c in self.comparisons
             ],
+            "reference": self.reference and self.reference.name,
+            "timing": {"milliseconds": {entry.name: self.costs[entry.name].milliseconds for entry in self.entries}},
             "recommended": self.recommended and {
                 "method": self.recommended.entry.method,
                 "layer": self.recommended.entry.layer_path,
@@ -134,7 +143,7 @@ class Evaluation:
         """One line for every entry and metric; figures in the units of the table."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["name", "method", "layer", "baseline", "metric", "better", "value", "low", "high", "n"])
+        writer.writerow(_COLUMNS)
         for entry in self.entries:
             for metric in self.metrics:
                 result = self.figures[entry.name][metric.key]
@@ -148,8 +157,19 @@ class Evaluation:
                     metric.key,
                     metric.better,
                 ]
-                writer.writerow([*head, value, low, high, result.n])
+                compared = self._reference_cells(entry, metric)
+                cost = self.costs[entry.name]
+                cells = [*compared, cost.text, cost.passes, cost.milliseconds]
+                writer.writerow([*head, value, low, high, result.n, *("" if cell is None else cell for cell in cells)])
         return text.getvalue()
+
+    def _reference_cells(self, entry: MethodEntry, metric: Metric) -> list[object]:
+        """Reference, difference, its interval, and the share of images where the entry is better."""
+        compared = self.against_reference(entry.name, metric.key)
+        if compared is None:
+            return [None] * 5
+        low, high = compared.estimate.interval or (None, None)
+        return [compared.b, compared.estimate.value, low, high, compared.a_better]
 
 
 def among_entries(
@@ -175,29 +195,7 @@ def defined_values(
 
 def figure(values: np.ndarray, metric: Metric, seed: int) -> Estimate:
     """A metric's figure over images, in its unit."""
-    return _scale(estimate(values, metric.finish, seed), metric.factor)
-
-
-def compare(
-    entries: Sequence[MethodEntry], values: Mapping[str, Mapping[str, np.ndarray]], metrics: Sequence[Metric], seed: int
-) -> list[Comparison]:
-    """Every method against every later entry, for the metrics that judge."""
-    comparisons = []
-    for metric in metrics:
-        if metric.better == "neither":
-            continue
-        for place, a in enumerate(entries):
-            for b in entries[place + 1 :] if not a.baseline else []:
-                pair = values[a.name][metric.key], values[b.name][metric.key]
-                apart = difference(*pair, metric.finish, seed)
-                comparisons.append(Comparison(metric.key, a.name, b.name, _scale(apart, metric.factor)))
-    return comparisons
-
-
-def _scale(result: Estimate, factor: float) -> Estimate:
-    value = None if result.value is None else result.value * factor
-    interval = None if result.interval is None else (result.interval[0] * factor, result.interval[1] * factor)
-    return Estimate(value, interval, result.n)
+    return in_unit(estimate(values, metric.finish, seed), metric.factor)
 
 
 def _as_dict(result: Estimate, value: str = "value") -> dict[str, Any]:

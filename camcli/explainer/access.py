@@ -35,6 +35,14 @@ class Chunks:
     trials: BatchLimit
     images: BatchLimit = field(default_factory=partial(BatchLimit, 4))
 
+    def __post_init__(self) -> None:
+        self._first = (self.trials.size, self.images.size)
+
+    @property
+    def are_halved(self) -> bool:
+        """Whether memory has run out."""
+        return (self.trials.size, self.images.size) != self._first
+
     @classmethod
     def for_device(cls, device: torch.device) -> Chunks:
         return (

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from camcli.capture import Forward, capture, freeze, noise
 from camcli.capture.outputs import main_tensor
@@ -53,7 +53,8 @@ class Explainer:
         self.options = options or ExplainOptions()
         self.model = model
         self._progress = progress or (lambda method, done, total: None)
-        self._strict = False  # whether an operation without a deterministic kernel is an error
+        self._strict = self.options.strict
+        self._caveats: list[str] = []
         device = next((p.device for p in model.module.parameters()), torch.device("cpu"))
         self._chunks = Chunks.one_at_a_time() if self.options.one_at_a_time else Chunks.for_device(device)
         self._plan = self._make_plan(layers, tuple({key: find_method(key) for key in methods}.values()), device)
@@ -77,6 +78,22 @@ class Explainer:
             real: so many images count; those behind them repeat the last one to fill the batch, and slow methods
                 do not look at them again. None: all.
         """
+        try:
+            return self._explain(inputs, choose, seeds, labels, real)
+        except RuntimeError as error:
+            if not (self._strict and is_nondeterministic(error)):
+                raise
+            name = str(error).split(" ", maxsplit=1)[0]
+        # Seen in a trial alone: a pass that all methods share was tried before.
+        self._strict = False
+        self._caveats.append(
+            f"{name} has no deterministic kernel: the last digits of the map may differ from run to run"
+        )
+        return self._explain(inputs, choose, seeds, labels, real)
+
+    def _explain(
+        self, inputs: Tensor, choose: TargetChoice, seeds: Sequence[int], labels: Tensor | None, real: int | None
+    ) -> ExplainedBatch:
         passes = getattr(self.model, "passes", None)
         with self._running(), passes.of_image(seeds[0]) if passes is not None else nullcontext():
             batch = self._batch(inputs, seeds, labels, real)
@@ -95,9 +112,24 @@ class Explainer:
 
     @property
     def can_be_recorded(self) -> bool:
-        """Whether a batch is one sequence of operations on its inputs: no trials, no randomness, no labels."""
-        is_plain = all(not m.needs and m.scope == "layer" and m.rescore is None for m in self._plan.methods)
-        return is_plain and getattr(self.model, "passes", None) is None
+        """Whether a batch is one sequence of operations on its inputs, without trials, randomness or other numbers."""
+        methods = self._plan.methods
+        is_plain = all(not (m.needs or m.seeded or m.rescore is not None) and m.scope == "layer" for m in methods)
+        # Recurrent layers of cuDNN were seen to break off a recording.
+        has_plain_layers = not any(isinstance(part, nn.RNNBase) for part in self.model.module.modules())
+        is_repeatable = getattr(self.model, "passes", None) is None
+        return is_plain and has_plain_layers and is_repeatable and not self.options.aug_smooth
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether an operation without a deterministic kernel is an error; see :meth:`require_determinism`."""
+        return self._strict
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What happened in batches so far that may change the last digits of those to come; one line each."""
+        halved = ("explained in smaller parts after running out of memory",) if self._chunks.are_halved else ()
+        return (*self._caveats, *halved)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -122,7 +154,7 @@ class Explainer:
             The operations for which the device has no deterministic kernel; then the passes run with what there is.
         """
         plan = self._plan
-        # Trials only go forward, where all kernels are deterministic; tried as well, they would take seconds.
+        # Most kernels without a deterministic one are of backward passes; trials as well would take seconds.
         tried = copy(self)
         tried._plan = plan.adding(methods=tuple(m for m in plan.methods if m.uses_gradients or not m.needs))
         tried._progress = lambda method, done, total: None
@@ -130,12 +162,12 @@ class Explainer:
         try:
             with strictly_deterministic():
                 tried._try(inputs)
-        except RuntimeError as error:
+        except Exception as error:
+            self._strict = False
             if not is_nondeterministic(error):
                 raise
         else:
             return ()
-        self._strict = False
         with nondeterministic_operations() as names:
             tried._try(inputs)
         return tuple(names)
@@ -162,9 +194,10 @@ class Explainer:
             inputs: noise in the shape and memory of the batches to come.
         """
         plan = self._plan
-        captured = capture(plan.forward, inputs[:1], self.watched, gradients=False)
-        first = next(iter(captured.activations))  # by the order of the pass
-        result = compile_prefix(plan.forward, first, inputs)
+        with self._running():  # a graph that is compiled in other modes of torch is compiled again
+            captured = capture(plan.forward, inputs[:1], self.watched, gradients=False)
+            first = next(iter(captured.activations))  # by the order of the pass
+            result = compile_prefix(plan.forward, first, inputs)
         # Compiled code is of one precision: trials in float32 cannot use the prefix of a pass in bf16.
         same = plan.trial.precision == plan.forward.precision
         faster = copy(self)
@@ -178,12 +211,13 @@ class Explainer:
             inputs: noise (N, C, H, W) in the memory of the batches to come.
         """
         plan = self._plan
-        with freeze(self.model.module):
+        with self._running():
             forward = plan.forward.with_cast_weights(inputs)
             trial = replace(plan.trial, weights=forward.weights) if plan.trial.is_autocast else plan.trial
         tails = {path: replace(tail, forward=trial) for path, tail in plan.tails.items()}
+        block_tail = None if plan.block_tail is None else replace(plan.block_tail, forward=forward)
         faster = copy(self)
-        faster._plan = plan.adding(forward=forward, trial=trial, tails=tails)
+        faster._plan = plan.adding(forward=forward, trial=trial, tails=tails, block_tail=block_tail)
         return faster
 
     def methods(self) -> list[tuple[Method, Mapping[str, Any]]]:

@@ -55,6 +55,7 @@ class ExplainOptions:
         aug_smooth: average over flips and intensities of the image.
         eigen_smooth: the first principal component of the weighted activations instead of their sum.
         one_at_a_time: the model takes one image in a pass, in trials too.
+        strict: on CUDA, an operation without a deterministic kernel is an error.
     """
 
     score: str = "logit"
@@ -66,6 +67,7 @@ class ExplainOptions:
     aug_smooth: bool = False
     eigen_smooth: bool = False
     one_at_a_time: bool = False
+    strict: bool = False
 
     def __post_init__(self) -> None:
         for name in ("score", "precision", "fuse", "probability"):

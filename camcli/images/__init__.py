@@ -7,6 +7,7 @@ from camcli.images.arrays import from_array
 from camcli.images.bands import ASSUMED, Bands
 from camcli.images.decode import decode, from_pillow, pillow_limits
 from camcli.images.decoded import MAX_PIXELS, Decoded, DecodeSettings, ImageMetadata
+from camcli.images.device_decode import require_device_decoder
 from camcli.images.entry import IMAGE_EXTENSIONS, Entry
 from camcli.images.geometry import Placement, Size, View
 from camcli.images.in_memory import ACCEPTED_ARRAYS, as_pixels, decode_pillow, show_input, split_batch
@@ -19,6 +20,6 @@ from camcli.images.tensors import Sender, Sent, to_input
 __all__ = [
     "ACCEPTED_ARRAYS", "ASSUMED", "IMAGE_EXTENSIONS", "MAX_PIXELS", "Bands", "DecodeSettings", "Decoded", "Entry",
     "ImageMetadata", "Placement", "Prepared", "Preprocessing", "Sampler", "Sender", "Sent", "Size", "Sources", "View",
-    "as_pixels", "decode", "decode_pillow", "from_array", "from_pillow", "pillow_limits", "read", "show_input",
-    "split_batch", "to_input", "was_replaced",
+    "as_pixels", "decode", "decode_pillow", "from_array", "from_pillow", "pillow_limits", "read",
+    "require_device_decoder", "show_input", "split_batch", "to_input", "was_replaced",
 ]  # fmt: skip

@@ -15,10 +15,11 @@ from functools import cache
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from camcli.errors import ImageError
+from camcli.errors import CamError, ImageError
 from camcli.images.arrays import NPY, decode_npy, decode_npz, is_npz
 from camcli.images.damage import has_known_start, is_cut_short, what_it_is
 from camcli.images.decoded import Decoded, DecodeSettings, ImageMetadata
+from camcli.images.device_decode import load_on_device
 from camcli.images.dicom import decode_dicom, has_preamble, is_bare_dicom
 from camcli.images.multiband import decode_tiff, is_multiband, is_rarely_compressed
 from camcli.images.rgb import picture_and_bands
@@ -66,7 +67,7 @@ def pillow_limits(*, max_pixels: int | None = None) -> Iterator[None]:
     )  # without, logging prints
     with warnings.catch_warnings():
         # Those of pydicom quote the file's header, which may name the patient.
-        warnings.filterwarnings("ignore", module=r"(PIL|tifffile|pydicom|camcli\.images)\b")
+        warnings.filterwarnings("ignore", module=r"(PIL|tifffile|pydicom|torchvision\.io|camcli\.images)\b")
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         # Pillow warns above its limit and refuses above twice as much.
         Image.MAX_IMAGE_PIXELS = None if max_pixels is None else max(1, -(-max_pixels // 2))
@@ -89,12 +90,13 @@ def decode(data: bytes, settings: DecodeSettings | None = None) -> Decoded:
     Raises:
         ImageError: ``empty``, ``not-an-image``, ``too-large``, ``truncated``, ``corrupt``, ``unsupported``, ``bands``
             or ``out-of-memory``; never anything else, whatever the decoder raises.
+        CamError: the device that decodes is lost.
     """
     if not data:
         raise ImageError("empty", "the file is empty (0 bytes)")
     try:
         return _decode(data, settings or DecodeSettings())
-    except ImageError:
+    except CamError:
         raise
     except MemoryError as error:
         raise ImageError("out-of-memory", "decoding this image does not fit into memory") from error
@@ -119,9 +121,9 @@ def _decode(data: bytes, settings: DecodeSettings) -> Decoded:
         raise
     size, kind = opened.size, opened.format or "unknown"
     reduced = settings.fast_decode and settings.fast_size is not None and _reduce(opened, settings.fast_size)
+    notes = () if settings.device is None else load_on_device(opened, data, settings.device)
     try:
         opened.load()
-        notes: tuple[str, ...] = ()
     except OSError as error:
         if opened.format == "TIFF" and is_rarely_compressed(data) and not is_cut_short(data):
             return _decode_other_tiff(data, settings)
@@ -129,7 +131,7 @@ def _decode(data: bytes, settings: DecodeSettings) -> Decoded:
         if not (settings.allow_truncated and reason.kind == "truncated"):
             raise
         opened = _salvage(opened, data, settings, reason)
-        notes = ("truncated: only the part of the image that is there was decoded",)
+        notes += ("truncated: only the part of the image that is there was decoded",)
     orientation, unread = _orientation(opened)
     image, bands, converted = picture_and_bands(opened, settings.channels, keeps_all=settings.keeps_bands)
     if orientation in _UPRIGHT:

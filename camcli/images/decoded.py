@@ -23,6 +23,7 @@ class DecodeSettings:
         fast_decode: decode large JPEGs at 1/2, 1/4 or 1/8 of their size, twice ``fast_size`` or more; pixels then
             differ a little from those of a full decode.
         fast_size: (width, height) of the input that the upright image will be resized to.
+        device: the CUDA device that decodes ordinary JPEGs; pixels then differ a little, too.
         channels: of the model's input: one channel gets grey values in their full depth, two and four get alpha.
         keeps_bands: give the bands of every image, also where its RGB picture would do (``--bands``).
         show_bands: the bands that are drawn of an image with other bands than RGB, counted from 1; None: the first.
@@ -33,6 +34,7 @@ class DecodeSettings:
     allow_truncated: bool = False
     fast_decode: bool = False
     fast_size: tuple[int, int] | None = None
+    device: str | None = None
     channels: int = 3
     keeps_bands: bool = False
     show_bands: tuple[int, ...] | None = None

@@ -233,6 +233,7 @@ class Method:
         max_fusion_gamma: with ``--fuse max`` the maps of all layers but the deepest become tanh(γ·M / max M).
         candidate: ``cam eval --recommend`` tries it where no method is named; all of these share their passes.
         baseline: it does not depend on the class score: methods are compared with it.
+        seeded: it draws random numbers of each image's seed.
     """
 
     key: str
@@ -256,6 +257,7 @@ class Method:
     max_fusion_gamma: float | None = None
     candidate: bool = False
     baseline: bool = False
+    seeded: bool = False
 
     def cost_with(self, settings: Options) -> str:
         """Passes an image with these options."""

@@ -16,5 +16,5 @@ def randomcam(p: Pass, _options: Options) -> Tensor:
 
 METHOD = Method(
     "randomcam", "random weights", "a baseline",
-    "F", randomcam, class_specific=False, weighted=True, baseline=True,
+    "F", randomcam, class_specific=False, weighted=True, baseline=True, seeded=True,
 )  # fmt: skip

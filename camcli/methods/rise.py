@@ -73,6 +73,7 @@ def shift_and_crop(grids: Tensor, shifts: Tensor, size: tuple[int, int]) -> Tens
 
 METHOD = Method(
     "rise", "RISE", "Petsiuk 2018, arXiv:1806.07421",
-    "1000F", rise, signed=False, scope="network", targets_together=True, needs=("scoring",), options=OPTIONS,
+    "1000F", rise, signed=False, scope="network", targets_together=True, needs=("scoring",), seeded=True,
+    options=OPTIONS,
     cost_as_set="{masks}F",
 )  # fmt: skip

@@ -37,6 +37,6 @@ def smoothgradcampp(p: Pass, options: Options) -> Tensor:
 
 METHOD = Method(
     "smoothgradcam++", "Smooth Grad-CAM++", "Omeiza 2019, arXiv:1908.01224",
-    "nF+nB", smoothgradcampp, weighted=True, needs=("other inputs",), options=OPTIONS,
+    "nF+nB", smoothgradcampp, weighted=True, needs=("other inputs",), seeded=True, options=OPTIONS,
     cost_as_set="{samples}F+{samples}B",
 )  # fmt: skip

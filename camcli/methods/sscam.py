@@ -31,6 +31,6 @@ def sscam(p: Pass, options: Options) -> Tensor:
 
 METHOD = Method(
     "sscam", "SS-CAM", "Wang 2020, arXiv:2006.14255",
-    "nK F", sscam, weighted=True, targets_together=True, needs=("scoring",), options=OPTIONS,
+    "nK F", sscam, weighted=True, targets_together=True, needs=("scoring",), seeded=True, options=OPTIONS,
     cost_as_set="{samples}K F", approximate=approximation,
 )  # fmt: skip

@@ -7,7 +7,7 @@ altered inputs; no more than a batch of them exists at a time.
 
 ``registry``   all metrics by key, and how to add one
 ``base``       what describes a metric, and what it is computed from
-``scoring`` ``masking`` ``curve`` ``blur`` ``order`` ``impute``   what several metrics share
+``scoring`` ``masking`` ``curve`` ``substrate`` ``blur`` ``order`` ``impute``   what several metrics share
 ``baselines``  model-independent baselines: maps that every figure is compared with
 """
 

@@ -8,12 +8,11 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from camcli.metrics.blur import blur
 from camcli.metrics.masking import masked_scores
 from camcli.metrics.scoring import Scorer, score_all
+from camcli.metrics.substrate import substrate
 from camcli.stats import Finish, first
 
 Better = Literal["higher", "lower", "neither"]
@@ -33,6 +32,7 @@ class Images:
         scorer: gives class probabilities.
         steps: intervals of a curve.
         batch: inputs scored at once.
+        substrate: of the insertion and deletion curves, one of :data:`.SUBSTRATES`; None: the usual one of each.
     """
 
     inputs: Tensor
@@ -42,26 +42,25 @@ class Images:
     scorer: Scorer
     steps: int
     batch: int
+    substrate: str | None = None
+    _substrates: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def probabilities(self) -> Tensor:
         """Y = p_c(x), (N,)."""
         return self.score(self.inputs)
 
-    @cached_property
-    def blurred(self) -> Tensor:
-        """Where insertion curves start, (N, C, H, W)."""
-        return blur(self.inputs)
+    def without_pixels(self, usual: str) -> tuple[Tensor, Tensor]:
+        """The images without any pixel of their own, (N, C, H, W), and p_c of them, (N,).
 
-    @cached_property
-    def blurred_probabilities(self) -> Tensor:
-        """p_c of the blurred images, (N,)."""
-        return self.score(self.blurred)
-
-    @cached_property
-    def zero_probabilities(self) -> Tensor:
-        """p_c(0), (N,), where deletion curves end."""
-        return self.score(torch.zeros_like(self.inputs))
+        Args:
+            usual: the substrate where none was asked for.
+        """
+        key = self.substrate or usual
+        if key not in self._substrates:
+            replaced = substrate(key, self.inputs, self.seeds)
+            self._substrates[key] = replaced, self.score(replaced)
+        return self._substrates[key]
 
     def score(self, inputs: Tensor) -> Tensor:
         """(N,) float32: the probability of each image's class for other inputs (N, C, H, W)."""
@@ -143,7 +142,8 @@ class Metric:
         headline: whether methods are compared in words by it, where no earlier entry of the table is.
         breaks_ties: whether it decides between methods that the headline metric does not tell apart.
         led_by: a baseline that has the best figure by construction, without explaining anything.
-        settings: its parameters by name, for inputs of a height and width; they stand in the header of an evaluation.
+        settings: its parameters by name, for inputs of a height and width and the substrate that was asked for, if one
+            was; they stand in the header of an evaluation.
         exclusion: images that do not enter.
         across_rows: for a metric that compares rows: its values from those that ``measure`` gave each row.
     """
@@ -161,7 +161,7 @@ class Metric:
     headline: bool = False
     breaks_ties: bool = False
     led_by: str | None = None
-    settings: Callable[[int, int], Mapping[str, Any]] | None = None
+    settings: Callable[[int, int, str | None], Mapping[str, Any]] | None = None
     exclusion: Exclusion | None = None
     across_rows: AcrossRows | None = None
 

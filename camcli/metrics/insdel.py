@@ -13,9 +13,9 @@ def insertion_minus_deletion(sample: Sample) -> Tensor:
     return sample.once(insertion.area) - sample.once(deletion.area)
 
 
-def settings(height: int, width: int) -> dict[str, Any]:
+def settings(height: int, width: int, substrate: str | None) -> dict[str, Any]:
     """Those of both curves."""
-    return {**deletion.settings(height, width), **insertion.settings(height, width)}
+    return {**deletion.settings(height, width, substrate), **insertion.settings(height, width, substrate)}
 
 
 METRIC = Metric(

@@ -75,7 +75,7 @@ def of_sample(sample: Sample) -> Tensor:
     return road(*args, batch=images.batch).combined
 
 
-def settings(_height: int, _width: int) -> dict[str, Any]:
+def settings(_height: int, _width: int, _substrate: str | None) -> dict[str, Any]:
     """Which shares of the pixels are removed, and the noise on what is imputed."""
     return {"road": {"fractions": list(FRACTIONS), "noise": NOISE}}
 

@@ -30,6 +30,13 @@ _NO_LABEL = (
 )
 
 
+def record_event(device: torch.device) -> torch.cuda.Event:
+    """An event of the current stream, by which time is measured; waiting for it does not keep a core busy."""
+    event = torch.cuda.Event(enable_timing=True, blocking=True)  # type: ignore[no-untyped-call]
+    event.record(torch.cuda.current_stream(device))
+    return event
+
+
 @dataclass(frozen=True)
 class BatchResults:
     """The results of a batch on the device and on the host.
@@ -38,28 +45,41 @@ class BatchResults:
         device: as the explainer gave them.
         host: the same on the CPU; complete after :meth:`wait`.
         size: images that went through the model at once.
+        caveats: what a reader of the rows should know of this batch.
+        started: when the device began with the batch, on CUDA.
         copied: when the copy is complete, on CUDA.
     """
 
     device: ExplainedBatch
     host: ExplainedBatch
     size: int
+    caveats: tuple[str, ...] = ()
+    started: torch.cuda.Event | None = None
     copied: torch.cuda.Event | None = None
 
     @classmethod
-    def of(cls, explained: ExplainedBatch, size: int) -> BatchResults:
+    def of(
+        cls, explained: ExplainedBatch, size: int, caveats: tuple[str, ...] = (),
+        started: torch.cuda.Event | None = None,
+    ) -> BatchResults:  # fmt: skip
         """Start to copy results to the host."""
         host = explained.to(to_host)
         if explained.logits.device.type != "cuda":
-            return cls(explained, host, size)
-        copied = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # does not keep a core busy
-        copied.record(torch.cuda.current_stream(explained.logits.device))
-        return cls(explained, host, size, copied)
+            return cls(explained, host, size, caveats)
+        return cls(explained, host, size, caveats, started, record_event(explained.logits.device))
 
     def let_stream_wait(self) -> None:
         """What the current stream does next begins when the results are there and copied; nobody waits now."""
         if self.copied is not None:
             self.copied.wait(torch.cuda.current_stream(self.device.logits.device))
+
+    @property
+    def seconds(self) -> float:
+        """The device's time for the batch, once it is complete."""
+        if self.started is None or self.copied is None:
+            return 0.0
+        milliseconds: float = self.started.elapsed_time(self.copied)
+        return milliseconds / 1000
 
     def wait(self) -> None:
         """Return when :attr:`host` is complete."""
@@ -108,7 +128,10 @@ def assemble(setup: Setup, explained: ExplainedImage, pictures: Pictures | None 
     notes += _saturation(setup, host, maps, i)
     if explained.results.size < setup.batch_size:
         notes.append(f"explained in a batch of {explained.results.size} after running out of memory")
-    return Explanation(image, host.logits[i].numpy(), host.probabilities[i].numpy(), maps, tuple(notes))
+    notes += explained.results.caveats
+    # Copies: a view would keep the memory of the whole batch, which is pinned on CUDA.
+    logits, probabilities = host.logits[i].numpy().copy(), host.probabilities[i].numpy().copy()
+    return Explanation(image, logits, probabilities, maps, tuple(notes))
 
 
 def _class_map(setup: Setup, explained: ExplainedImage, key: MapKey, pictures: Pictures) -> ClassMap:
@@ -118,7 +141,7 @@ def _class_map(setup: Setup, explained: ExplainedImage, key: MapKey, pictures: P
         spec = specs_of(setup.targets, explained.image.own_target)[number]
         chosen = ChosenClass(int(host.targets[i, number]), spec.chosen_by)
     drawn = pictures.get(key, {})
-    return ClassMap(key.method, key.layer, setup.targets[number].key, chosen, host.maps[key][i].numpy(), drawn)
+    return ClassMap(key.method, key.layer, setup.targets[number].key, chosen, host.maps[key][i].numpy().copy(), drawn)
 
 
 def _saturation(setup: Setup, host: ExplainedBatch, maps: Sequence[ClassMap], i: int) -> list[str]:

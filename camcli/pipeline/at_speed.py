@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 
 from torch import Tensor
 
 from camcli.capture import noise
-from camcli.device import require_memory
-from camcli.explainer import ExplainedBatch
+from camcli.device import BatchLimit, require_memory
+from camcli.explainer import ExplainedBatch, Explainer
 from camcli.methods import find_method
 from camcli.pipeline.recorded_pass import RecordedPass
 from camcli.pipeline.setup import Setup
@@ -26,10 +27,11 @@ def at_speed(setup: Setup) -> Iterator[Setup]:
             setup = replace(setup, tuning=tuning)
             setup = _with_compiled_prefix(setup) if setup.config.compile else setup
             # On CUDA a batch: for inputs of another size other kernels would be loaded, which takes seconds.
-            count = setup.batch_size if setup.device.type == "cuda" else 1
-            inputs = tuning.arrange(noise(setup.model.preprocessing, count, setup.device))
-            setup = replace(setup, explainer=setup.explainer.with_cast_weights(inputs))
-            setup = _with_recorded_pass(setup)
+            limit = BatchLimit(setup.batch_size if setup.device.type == "cuda" else 1)
+            explainer = limit.fit(partial(_with_cast_weights, setup))
+            fits = limit.size == setup.batch_size
+            setup = replace(setup, explainer=explainer)
+            setup = _with_recorded_pass(setup) if fits else setup
         yield setup
 
 
@@ -48,6 +50,11 @@ def _with_compiled_prefix(setup: Setup) -> Setup:
 _NOTHING_TO_COMPILE = "--compile: nothing is compiled, since the run has no target layer, before which that is done"
 
 
+def _with_cast_weights(setup: Setup, count: int) -> Explainer:
+    inputs = setup.tuning.arrange(noise(setup.model.preprocessing, count, setup.device))
+    return setup.explainer.with_cast_weights(inputs)
+
+
 def _with_recorded_pass(setup: Setup) -> Setup:
     """The same with its pass recorded, where the device is CUDA and the methods allow it; else a note says why not."""
     if (
@@ -56,11 +63,13 @@ def _with_recorded_pass(setup: Setup) -> Setup:
         or any(s.kind == "label" for s in setup.targets)
     ):
         return setup
-    count, nobody = setup.batch_size, [None] * setup.batch_size
+    count, no_labels = setup.batch_size, [None] * setup.batch_size
     results: list[ExplainedBatch] = []
 
     def run(inputs: Tensor) -> list[Tensor]:
-        choose = lambda logits: choose_targets(logits, setup.targets, nobody, nobody)  # noqa: E731
+        def choose(logits: Tensor) -> Tensor:
+            return choose_targets(logits, setup.targets, no_labels, no_labels)
+
         results[:] = [setup.explainer(inputs, choose, seeds)]
         return results[0].tensors()
 
@@ -70,4 +79,4 @@ def _with_recorded_pass(setup: Setup) -> Setup:
     if graph is None:
         note = f"the passes are not recorded as a CUDA graph ({reason}); they run as they are written, slower"
         return replace(setup, tuning=replace(setup.tuning, notes=(*setup.tuning.notes, note)))
-    return replace(setup, recorded=RecordedPass(graph, results[0]))
+    return replace(setup, recorded=RecordedPass(graph, results[0].to(lambda tensor: tensor.new_empty(0))))

@@ -13,11 +13,10 @@ import torch
 
 from camcli.concurrency import Clock, in_order
 from camcli.device import BatchLimit, pad
-from camcli.errors import CamError, ImageError, is_out_of_memory
+from camcli.errors import CamError, ImageError, device_lost, is_device_lost, is_out_of_memory
 from camcli.explainer import ExplainedBatch
 from camcli.images import Sender, Sent, to_input
-from camcli.pipeline.assembly import BatchResults, ExplainedImage, assemble
-from camcli.pipeline.isolation import device_lost, is_device_lost
+from camcli.pipeline.assembly import BatchResults, ExplainedImage, assemble, record_event
 from camcli.pipeline.items import Explanation, Failed, Loaded, seed_of
 from camcli.pipeline.setup import Setup
 from camcli.pipeline.targets import NO_TARGET, choose_targets
@@ -76,6 +75,7 @@ class BatchExplainer:
         """The explanations of a batch, once its results are on the host."""
         for copy in {id(one.results): one.results for one in results if isinstance(one, ExplainedImage)}.values():
             copy.wait()
+            self.clock.add("model", copy.seconds)
         return [assemble(self.setup, one) if isinstance(one, ExplainedImage) else one for one in results]
 
     def stream_ahead(
@@ -155,13 +155,20 @@ class BatchExplainer:
         """Explain a batch; or why that failed, where a smaller batch would not help."""
         device = self.setup.device
         try:
+            if device.type == "cuda":  # where this thread only starts the passes
+                started = record_event(device)
+                explained = explain_batch(self.setup, batch, count, sent)
+                return BatchResults.of(explained, len(batch), self.setup.explainer.caveats, started)
             with self.clock("model"):
-                return BatchResults.of(explain_batch(self.setup, batch, count, sent), len(batch))
+                explained = explain_batch(self.setup, batch, count, sent)
+                return BatchResults.of(explained, len(batch), self.setup.explainer.caveats)
         except CamError:
             raise
         except Exception as error:
             if is_out_of_memory(error):
                 if len(batch) > 1:
+                    if self.setup.recorded is not None:  # no batch of its size comes any more
+                        self.setup.recorded.release()
                     raise
                 return ImageError("out-of-memory", f"one image does not fit into memory of {device}")
             if is_device_lost(error):

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing, suppress
+from dataclasses import replace
 
 from camcli.errors import ImageError
 from camcli.images import DecodeSettings, Entry, decode, pillow_limits, read
@@ -36,7 +37,8 @@ class CrashQuarantine:
     """
 
     def __init__(self, settings: DecodeSettings, count: int, is_ending: Callable[[], bool]) -> None:
-        self._settings, self._remaining, self._is_ending = settings, count, is_ending
+        # The child starts no CUDA: it decodes on the CPU what the run decodes on its device.
+        self._settings, self._remaining, self._is_ending = replace(settings, device=None), count, is_ending
 
     def test_entries(self, entries: Iterable[Entry]) -> Generator[Entry | Failed, None, None]:
         """The images in their order, each tested when it is asked for; a fatal one has failed."""

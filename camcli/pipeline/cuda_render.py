@@ -1,9 +1,10 @@
 """Pictures of many maps at once, on a CUDA device; :mod:`camcli.render` draws them one by one on the CPU.
 
-A map is sampled at every pixel of its canvas and rounded to a level, 0 to 255, or :data:`_OUTSIDE` outside the model's
-view. All else is integer look-ups by level, channel and pixel, in tables that :mod:`camcli.render` fills: for equal
-levels the pictures are the same bytes. Levels may differ by one from those of the CPU, where OpenCV rounds positions to
-1/32 of a pixel of the model's input; by more where a map has about as many cells as the input has pixels.
+A map is sampled at every pixel of its canvas, raised to the power ``--gamma`` and rounded to a level, 0 to 255, or
+:data:`_OUTSIDE` outside the model's view. All else is integer look-ups by level, channel and pixel, in tables that
+:mod:`camcli.render` fills: for equal levels the pictures are the same bytes. Levels may differ by one from those of the
+CPU, where OpenCV rounds positions to 1/32 of a pixel of the model's input; by more where a map has about as many cells
+as the input has pixels, and where the power is steep.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
 from camcli.concurrency import Clock
-from camcli.device import on_host, to_device
+from camcli.device import free_cached_memory, on_host, to_device
+from camcli.errors import describe_error, device_lost, is_device_lost
 from camcli.explainer import MapKey
 from camcli.map_summary import CONSTANT, VANISHING
-from camcli.pipeline.assembly import BatchResults, ExplainedImage, assemble, maps_to_show, with_note
-from camcli.pipeline.isolation import describe_error, device_lost, is_device_lost
+from camcli.pipeline.assembly import BatchResults, ExplainedImage, assemble, maps_to_show, record_event, with_note
 from camcli.pipeline.items import Explanation, Failed
 from camcli.pipeline.setup import Setup
 from camcli.render import Canvas, Style, blend, colours, dim
@@ -88,9 +89,13 @@ class DrawingFinisher:
             if is_device_lost(error):
                 raise device_lost(self.painter.device, error) from error
             note = f"drawn on the CPU, since {self.painter.device} failed to ({describe_error(error)})"
+        if note is not None:
+            free_cached_memory()  # outside the handler: until here the exception holds what the drawing took
         if not drawn:  # the painter has not waited for them
             for batch in batches:
                 batch.wait()
+        for batch in batches:
+            self.painter.clock.add("model", batch.seconds)
         ready, own = iter(drawn), iter(subjects)
         return [one if isinstance(one, Failed) else self._finish(one, next(own), ready, note) for one in results]
 
@@ -139,13 +144,19 @@ class Painter:
         """
         area = _area([subject.canvas for subject in subjects]) if subjects else 1
         most = max(1, MOST_PIXELS // area)  # a wide and a high one together may be too large where each is not
-        with self.clock("render"), self._own_stream():
+        parts = [subjects[i : i + most] for i in range(0, len(subjects), most)]
+        if self.device.type != "cuda":
+            with self.clock("render"):
+                return [pictures for part in parts for pictures in self.draw(part)]
+        with self._own_stream():
             for batch in batches:
                 batch.let_stream_wait()
-            parts = [subjects[i : i + most] for i in range(0, len(subjects), most)]
+            started = record_event(self.device)
             drawn = [pictures for part in parts for pictures in self.draw(part)]
-            if self.device.type == "cuda" and subjects:
-                torch.cuda.current_stream(self.device).synchronize()
+            if drawn:
+                complete = record_event(self.device)
+                complete.synchronize()
+                self.clock.add("render", started.elapsed_time(complete) / 1000)
         return drawn
 
     def draw(self, subjects: Sequence[Subject]) -> list[dict[str, np.ndarray]]:
@@ -182,6 +193,8 @@ class Painter:
         (x, across), (y, down) = _sample_positions(x0, x1, width), _sample_positions(y0, y1, height)
         grid = torch.stack([x[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)], dim=-1)
         sampled = grid_sample(heat, grid, mode="bilinear", padding_mode="border", align_corners=False)[:, 0]
+        if self.style.gamma != 1:
+            sampled = sampled.pow_(self.style.gamma)
         levels = sampled.mul_(255).round_().to(torch.int32)
         return torch.where(down[:, :, None] & across[:, None, :], levels, _OUTSIDE)
 

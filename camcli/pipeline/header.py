@@ -84,6 +84,7 @@ def _decides_maps(setup: Setup) -> dict[str, Any]:
         "compiled": setup.tuning.compiled,
         **_decides_rounding(setup),
         **_decides_scores(setup),
+        **({"device_decode": True} if config.device_decode else {}),
         **({"window": list(window)} if window is not None else {}),
         **collect_verbatim(config, "maps"),
     }
@@ -91,11 +92,15 @@ def _decides_maps(setup: Setup) -> dict[str, Any]:
 
 def _decides_rounding(setup: Setup) -> dict[str, Any]:
     """The kind of device, and the number format of trials, where they are not those of a plain run on a CPU."""
+    device = {"device": setup.device.type} if setup.device.type != "cpu" else {}
+    return {**device, **_trials(setup)}
+
+
+def _trials(setup: Setup) -> dict[str, str]:
+    """The number format of trials, where a method compares scores and it is not that of the passes."""
     trials = setup.explainer.options.precision_on(setup.device, trials=True)
-    return {
-        **({"device": setup.device.type} if setup.device.type != "cpu" else {}),
-        **({"trials": trials} if trials != setup.precision else {}),
-    }
+    compares = any({"tail", "scoring"} & set(method.needs) for method, _ in setup.explainer.methods())
+    return {"trials": trials} if compares and trials != setup.precision else {}
 
 
 def _decides_scores(setup: Setup) -> dict[str, Any]:
@@ -116,6 +121,7 @@ def _decides_pictures(setup: Setup) -> dict[str, Any]:
         "limits": _limits(setup),
         "class_names": list(setup.model.class_names.names) if setup.model.class_names else None,
         **({"show_bands": list(show)} if show is not None else {}),
+        **({"gamma": float(config.gamma)} if config.gamma != 1 else {}),
         **collect_verbatim(config, "pictures"),
     }
 
@@ -169,8 +175,11 @@ def layer_fields(setup: Setup) -> list[LayerFields]:
 
 def environment(setup: Setup) -> Environment:
     """Versions and the device, with which the same result can be computed again."""
-    return {
+    fields: Environment = {
         "python": platform.python_version(), "torch": version("torch"), "torchvision": version("torchvision"),
         "timm": version("timm"), "device": str(setup.device), "device_name": setup.device_name,
         "precision": setup.precision,
     }  # fmt: skip
+    if trials := _trials(setup):
+        fields["trials"] = trials["trials"]
+    return fields

@@ -8,7 +8,7 @@ machine code, of the model or of the user's own preprocessing, is met again.
 from collections.abc import Callable
 from typing import TypeVar
 
-from camcli.errors import CamError, ImageError, is_out_of_memory
+from camcli.errors import CamError, ImageError, describe_error, is_out_of_memory
 
 Out = TypeVar("Out")
 
@@ -41,24 +41,3 @@ def run_guarded(work: Callable[[], Out], doing: str) -> Out:
                 message = f"the worker was lost twice on {doing} this image ({describe_error(error)})"
                 raise ImageError("worker-died", message) from error
     raise AssertionError("unreachable")
-
-
-def describe_error(error: BaseException) -> str:
-    """An exception that is not ours, in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
-
-
-def is_device_lost(error: BaseException) -> bool:
-    """Whether a device refuses all further work: after a CUDA error every later call in this process fails as well.
-
-    After one that says that memory ran out, smaller work is still done.
-    """
-    is_of_driver = isinstance(error, RuntimeError) and any(words in str(error) for words in ("CUDA error", "HIP error"))
-    return is_of_driver and not is_out_of_memory(error)
-
-
-def device_lost(device: object, error: BaseException) -> CamError:
-    """What ends a run whose device is lost."""
-    return CamError(
-        f"{device} failed ({describe_error(error)}). What was explained is kept: the same command continues."
-    )

@@ -84,7 +84,7 @@ def make_loader(setup: Setup, clock: Clock) -> Loader:
     """The loader of a run."""
     config, model = setup.config, setup.model
     return Loader(
-        decode=decode_settings(config, model.preprocessing),
+        decode=decode_settings(config, model.preprocessing, setup.device),
         preprocessing=model.preprocessing,
         labeller=setup.labeller,
         names=model.class_names,

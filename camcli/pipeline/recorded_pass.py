@@ -12,20 +12,24 @@ from camcli.pipeline.targets import TargetSpec
 from camcli.speed import CudaGraph
 
 
-@dataclass(frozen=True)
+@dataclass
 class RecordedPass:
     """Explains batches of one shape by a CUDA graph.
 
     Attributes:
-        graph: from inputs to the tensors of ``like``.
-        like: results of a batch.
+        graph: from inputs to the tensors of ``like``; None once its memory is needed for other things.
+        like: results of a batch, without values.
     """
 
-    graph: CudaGraph
+    graph: CudaGraph | None
     like: ExplainedBatch
 
     def explain(self, inputs: Tensor, own: Sequence[TargetSpec | None]) -> ExplainedBatch | None:
         """The results of a batch; None for one of another shape, or with targets of its images' own."""
-        if any(own) or not self.graph.fits(inputs):
+        if self.graph is None or any(own) or not self.graph.fits(inputs):
             return None
         return self.like.with_tensors(self.graph(inputs))
+
+    def release(self) -> None:
+        """Give back the memory of the graph, which is that of a whole batch; from now on no batch is explained."""
+        self.graph = None

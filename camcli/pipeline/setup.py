@@ -11,10 +11,10 @@ import torch
 from camcli.capture import noise
 from camcli.config.recommended import with_recommended
 from camcli.config.settings import RunConfig
-from camcli.device import choose_device, choose_precision, device_name, require_memory
+from camcli.device import BatchLimit, choose_device, choose_precision, device_name, require_memory
 from camcli.errors import ConfigError, SourceError, TargetError
 from camcli.explainer import Explainer, ExplainOptions, Progress
-from camcli.images import ASSUMED, DecodeSettings, Preprocessing, Sampler, Sources
+from camcli.images import ASSUMED, DecodeSettings, Preprocessing, Sampler, Sources, require_device_decoder
 from camcli.layers import Layer
 from camcli.models import Model, load_model
 from camcli.models.output_examination import examine, require_row_per_image
@@ -56,6 +56,11 @@ class Setup:
     tuning: Tuning = field(default_factory=Tuning)  # how the model runs inside at_speed
     recorded: RecordedPass | None = None  # its pass as a CUDA graph, inside at_speed
     assumptions: tuple[str, ...] = ()  # what was assumed, or done so that results can be repeated; one line each
+
+    @property
+    def explain_options(self) -> ExplainOptions:
+        """What is asked of the methods, for other explainers of the same run."""
+        return replace(explain_options(self.config, self.precision), strict=self.explainer.is_strict)
 
     @property
     def classless(self) -> bool:
@@ -125,13 +130,14 @@ def with_bands(model: Model, config: RunConfig) -> Model:
     return replace(model, preprocessing=pre, assumptions=lines)
 
 
-def decode_settings(config: RunConfig, preprocessing: Preprocessing) -> DecodeSettings:
+def decode_settings(config: RunConfig, preprocessing: Preprocessing, device: torch.device) -> DecodeSettings:
     """How the images of a run are read."""
     return DecodeSettings(
         max_pixels=config.max_pixels,
         allow_truncated=config.allow_truncated,
         fast_decode=config.fast_decode,
         fast_size=(preprocessing.width, preprocessing.height),
+        device=str(device) if config.device_decode else None,
         channels=preprocessing.channels,
         keeps_bands=preprocessing.bands is not None,
         show_bands=config.parsed.show_bands,
@@ -181,6 +187,8 @@ def setup_for(
 ) -> Setup:
     """Decide everything else once model and inputs are there; see :func:`prepare`."""
     device = model.device
+    if config.device_decode:
+        require_device_decoder(str(device))
     precision = choose_precision(config.precision, device)
     earlier = recorded["config"] if recorded else {}
     with require_memory(device, model.name), model.prepared():
@@ -194,7 +202,9 @@ def setup_for(
         options = replace(explain_options(config, precision), one_at_a_time=alone or model.is_alone)
         explainer = Explainer(model, layers, config.method, options, progress)
         batch_size = _batch_size(config, explainer, model, earlier.get("batch_size"))
-        refused = _refused(explainer, model, batch_size)
+        refused, fitting = _refused(explainer, model, batch_size)
+        if config.parsed.batch_size is None and not earlier:
+            batch_size = fitting
     targets = parse_target(config.target or "predicted", model.class_names, model.num_classes)
     _check_values(config, model, targets)
     return Setup(
@@ -210,7 +220,7 @@ def setup_for(
         precision=precision,
         batch_size=batch_size,
         workers=config.parsed.workers or min(16, max(2, os.cpu_count() or 2)),
-        style=Style(config.colormap, config.alpha, config.image_format, config.quality),
+        style=Style(config.colormap, config.alpha, config.gamma, config.image_format, config.quality),
         limits=_limits(config, earlier.get("scale_limits")),
         assumptions=(*_assumptions(model, layers), *refused),
     )
@@ -233,17 +243,20 @@ def _assumptions(model: Model, layers: Sequence[Layer]) -> tuple[str, ...]:
     return (*model.assumptions, *model.preprocessing.assumptions, *of_passes, *of_layers)
 
 
-def _refused(explainer: Explainer, model: Model, batch_size: int) -> tuple[str, ...]:
-    """A line on operations whose results may differ from run to run."""
+def _refused(explainer: Explainer, model: Model, batch_size: int) -> tuple[tuple[str, ...], int]:
+    """A line on operations whose results may differ from run to run, and how many images fit into memory."""
     if model.device.type != "cuda" or model.passes is not None:
-        return ()
-    names = explainer.require_determinism(noise(model.preprocessing, batch_size, model.device))
+        return (), batch_size
+    limit = BatchLimit(batch_size)
+    # The size of the run's batches, since for others other kernels are loaded, which takes seconds.
+    names = limit.fit(lambda size: explainer.require_determinism(noise(model.preprocessing, size, model.device)))
     if not names:
-        return ()
-    return (
+        return (), limit.size
+    line = (
         f"{', '.join(names)}: CUDA has no deterministic kernel for it, so that the last digits of maps may differ from "
-        "run to run",
+        "run to run"
     )
+    return (line,), limit.size
 
 
 def in_run_folder(setup: Setup, run_dir: Path) -> Setup:

@@ -181,6 +181,7 @@ class Environment(TypedDict):
     device: str
     device_name: str
     precision: str
+    trials: NotRequired[str]
 
 
 class CountFields(TypedDict):

@@ -118,7 +118,8 @@ def _compare(forward: Forward, results: tuple[Tensor, Tensor], layer: str, input
     In half precision a compiler rounds less often, so that it may be nearer to the exact result than the model itself:
     both are compared with float32.
     """
-    exact = _results(replace(forward, precision="fp32"), layer, inputs)
+    with number_format("fp32"):
+        exact = _results(replace(forward, precision="fp32"), layer, inputs)
     with number_format(forward.precision):
         own = _results(forward, layer, inputs)
     for name, best, before, now in zip((f"at {layer}", "in its logits"), exact, own, results, strict=True):

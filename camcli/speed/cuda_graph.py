@@ -7,11 +7,12 @@ depend on the inputs alone. Where it fails, or the graph gives other results, th
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import Tensor
 
+from camcli.capture.frozen import are_identical
 from camcli.device import free_cached_memory
 from camcli.errors import is_out_of_memory
 
@@ -41,7 +42,7 @@ class CudaGraph:
                 run(self._inputs)
         current.wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        with torch.cuda.graph(self._graph, stream=aside):
             self._outputs = run(self._inputs)
 
     def fits(self, inputs: Tensor) -> bool:
@@ -64,16 +65,31 @@ def record(run: Run, examples: Sequence[Tensor]) -> tuple[CudaGraph | None, str]
     """
     reason = "it gives other results"
     current = torch.cuda.current_stream(examples[0].device)
+    graph = None
     try:
         graph = CudaGraph(run, examples[0])
-        if all(_are_equal(run(inputs), graph(inputs)) for inputs in reversed(examples)):
+        pairs = (pair for inputs in reversed(examples) for pair in zip(run(inputs), graph(inputs), strict=True))
+        if all(are_identical(plain, recorded) for plain, recorded in pairs):
             return graph, ""
     except Exception as error:  # an operation that waits for the device, of the user's code too: errors of any type
         lines = str(error).strip().splitlines() or [type(error).__name__]
         reason = "memory ran out" if is_out_of_memory(error) else lines[0].rstrip(".")
-    torch.cuda.set_stream(current)  # a recording that fails leaves its own as the current one
+    graph = None  # its memory is given back below
+    _leave_recording(current)
     free_cached_memory()
     return None, reason
+
+
+def _leave_recording(stream: torch.cuda.Stream) -> None:
+    """A recording that fails leaves its own stream as the current one, and the device's generator in its state.
+
+    Every later random number of the device would be refused.
+    """
+    torch.cuda.set_stream(stream)
+    generator = torch.cuda.default_generators[stream.device_index]
+    if generator.device.type == "cuda":  # a device of a test has another
+        with suppress(RuntimeError):  # one that cannot be cloned is in no such state
+            generator.graphsafe_set_state(generator.clone_state())
 
 
 @contextmanager
@@ -90,8 +106,3 @@ def _without_waiting() -> Iterator[None]:
             yield
         finally:
             torch.cuda.set_sync_debug_mode(before)
-
-
-def _are_equal(plain: Sequence[Tensor], recorded: Sequence[Tensor]) -> bool:
-    """The same bits; NaN in the same places."""
-    return all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(plain, recorded, strict=True))

@@ -17,6 +17,7 @@ import camcli
 from camcli.api import inputs
 from camcli.errors import ImageError, UsageError
 from camcli.explainer import Explainer
+from camcli.render import Drawing, Style, make_canvas
 
 from ..conftest import photographs
 
@@ -177,6 +178,15 @@ def test_a_result_holds_the_content_of_a_file_and_not_its_pixels(
         map_result = results[number].maps["gradcam"]
         assert np.array_equal(np.asarray(map_result.image), noise(5)[number])
         assert map_result.overlay().size == map_result.heatmap().size == (80, 70)
+
+
+def test_gamma_is_that_of_a_run(model: camcli.Model) -> None:
+    one = camcli.explain(model, noise(1))[0].maps["gradcam"]
+    canvas = make_canvas(np.asarray(one.image), one.view, 0)
+    for kind, draw in (("overlay", one.overlay), ("heatmap", one.heatmap)):
+        drawing = Drawing(one.native, canvas, one.model_size, Style(gamma=0.5))
+        assert np.array_equal(np.asarray(draw(gamma=0.5)), drawing.picture(kind)[..., ::-1])  # type: ignore[operator]
+        assert not np.array_equal(np.asarray(draw(gamma=0.5)), np.asarray(draw()))  # type: ignore[operator]
 
 
 def test_memory_that_runs_out_halves_the_batch(model: camcli.Model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,6 +130,8 @@ def test_names_of_other_tools_are_suggested() -> None:
         ({"precision": "torch.bfloat16"}, r"Did you mean bf16\?"),
         ({"precision": "float32"}, r"Did you mean fp32\?"),
         ({"alpha": 1.5}, "--alpha 1.5: must be between 0 and 1"),
+        ({"gamma": 0}, "--gamma 0: must be between 0.1 and 10"),
+        ({"gamma": 11}, "--gamma 11: must be between 0.1 and 10"),
         ({"quality": 0}, "--quality 0"),
         ({"limit": 0}, "--limit 0"),
         ({"topk": 0}, "--topk 0"),

@@ -26,7 +26,10 @@ State = dict[str, Any]
 
 def read() -> State:
     """All switches as they can be read; the older ones raise where the newer ones disagree."""
-    older = {"matmul": lambda: BACKENDS.cuda.matmul.allow_tf32, "cudnn": lambda: BACKENDS.cudnn.allow_tf32}
+    older: dict[str, Callable[[], Any]] = {
+        "matmul": lambda: BACKENDS.cuda.matmul.allow_tf32, "cudnn": lambda: BACKENDS.cudnn.allow_tf32,
+        "products": torch.get_float32_matmul_precision,
+    }  # fmt: skip
     state: State = {}
     for name, value in older.items():
         try:

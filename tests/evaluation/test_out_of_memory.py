@@ -55,7 +55,7 @@ def test_maps_of_masked_images_are_made_in_halves(
     seen: list[int] = []
     monkeypatch.setattr(entries, "Explainer", small_device(1, error, seen))
     halved = evaluated(photos)
-    assert seen == [1] * 6
+    assert set(seen) == {1}
     assert halved.values["gradcam"]["adcc"] == pytest.approx(whole.values["gradcam"]["adcc"], abs=1e-4)
     note = "maps of masked images were made 1 at a time after memory ran out"
     assert note in halved.notes

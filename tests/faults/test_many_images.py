@@ -43,7 +43,7 @@ _explain = BatchExplainer._explain
 def explain(self, batch, sent=None):
     if not explained:
         explained.append(_explain(self, batch[:1])[0])
-    return [replace(explained[0], loaded=image) for image in batch]
+    return [replace(explained[0], image=image) for image in batch]
 
 pipeline.make_loader, BatchExplainer._explain = make_loader, explain
 """

@@ -53,6 +53,21 @@ def test_place_and_padding_do_not_matter(tmp_path: Path, crops: Path, network: s
         assert [(m["raw"], m["native"]) for m in item["maps"]] == [(m["raw"], m["native"]) for m in expected["maps"]]
 
 
+@pytest.mark.real
+@pytest.mark.parametrize("settings", [{}, {"aug_smooth": True}, {"method": ["gradcam", "randomcam"]}])
+@pytest.mark.parametrize("network", ["resnet", "vit"])
+def test_a_recorded_run_is_like_any_other(
+    tmp_path: Path, crops: Path, network: str, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own: dict[str, Any] = {"method": ["gradcam", "layercam"], "batch_size": "8", "save": ["raw"], **settings}
+    recorded = explain(crops, tmp_path / "recorded", network, **own)
+    assert (recorded.setup.recorded is not None) == (settings == {}), recorded.notes
+    monkeypatch.setattr("camcli.pipeline.at_speed._with_recorded_pass", lambda setup: setup)
+    plain = explain(crops, tmp_path / "plain", network, **own)
+    assert plain.items == recorded.items
+    assert plain.artefacts == recorded.artefacts
+
+
 def test_pictures_are_those_of_the_cpu(tmp_path: Path, crops: Path) -> None:
     import cv2
 

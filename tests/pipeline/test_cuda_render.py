@@ -17,14 +17,13 @@ from PIL import Image
 
 from camcli.concurrency import Clock
 from camcli.config.settings import COLORMAPS, RunConfig
-from camcli.errors import CamError, ImageError
+from camcli.errors import CamError, ImageError, describe_error
 from camcli.explainer import ExplainedBatch, MapKey
 from camcli.images import Entry, View
 from camcli.pipeline import cuda_render
 from camcli.pipeline.assembly import BatchResults, ExplainedImage
 from camcli.pipeline.batching import BatchExplainer
 from camcli.pipeline.cuda_render import KINDS, DrawingFinisher, Painter, Subject, normalise_maps
-from camcli.pipeline.isolation import describe_error
 from camcli.pipeline.items import Explanation, Failed, ImageMetadata, Loaded
 from camcli.pipeline.stream import STAGES, Stream, run
 from camcli.pipeline.targets import TargetSpec
@@ -86,6 +85,30 @@ def test_levels_are_those_of_the_cpu(subjects: list[Subject]) -> None:
         assert drawn["gray"].shape == expected.shape
         assert drawn["gray"].dtype == np.uint8
         assert np.abs(drawn["gray"].astype(int) - expected).max() <= HIGHEST
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.2])
+def test_gamma_is_that_of_the_cpu(subjects: list[Subject], gamma: float) -> None:
+    """Within a level of the power of what the CPU samples, which differs by at most a level itself."""
+    style = Style(gamma=gamma)
+    for subject, drawn in zip(subjects, painter(("gray",), gamma=gamma).draw(subjects), strict=True):
+        own = one_by_one(subject, style)
+        near = [255 * np.clip(own.patch + step / 255, 0, 1) ** gamma for step in (-HIGHEST, HIGHEST)]
+        levels = drawn["gray"][own.inside].astype(int)
+        assert (levels >= near[0] - HIGHEST).all()
+        assert (levels <= near[1] + HIGHEST).all()
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.2])
+def test_gamma_on_a_canvas_of_the_size_of_the_input_is_that_of_the_cpu(rng: np.random.Generator, gamma: float) -> None:
+    canvas = Canvas(rng.integers(0, 256, (*INPUT, 3), dtype=np.uint8), View(0, 0, INPUT[1], INPUT[0]))
+    subject = Subject(torch.from_numpy(rng.normal(size=(7, 7)).astype(np.float32)), None, canvas)
+    drawn = painter(gamma=gamma).draw([subject])[0]
+    expected = one_by_one(subject, Style(gamma=gamma))
+    assert np.abs(drawn["gray"].astype(int) - expected.picture("gray")).max() <= HIGHEST
+    plain = painter().draw([subject])[0]
+    assert not np.array_equal(drawn["heatmap"], plain["heatmap"])
+    assert not np.array_equal(drawn["overlay"], plain["overlay"])
 
 
 def test_a_map_as_fine_as_the_input_lies_where_it_lies_on_the_cpu(rng: np.random.Generator) -> None:
@@ -293,9 +316,10 @@ def test_a_run_that_is_drawn_in_batches_is_like_any_other(tmp_path: Path, monkey
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_real_device_draws_the_same(subjects: list[Subject]) -> None:
+@pytest.mark.parametrize("gamma", [1.0, 0.5])
+def test_a_real_device_draws_the_same(subjects: list[Subject], gamma: float) -> None:
     sent = [replace(one, raw=one.raw.cuda()) for one in subjects]
-    found, expected = painter(device="cuda")(sent, []), painter().draw(subjects)
+    found, expected = painter(device="cuda", gamma=gamma)(sent, []), painter(gamma=gamma).draw(subjects)
     for one, other in zip(found, expected, strict=True):
         assert np.abs(one["gray"].astype(int) - other["gray"]).max() <= HIGHEST
 

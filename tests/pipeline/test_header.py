@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from camcli.config.settings import SETTINGS, RunConfig
-from camcli.pipeline.header import make_header
+from camcli.pipeline.header import _decides_pictures, make_header
 from camcli.pipeline.setup import prepare
 from tests.tiny import build
 
@@ -41,6 +41,7 @@ OTHER: dict[str, Any] = {
     "save": "raw",
     "colormap": "turbo",
     "alpha": 0.25,
+    "gamma": 0.5,
     "image_format": "png",
     "quality": 50,
     "scale": "0:2",
@@ -70,6 +71,7 @@ NOT_ALONE = {
     "num_classes": "with a checkpoint that fits",
     "output_key": "with a model of several outputs",
     "use_cuda": "needs a CUDA device",
+    "device_decode": "needs a CUDA device: test_device_decode",
     "compile": "takes a compiler",
 }
 
@@ -103,3 +105,13 @@ def test_a_setting_affects_what_it_declares(
     changed = (before[0] != after[0], before[1] != after[1])
     affects = SETTINGS[name].affects
     assert changed == (affects == "maps", affects == "pictures")
+
+
+def test_a_gamma_of_one_is_in_no_fingerprint_and_others_count_by_their_value(samples: Path) -> None:
+    """A run folder from before there was a gamma is continued."""
+    setups = [prepare(RunConfig(image_path=(str(samples),), gamma=gamma, **BASE)) for gamma in (1, 2, 2.0)]
+    plain, whole, real = (_decides_pictures(setup) for setup in setups)
+    assert "gamma" not in plain
+    assert make_header(setups[0], ())["config"]["gamma"] == 1
+    assert {**plain, "gamma": 2.0} == real
+    assert str(whole) == str(real)

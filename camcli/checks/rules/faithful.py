@@ -79,7 +79,7 @@ def measure_areas(
         for values, one in zip(areas, maps, strict=True):
             heat = _unit(one, (inputs.shape[2], inputs.shape[3]))
             gained = insertion(
-                inputs, heat, classes, reopened.score, seed, steps=steps, blurred=blurred, ends=(ends[0], ends[1])
+                inputs, heat, classes, reopened.score, seed, steps=steps, start=blurred, ends=(ends[0], ends[1])
             )
             lost = deletion(inputs, heat, classes, reopened.score, seed, steps=steps, ends=(ends[1], ends[2]))
             values.append(float(gained.area - lost.area))
