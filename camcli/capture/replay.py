@@ -58,14 +58,15 @@ class Spec:
     per: int
     dtype: torch.dtype
 
-    def rows(self, tensor: Tensor, image: int, count: int) -> Tensor:
-        """The entries of one image, ``count`` times; without a copy where the image has one entry."""
+    def rows(self, tensor: Tensor, image: int, count: int, images: int = 1) -> Tensor:
+        """The entries of ``images`` images from ``image`` on, ``count`` times; without a copy of a single entry."""
         if self.dim is None:
             return tensor
-        own = tensor.narrow(self.dim, image * self.per, self.per)
-        repeats = [1 if self.per > 1 else -1] * own.ndim
+        entries = images * self.per
+        own = tensor.narrow(self.dim, image * self.per, entries)
+        repeats = [1 if entries > 1 else -1] * own.ndim
         repeats[self.dim] = count
-        return own.repeat(repeats) if self.per > 1 else own.expand(repeats)
+        return own.repeat(repeats) if entries > 1 else own.expand(repeats)
 
     def placeholder(self, count: int, device: torch.device) -> Tensor:
         """NaN in the shape of ``count`` images, one number in memory: should it be used, the logits show it.
@@ -126,26 +127,28 @@ class Tail:
         assert tensor is not None
         return tensor
 
-    def run(self, memo: Memo, inputs: Tensor, altered: Tensor, image: int) -> Tensor:
-        """Logits (M, classes) float32 with the layer's activation replaced.
+    def run(self, memo: Memo, inputs: Tensor, altered: Tensor, image: int, images: int = 1) -> Tensor:
+        """Logits (M, classes) float32 with the layer's activation replaced; differentiable.
 
         Args:
             memo: of the batch.
             inputs: (N, C, H, W) of the batch.
-            altered: (M, ...) activations in the layer's own shape, all in place of the same image's.
-            image: which image of the batch, from 0.
+            altered: (M, ...) activations in the layer's own shape: of each image in turn, then again.
+            image: the first image of the batch that they are of, from 0.
+            images: how many images they are of.
         """
-        count = len(altered)
+        count = len(altered) // images
         if self.copies or self.fallback is not None:
             altered = altered.clone()
-        output = with_main_tensor(self._repeat_image(self.key, memo, image, count), altered)
-        repeated = inputs[image : image + 1].expand(count, *inputs.shape[1:])
+        output = with_main_tensor(self._repeat_images(self.key, memo, image, count, images), altered)
+        own = inputs[image : image + images]
+        repeated = own.repeat(count, 1, 1, 1) if images > 1 else own.expand(count, *inputs.shape[1:])
         repeated = repeated.clone() if self.copies else repeated
         if self.fallback is not None:
             return self._whole(repeated, output)
         ready: dict[str, list[Any]] = {}
         for key in self.specs:
-            value = output if key == self.key else self._repeat_image(key, memo, image, count)
+            value = output if key == self.key else self._repeat_images(key, memo, image, count, images)
             ready.setdefault(key[0], []).append(value)
         with _return_recorded(self.forward.module, ready):
             return self.forward(repeated)
@@ -172,21 +175,21 @@ class Tail:
         with hook_calls(self.forward.module, [self.path], lambda _path, _own: output):
             return self.forward(inputs)
 
-    def _repeat_image(self, key: Key, memo: Memo, image: int, count: int) -> Any:
+    def _repeat_images(self, key: Key, memo: Memo, image: int, count: int, images: int) -> Any:
         if key not in memo:
-            return self._placeholder(key, count, None)
+            return self._placeholder(key, count * images, None)
         leaves, structure = pytree.tree_flatten(memo[key])
         if key not in self.specs:  # how it grows was not traced: the layer itself, when all runs again
             return memo[key]
         specs = self.specs[key]
         rows = [
-            leaf if spec is None else self._rows(spec, leaf, image, count)
+            leaf if spec is None else self._rows(spec, leaf, image, count, images)
             for leaf, spec in zip(leaves, specs, strict=True)
         ]
         return pytree.tree_unflatten(rows, structure)
 
-    def _rows(self, spec: Spec, tensor: Tensor, image: int, count: int) -> Tensor:
-        rows = spec.rows(tensor, image, count)
+    def _rows(self, spec: Spec, tensor: Tensor, image: int, count: int, images: int) -> Tensor:
+        rows = spec.rows(tensor, image, count, images)
         # Several rows are an expanded view, which refuses in-place operations; one row is a view of the recorded
         # tensor itself, which an in-place operation behind would overwrite unnoticed.
         return rows.clone() if self.copies or count == 1 else rows

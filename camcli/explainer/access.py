@@ -16,7 +16,8 @@ from camcli.device import BatchLimit
 from camcli.explainer.biases import split_scores
 from camcli.explainer.options import TargetLayer
 from camcli.explainer.plan import Plan
-from camcli.methods.base import Attention, Biases, Build, Reduce
+from camcli.explainer.tail_gradients import TailGradients, TailTrials
+from camcli.methods.base import Attention, Biases, Build, BuildOfImages, Reduce, RowScore
 
 
 @dataclass
@@ -192,6 +193,7 @@ class LayerAccess:
     layer: TargetLayer
     targets: Tensor
     method: str
+    real: int | None = None
 
     def trials(self, image: int, count: int, maps: Build, reduce: Reduce) -> Tensor:
         shared = self.shared
@@ -217,6 +219,15 @@ class LayerAccess:
         with torch.enable_grad():
             scores = plan.score(captured.logits, self.targets)
         return maps_of(self.layer, captured.gradients(scores, [path])[path])
+
+    def mean_gradients(self, count: int, maps: BuildOfImages, score: RowScore) -> Tensor:
+        shared, path = self.shared, self.layer.path
+        tail = TailGradients(shared.plan.tails[path], shared.memos[path], shared.inputs, self.layer.layout)
+        images = len(shared.inputs) if self.real is None else self.real
+
+        trials = TailTrials(count, maps, score, self.targets)
+        most = max(1, shared.chunks.limit // tail.bytes_of_a_trial)
+        return shared.chunks.trials.fit(lambda rows: tail.mean(trials, images, rows), most)
 
     def curvature(self, direction: Tensor) -> Tensor:
         captured, path = self.shared.captured, self.layer.path

@@ -53,7 +53,7 @@ class Batch:
     ) -> None:
         self.plan, self.inputs, self.seeds, self.real = plan, inputs, seeds, real
         self._labels = labels
-        memos: dict[str, Memo] = {layer.path: {} for layer in plan.layers if layer.path in plan.tails}
+        memos: dict[str, Memo] = {layer.path: {} for layer in plan.captured if layer.path in plan.tails}
         with ExitStack() as stack:
             for path, memo in memos.items():
                 stack.enter_context(plan.tails[path].record(memo))
@@ -135,21 +135,22 @@ class Batch:
         explained = targets if together else targets[:, number]
         maps: dict[MapKey, Tensor] = {}
 
-        def one(layer: TargetLayer | None) -> Tensor:
+        def pass_at(layer: TargetLayer | None) -> Pass:
+            return self._pass(method, layer, explained, gradients.get(method.key, {}).get(layer.path if layer else ""))
+
+        def compute(own: Pass) -> Tensor:
             with torch.no_grad():
-                own = self._pass(
-                    method, layer, explained, gradients.get(method.key, {}).get(layer.path if layer else "")
-                )
                 return method.compute(own, self.plan.settings[method.key]).float()
 
+        path: str | tuple[str, ...] | None
         if method.scope == "layers":
-            parts = [one(layer) for layer in self.plan.stages]
-            size = (self.inputs.shape[2], self.inputs.shape[3])
-            path: str | tuple[str, ...] | None = tuple(layer.path for layer in self.plan.stages)
-            return {MapKey(method.key, path, number): fuse(parts, "product", size=size)}
+            layers = self.plan.layers_of(method)
+            path = tuple(layer.path for layer in layers)
+            several = replace(pass_at(None), layers=[pass_at(layer) for layer in layers])
+            return {MapKey(method.key, path, number): compute(several)}
         no_layer: list[TargetLayer | None] = [None]
         for layer in (self.plan.layers[:1] or no_layer) if method.scope == "network" else self.plan.layers:
-            result = one(layer)
+            result = compute(pass_at(layer))
             path = None if layer is None or method.scope == "network" else layer.path
             if together:
                 maps |= {MapKey(method.key, path, t): result[:, t] for t in range(targets.shape[1])}
@@ -168,7 +169,7 @@ class Batch:
             inputs=self.inputs,
             network=NetworkAccess(self.shared, targets, method.key),
             # A method that needs no layer does not ask for it.
-            layer=LayerAccess(self.shared, cast(TargetLayer, layer), targets, method.key),
+            layer=LayerAccess(self.shared, cast(TargetLayer, layer), targets, method.key, self.real),
             gradients=gradients,
             eigen_smooth=plan.options.eigen_smooth,
             real=self.real,
@@ -182,7 +183,7 @@ class Batch:
         groups = [common] if common else []
         groups += [[m] for m in plan.methods if m.needs_gradients and m.rescore is not None]
         for group in groups:
-            layers = {layer.path: layer for m in group for layer in plan.gradient_layers(m)}
+            layers = {layer.path: layer for m in group for layer in plan.layers_of(m)}
             rescore = group[0].rescore
             with torch.enable_grad():
                 if rescore is None:

@@ -8,19 +8,18 @@ from torch import Tensor
 from camcli.methods.images import normalised, upsampled
 
 
-def fuse(maps: Sequence[Tensor], how: str, gamma: float | None = None, size: tuple[int, int] | None = None) -> Tensor:
+def fuse(maps: Sequence[Tensor], how: str, gamma: float | None = None) -> Tensor:
     """Each map relu(M), upsampled to the finest grid and N01, then ``mean``, ``max`` or ``product`` of them.
 
     Args:
         maps: (N, h, w) raw each, the layers in the order of the forward pass.
         how: ``mean``, ``max`` or ``product``.
         gamma: of a method whose ``max`` takes tanh(γ·M / max M) of all maps but the deepest (Jiang 2021, eq. 10).
-        size: grid of the result; None: the finest of them.
 
     Returns:
         (N, h, w) float32 in [0, 1]; NaN where a map is.
     """
-    height, width = size or max(((m.shape[1], m.shape[2]) for m in maps), key=lambda s: s[0] * s[1])
+    height, width = max(((m.shape[1], m.shape[2]) for m in maps), key=lambda s: s[0] * s[1])
     ready = [
         upsampled(_lift(m, gamma), (height, width))
         if gamma is not None and how == "max" and i + 1 < len(maps)

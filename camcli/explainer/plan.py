@@ -14,6 +14,9 @@ from camcli.capture.attention_matrices import Blocks
 from camcli.explainer.options import ExplainOptions, TargetLayer
 from camcli.methods import Method, Score
 
+TAIL_NEEDS = ("tail", "tail gradient")
+"""The needs of methods that run the part behind a layer again."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -27,7 +30,7 @@ class Plan:
         trial: the passes of methods that compare scores.
         score: the scalar explained.
         layers: target layers, in the order of the forward pass.
-        stages: the layers of methods that look at several at once.
+        stages: the layers of each method that looks at several at once, by key.
         tails: how to replay what comes behind a layer, for methods that need it.
         blocks: attention, for methods that need it.
         block_tail: how to replay what comes behind the last block, for methods that need it.
@@ -43,7 +46,7 @@ class Plan:
     trial: Forward
     score: Score
     layers: tuple[TargetLayer, ...]
-    stages: tuple[TargetLayer, ...] = ()
+    stages: Mapping[str, tuple[TargetLayer, ...]] = field(default_factory=dict)
     tails: Mapping[str, Tail] = field(default_factory=dict)
     blocks: Blocks | None = None
     block_tail: Tail | None = None
@@ -54,19 +57,26 @@ class Plan:
     @property
     def captured(self) -> tuple[TargetLayer, ...]:
         """Every layer whose activation is kept."""
-        return tuple({layer.path: layer for layer in (*self.layers, *self.stages)}.values())
+        return self._unique([self.layers, *self.stages.values()])
 
     @property
     def needs_gradients(self) -> bool:
         return any(method.needs_gradients for method in self.methods)
 
-    def needing(self, need: str) -> tuple[Method, ...]:
-        """The methods that need something of the model."""
-        return tuple(method for method in self.methods if need in method.needs)
+    def needing(self, *needs: str) -> tuple[Method, ...]:
+        """The methods that need one of several things of the model."""
+        return tuple(method for method in self.methods if set(needs) & set(method.needs))
 
-    def gradient_layers(self, method: Method) -> tuple[TargetLayer, ...]:
-        """The layers at which a method's gradients are taken."""
-        return self.stages if method.scope == "layers" else self.layers
+    def layers_of(self, method: Method) -> tuple[TargetLayer, ...]:
+        """The layers at which a method looks."""
+        return self.stages[method.key] if method.scope == "layers" else self.layers
+
+    def layers_with_tails(self) -> tuple[TargetLayer, ...]:
+        """The layers behind which methods run the network again."""
+        return self._unique([self.layers_of(method) for method in self.needing(*TAIL_NEEDS)])
+
+    def _unique(self, several: Sequence[Sequence[TargetLayer]]) -> tuple[TargetLayer, ...]:
+        return tuple({layer.path: layer for layers in several for layer in layers}.values())
 
     def attention_kernel(self) -> Any:
         """Fused attention has no second derivative."""
@@ -79,7 +89,7 @@ class Plan:
         lines = [f"1 forward ({self.forward.precision}): logits" + (f", activations at {at}" if shared else "")]
         backward = [m for m in self.methods if m.needs_gradients and m.rescore is None]
         if backward:
-            where = dict.fromkeys(layer.path for m in backward for layer in self.gradient_layers(m))
+            where = dict.fromkeys(layer.path for m in backward for layer in self.layers_of(m))
             lines.append(
                 f"1 backward a target, from its score to {', '.join(where)}: {', '.join(m.key for m in backward)}"
             )
@@ -95,7 +105,8 @@ class Plan:
             if m.needs and not (m.needs_gradients and m.rescore is not None):
                 shares = ", all targets at once" if m.targets_together else ", a target"
                 specific = shares if m.class_specific else ""
-                precision = self.trial.precision if {"tail", "scoring"} & set(m.needs) else self.forward.precision
+                is_trial = {*TAIL_NEEDS, "scoring"} & set(m.needs)
+                precision = self.trial.precision if is_trial else self.forward.precision
                 lines.append(f"{m.key}: {m.cost_with(self.settings[m.key])} an image{specific} ({precision})")
         if self.options.aug_smooth:
             lines.append("all of this 6 times: 3 intensities, each plain and flipped")

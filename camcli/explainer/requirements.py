@@ -1,6 +1,6 @@
 """Whether a model allows what the methods need, tried on noise before any image is read."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -13,9 +13,11 @@ from camcli.capture.functions import GuidedRelu
 from camcli.capture.programs import find_program
 from camcli.errors import CamError, MethodError, is_out_of_memory
 from camcli.explainer.biases import are_rows_in_order
+from camcli.explainer.blocks import find_blocks_at
 from camcli.explainer.options import TargetLayer
-from camcli.explainer.plan import Plan
+from camcli.explainer.plan import TAIL_NEEDS, Plan
 from camcli.explainer.stages import find_stages
+from camcli.methods import Method
 from camcli.user_code import describe_failure, is_raised_by_others
 
 _CONSTANT = 1e-4  # gradients that differ by less than this share of the largest are equal
@@ -32,31 +34,31 @@ def require(plan: Plan, inputs: Tensor, one_at_a_time: bool = False) -> Plan:
     Raises:
         MethodError: a method that the model does not allow, with the reason and what works instead.
     """
-    checks: dict[str, Callable[[Plan, Tensor], Plan]] = {
-        "references": _references,
-        "pooled head": _pooled_head,
-        "tail": _tails,
-        "curvature": _curvature,
-        "network gradient": _network_gradient,
-        "biases": _biases,
-        "relu": _relu,
-        "attention": _attention,
+    checks: dict[tuple[str, ...], Callable[[Plan, Tensor], Plan]] = {
+        ("references",): _references,
+        ("pooled head",): _pooled_head,
+        TAIL_NEEDS: _tails,
+        ("curvature",): _curvature,
+        ("network gradient",): _network_gradient,
+        ("biases",): _biases,
+        ("relu",): _relu,
+        ("attention",): _attention,
     }
     if one_at_a_time:
-        checks["tail"] = _whole_tails
-        del checks["biases"]
+        checks[TAIL_NEEDS] = _whole_tails
+        del checks["biases",]
     with freeze(plan.forward.module):
-        for need, check in checks.items():
-            if plan.needing(need):
-                with _failures(plan, need):
+        # First, since the tails behind these layers are traced.
+        plan = plan.adding(stages={m.key: _stages(m, plan, inputs) for m in plan.methods if m.scope == "layers"})
+        for needs, check in checks.items():
+            if methods := plan.needing(*needs):
+                with _failures(methods):
                     plan = check(plan, inputs)
-        if any(method.scope == "layers" for method in plan.methods):
-            plan = plan.adding(stages=_stages(plan, inputs))
     return plan
 
 
 @contextmanager
-def _failures(plan: Plan, need: str) -> Iterator[None]:
+def _failures(methods: Sequence[Method]) -> Iterator[None]:
     """What the user's code raises inside is reported with its line."""
     try:
         yield
@@ -65,7 +67,7 @@ def _failures(plan: Plan, need: str) -> Iterator[None]:
     except Exception as error:  # a user's module can fail in any way
         if is_out_of_memory(error) or not is_raised_by_others(error):
             raise
-        keys = ", ".join(method.key for method in plan.needing(need))
+        keys = ", ".join(method.key for method in methods)
         raise MethodError(f"{keys}: not possible with this model: {describe_failure(error)}.") from error
 
 
@@ -105,8 +107,8 @@ def _pooled_head(plan: Plan, inputs: Tensor) -> Plan:
 
 
 def _tails(plan: Plan, inputs: Tensor) -> Plan:
-    tails = {layer.path: trace_tail(plan.trial, layer.path, inputs) for layer in plan.layers}
-    keys = ", ".join(method.key for method in plan.needing("tail"))
+    tails = {layer.path: trace_tail(plan.trial, layer.path, inputs) for layer in plan.layers_with_tails()}
+    keys = ", ".join(method.key for method in plan.needing(*TAIL_NEEDS))
     notes = [
         f"{keys} at {path}: {t.fallback}; the whole model runs for each trial"
         for path, t in tails.items()
@@ -118,8 +120,8 @@ def _tails(plan: Plan, inputs: Tensor) -> Plan:
 def _whole_tails(plan: Plan, inputs: Tensor) -> Plan:
     """Of a model that takes one image at a time, two batch sizes are not there to trace a tail by."""
     reason = "the model takes one image at a time"
-    tails = {layer.path: Tail(plan.trial, layer.path, fallback=reason) for layer in plan.layers}
-    keys = ", ".join(method.key for method in plan.needing("tail"))
+    tails = {layer.path: Tail(plan.trial, layer.path, fallback=reason) for layer in plan.layers_with_tails()}
+    keys = ", ".join(method.key for method in plan.needing(*TAIL_NEEDS))
     return plan.adding(tails=tails, notes=(*plan.notes, f"{keys}: {reason}; all of it runs for each trial"))
 
 
@@ -208,14 +210,16 @@ def _attention(plan: Plan, inputs: Tensor) -> Plan:
     return plan
 
 
-def _stages(plan: Plan, inputs: Tensor) -> tuple[TargetLayer, ...]:
+def _stages(method: Method, plan: Plan, inputs: Tensor) -> tuple[TargetLayer, ...]:
     if len(plan.layers) > 1:
         return plan.layers
+    if method.layers is not None:
+        choice = method.layers(plan.settings[method.key])
+        return find_blocks_at(plan.forward, plan.layers[0], inputs[:1], choice)
     stages = find_stages(plan.forward, plan.layers[0], inputs[:1])
     if len(stages) < 2:
-        keys = ", ".join(method.key for method in plan.methods if method.scope == "layers")
         raise MethodError(
-            f"{keys} needs several layers, and the model has no stages of other grids before {plan.layers[0].path}. "
-            "Name them: --layer A --layer B."
+            f"{method.key} needs several layers, and the model has no stages of other grids before "
+            f"{plan.layers[0].path}. Name them: --layer A --layer B."
         )
     return stages

@@ -1,6 +1,7 @@
 """The last layer of each stage of a network, for methods that look at several layers."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,62 @@ class Stage:
     layout: Layout
 
 
+@dataclass(frozen=True)
+class GridRecord:
+    """The grids of one pass.
+
+    Attributes:
+        finished: of every module with a spatial output, in the order in which they return.
+        calls: how often each module runs.
+        inputs: height and width.
+    """
+
+    finished: Mapping[str, Grid]
+    calls: Mapping[str, int]
+    inputs: Grid
+
+    def until(self, layer: TargetLayer) -> dict[str, Grid]:
+        """Those of the modules that run once and return no later than the layer."""
+        order = list(self.finished)
+        before = order[: order.index(layer.path) + 1]
+        return {path: self.finished[path] for path in before if self.calls[path] == 1 or path == layer.path}
+
+
 @torch.no_grad()
+def record_grids(forward: Forward, layer: TargetLayer, inputs: Tensor) -> GridRecord:
+    """The grids of all modules whose output has the layer's kind of layout.
+
+    Args:
+        forward: runs the module.
+        layer: gives the layout.
+        inputs: (1, C, H, W).
+    """
+    finished: dict[str, Grid] = {}
+    calls: Counter[str] = Counter()
+
+    def note_grid(path: str, output: Any) -> None:
+        calls[path] += 1
+        tensor = main_tensor(output)
+        grid = _grid_of(tensor, layer.layout) if tensor is not None and len(tensor) == len(inputs) else None
+        if grid is not None:
+            finished.pop(path, None)  # a module that runs twice counts where it runs last
+            finished[path] = grid
+
+    paths = [*(path for path, _ in forward.module.named_modules()), layer.path]
+    with hook_calls(forward.module, paths, note_grid):
+        forward(inputs)
+    return GridRecord(finished, calls, (inputs.shape[2], inputs.shape[3]))
+
+
+def _grid_of(tensor: Tensor, layout: Layout) -> Grid | None:
+    if layout.kind == "tokens":
+        return layout.grid if layout.fits(tuple(tensor.shape)) else None
+    if tensor.ndim != 4:
+        return None
+    height, width = tensor.shape[2:] if layout.kind == "nchw" else tensor.shape[1:3]
+    return int(height), int(width)
+
+
 def find_stages(forward: Forward, layer: TargetLayer, inputs: Tensor) -> tuple[TargetLayer, ...]:
     """For each grid finer than the layer's, the module that returns it last; then the layer itself.
 
@@ -41,30 +97,18 @@ def find_stages(forward: Forward, layer: TargetLayer, inputs: Tensor) -> tuple[T
     """
     if layer.layout.kind == "tokens":
         return (layer,)
-    finished: dict[str, Grid] = {}
-    calls: Counter[str] = Counter()
+    return stages_of(record_grids(forward, layer, inputs), layer)
 
-    def note_grid(path: str, output: Any) -> None:
-        calls[path] += 1
-        tensor = main_tensor(output)
-        if tensor is not None and tensor.ndim == 4 and len(tensor) == len(inputs):  # not the windows of attention
-            finished.pop(path, None)  # a module that runs twice counts where it runs last
-            height, width = tensor.shape[2:] if layer.layout.kind == "nchw" else tensor.shape[1:3]
-            finished[path] = (int(height), int(width))
 
-    paths = [*(path for path, _ in forward.module.named_modules()), layer.path]
-    with hook_calls(forward.module, paths, note_grid):
-        forward(inputs)
-    order = list(finished)
-    before = {path: finished[path] for path in order[: order.index(layer.path) + 1]}
-    coarsest, finest = layer.layout.grid, _finest(inputs)
+def stages_of(record: GridRecord, layer: TargetLayer) -> tuple[TargetLayer, ...]:
+    """See :func:`find_stages`; the layout is not ``tokens``."""
+    coarsest, finest = layer.layout.grid, (record.inputs[0] // _SHALLOWEST, record.inputs[1] // _SHALLOWEST)
     last = {  # of several with one grid the later one stays
         grid: path
-        for path, grid in before.items()
+        for path, grid in record.until(layer).items()
         if coarsest < grid <= finest
         and _has_same_sides(grid, coarsest)
-        and calls[path] == 1
-        and not _leads_on(path, grid, finished, coarsest)
+        and not _leads_on(path, grid, record.finished, coarsest)
     }
     stages = [Stage(path, Layout(layer.layout.kind, grid)) for grid, path in sorted(last.items(), reverse=True)]
     return (*stages, layer)
@@ -76,12 +120,7 @@ def _has_same_sides(grid: Grid, coarsest: Grid) -> bool:
     return abs(one - other) <= 0.25 * max(one, other)
 
 
-def _finest(inputs: Tensor) -> Grid:
-    height, width = inputs.shape[2:]
-    return height // _SHALLOWEST, width // _SHALLOWEST
-
-
-def _leads_on(path: str, grid: Grid, finished: dict[str, Grid], coarsest: Grid) -> bool:
+def _leads_on(path: str, grid: Grid, finished: Mapping[str, Grid], coarsest: Grid) -> bool:
     """Whether a module around this one does nothing but lead from its grid to a coarser one."""
     parts = path.split(".")
     for depth in range(1, len(parts)):

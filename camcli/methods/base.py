@@ -17,8 +17,15 @@ Build = Callable[[slice], Tensor]
 Reduce = Callable[[Tensor], Tensor]
 """From logits (M, classes) of a chunk of trials to what is kept of them, (M, ...)."""
 
+BuildOfImages = Callable[[slice, slice], Tensor]
+"""Makes altered activations (trials, images, K, h, w) of some images of the batch (first slice) and some trials."""
+
+RowScore = Callable[[Tensor, Tensor], Tensor]
+"""From logits (M, classes) and targets (M,) to a score of each row, (M,)."""
+
 Need = Literal[
     "tail",
+    "tail gradient",
     "scoring",
     "other inputs",
     "curvature",
@@ -108,6 +115,9 @@ class AtLayer(Protocol):
     def gradients(self, inputs: Tensor) -> Tensor:
         """∂S/∂A (N, K, h, w) for other inputs (N, C, H, W)."""
 
+    def mean_gradients(self, count: int, maps: BuildOfImages, score: RowScore) -> Tensor:
+        """The mean over ``count`` altered activations a of ∂score/∂a, for each image; (N, K, h, w) float32."""
+
     def curvature(self, direction: Tensor) -> Tensor:
         """The Hessian of S at A times a direction, both (N, K, h, w)."""
 
@@ -128,6 +138,8 @@ class Pass:
         gradients: ∂S/∂A, (N, K, h, w) float32, for methods that declare ``needs_gradients``.
         real: so many images count, the rows behind them repeat the last one to fill the batch; None: all.
         eigen_smooth: the first principal component of the weighted activations instead of their sum.
+        layers: for methods of several ``layers``, the same at each of them, in the order of the forward pass;
+            ``activations`` and ``gradients`` of the pass itself are empty then.
     """
 
     activations: Tensor
@@ -141,6 +153,7 @@ class Pass:
     gradients: Tensor | None = None
     eigen_smooth: bool = False
     real: int | None = None
+    layers: Sequence["Pass"] = ()
 
     @property
     def g(self) -> Tensor:
@@ -181,6 +194,19 @@ Rescore = Callable[[Tensor, Tensor, Tensor, Options], Tensor]
 
 
 @dataclass(frozen=True)
+class LayerChoice:
+    """Which layers a method of several looks at, where the user names none or one, which is then the deepest.
+
+    Attributes:
+        strides: the last block at each; one that comes m times: so many blocks, equally far apart, of those at it.
+        depths: the same in a network of one grid, as shares of its blocks.
+    """
+
+    strides: tuple[int, ...]
+    depths: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Method:
     """The description of a method: one entry of :mod:`camcli.methods.registry`.
 
@@ -196,11 +222,12 @@ class Method:
         weighted: a sum of weighted activations, so that ``--eigen-smooth`` applies.
         signed: the raw map can be negative.
         scope: looks at one ``layer``, at several ``layers`` for one map, or at the whole ``network`` and no layer.
+        layers: which, where it looks at several; None: the last one of each stage.
         targets_together: its trials do not depend on the class: given targets (N, T), it returns (N, T, h, w).
         needs: of the model, beyond activations and gradients.
         rescore: explains another scalar than the run does.
         options: its own options.
-        cost_as_set: the cost with its options in braces, where they decide it.
+        cost_as_set: the cost with its options in braces, or made of them, where they decide it.
         approximate: describes what its options leave out, None where nothing is left out.
         replays_blocks: it reads the score from the tokens behind each attention block.
         max_fusion_gamma: with ``--fuse max`` the maps of all layers but the deepest become tanh(γ·M / max M).
@@ -219,11 +246,12 @@ class Method:
     weighted: bool = False
     signed: bool = True
     scope: Literal["layer", "layers", "network"] = "layer"
+    layers: Callable[[Options], LayerChoice] | None = None
     targets_together: bool = False
     needs: tuple[Need, ...] = ()
     rescore: Rescore | None = None
     options: tuple[Option, ...] = ()
-    cost_as_set: str = ""
+    cost_as_set: str | Callable[[Options], str] = ""
     approximate: Callable[[Options], str | None] | None = None
     replays_blocks: bool = False
     max_fusion_gamma: float | None = None
@@ -233,7 +261,9 @@ class Method:
 
     def cost_with(self, settings: Options) -> str:
         """Passes an image with these options."""
-        return self.cost_as_set.format(**settings) if self.cost_as_set else self.cost
+        if isinstance(self.cost_as_set, str):
+            return self.cost_as_set.format(**settings) if self.cost_as_set else self.cost
+        return self.cost_as_set(settings)
 
     @property
     def family(self) -> Family:
@@ -248,6 +278,11 @@ class Method:
     def needs_layer(self) -> bool:
         """Whether it needs a target layer; attention matrices are over the tokens of one."""
         return self.scope != "network" or "attention" in self.needs
+
+    @property
+    def needs_layer_gradient(self) -> bool:
+        """Whether the class score must have a gradient at the target layer."""
+        return self.needs_gradients or "tail gradient" in self.needs
 
     @property
     def whole_graph(self) -> bool:

@@ -32,6 +32,7 @@ def parse_options(methods: Sequence[Method], texts: Sequence[str]) -> dict[str, 
             that the run does not use.
     """
     values = {method.key: {option.key: option.default for option in method.options} for method in methods}
+    typed: dict[str, set[str]] = {method.key: set() for method in methods}
     for text in texts:
         name, dot, rest = text.partition(".")
         key, equals, value = rest.partition("=")
@@ -46,4 +47,10 @@ def parse_options(methods: Sequence[Method], texts: Sequence[str]) -> dict[str, 
         if method.key not in values:
             raise MethodError(f"--option {text}: {method.key} is not among the methods of this run (--method).")
         values[method.key][key] = options[key].parse(value.strip(), method.key)
+        typed[method.key].add(key)
+    for method in methods:
+        own = values[method.key]
+        for option in method.options:
+            if option.preset is not None and own[option.key]:
+                own |= {key: value for key, value in option.preset.items() if key not in typed[method.key]}
     return values

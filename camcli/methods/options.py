@@ -1,6 +1,6 @@
 """A method's own options: ``--option METHOD.KEY=VALUE``."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ class Option:
         choices: the only values allowed; empty: any.
         least, most: bounds of a number, both allowed.
         check: for what the other fields cannot say: takes the text, returns the value or raises ``ValueError``.
+        preset: where the value is true, the defaults of other options by key; what was typed for them remains.
     """
 
     key: str
@@ -29,6 +30,7 @@ class Option:
     least: float | None = None
     most: float | None = None
     check: Callable[[str], Any] | None = None
+    preset: Mapping[str, Any] | None = None
 
     def parse(self, text: str, method: str) -> Any:
         """The value of what was typed.
@@ -67,3 +69,11 @@ class Option:
 
     def _refusal(self, text: str, method: str) -> MethodError:
         return MethodError(f"--option {method}.{self.key}={text}: give {self.expects()}.")
+
+
+def parse_switch(text: str) -> bool:
+    """``true`` or ``false``, in any case; a ``check`` of an option."""
+    values = {"true": True, "false": False}
+    if text.lower() not in values:
+        raise ValueError(text)
+    return values[text.lower()]

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from camcli.methods import (  # isort: skip
     ablationcam, cam, chefer, eigencam, eigengradcam, fem, finercam, fullgrad, gradcam, gradcamelementwise,
     gradcampp, groupcam, guidedbackprop, guidedgradcam, hirescam, iscam, kpcacam, lafam, layercam, legrad, opticam,
-    randomcam, reciprocam, refinecam, rise, rollout, scorecam, segeigencam, shapleycam, smoothgradcampp, sscam,
+    pathcam, randomcam, reciprocam, refinecam, rise, rollout, scorecam, segeigencam, shapleycam, smoothgradcampp, sscam,
     xgradcam,
 )  # fmt: skip
 from camcli.methods.base import Method
@@ -23,7 +23,7 @@ from camcli.methods.base import Method
 _TABLE = (
     cam, gradcam, gradcampp, smoothgradcampp, xgradcam, hirescam, gradcamelementwise, layercam, scorecam, sscam,
     iscam, ablationcam, eigencam, eigengradcam, segeigencam, kpcacam, fem, lafam, reciprocam, groupcam, fullgrad,
-    finercam, refinecam, shapleycam, opticam, rise, rollout, chefer, legrad, guidedbackprop, guidedgradcam,
+    finercam, refinecam, pathcam, shapleycam, opticam, rise, rollout, chefer, legrad, guidedbackprop, guidedgradcam,
     randomcam,
 )  # fmt: skip
 

@@ -24,7 +24,7 @@ def needs_gradient(config: RunConfig) -> bool:
     Raises:
         MethodError: an unknown method.
     """
-    return any(method.needs_gradients for method in _methods(config))
+    return any(method.needs_layer_gradient for method in _methods(config))
 
 
 def choose_layers(config: RunConfig, model: Model) -> tuple[tuple[Layer, ...], bool]:
@@ -114,7 +114,7 @@ def _what_works(error: NoLayerError, model: Model) -> str:
 def _which_need(methods: Iterable[Method], error: NoLayerError) -> str:
     """Where only some of the methods need what is not there, which."""
     is_gradient = error.without_gradient is not None
-    needing = [method for method in methods if (method.needs_gradients if is_gradient else method.needs_layer)]
+    needing = [method for method in methods if (method.needs_layer_gradient if is_gradient else method.needs_layer)]
     others = [method for method in methods if method not in needing]
     if not needing or not others:
         return ""

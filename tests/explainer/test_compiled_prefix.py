@@ -22,7 +22,10 @@ def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("method", "options"),
     [
-        *((m, {}) for m in ("layercam", "ablationcam", "scorecam", "rise", "fullgrad", "eigencam", "shapleycam")),
+        *(
+            (m, {})
+            for m in ("layercam", "ablationcam", "scorecam", "rise", "fullgrad", "eigencam", "shapleycam", "pathcam")
+        ),
         *((m, {"aug_smooth": True}) for m in ("gradcam", "sscam")),
     ],
 )

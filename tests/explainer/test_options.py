@@ -17,7 +17,7 @@ from tests.methods.networks import StandIn, noise, random_net
     [
         "scorecam.max_channels=0", "scorecam.max_channels=many", "scorecam.weights=mean", "sscam.std=nan",
         "ablationcam.fill=noise", "rise.p=1.5", "finercam.references=0", "finercam.references=a:b", "opticam.lr=-1",
-        "finercam.base=eigencam",
+        "finercam.base=eigencam", "pathcam.fast=maybe", "pathcam.layers=8:a", "pathcam.layers=0", "pathcam.steps=0",
     ],
 )  # fmt: skip
 def test_a_value_that_an_option_does_not_take_is_refused_with_what_it_takes(text):

@@ -10,7 +10,7 @@ from torch import nn
 from camcli.explainer import Explainer, ExplainOptions, MapKey
 from camcli.methods import METHODS
 
-from . import naive, naive_trials
+from . import naive, naive_paths, naive_trials
 from .naive import SCORES, Case
 from .networks import Pooled, StandIn, home, nchw, noise, quick, random_net, seeded
 
@@ -24,6 +24,7 @@ FORMULAS = {
     "layercam": naive.layercam,
     "shapleycam": naive.shapleycam,
     "finercam": naive.finercam,
+    "pathcam": naive_paths.pathcam_of_case,
     "eigencam": naive.eigencam,
     "eigengradcam": naive.eigengradcam,
     "segeigencam": naive.segeigencam,
