@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,23 @@ class Watched(Refused):
         return result
 
 
+class Late(Refused):
+    """Meets such an operation in trials alone, which are not tried beforehand."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[0] == TRIALS:
+            return super().forward(x)
+        result: Tensor = self.net(x)
+        return result
+
+
+TRIALS = 5
+
+
+def late() -> nn.Module:
+    return Late()
+
+
 def refused() -> nn.Module:
     return Refused()
 
@@ -87,6 +105,18 @@ def test_otherwise_such_an_operation_would_be_an_error(tmp_path: Path, samples: 
             faster.explainer(inputs, lambda logits: logits.argmax(1, keepdim=True), [0, 1])
     assert STRICT
     assert all(STRICT)
+
+
+def test_one_that_only_trials_meet_is_noted_with_the_images(tmp_path: Path, samples: Path) -> None:
+    with fake_cuda():
+        settings = config(
+            samples, tmp_path / "out", "late", device="cuda", method=("rise",), option=(f"rise.masks={TRIALS}",)
+        )
+        run(settings)
+    items = json.loads((tmp_path / "out" / "index.json").read_text(encoding="utf-8"))["items"]
+    note = "made_up_cuda has no deterministic kernel: the last digits of the map may differ from run to run"
+    assert [item["status"] for item in items] == ["ok"] * len(items)
+    assert all(note in item["notes"] for item in items)
 
 
 def test_a_cpu_is_left_alone(tmp_path: Path, samples: Path) -> None:

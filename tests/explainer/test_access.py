@@ -97,6 +97,8 @@ def test_memory_that_runs_out_halves_the_group_before_the_batch(method):
     net.register_forward_pre_hook(refuse)
     maps = run.fit(lambda size: explainer(inputs[:size], two_targets, seeds[:size])).maps
     assert (run.size, explainer._chunks.images.size) == (6, 2)
+    assert small.caveats == ()
+    assert explainer.caveats == ("explained in smaller parts after running out of memory",)
     assert all(torch.equal(maps[key], each) for key, each in expected.items())
 
 
