@@ -99,15 +99,16 @@ def _tensors_of(part: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:
 @contextmanager
 def _without_cudnn(part: nn.RNNBase) -> Iterator[None]:
     """Inside, a recurrent network does not run in cuDNN, which has no backward pass in evaluation mode."""
-    open_calls: list[Any] = []
+    cudnn, before_calls = torch.backends.cudnn, list[bool]()
 
+    # Not `cudnn.flags`, which also sets the arithmetic and the choice of kernels.
     def enter(*_: Any) -> None:
-        flags = torch.backends.cudnn.flags(enabled=False)
-        flags.__enter__()
-        open_calls.append(flags)
+        before_calls.append(cudnn.enabled)
+        cudnn.enabled = False
 
     def leave(*_: Any) -> None:
-        open_calls.pop().__exit__(None, None, None)
+        if before_calls:  # it is called as well where what comes before the call failed
+            cudnn.enabled = before_calls.pop()
 
     before = part.register_forward_pre_hook(enter)
     after = part.register_forward_hook(leave, always_call=True)

@@ -115,7 +115,7 @@ class Explainer:
         """Whether a batch is one sequence of operations on its inputs, without trials, randomness or other numbers."""
         methods = self._plan.methods
         is_plain = all(not (m.needs or m.seeded or m.rescore is not None) and m.scope == "layer" for m in methods)
-        # Recurrent layers of cuDNN were seen to break off a recording.
+        # Recording recurrent layers failed on a device when their passes still set switches of cuDNN; not tried since.
         has_plain_layers = not any(isinstance(part, nn.RNNBase) for part in self.model.module.modules())
         is_repeatable = getattr(self.model, "passes", None) is None
         return is_plain and has_plain_layers and is_repeatable and not self.options.aug_smooth

@@ -15,6 +15,7 @@ from torch.utils import checkpoint as torch_checkpoint
 import camcli
 from camcli.capture.frozen import evaluation_mode
 from camcli.capture.states import without_checkpointing
+from camcli.device import deterministic, number_format
 from tests import unusual
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (80, 80, 3), dtype=np.uint8)
@@ -154,3 +155,20 @@ def test_cudnn_is_restored_where_a_recurrent_network_fails() -> None:
     with evaluation_mode(net), pytest.raises(RuntimeError):
         net.rnn(torch.ones(1, 2, 3))
     assert torch.backends.cudnn.enabled is before
+
+
+def test_a_recurrent_network_leaves_the_arithmetic_and_the_kernels() -> None:
+    net, seen = unusual.Recurrent().eval(), []
+    cudnn = torch.backends.cudnn
+
+    def see(*_: object) -> None:
+        seen.append((cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark))
+
+    net.rnn.register_forward_hook(see)
+    with number_format("fp32"), deterministic(torch.device("cuda")):
+        before = (cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark)
+        assert before == (False, True, False)
+        with evaluation_mode(net), torch.no_grad():
+            net(torch.ones(1, 3, 64, 64))
+        see()
+    assert set(seen) == {before}
