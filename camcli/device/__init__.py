@@ -18,11 +18,11 @@ from camcli.device.number_format import (
     number_format,
     strictly_deterministic,
 )
-from camcli.device.transfer import in_float64, on_host, to_device, to_host
+from camcli.device.transfer import empty_on_host, in_float64, to_device, to_host
 
 __all__ = [
-    "HALF", "BatchLimit", "choose_device", "choose_precision", "deterministic", "device_name",
+    "HALF", "BatchLimit", "choose_device", "choose_precision", "deterministic", "device_name", "empty_on_host",
     "free_cached_memory", "in_float64", "is_nondeterministic", "nondeterministic_operations", "number_format",
-    "on_host", "pad", "require_memory", "strictly_deterministic", "synchronize", "to_device", "to_host",
+    "pad", "require_memory", "strictly_deterministic", "synchronize", "to_device", "to_host",
     "use_device",
 ]  # fmt: skip

@@ -31,7 +31,7 @@ def number_format(precision: str) -> Iterator[None]:
     with ExitStack() as undo:
         with suppress(RuntimeError):  # where the user's code has set newer switches, which are restored after it
             undo.callback(_set_product_speed, torch.get_float32_matmul_precision())
-        for part in _newer_switches():  # last, since the older ones set them too
+        for part, _ in _newer_switches():  # last, since the older ones set them too
             undo.callback(setattr, part, "fp32_precision", part.fp32_precision)
         for switch, name, on, off in _switches():
             _set(switch, name, on if precision == "tf32" else off, undo)
@@ -53,20 +53,18 @@ def _switches() -> Iterator[tuple[Any, str, Any, Any]]:
         with suppress(RuntimeError):
             _ = old.allow_tf32
             yield old, "allow_tf32", True, False
-    gpu = len(_newer_switches()) // 2
-    for part in _newer_switches()[:gpu]:
-        yield part, "fp32_precision", "tf32", "ieee"
-    for part in _newer_switches()[gpu:]:
-        yield part, "fp32_precision", "ieee", "ieee"
+    for part, with_tf32 in _newer_switches():
+        yield part, "fp32_precision", with_tf32, "ieee"
 
 
-def _newer_switches() -> list[Any]:
-    """Of cuBLAS and cuDNN, then of oneDNN, which computes on a CPU."""
+def _newer_switches() -> list[tuple[Any, str]]:
+    """Those of cuBLAS and cuDNN, and of oneDNN, which computes on a CPU, each with its value where TF32 is allowed."""
     backends: Any = torch.backends
     cudnn, mkldnn = backends.cudnn, backends.mkldnn
     if not hasattr(cudnn, "conv"):
         return []
-    return [backends.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn]
+    on_gpu, on_cpu = (backends.cuda.matmul, cudnn.conv, cudnn.rnn), (mkldnn.matmul, mkldnn.conv, mkldnn.rnn)
+    return [*((part, "tf32") for part in on_gpu), *((part, "ieee") for part in on_cpu)]
 
 
 def _set(switch: Any, name: str, value: Any, undo: ExitStack) -> None:
@@ -89,7 +87,8 @@ def deterministic(device: torch.device) -> Iterator[None]:
         yield
         return
     os.environ.setdefault(*WORKSPACE)
-    cudnn, own = torch.backends.cudnn, _filling()
+    cudnn = torch.backends.cudnn
+    own: Any = torch.utils.deterministic  # without types
     modes = (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled())
     before = cudnn.deterministic, cudnn.benchmark, own.fill_uninitialized_memory
     try:
@@ -125,10 +124,6 @@ def strictly_deterministic() -> Iterator[None]:
 def is_nondeterministic(error: BaseException) -> bool:
     """Whether an operation was refused, having no deterministic kernel."""
     return isinstance(error, RuntimeError) and re.match(_REFUSES, str(error), re.DOTALL) is not None
-
-
-def _filling() -> Any:
-    return torch.utils.deterministic
 
 
 _REFUSES = r".*(does not have a deterministic implementation|not deterministic because it uses CuBLAS).*"

@@ -81,10 +81,10 @@ class Sender:
         """Start the copy of a batch; ``pixels`` are those of single images, as :func:`to_input` takes them stacked."""
         import torch
 
-        from camcli.device import on_host
+        from camcli.device import empty_on_host
 
         dtype = torch.uint8 if pixels[0].dtype == np.uint8 else torch.float32
-        batch = on_host((len(pixels), *pixels[0].shape), dtype, pinned=True)
+        batch = empty_on_host((len(pixels), *pixels[0].shape), dtype, pinned=True)
         np.stack(pixels, out=batch.numpy())
         with torch.cuda.stream(self._stream):
             copy = batch.to(self._device, non_blocking=True)

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
 from camcli.concurrency import Clock
-from camcli.device import free_cached_memory, on_host, to_device
+from camcli.device import empty_on_host, free_cached_memory, to_device, to_host
 from camcli.errors import describe_error, device_lost, is_device_lost
 from camcli.explainer import MapKey
 from camcli.map_summary import CONSTANT, VANISHING
@@ -166,7 +166,7 @@ class Painter:
         """
         canvases = [subject.canvas for subject in subjects]
         levels = self._levels(self._upsample(subjects), canvases)
-        pictures = {kind: self._fetch(self._picture(kind, levels, canvases)) for kind in self.kinds}
+        pictures = {kind: to_host(self._picture(kind, levels, canvases)).numpy() for kind in self.kinds}
         sizes = [canvas.size for canvas in canvases]
         return [{kind: drawn[i, :h, :w] for kind, drawn in pictures.items()} for i, (h, w) in enumerate(sizes)]
 
@@ -226,20 +226,13 @@ class Painter:
         """(K, height, width, 3) uint8, the canvases' pixels; what fills them up to one size is not read."""
         places: dict[int, int] = {}  # several maps may be drawn on one canvas, which then travels once
         place = [places.setdefault(id(canvas), len(places)) for canvas in canvases]
-        packed = self._on_host((len(places), *_largest(canvases), 3))
+        size = (len(places), *_largest(canvases), 3)
+        packed = empty_on_host(size, torch.uint8, pinned=self.device.type == "cuda")
         room = packed.numpy()
         for i, canvas in dict(zip(place, canvases, strict=True)).items():
             room[i, : canvas.size[0], : canvas.size[1]] = canvas.pixels
         sent = packed.to(self.device, non_blocking=True)
         return sent if len(places) == len(canvases) else sent[to_device(torch.tensor(place), self.device)]
-
-    def _fetch(self, pictures: Tensor) -> np.ndarray:
-        """A copy on the host, complete once the stream is through."""
-        return self._on_host(pictures.shape).copy_(pictures, non_blocking=True).numpy()
-
-    def _on_host(self, size: Sequence[int]) -> Tensor:
-        """Pinned memory, where the device is CUDA and there is some."""
-        return on_host(size, torch.uint8, pinned=self.device.type == "cuda")
 
     def _own_stream(self) -> AbstractContextManager[object]:
         """A CUDA stream of its own: drawing does not wait for the model's next batch, nor the reverse."""

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import camcli
-from camcli.device import BatchLimit, free_cached_memory, on_host, require_memory, synchronize, use_device
+from camcli.device import BatchLimit, empty_on_host, free_cached_memory, require_memory, synchronize, use_device
 from camcli.errors import DeviceError
 from camcli.pipeline.batching import settings_of_this_thread
 from camcli.speed import compilation, forward_rate
@@ -192,11 +192,11 @@ def test_memory_that_cannot_be_pinned_is_not_pinned(error: BaseException, monkey
         return empty(*size, **more)
 
     monkeypatch.setattr(torch, "empty", full)
-    assert on_host((2, 3), torch.uint8, pinned=True).shape == (2, 3)
+    assert empty_on_host((2, 3), torch.uint8, pinned=True).shape == (2, 3)
     assert asked == [True, False]
     error = RuntimeError("CUDA error: device-side assert triggered")
     with pytest.raises(RuntimeError, match="device-side"):
-        on_host((2, 3), torch.uint8, pinned=True)
+        empty_on_host((2, 3), torch.uint8, pinned=True)
 
 
 def test_other_errors_before_the_first_image_come_out_as_they_are() -> None:
