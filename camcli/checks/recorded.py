@@ -151,7 +151,7 @@ def read_run(path: str | Path) -> RecordedRun:
     folder = Path(path)
     try:
         with (folder / INDEX_NAME).open(encoding="utf-8") as file:
-            header, items = _open_index(folder, file)
+            header, items = open_index(folder, file)
             run = RecordedRun(folder, header, [], 0)
             failed = sum(not _add_image(run, item) for item in items)
     except FileNotFoundError as error:
@@ -163,7 +163,7 @@ def read_run(path: str | Path) -> RecordedRun:
     return replace(run, failed=failed)
 
 
-def _open_index(folder: Path, file: Any) -> tuple[Header, Iterator[ImageRow]]:
+def open_index(folder: Path, file: Any) -> tuple[Header, Iterator[ImageRow]]:
     """The header, and the items one by one where the index has the form we write: a field a line, an item a line."""
     lines: list[str] = []
     for line in file:
