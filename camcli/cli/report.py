@@ -22,8 +22,8 @@ cam report runs/after --against runs/before
 
 cam report cam-output --self-contained --limit 200 --output gallery.html
 
-Open RUN/report.html in a browser; it needs neither a server nor the network. Results of `cam check` and `cam diff` of the \
-run are shown when they were made before. Exit codes: 0 written, 1 a file could not be written, 2 wrong usage."""
+Open RUN/report.html in a browser; it needs neither a server nor the network. Results of `cam check` and `cam diff` \
+are shown when they were made before. Exit codes: 0 written, 1 a file could not be written, 2 wrong usage."""
 _LINE_INTERVAL = 5.0
 
 

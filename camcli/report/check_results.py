@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from camcli.checks.result import SEVERITY
 from camcli.checks.report.run_document import CHECK_NAME, DIFF_NAME
+from camcli.checks.result import SEVERITY
 from camcli.schemas.index import Header
 
 _SCHEMAS = {CHECK_NAME: "camcli.check/1", DIFF_NAME: "camcli.diff/1"}

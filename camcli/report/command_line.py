@@ -24,7 +24,7 @@ def flags_of(config: Mapping[str, Any], is_cpu: bool) -> list[str]:
         if setting is None or name in _WITHOUT or (name == "precision" and is_cpu and value == "fp32"):
             continue
         value = tuple(value) if isinstance(value, list) else value
-        if value is None or value == setting.default:
+        if value in (None, (), setting.default) or (name == "target" and value == "predicted"):
             continue
         if isinstance(value, bool):
             words.append(flag(name) if value else f"--no-{flag(name)[2:]}")

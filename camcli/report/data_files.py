@@ -1,4 +1,4 @@
-"""The data of a page in pieces that it can load from disk: scripts that call a function, since ``file:`` allows no more."""
+"""The data of a page in pieces that it can load from disk: scripts that call a function, which ``file:`` allows."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The pictures of the gallery: one thumbnail an image, and a larger copy of what no browser shows.
 
-Maps are not among them: the page draws them over the picture, so that a thumbnail serves all methods, layers and targets.
-Pictures are named after the content of their image, and made once however often a report is made.
+Maps are not among them: the page draws them over the picture, so that one thumbnail serves all methods, layers and
+targets. Pictures are named after the content of their image, and made once however often a report is made.
 """
 
 from __future__ import annotations

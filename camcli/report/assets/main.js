@@ -115,6 +115,10 @@ function listen() {
   }
   at("dir").addEventListener("click", () => setState({ dir: state.dir ? "" : "reverse" }));
   at("reset").addEventListener("click", clearFilters);
+  at("more").addEventListener("click", () => {
+    const open = document.body.classList.toggle("all-controls");
+    at("more").setAttribute("aria-expanded", String(open));
+  });
   at("filters").addEventListener("submit", (event) => event.preventDefault());
   for (const button of document.querySelectorAll("[data-tab]")) button.addEventListener("click", () => setState({ tab: button.dataset.tab }));
   at("previous").addEventListener("click", () => turn(-1));
@@ -171,7 +175,7 @@ function pageKey({ key, target }, sliding) {
   if (sliding || state.tab !== "images") return undefined;
   const inGrid = grid.contains(target);
   if ((ARROWS.includes(key) || key === "Home" || key === "End") && inGrid) return () => moveInGrid(key);
-  if (ARROWS.includes(key) && target === document.body && shown.length && key !== "ArrowUp") return () => focusTile(roving ?? shown[0]);
+  if (ARROWS.includes(key) && key !== "ArrowUp" && shown.length) return () => focusTile(roving ?? shown[0]);
   return undefined;
 }
 
@@ -187,24 +191,30 @@ function commonKey({ key }) {
 
 /** Light, dark, and back to what the system says. */
 function switchTheme() {
-  const root = document.documentElement;
-  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  setTheme(dark ? "light" : "dark");
+  setTheme(isDark() ? "light" : "dark");
+}
+function isDark() {
+  const chosen = document.documentElement.dataset.theme;
+  return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+}
+function nameTheme() {
+  at("theme").textContent = isDark() ? "Light" : "Dark";
 }
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
-  at("theme").textContent = theme === "dark" ? "Light" : "Dark";
+  nameTheme();
   try {
     localStorage.setItem("cam-theme", theme);
   } catch {} // a browser that keeps nothing for pages from disk
 }
 function startTheme() {
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", nameTheme);
   let theme = null;
   try {
     theme = localStorage.getItem("cam-theme");
   } catch {}
   if (theme) setTheme(theme);
-  else at("theme").textContent = matchMedia("(prefers-color-scheme: dark)").matches ? "Light" : "Dark";
+  nameTheme();
 }
 
 function showAll() {

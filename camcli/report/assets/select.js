@@ -6,7 +6,7 @@ let shown = [];
 function searchText(image) {
   if (image.text === undefined) {
     const classes = [...(image.p || []).slice(0, 1).map((one) => one[0]), image.l, ...image.m.map((map) => map.t)];
-    image.text = [image.n, META.sources[image.s], ...classes.filter((k) => k != null).map(className), ...(image.e || []),
+    image.text = [image.n, META.sources.length > 1 ? META.sources[image.s] : "", ...classes.filter((k) => k != null).map(className), ...(image.e || []),
       ...(image.no || []), isFailed(image) ? "failed" : ""].join("\n").toLowerCase();
   }
   return image.text;
