@@ -84,4 +84,4 @@ def read_earlier(path: str, run: str) -> Earlier:
 def _same_map(base: RecordedRun, key: MethodLayer) -> MethodLayer | None:
     """The maps of the other run by the same method, at the same layer if it has that."""
     same_method = [own for own in base.keys if own[0] == key[0]]
-    return key if key in base.keys else (same_method or [None])[0]
+    return key if key in base.keys else next(iter(same_method), None)

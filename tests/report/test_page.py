@@ -364,7 +364,8 @@ def test_no_serious_violation_of_accessibility(page: Any, galleries: Galleries, 
     page.emulate_media(color_scheme=scheme)
     show(page, galleries.against)
     page.evaluate("setState({sort: 'entropy', dir: 'reverse'})")
-    states = ("tab=images&group=pair", "tab=summary", "tab=checks", "tab=run", "image=cup%2F0.png", "image=empty.jpg")
+    states = ["tab=images&group=pair", "tab=summary", "image=cup%2F0.png"]
+    states += ["tab=checks", "tab=run", "image=empty.jpg"] if scheme == "light" else []
     found = []
     for state in states:
         page.evaluate("state => { location.hash = state; }", state)

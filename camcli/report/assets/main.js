@@ -25,6 +25,7 @@ function apply(names, image = openedImage) {
     if (state.tab === "summary") showSummary();
   }
   if (names.includes("size")) document.documentElement.style.setProperty("--tile", `${state.size}px`);
+  if (names.includes("size") || names.includes("tab")) fillNear();
   syncControls();
   if (openedImage) {
     if (names.every((name) => name === "divider")) placeDivider();

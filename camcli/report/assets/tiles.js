@@ -5,15 +5,35 @@ const grid = document.getElementById("grid");
 const filled = new Set();
 let roving = null; // the tile that the Tab key reaches
 
-const near = new IntersectionObserver(
-  (entries) => {
-    for (const entry of entries) {
-      if (entry.isIntersecting) fill(entry.target);
-      else empty(entry.target);
-    }
-  },
-  { rootMargin: "700px 0px" },
-);
+const AHEAD = 600; // pixels above and below the window in which tiles have their content
+let waitingForFrame = false;
+
+/** All rows of a list are of one height, so where a tile is follows from its number; nothing has to be measured. */
+function fillNear() {
+  waitingForFrame = false;
+  if (state.tab !== "images") return;
+  const wanted = new Set();
+  for (const list of grid.querySelectorAll(".tiles")) {
+    const box = list.getBoundingClientRect();
+    if (box.bottom < -AHEAD || box.top > innerHeight + AHEAD) continue;
+    const style = getComputedStyle(list);
+    const columns = style.gridTemplateColumns.split(" ").length;
+    const height = parseFloat(style.gridAutoRows) + parseFloat(style.rowGap);
+    const first = Math.max(0, Math.floor((-AHEAD - box.top) / height)) * columns;
+    const last = Math.min(list.children.length, Math.ceil((innerHeight + AHEAD - box.top) / height) * columns);
+    for (let place = first; place < last; place++) wanted.add(list.children[place]);
+  }
+  for (const element of filled) if (!wanted.has(element)) empty(element);
+  for (const element of wanted) fill(element);
+}
+
+function fillSoon() {
+  if (waitingForFrame) return;
+  waitingForFrame = true;
+  requestAnimationFrame(fillNear);
+}
+addEventListener("scroll", fillSoon, { passive: true });
+addEventListener("resize", fillSoon);
 
 function tileOf(image) {
   if (image.element) return image.element;
@@ -24,7 +44,6 @@ function tileOf(image) {
 }
 
 function showGrid() {
-  near.disconnect();
   for (const element of filled) element.replaceChildren();
   filled.clear();
   const parts = groups();
@@ -39,8 +58,8 @@ function showGrid() {
   } else {
     grid.replaceChildren(list(shown));
   }
-  for (const image of shown) near.observe(image.element);
   roving = shown.includes(roving) ? roving : shown[0];
+  fillNear();
 }
 
 function fill(element) {
