@@ -127,10 +127,8 @@ class _Builder:
             "cmd": image_argument(row, entry),
             "a": None if self.earlier is None else self.earlier.record(row, self.records),
         }
-        for one, row_map in zip(record["m"], row.get("maps", ()), strict=True):
-            files = {kind: self._below_run(path) for kind, path in (row_map.get("files") or {}).items() if path}
-            if files and not self.options.self_contained:
-                one["fi"] = files
+        if not self.options.self_contained:
+            self.records.add_files(record, row)
         return record | {key: value for key, value in more.items() if value is not None}
 
     def _links(self, pictures: Pictures) -> dict[str, Any]:
@@ -148,13 +146,11 @@ class _Builder:
             "oc": pictures.copy and href(self.options.folder / pictures.copy, page),
         }
 
-    def _below_run(self, path: str) -> str:
-        return href(self.run.path / path, self.options.page)
-
     def finish(self) -> Gallery:
         """Write the page, after everything that it refers to."""
         meta: Mapping[str, Any] = {
             **describe_run(self.run, self.records, self.images),
+            "folder": href(self.run.path, self.options.page),
             "chunks": self.data.names(self.options.page),
             "check": read_results(self.run.path, CHECK_NAME, self.run.header),
             "diff": read_results(self.run.path, DIFF_NAME, self.run.header),

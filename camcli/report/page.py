@@ -36,6 +36,7 @@ def describe_run(run: RunRows, records: Records, images: int) -> dict[str, Any]:
         "classes": [list(one) for one in records.classes.numbers],
         "maps": [list(one) for one in records.maps.numbers],
         "sources": list(records.sources.numbers),
+        "files": [list(one) for one in records.files.numbers],
         "colours": base64.b64encode(_colours(config.get("colormap") or "jet", config.get("gamma") or 1.0)).decode(),
         "alpha": config.get("alpha", 0.5),
         "values": bool(output and output.get("kind") == "values"),

@@ -39,12 +39,14 @@ class Records:
         classes: (index, name).
         maps: (method, layer).
         sources: the ``--image-path`` as typed.
+        files: (kind, beginning of the path, extension) of artefacts.
     """
 
     limits: Limits = None
     classes: Table = field(default_factory=Table)
     maps: Table = field(default_factory=Table)
     sources: Table = field(default_factory=Table)
+    files: Table = field(default_factory=Table)
 
     def record(self, row: Row) -> dict[str, Any]:
         """What the page has of one image; keys without a value are left out."""
@@ -96,6 +98,21 @@ class Records:
         }
         return {key: value for key, value in record.items() if value is not None}
 
+    def add_files(self, record: dict[str, Any], row: Row) -> None:
+        """The artefacts of an image: the end that their paths share, and the number of the rest for each."""
+        files = [one.get("files") or {} for one in row.get("maps", ())]
+        stems = [path.rpartition(".")[0] for each in files for path in each.values() if path]
+        if not stems:
+            return
+        record["fs"] = end = common_end(stems)
+        for one, each in zip(record["m"], files, strict=True):
+            one["fi"] = [
+                self.files.number((kind, stem[: len(stem) - len(end)], extension))
+                for kind, path in each.items()
+                if path
+                for stem, _, extension in [path.rpartition(".")]
+            ]
+
     def _grid(self, one: Mapping[str, Any]) -> np.ndarray | None:
         if one.get("native") is None:
             return None
@@ -104,6 +121,15 @@ class Records:
 
     def _class(self, one: Mapping[str, Any]) -> int:
         return self.classes.number((one.get("index"), one.get("name")))
+
+
+def common_end(paths: Sequence[str]) -> str:
+    """The last components that all paths have in common: the image's part of the paths of its artefacts."""
+    split = [path.split("/") for path in paths]
+    count = 0
+    while all(len(parts) > count and parts[-count - 1] == split[0][-count - 1] for parts in split):
+        count += 1
+    return "/".join(split[0][len(split[0]) - count :])
 
 
 def key_of(one: Mapping[str, Any]) -> MethodLayer:

@@ -224,3 +224,14 @@ def test_a_run_folder_for_reading_only_fails_no_check(cam: Cam, run: Path) -> No
     done = cam("check", run, "--set", "suite.min_images=1", "--fail-on", "never")
     assert done.code == 0
     assert "`cam report` will not show these results" in done.err
+
+
+def test_paths_of_artefacts_are_shared(run: Path, images: Path, tmp_path: Path) -> None:
+    drawn = make_run(images, tmp_path / "drawn", save=("overlay", "gray"))
+    page = build_report(ReportOptions(str(drawn))).page
+    meta = json.loads(re.findall(r'id="meta">(.*?)</script>', page.read_text("utf-8"), re.DOTALL)[0])
+    for record, item in zip(records_of(page), index_of(drawn)["items"], strict=True):
+        for one, row in zip(record["m"], item["maps"], strict=True):
+            parts = [meta["files"][number] for number in one["fi"]]
+            paths = {kind: f"{start}{record['fs']}.{extension}" for kind, start, extension in parts}
+            assert paths == {kind: path for kind, path in row["files"].items() if path}

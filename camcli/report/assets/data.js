@@ -37,12 +37,16 @@ const isFailed = (image) => image.st === 1;
 
 /** The maps of an image by one method and layer, a target each. */
 function mapsOf(image, key) {
-  image.maps ??= Map.groupBy ? Map.groupBy(image.m, (map) => map.k) : groupMaps(image.m);
+  image.maps ??= groupMaps(image.m, (map) => map.k);
   return image.maps.get(key) || [];
 }
-function groupMaps(maps) {
+function groupMaps(maps, keyOf) {
   const groups = new Map();
-  for (const map of maps) groups.set(map.k, [...(groups.get(map.k) || []), map]);
+  for (const map of maps) {
+    const key = keyOf(map);
+    if (groups.has(key)) groups.get(key).push(map);
+    else groups.set(key, [map]);
+  }
   return groups;
 }
 

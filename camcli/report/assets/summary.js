@@ -211,14 +211,13 @@ function strip(title, list, words) {
 function outliersCard(explained) {
   const best = (value, descending) => [...explained].filter((image) => value(image) != null).sort(compareBy(value, descending)).slice(0, OUTLIERS);
   const wrong = explained.filter((image) => image.c === 0).sort(compareBy((image) => prediction(image)?.[1], true)).slice(0, OUTLIERS);
-  const means = new Map();
-  const unusual = (image) => {
-    const map = shownMap(image);
-    if (map?.t == null || !map.h || map.st) return null;
-    if (!means.has(map.t)) means.set(map.t, meanGrid(mapsAt(explained).filter((other) => other.t === map.t)));
-    const grid = means.get(map.t);
-    return grid && grid.used >= 5 && grid.g[0] === map.g[0] && grid.g[1] === map.g[1] ? distance(map, grid) : null;
-  };
+  const byClass = groupMaps(mapsAt(explained).filter((map) => map.t != null), (map) => map.t);
+  const means = new Map([...byClass].map(([k, maps]) => [k, maps.length < 5 ? null : meanGrid(maps)]));
+  const distances = new Map(explained.map((image) => {
+    const map = shownMap(image), grid = means.get(map?.t);
+    return [image, grid && map.h && !map.st && grid.g[0] === map.g[0] && grid.g[1] === map.g[1] ? distance(map, grid) : null];
+  }));
+  const unusual = (image) => distances.get(image);
   const parts = [
     strip("Wrong with the most confidence", wrong, (image) => `${percent(prediction(image)[1])}, label: ${className(image.l)}`),
     strip("Most heat at the border", best((image) => shownMap(image)?.bo, true), (image) => `border ${fixed(shownMap(image).bo)}`),

@@ -46,6 +46,11 @@ function tileOf(image) {
 function showGrid() {
   for (const element of filled) element.replaceChildren();
   filled.clear();
+  // Thousands of elements are moved many times faster while they have no boxes.
+  const focused = grid.contains(document.activeElement);
+  grid.style.display = "none";
+  void grid.offsetHeight;
+  grid.replaceChildren();
   const parts = groups();
   const list = (some) => h("ul", { className: "tiles" }, some.map(tileOf));
   if (!shown.length) {
@@ -58,8 +63,10 @@ function showGrid() {
   } else {
     grid.replaceChildren(list(shown));
   }
+  grid.style.display = "";
   roving = shown.includes(roving) ? roving : shown[0];
   fillNear();
+  if (focused && roving) focusTile(roving);
 }
 
 function fill(element) {

@@ -256,10 +256,16 @@ function placeWords(image, [x, y]) {
 const spreadWords = (entropy) => (entropy < 0.5 ? "concentrated" : entropy < 0.75 ? "moderately concentrated" : entropy < 0.92 ? "spread over much of the view" : "nearly even, so it says little");
 const borderWords = (border) => (border < 0.7 ? "the heat keeps off the edge" : border < 1.3 ? "about as much as anywhere" : "much of the heat lies at the edge");
 
+/** An artefact of the run, relative to the page. */
+function fileAddress(image, number) {
+  const [, start, extension] = META.files[number];
+  return `${META.folder}/${`${start}${image.fs}.${extension}`.split("/").map(encodeURIComponent).join("/")}`;
+}
+
 function filesSection(image) {
   const map = shownMap(image);
   const link = (href, words) => h("a", { href, target: "_blank", rel: "noopener" }, words);
-  const links = [image.o ? link(image.o, "original") : null, ...Object.entries(map?.fi ?? {}).map(([kind, file]) => link(file, kind))].filter(Boolean);
+  const links = [image.o ? link(image.o, "original") : null, ...(map?.fi ?? []).map((file) => link(fileAddress(image, file), META.files[file][0]))].filter(Boolean);
   if (!links.length) return null;
   return h("section", {}, h("h3", {}, "Files"), h("p", {}, links.flatMap((one, place) => (place ? [" · ", one] : [one]))));
 }
