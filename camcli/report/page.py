@@ -29,7 +29,7 @@ def describe_run(run: RunRows, records: Records, images: int) -> dict[str, Any]:
     is_cpu = str((header.get("environment") or {}).get("device", "cpu")).startswith("cpu")
     output = header.get("output")
     return {
-        "run": str(run.path),
+        "run": str(run.path) if run.path.name else run.path.resolve().name,
         "images": images,
         "recorded": run.count,
         "status": header["status"],

@@ -24,7 +24,9 @@ def leave_in_run(run: RecordedRun, name: str, document: Mapping[str, Any]) -> st
         Why it could not be written: a run folder may be for reading only, which no check fails by.
     """
     try:
-        write_atomically(run.path / name, [strict_json({**document, "run_finished": run.header.get("finished")}), b"\n"])
+        write_atomically(
+            run.path / name, [strict_json({**document, "run_finished": run.header.get("finished")}), b"\n"]
+        )
     except OutputError as error:
         return str(error)
     return None
