@@ -37,7 +37,7 @@ def main() -> None:
         return
     plan = _plan(arguments)
     until = None if arguments.minutes is None else time.time() + 60 * arguments.minutes
-    units = units_of(arguments.models, arguments.methods, arguments.parts, plan.out)
+    units = units_of(arguments.models, arguments.methods, arguments.parts, plan.out, arguments.speed)
     print(f"{len(units)} results to be made", flush=True)
     work(units, plan, arguments.processes, until)
 
@@ -51,6 +51,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--models", type=listed(MODELS), default=list(MODELS), metavar="NAME[,…]")
     parser.add_argument("--methods", type=listed(sorted(names)), default=[], metavar="NAME[,…]")
     parser.add_argument("--parts", type=listed(PARTS), default=list(PARTS), metavar="NAME[,…]")
+    parser.add_argument(
+        "--speed", choices=("all", "quick", "slow"), default="all", help="methods of few or many passes"
+    )
     parser.add_argument("--images", type=int, default=Plan.images, help="photographs for methods that are not slow")
     parser.add_argument("--slow-images", type=int, default=Plan.slow_images, help=f"from {Plan.slow} passes on")
     parser.add_argument("--slowest-images", type=int, default=Plan.slowest_images, help=f"from {Plan.slowest} on")

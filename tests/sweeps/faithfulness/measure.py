@@ -29,7 +29,7 @@ USUAL = {"insertion": "blur", "deletion": "zero"}
 """The substrates of the curves where none is asked for."""
 OF_MAPS = ("road", "drop", "sparsity")
 STAGES = 3
-ROUNDS = 5
+ROUNDS = 3
 
 Values = dict[str, Any]
 

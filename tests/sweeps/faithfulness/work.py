@@ -32,11 +32,13 @@ class Unit:
         return out / self.model / f"{self.contender.name}.{self.part}.json"
 
 
-def units_of(models: Sequence[str], methods: Sequence[str], parts: Sequence[str], out: Path) -> list[Unit]:
-    """Those that have no result yet: the quick methods of all models before the slow ones."""
+def units_of(
+    models: Sequence[str], methods: Sequence[str], parts: Sequence[str], out: Path, speed: str = "all"
+) -> list[Unit]:
+    """Those that have no result yet: the quick methods of all models before the slow ones; or only these or those."""
     units = [
         Unit(model, contender, part)
-        for slow in (False, True)
+        for slow in {"all": (False, True), "quick": (False,), "slow": (True,)}[speed]
         for model in models
         for part in parts
         for contender in contenders_of(MODELS[model])
