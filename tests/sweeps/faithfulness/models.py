@@ -21,7 +21,7 @@ class ModelSpec:
     Attributes:
         name: in the tables.
         model: as ``--model`` takes it.
-        last_block: the layer that HiResCAM is also tried at.
+        last_block: the layer that HiResCAM is also tried at; of a vision transformer the tokens that its last block reads.
         trained_here: whether its weights come from :mod:`tests.sweeps.faithfulness.train`.
     """
 
@@ -72,6 +72,6 @@ MODELS = {
         ModelSpec("lite1", f"{_HERE}:lite1", "blocks[-1]"),
         ModelSpec("lite2", f"{_HERE}:lite2", "blocks[-1]"),
         ModelSpec("resnet18", "timm:resnet18", "layer4[-1]", trained_here=True),
-        ModelSpec("vit_tiny", "timm:vit_tiny_patch16_224", "blocks[-1]", trained_here=True),
+        ModelSpec("vit_tiny", "timm:vit_tiny_patch16_224", "blocks[-1].norm1", trained_here=True),
     )
 }
