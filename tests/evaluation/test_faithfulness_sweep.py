@@ -84,6 +84,7 @@ def test_photographs(photos: Path) -> None:
     assert [path.name for path in unseen] == ["n00000001_one.jpg", "n00000003_one.jpg"]
     assert not set(trained) & set(unseen)
     assert sorted(spread(range(100))) == list(range(100)) != spread(range(100))
+    assert spread([]) == []
     with pytest.raises(SystemExit, match="WordNet"):
         list_photos(photos / "n00000001" / "absent")
 

@@ -42,5 +42,5 @@ def halves(photos: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 def spread(photos: Sequence[T]) -> list[T]:
     """The same photographs, so that any first ones are of different kinds."""
-    step = next(step for step in itertools.count(_STEP) if math.gcd(step, len(photos)) == 1)
+    step = next(step for step in itertools.count(_STEP) if math.gcd(step, max(1, len(photos))) == 1)
     return [photos[i * step % len(photos)] for i in range(len(photos))]

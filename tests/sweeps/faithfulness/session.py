@@ -192,4 +192,6 @@ def choose_photos(spec: ModelSpec, plan: Plan) -> list[Path]:
     assert plan.checkpoints is not None
     report = json.loads((plan.checkpoints / f"{spec.name}.json").read_text())
     right = [plan.photos / name for half in ("unseen", "trained_on") for name in spread(report[half]["right"])]
+    if not right:
+        raise SystemExit(f"{spec.name} predicts the class of no photograph: train it for longer.")
     return right[:most]
