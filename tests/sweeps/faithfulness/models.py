@@ -21,7 +21,7 @@ class ModelSpec:
     Attributes:
         name: in the tables.
         model: as ``--model`` takes it.
-        last_block: the layer that HiResCAM is also tried at; of a vision transformer the tokens that the last one reads.
+        last_block: the layer that HiResCAM is also tried at; of a vision transformer what its last block reads.
         trained_here: whether its weights come from :mod:`tests.sweeps.faithfulness.train`.
     """
 

@@ -78,16 +78,16 @@ def do(job: tuple[Unit, Plan, float | None]) -> tuple[Unit, float, str]:
     start = time.time()
     if until is not None and start > until:
         return unit, 0, "left for another time"
-    if unit.model not in _sessions:
-        _sessions[unit.model] = Session(MODELS[unit.model], plan)
     state = "done"
     try:
+        if unit.model not in _sessions:
+            _sessions[unit.model] = Session(MODELS[unit.model], plan)
         result = PARTS[unit.part](_sessions[unit.model], unit.contender)
     except CamError as error:
         result = {"unsuitable": str(error)}
         state = "does not suit the model"
-    except RuntimeError as error:  # memory, or a kernel: the others go on, and a rerun tries again
-        return unit, time.time() - start, f"FAILED: {error}"
+    except (Exception, SystemExit) as error:  # the others go on, and a rerun tries again
+        return unit, time.time() - start, f"FAILED: {type(error).__name__}: {error}"
     seconds = time.time() - start
     _write(unit, plan, {**result, "seconds": round(seconds, 2)})
     return unit, seconds, state
