@@ -70,7 +70,7 @@ _sessions: dict[str, Any] = {}
 
 def do(job: tuple[Unit, Plan, float | None]) -> tuple[Unit, float, str]:
     """Do a unit and write its file; a process keeps the models that it has opened."""
-    from camcli.errors import CamError
+    from camcli.errors import LayerError, MethodError
     from tests.sweeps.faithfulness.measure import PARTS
     from tests.sweeps.faithfulness.session import Session
 
@@ -83,7 +83,7 @@ def do(job: tuple[Unit, Plan, float | None]) -> tuple[Unit, float, str]:
         if unit.model not in _sessions:
             _sessions[unit.model] = Session(MODELS[unit.model], plan)
         result = PARTS[unit.part](_sessions[unit.model], unit.contender)
-    except CamError as error:
+    except (MethodError, LayerError) as error:
         result = {"unsuitable": str(error)}
         state = "does not suit the model"
     except (Exception, SystemExit) as error:  # the others go on, and a rerun tries again
