@@ -115,5 +115,6 @@ def collect(documents: Iterable[Mapping[str, Any]]) -> list[ModelResult]:
     for model in sorted(parts, key=list(MODELS).index):
         rows = [Row(name, **own) for name, own in parts[model].items() if "figures" in own]
         rows.sort(key=lambda row: (row.is_baseline, -(row.figure("ins-del").value or 0)))
-        results.append(ModelResult(model, rows, unsuitable.get(model, {})))
+        if rows:
+            results.append(ModelResult(model, rows, unsuitable.get(model, {})))
     return results
