@@ -108,7 +108,7 @@ def _parameter(setting: Declaration) -> inspect.Parameter:
     name = flag(setting.name)
     option = typer.Option(
         None,
-        f"{name}/--no-{name[2:]}" if setting.default is True else name,
+        f"{name}/--no-{name[2:]}" if setting.default is True or setting.name == "signed" else name,
         *([setting.short] if setting.short else []),
         help=setting.help + _default(setting.default),
         metavar=setting.metavar or None,

@@ -6,7 +6,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TextIO
 
@@ -80,6 +80,7 @@ class Printer(Watcher):
         self.show(*describe_setup(setup, passes=self.mode.verbose))
         for line in setup.assumptions:
             self.problem(printable(f"note     {line}"))
+        self.show(*scale_lines(setup.config.scale, setup.limits))
         self._announce_cost(setup)
         for note in (*setup.model.notes, *setup.explainer.notes, *notes):
             self.show(f"note     {note}")
@@ -277,6 +278,17 @@ def describe_setup(setup: Setup, *, passes: bool) -> list[str]:
         f"{setup.device}, {setup.precision}, batches of {setup.batch_size}"
     )
     return lines + ([f"passes   {line}" for line in setup.explainer.plan()] if passes else [])
+
+
+def scale_lines(scale: str, limits: Mapping[str, tuple[float, float]]) -> list[str]:
+    """The limits that ``--scale sample:N`` found, a line a method."""
+    if not scale.startswith("sample"):
+        return []
+    count = scale.partition(":")[2]
+    return [
+        f"scale    {method}: {low:.4g} to {high:.4g}, by the first {count} images (--scale {low:.4g}:{high:.4g})"
+        for method, (low, high) in limits.items()
+    ]
 
 
 def counted(model: Model) -> str:
