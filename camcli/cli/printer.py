@@ -6,7 +6,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, TextIO
 
@@ -24,6 +24,7 @@ from camcli.output import INDEX_NAME
 from camcli.pipeline.folder import earlier_header, plan_folder
 from camcli.pipeline.header import layer_fields, model_fields, output_fields
 from camcli.pipeline.items import IMPROBABLE
+from camcli.pipeline.pictures import limit_lines
 from camcli.pipeline.setup import Setup, in_run_folder, list_sources, prepare
 from camcli.pipeline.stream import Summary, Watcher
 from camcli.schemas.index import ImageRow
@@ -80,7 +81,8 @@ class Printer(Watcher):
         self.show(*describe_setup(setup, passes=self.mode.verbose))
         for line in setup.assumptions:
             self.problem(printable(f"note     {line}"))
-        self.show(*scale_lines(setup.config.scale, setup.limits))
+        if setup.config.parsed.scale.sample:
+            self.show(*limit_lines(setup.limits))
         self._announce_cost(setup)
         for note in (*setup.model.notes, *setup.explainer.notes, *notes):
             self.show(f"note     {note}")
@@ -278,17 +280,6 @@ def describe_setup(setup: Setup, *, passes: bool) -> list[str]:
         f"{setup.device}, {setup.precision}, batches of {setup.batch_size}"
     )
     return lines + ([f"passes   {line}" for line in setup.explainer.plan()] if passes else [])
-
-
-def scale_lines(scale: str, limits: Mapping[str, tuple[float, float]]) -> list[str]:
-    """The limits that ``--scale sample:N`` found, a line a method."""
-    if not scale.startswith("sample"):
-        return []
-    count = scale.partition(":")[2]
-    return [
-        f"scale    {method}: {low:.4g} to {high:.4g}, by the first {count} images (--scale {low:.4g}:{high:.4g})"
-        for method, (low, high) in limits.items()
-    ]
 
 
 def counted(model: Model) -> str:

@@ -46,6 +46,14 @@ def limits_of(maps: Sequence[np.ndarray], signed: bool) -> Limits:
     return (low, high) if high > low else (0.0, float(cells.max(initial=0.0)) or 1.0)
 
 
+def limit_lines(limits: Mapping[str, Limits]) -> list[str]:
+    """The limits of each method, for people."""
+    return [
+        f"scale    {method}: raw values from {low:.4g} to {high:.4g} (as --scale {low:.4g}:{high:.4g})"
+        for method, (low, high) in limits.items()
+    ]
+
+
 def decides_pictures(
     config: RunConfig, limits: Mapping[str, Sequence[float]] | None, names_digest: str | None
 ) -> dict[str, Any]:

@@ -54,7 +54,8 @@ def colours(colormap: str) -> np.ndarray:
         table: np.ndarray = np.rint(np.stack(between, axis=1)).astype(np.uint8)
         return table
     code = getattr(cv2, f"COLORMAP_{colormap.upper()}")
-    return cv2.applyColorMap(np.arange(256, dtype=np.uint8).reshape(1, 256), code).reshape(256, 3)
+    mapped: np.ndarray = cv2.applyColorMap(np.arange(256, dtype=np.uint8).reshape(1, 256), code)
+    return mapped.reshape(256, 3)
 
 
 def apply_gamma(placed: np.ndarray, gamma: float) -> np.ndarray:
