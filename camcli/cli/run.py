@@ -20,7 +20,7 @@ from camcli.concurrency import Stop
 from camcli.config.parse import flag
 from camcli.config.settings import RunConfig
 from camcli.config.suggest import find_setting
-from camcli.errors import CamError, ConfigError
+from camcli.errors import CamError, ConfigError, printable
 
 if TYPE_CHECKING:
     from camcli.pipeline.stream import Summary
@@ -47,8 +47,16 @@ def command(
     settings: dict[str, Any],
     mode: OutputMode,
     images: list[str] | None = typer.Argument(None, metavar="IMAGES", help="The same as --image-path."),
+    sheet: str | None = typer.Option(
+        None,
+        metavar="FILE",
+        help="Write the first images with their maps as one figure, too (.png, .jpg, .webp, .pdf); see `cam report`.",
+        rich_help_panel="Output",
+    ),
 ) -> None:
     config = RunConfig(**with_positional(settings, images))
+    if sheet:
+        check_sheet(sheet)
     with stopping() as stop:
         from camcli.cli.printer import Printer, print_plan
         from camcli.pipeline.stream import run
@@ -63,6 +71,8 @@ def command(
         printer.failures(summary)
     else:
         printer.summary(summary)
+    if sheet and summary.counts["ok"]:
+        write_run_sheet(sheet, summary.run_dir, mode)
     raise typer.Exit(summary.exit_code)
 
 
@@ -78,6 +88,26 @@ def with_positional(settings: dict[str, Any], images: list[str] | None) -> dict[
         if assignment and name:
             raise ConfigError(f"{image}: no such image. Did you mean {flag(name)} {assignment[2]}?")
     return {**settings, "image_path": [*settings.get("image_path", []), *images]} if images else settings
+
+
+def check_sheet(path: str) -> None:
+    """Refuse a sheet that could not be written in the end."""
+    from camcli.output import check_named_file
+    from camcli.render.pages import page_format
+
+    page_format(path)
+    check_named_file("--sheet", path)
+
+
+def write_run_sheet(path: str, run_dir: Path, mode: OutputMode) -> None:
+    """Write the figure of a run, and say where it is."""
+    from camcli.report.sheet import write_sheet
+
+    sheet = write_sheet([run_dir], path)
+    if not mode.quiet:
+        files = sheet.files[0] if len(sheet.files) == 1 else f"{sheet.files[0]} to {sheet.files[-1]}"
+        more = f" of {sheet.of} images" if sheet.images < sheet.of else f" image{'s' * (sheet.images != 1)}"
+        print(printable(f"sheet of {sheet.images}{more} in {files}"), file=sys.stderr if mode.json else sys.stdout)
 
 
 def summary_document(summary: Summary) -> dict[str, Any]:

@@ -7,6 +7,8 @@ Pictures are (height, width, 3) uint8 in BGR order, as OpenCV encodes them.
 ``canvas``     what a map is drawn on, and where it goes
 ``colours``    colour maps, and maps as 8 bits
 ``panel``      four pictures as one figure
+``grid``       comparison figures
+``pages``      pages of figures, as pictures or as a PDF
 ``lettering``  text in figures
 ``encoding``   pictures as files
 """

@@ -42,6 +42,12 @@ def legible(text: str) -> str | None:
     return plain if plain.isascii() else None
 
 
+def as_legible(text: str) -> str:
+    """The text as it can be written, with a question mark for each character that cannot."""
+    known = legible(text)
+    return known if known is not None else "".join(legible(character) or "?" for character in text)
+
+
 def fit(text: str, room: float, size: int) -> str:
     """The text, cut in the middle where it is wider than ``room`` pixels."""
     if text_width(text, size) <= room:
