@@ -120,7 +120,13 @@ def read_items(journal: Journal, order: Iterable[int] | None) -> Iterator[ImageR
 
 
 def read_index_names(run_dir: str | Path) -> Iterator[tuple[str, str]]:
-    """The true names of the items of an ``index.json`` as it is written here, in order: source and image."""
+    """The true names of the items of an ``index.json``, in order: source and image."""
+    for item in read_index_items(run_dir):
+        yield true_name(item, "source"), true_name(item, "image")
+
+
+def read_index_items(run_dir: str | Path) -> Iterator[ImageRow]:
+    """The items of an ``index.json`` as it is written here, one by one."""
     path = Path(run_dir) / INDEX_NAME
     with naming_os_errors(path, "read"), path.open("rb") as file:
         for line in file:
@@ -129,7 +135,7 @@ def read_index_names(run_dir: str | Path) -> Iterator[tuple[str, str]]:
         for line in file:
             item = parse_row(line.strip().removesuffix(b","))
             if item is not None:
-                yield true_name(item, "source"), true_name(item, "image")
+                yield item
 
 
 def _damage_error(offset: int) -> OutputError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -16,7 +17,7 @@ CELL = 300
 MARGIN, GAP = 30, 14
 _TITLE, _TEXT, _SMALL = 34, 25, 21
 _WIDEST_LABEL = 240
-_TALLEST = 1.42
+TALLEST = 1.42
 """Height of a page over its width, at most: that of A4 upright. A band that is higher has a page of its own."""
 _LEAST_WIDTH = 1400
 _BAR = 22
@@ -79,7 +80,9 @@ class _Geometry:
         return MARGIN + self.label + column * (CELL + GAP)
 
 
-def lay_out(bands: Iterable[Band], columns: int, labels: Sequence[str], legend: Legend) -> Iterator[Page]:
+def lay_out(
+    bands: Iterable[Band], columns: int, labels: Sequence[str], legend: Legend, tallest: float | None = TALLEST
+) -> Iterator[Page]:
     """The pages, one after the other, each as soon as its bands are there.
 
     Args:
@@ -87,24 +90,25 @@ def lay_out(bands: Iterable[Band], columns: int, labels: Sequence[str], legend: 
         columns: the most that a band has.
         labels: all that bands have, which decide how wide the place for them is.
         legend: on every page.
+        tallest: height of a page over its width, at most; None: one page has all.
     """
     lines = [line for label in labels for line in label.split("\n")]
     widest = max((text_width(as_legible(line), _TEXT) for line in lines), default=0.0)
     geometry = _Geometry(columns, round(min(_WIDEST_LABEL, widest / _SHARE + 1)) + (GAP if widest else 0))
-    page, room = _begin(geometry, legend)
+    page, room = _begin(geometry, legend, tallest)
     is_empty = True
     for band in bands:
         height = _height(band)
         if not is_empty and page.height + height > room:
             yield _end(page, geometry, legend)
-            page, room = _begin(geometry, legend)
+            page, room = _begin(geometry, legend, tallest)
         _draw(page, geometry, band)
         is_empty = False
     if not is_empty:
         yield _end(page, geometry, legend)
 
 
-def _begin(geometry: _Geometry, legend: Legend) -> tuple[Page, float]:
+def _begin(geometry: _Geometry, legend: Legend, tallest: float | None) -> tuple[Page, float]:
     """A page with its title, and how high its bands may reach."""
     page, whole = Page(geometry.width, MARGIN), geometry.width - 2 * MARGIN
     for words, size, ink in ((legend.title, _TITLE, INK), (legend.subtitle, _TEXT, GREY)):
@@ -112,7 +116,8 @@ def _begin(geometry: _Geometry, legend: Legend) -> tuple[Page, float]:
             page.texts.append(Text(MARGIN, page.height + size * 0.8, _cut(words, whole, size), size, ink))
             page.height += round(size * 1.35)
     page.height += GAP
-    return page, geometry.width * _TALLEST - (_bar_height(legend) + MARGIN)
+    room = math.inf if tallest is None else geometry.width * tallest
+    return page, room - (_bar_height(legend) + MARGIN)
 
 
 def _end(page: Page, geometry: _Geometry, legend: Legend) -> Page:
