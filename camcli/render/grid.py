@@ -19,7 +19,8 @@ _TITLE, _TEXT, _SMALL = 34, 25, 21
 _WIDEST_LABEL = 240
 TALLEST = 1.42
 """Height of a page over its width, at most: that of A4 upright. A band that is higher has a page of its own."""
-_LEAST_WIDTH = 1400
+_LEAST_COLUMNS = 3
+"""Columns that the title and the colour bar have room for."""
 _BAR = 22
 _SHARE = 0.95
 """Of the room for a line, at most: letters of a PDF are a little wider."""
@@ -74,7 +75,7 @@ class _Geometry:
 
     def __post_init__(self) -> None:
         needed = 2 * MARGIN + self.label + self.columns * (CELL + GAP) - GAP
-        self.width = max(_LEAST_WIDTH, needed)
+        self.width = max(2 * MARGIN + self.label + _LEAST_COLUMNS * (CELL + GAP), needed)
 
     def left(self, column: int) -> int:
         return MARGIN + self.label + column * (CELL + GAP)
