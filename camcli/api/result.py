@@ -12,7 +12,7 @@ from PIL import Image
 
 from camcli.api.notebook import MOST_MAPS, SIDE, more_html, result_html
 from camcli.images import View
-from camcli.pipeline.pictures import percentage
+from camcli.pipeline.pictures import how_chosen, percentage
 from camcli.render import Drawing, PanelText, Style, draw_on, normalise
 from camcli.render.lettering import legible
 
@@ -105,7 +105,7 @@ class MapResult:
         parts = [
             self.method,
             f"layer {layer}" if layer else "",
-            f"target: {self.target.chosen_by}" if self.target else "",
+            f"target: {how_chosen(self.target.chosen_by)}" if self.target else "",
         ]
         title = "no class" if self.target is None else legible(self.target.title) or f"class {self.target.index}"
         return PanelText(title, ", ".join(part for part in parts if part))

@@ -40,6 +40,7 @@ _MOST_NAMED = 20
         "save", "colormap", "alpha", "gamma", "signed", "canvas", "scale", "max_side", "image_format", "quality",
         "workers",
     ),
+    without_defaults=True,
 )  # fmt: skip
 def command(
     settings: dict[str, Any],

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from camcli.config.settings import RunConfig, collect_verbatim
+from camcli.map_summary import VANISHING
 from camcli.render import PanelText, Style
 from camcli.render.lettering import legible
 from camcli.schemas.index import ClassFields, MapRow
@@ -84,20 +85,39 @@ def fingerprint(fields: Mapping[str, Any]) -> str:
     return "sha256:" + hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def panel_text(row: MapRow, label: ClassFields | None, has_limits: bool) -> PanelText:
-    """What a panel says of a map: its row, and the image's true class."""
+def panel_text(row: MapRow, label: ClassFields | None, has_limits: bool, signed: bool) -> PanelText:
+    """What a panel says of a map, by its row and the image's true class.
+
+    Args:
+        row: of the map; its files do not matter.
+        label: the true class, where it is known.
+        has_limits: whether the map is drawn with fixed limits.
+        signed: whether it is drawn with its sign.
+    """
     layer = row["layer"]
     layers = [f"layer {'+'.join(layer) if isinstance(layer, list) else layer}"] if layer else []
     target = row["target"]
-    parts = [row["method"], *layers, *([f"target: {target['chosen_by']}"] if target is not None else [])]
+    parts = [row["method"], *layers, *([f"target: {how_chosen(target['chosen_by'])}"] if target is not None else [])]
     if label is not None and target is not None and label["index"] != target["index"]:
         parts.append(f"label: {shown_name(label)}")
     warning = ""
-    if row["status"] != "ok":
-        warning = f"this map shows nothing: {row['status']}"
+    if reason := why_empty(row, signed):
+        warning = f"this map shows nothing: {reason}"
     elif row.get("improbable") and not has_limits:
         warning = "improbable class: the colours are stretched to this map's own range"
     return PanelText(title_of(row), ", ".join(parts), warning)
+
+
+def why_empty(row: MapRow, signed: bool) -> str:
+    """Why a map is drawn without heat; empty where it is not."""
+    least = row["raw"]["min"]
+    has_sign = row["status"] == "zero" and signed and least is not None and least < -VANISHING
+    return "" if row["status"] == "ok" or has_sign else row["status"]
+
+
+def how_chosen(chosen_by: str) -> str:
+    """How the class of a map was chosen, for people."""
+    return "as given" if chosen_by in ("index", "name") else chosen_by
 
 
 def title_of(row: MapRow) -> str:

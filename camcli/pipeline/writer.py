@@ -89,7 +89,7 @@ class Drawer:
         of_label: ClassFields | None = None
         if label is not None:
             of_label = {"index": label, "name": class_name(label, self.setup.model.class_names)}
-        text = panel_text(row, of_label, limits is not None)
+        text = panel_text(row, of_label, limits is not None, self.setup.style.signed)
         return Drawing(class_map.raw, canvas, model_size, self.setup.style, limits, text)
 
     def _is_improbable(self, result: Explanation, class_map: ClassMap) -> bool:

@@ -109,7 +109,7 @@ class Painter:
         """The pictures of a map; and whether it is drawn from fewer cells than it had."""
         raw, reduced = raw_map(self.folder, row, one)
         limits = self.limits.get(one["method"])
-        text = panel_text(one, row["label"], limits is not None)
+        text = panel_text(one, row["label"], limits is not None, self.style.signed)
         return Drawing(raw, canvas, self.model_size, self.style, limits, text), reduced
 
     def _kept(self, kind: str, row: ExplainedRow, one: MapRow) -> str | None:

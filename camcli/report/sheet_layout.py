@@ -17,7 +17,7 @@ from camcli.config.settings import RunConfig
 from camcli.errors import SourceError
 from camcli.images import View, restore_view
 from camcli.output import true_name
-from camcli.pipeline.pictures import percentage, shown_name, style_of, title_of
+from camcli.pipeline.pictures import percentage, shown_name, style_of, title_of, why_empty
 from camcli.redraw.painting import raw_map
 from camcli.redraw.settings import recorded_config
 from camcli.render import Canvas, Drawing, Style, draw_on
@@ -172,7 +172,10 @@ class Plan:
         one = next((one for one in row["maps"] if _matches(_key(one), self.varied, values)), None)
         if one is None:
             return None
-        return Cell(_overlay(self.runs[number], self.runs[0], row, one, canvas), _caption(row, one, number > 0))
+        look = self.runs[0]
+        return Cell(
+            _overlay(self.runs[number], look, row, one, canvas), _caption(row, one, number > 0, look.style.signed)
+        )
 
     def _label(self, number: int, key: Key) -> str:
         words = [key[ROWS.index(name)] for name in self.varied if key[ROWS.index(name)]]
@@ -259,13 +262,14 @@ def _head(row: ExplainedRow) -> list[str]:
     return lines
 
 
-def _caption(row: ExplainedRow, one: MapRow, is_other_run: bool) -> list[str]:
+def _caption(row: ExplainedRow, one: MapRow, is_other_run: bool, signed: bool) -> list[str]:
     """The class that a map explains, where it is not the prediction above; and why it shows nothing."""
     target, top = one["target"], row["predictions"][0]["index"] if row["predictions"] else None
     lines = (
         [title_of(one).replace("  ", " ")] if target is not None and (is_other_run or target["index"] != top) else []
     )
-    return lines if one["status"] == "ok" else [*lines, f"no heat: {one['status']}"]
+    reason = why_empty(one, signed)
+    return [*lines, f"no heat: {reason}"] if reason else lines
 
 
 def _name(row: ExplainedRow) -> Name:
