@@ -149,14 +149,14 @@ def read_run(path: str | Path) -> RecordedRun:
     Raises:
         SourceError: no finished run is there, or another version of cam wrote it.
     """
-    header, items = open_index(path)
+    header, items = read_index(path)
     run = RecordedRun(Path(path), header, [], 0)
     with _naming_errors(run.path):
         failed = sum(not _add_image(run, item) for item in items)
     return replace(run, failed=failed)
 
 
-def open_index(path: str | Path) -> tuple[Header, Iterator[ImageRow]]:
+def read_index(path: str | Path) -> tuple[Header, Iterator[ImageRow]]:
     """The header of a finished run, and its items one by one.
 
     Raises:
@@ -165,7 +165,7 @@ def open_index(path: str | Path) -> tuple[Header, Iterator[ImageRow]]:
     folder = Path(path)
     with _naming_errors(folder):
         file = (folder / INDEX_NAME).open(encoding="utf-8")
-        header, items = _open_index(folder, file)
+        header, items = open_index(folder, file)
     return header, _closing(folder, file, items)
 
 
@@ -186,7 +186,7 @@ def _naming_errors(folder: Path) -> Iterator[None]:
         raise SourceError(f"{folder / INDEX_NAME} cannot be read as an index ({error}).") from error
 
 
-def _open_index(folder: Path, file: Any) -> tuple[Header, Iterator[ImageRow]]:
+def open_index(folder: Path, file: Any) -> tuple[Header, Iterator[ImageRow]]:
     """The header, and the items one by one where the index has the form we write: a field a line, an item a line."""
     lines: list[str] = []
     for line in file:

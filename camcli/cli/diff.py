@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,7 @@ def command(
     reporter = Reporter(mode, format, fail_on, junit, "camcli.diff/1")
     from camcli.checks import choose_maps, is_run_folder, load_suite, read_run
     from camcli.checks.diff import difference, judge_difference
+    from camcli.checks.report.run_document import DIFF_NAME, leave_in_run
     from camcli.render.pages import page_format
 
     chosen = load_suite(suite, [*(set_ or ()), "drift.enabled=true"])
@@ -76,9 +78,9 @@ def command(
     if sheet:
         _sheet(sheet, base, recorded, key, changes)
     more = {"base": base, "new": new, "method": key[0], "layer": key[1], **changes.as_json()}
-    raise typer.Exit(
-        reporter.report(results, f"{base} → {new}", 0, lambda: _print_text(base, new, changes, results), **more)
-    )
+    leave = partial(leave_in_run, recorded, DIFF_NAME)
+    print_text = partial(_print_text, base, new, changes, results)
+    raise typer.Exit(reporter.report(results, f"{base} → {new}", 0, print_text, leave, **more))
 
 
 def _base(path: str, key: MethodLayer) -> Baseline:

@@ -109,7 +109,7 @@ def _own(parameter: inspect.Parameter, panel: str | None) -> inspect.Parameter:
     info.help = f"{info.help}{_default(info.default)}"
     info.show_default = False
     if isinstance(info, typer.models.OptionInfo):
-        info.rich_help_panel = panel or info.rich_help_panel
+        info.rich_help_panel = info.rich_help_panel or panel
     return parameter.replace(default=info)
 
 

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from camcli.cli.options import OutputMode, takes_settings
+from camcli.cli.sheet import check_sheet, describe_sheet
 from camcli.concurrency import Stop
 from camcli.config.parse import flag
 from camcli.config.settings import RunConfig
 from camcli.config.suggest import find_setting
-from camcli.errors import CamError, ConfigError, printable
+from camcli.errors import CamError, ConfigError
 
 if TYPE_CHECKING:
     from camcli.pipeline.stream import Summary
@@ -72,7 +73,11 @@ def command(
     else:
         printer.summary(summary)
     if sheet and summary.counts["ok"]:
-        write_run_sheet(sheet, summary.run_dir, mode)
+        from camcli.report.sheet import write_sheet
+
+        said = describe_sheet(write_sheet([summary.run_dir], sheet))
+        if not mode.quiet:
+            print(said, file=sys.stderr if mode.json else sys.stdout)
     raise typer.Exit(summary.exit_code)
 
 
@@ -88,26 +93,6 @@ def with_positional(settings: dict[str, Any], images: list[str] | None) -> dict[
         if assignment and name:
             raise ConfigError(f"{image}: no such image. Did you mean {flag(name)} {assignment[2]}?")
     return {**settings, "image_path": [*settings.get("image_path", []), *images]} if images else settings
-
-
-def check_sheet(path: str) -> None:
-    """Refuse a sheet that could not be written in the end."""
-    from camcli.output import check_named_file
-    from camcli.render.pages import page_format
-
-    page_format(path)
-    check_named_file("--sheet", path)
-
-
-def write_run_sheet(path: str, run_dir: Path, mode: OutputMode) -> None:
-    """Write the figure of a run, and say where it is."""
-    from camcli.report.sheet import write_sheet
-
-    sheet = write_sheet([run_dir], path)
-    if not mode.quiet:
-        files = sheet.files[0] if len(sheet.files) == 1 else f"{sheet.files[0]} to {sheet.files[-1]}"
-        more = f" of {sheet.of} images" if sheet.images < sheet.of else f" image{'s' * (sheet.images != 1)}"
-        print(printable(f"sheet of {sheet.images}{more} in {files}"), file=sys.stderr if mode.json else sys.stdout)
 
 
 def summary_document(summary: Summary) -> dict[str, Any]:

@@ -16,12 +16,12 @@ from camcli.output.jsontext import strict_json, true_name
 from camcli.output.named_file import check_named_file, write_named_file
 from camcli.output.names import artefact_path
 from camcli.output.redrawing import Redrawing
-from camcli.output.run_folder import RunFolder, check_resumable, open_run
+from camcli.output.run_folder import RESULT_NAMES, RunFolder, check_resumable, open_run
 
 __all__ = [
-    "COLUMNS", "INDEX_NAME", "JOURNAL_NAME", "SCHEMA", "ArtefactWriter", "Counts", "Ending", "FinalStatus", "Journal",
-    "Redrawing", "RunFolder", "artefact_path", "artefacts_intact", "check_named_file", "check_resumable",
-    "default_folder", "find_earlier", "in_folder", "naming_os_errors", "open_default_run", "open_run", "read_header",
-    "read_index_header", "read_index_items", "strict_json", "table_of", "true_name", "write_atomically", "write_csv",
-    "write_index", "write_named_file",
+    "COLUMNS", "INDEX_NAME", "JOURNAL_NAME", "RESULT_NAMES", "SCHEMA", "ArtefactWriter", "Counts", "Ending",
+    "FinalStatus", "Journal", "Redrawing", "RunFolder", "artefact_path", "artefacts_intact", "check_named_file",
+    "check_resumable", "default_folder", "find_earlier", "in_folder", "naming_os_errors", "open_default_run",
+    "open_run", "read_header", "read_index_header", "read_index_items", "strict_json", "table_of", "true_name",
+    "write_atomically", "write_csv", "write_index", "write_named_file",
 ]  # fmt: skip

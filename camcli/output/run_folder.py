@@ -19,6 +19,8 @@ from camcli.output.redrawing import MARK_NAME, is_half_drawn
 from camcli.schemas.index import Header
 
 _MOST_DIFFERENCES = 12
+RESULT_NAMES = ("check.json", "diff.json")
+"""The last results of ``cam check`` and ``cam diff`` of a run; they go with it."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,8 @@ def _remove_run(path: Path) -> None:
     with naming_os_errors(path):
         (path / INDEX_NAME).unlink(missing_ok=True)
         (path / MARK_NAME).unlink(missing_ok=True)
+        for name in RESULT_NAMES:
+            (path / name).unlink(missing_ok=True)
     sweep_temporaries(path, ())
     for folder in (path / name for name in FOLDERS.values()):
         if not folder.is_symlink():  # where the user's link leads to, more may lie than this run's files

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from camcli.checks.recorded import RecordedRun, open_index
+from camcli.checks.recorded import RecordedRun, read_index
 from camcli.checks.rereading import decode_again
 from camcli.config.settings import RunConfig
 from camcli.errors import SourceError
@@ -54,7 +54,7 @@ class RunOfSheet:
 
     @classmethod
     def open(cls, folder: str | Path, several: bool) -> RunOfSheet:
-        header, _ = open_index(folder)
+        header, _ = read_index(folder)
         config = recorded_config(header)
         limits = {method: (low, high) for method, (low, high) in (header["config"].get("scale_limits") or {}).items()}
         name = os.path.normpath(folder) if several else ""
@@ -62,7 +62,7 @@ class RunOfSheet:
 
     def rows(self) -> Iterator[ExplainedRow]:
         """The explained images, in order."""
-        _, items = open_index(self.folder)
+        _, items = read_index(self.folder)
         for item in items:
             if item["status"] == "ok":
                 yield item

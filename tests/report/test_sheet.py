@@ -188,3 +188,30 @@ def test_a_run_writes_its_sheet(cam: Cam, photos: Path, tmp_path: Path) -> None:
     refused = cam("run", photos, *TINY, "--output-dir", tmp_path / "run", "--sheet", tmp_path / "s.gif")
     assert refused.code == 2
     assert "--sheet" in refused.err
+
+
+def test_a_report_writes_a_figure_in_place_of_the_gallery(cam: Cam, run: Path, tmp_path: Path) -> None:
+    before = sorted(path.name for path in run.iterdir())
+    flags = ("--columns", 4, "--rows", "method,target", "--sort", "name", "--limit", 4)
+    done = cam("report", run, "--sheet", tmp_path / "f.png", *flags)
+    assert done.code == 0, done.err
+    assert done.out == f"sheet of 4 of 5 images in {tmp_path / 'f.png'}; --limit of `cam report` shows more\n"
+    assert sorted(path.name for path in run.iterdir()) == before
+    document = cam("report", run, "--sheet", tmp_path / "f.jpg", *flags, "--json").document
+    assert document == {"sheet": {"files": [str(tmp_path / "f.jpg")], "images": 4, "of": 5}}
+
+
+def test_both_where_both_are_asked_for(cam: Cam, run: Path, tmp_path: Path) -> None:
+    done = cam("report", run, "--sheet", tmp_path / "f.png", "--output", tmp_path / "page.html")
+    assert done.code == 0, done.err
+    assert (tmp_path / "f.png").is_file()
+    assert (tmp_path / "page.html").is_file()
+
+
+def test_flags_of_the_figure_alone_are_refused(cam: Cam, run: Path) -> None:
+    for flags in (("--columns", 3), ("--rows", "method"), ("--sort", "name")):
+        done = cam("report", run, *flags)
+        assert done.code == 2
+        assert f"{flags[0]} is for the figure: give --sheet FILE as well" in done.err
+    assert cam("report", run, "--sheet", "f.gif").code == 2
+    assert cam("report", run, "--sheet", "f.png", "--rows", "colour").code == 2

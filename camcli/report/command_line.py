@@ -1,0 +1,58 @@
+"""The command that explains one image again, as the run explained it."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from camcli.config.parse import flag
+from camcli.config.settings import SETTINGS
+from camcli.images import Entry
+from camcli.report.rows import Row
+
+_WITHOUT = (
+    "image_path", "output_dir", "device", "use_cuda", "batch_size", "workers", "limit", "sample", "csv", "resume",
+    "retry_failed", "overwrite", "durable", "fail_fast", "dry_run", "compile", "config", "scale",
+)  # fmt: skip
+"""What concerns the whole run, or the machine, and not the maps of one image."""
+
+
+def flags_of(config: Mapping[str, Any], is_cpu: bool) -> list[str]:
+    """The settings of a run that decide maps and pictures and are not the default, as words of a command line."""
+    words: list[str] = []
+    for name, value in config.items():
+        setting = SETTINGS.get(name)
+        if setting is None or name in _WITHOUT or (name == "precision" and is_cpu and value == "fp32"):
+            continue
+        value = tuple(value) if isinstance(value, list) else value
+        if value in (None, (), setting.default) or (name == "target" and value == "predicted"):
+            continue
+        if isinstance(value, bool):
+            words.append(flag(name) if value else f"--no-{flag(name)[2:]}")
+        elif setting.kind is tuple and not setting.comma:
+            words += [word for one in value for word in (flag(name), str(one))]
+        else:
+            words += [flag(name), ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+    return [*words, *_scale(config)]
+
+
+def _scale(config: Mapping[str, Any]) -> list[str]:
+    """``--scale``; limits that a sample gave are written as numbers."""
+    limits = config.get("scale_limits")
+    if limits:
+        return ["--scale", f"{limits[0]:.8g}:{limits[1]:.8g}"]
+    return []
+
+
+def image_argument(row: Row, entry: Entry | None) -> str | None:
+    """The path by which the image can be named; None: it lies in an archive.
+
+    Where the original is not there any more, it is the path that it had.
+    """
+    if entry is not None:
+        return None if entry.member is not None else entry.path
+    source, image = str(row.get("source", "")), str(row["image"])
+    if source.endswith(".tar"):
+        return None
+    if source in ("-", image) or source.startswith("@") or os.path.basename(source) == image:
+        return image if source in ("-", image) or source.startswith("@") else source
+    return os.path.join(source, image)
