@@ -56,7 +56,7 @@ class Results(list[Result]):
         figure = _Figure(self, chosen, look, view, limits, columns, beside)
         (page,) = figure.pages(None)
         if path is not None:
-            kind = page_format(path, "path")
+            kind = page_format(os.fspath(path), "path")
             content = encode_pdf(figure.pages()) if kind == "PDF" else encode_page(page, kind)
             write_named_file("path", os.fspath(path), [content])
         return draw_page(page)

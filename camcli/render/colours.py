@@ -54,16 +54,16 @@ def colours(colormap: str) -> np.ndarray:
         table: np.ndarray = np.rint(np.stack(between, axis=1)).astype(np.uint8)
         return table
     code = getattr(cv2, f"COLORMAP_{colormap.upper()}")
-    mapped: np.ndarray = cv2.applyColorMap(np.arange(256, dtype=np.uint8).reshape(1, 256), code)
-    return mapped.reshape(256, 3)
+    mapped: np.ndarray = cv2.applyColorMap(np.arange(256, dtype=np.uint8).reshape(1, 256), code).reshape(256, 3)
+    return mapped
 
 
 def apply_gamma(placed: np.ndarray, gamma: float) -> np.ndarray:
     """A map in [-1, 1] to the power ``gamma``, float32, its sign kept: below 1 weak heat becomes more visible."""
     if gamma == 1:
         return placed
-    powers: np.ndarray = np.power(np.abs(placed), np.float32(gamma))
-    return np.copysign(powers, placed)
+    powers: np.ndarray = np.copysign(np.power(np.abs(placed), np.float32(gamma)), placed)
+    return powers
 
 
 def blend(coloured: np.ndarray, pixels: np.ndarray, alpha: float) -> np.ndarray:

@@ -165,7 +165,7 @@ def _draw(page: Page, geometry: _Geometry, band: Band) -> None:
             page.texts.append(Text(geometry.left(column), y, _cut(words, CELL, _SMALL), _SMALL, ink))
     page.height += heads * _line(_SMALL) + (8 if heads else 0)
     labels = [*band.labels, *[""] * (len(band.rows) - len(band.labels))]
-    for label, row, sizes, (height, words) in zip(labels, band.rows, _sizes(band), _row_heights(band), strict=True):
+    for label, row, sizes, (height, below) in zip(labels, band.rows, _sizes(band), _row_heights(band), strict=True):
         _draw_label(page, geometry, label, page.height + height / 2)
         for column, (cell, size) in enumerate(zip(row, sizes, strict=True)):
             if cell is None or size is None:
@@ -175,7 +175,7 @@ def _draw(page: Page, geometry: _Geometry, band: Band) -> None:
             for i, line in enumerate(cell.caption):
                 at = y + height + i * _line(_SMALL) + _SMALL + 3
                 page.texts.append(Text(x, at, _cut(line, CELL, _SMALL), _SMALL, GREY if i else INK))
-        page.height += height + words + GAP
+        page.height += height + below + GAP
     page.height += GAP
 
 
