@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os as system
 import shutil
 import subprocess
 import sys
@@ -289,8 +290,6 @@ def test_killed_at_any_instant_it_can_be_repeated(
     explain(cam, photos, tmp_path / "start")
     shutil.copytree(tmp_path / "start", tmp_path / "expected")
     redraw(tmp_path / "expected", flags)
-    import os as system
-
     counted = [0]
     plain_replace, plain_unlink = system.replace, system.unlink
 
@@ -343,3 +342,52 @@ def test_killed_at_any_instant_it_can_be_repeated(
         with Journal.open(out, index_of(out)) as journal:  # type: ignore[arg-type]
             assert len(journal.offsets()) == 4
         shutil.rmtree(out)
+
+
+def test_names_of_any_bytes(cam: Cam, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i, name in enumerate((b"\xff\xfe.png", "línea\nnueva.png".encode(), b"x" * 251 + b".png", b"50%2F.png")):
+        pixels = np.random.default_rng(i).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "plain.png")
+        system.rename(folder / "plain.png", system.fsencode(folder) + b"/" + name)
+    explain(cam, folder, tmp_path / "out", "--save", "overlay,raw", code=0)
+    assert draw(cam, tmp_path / "out", "--save", "heatmap,panel", "--alpha", "0.1")["counts"]["drawn"] == 4
+    explain(cam, folder, tmp_path / "expected", "--save", "heatmap,panel,raw", "--alpha", "0.1", code=0)
+    assert artefacts(tmp_path / "out") == artefacts(tmp_path / "expected")
+    assert items(tmp_path / "out") == items(tmp_path / "expected")
+
+
+def test_paths_from_standard_input_are_those_of_where_the_run_was_started(
+    cam: Cam, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import io
+
+    monkeypatch.chdir(tmp_path)
+    lines = "photos/a.png\nphotos/b/c.png\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
+    explain(cam, Path("-"), Path("out"), "--save", "none", code=0)
+    monkeypatch.chdir("/")
+    document = draw(cam, tmp_path / "out", "--save", "overlay")
+    assert document["counts"]["drawn"] == 2
+
+
+def test_a_disk_that_fails_ends_it_with_a_message_and_the_same_command_continues(
+    cam: Cam, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explain(cam, photos, tmp_path / "out")
+    plain = system.replace
+    counted = [0]
+
+    def full(*names: Any) -> None:
+        counted[0] += 1
+        if counted[0] == 4:
+            raise OSError(28, "No space left on device")
+        plain(*names)
+
+    monkeypatch.setattr("os.replace", full)
+    done = cam("render", tmp_path / "out", "--alpha", "0.1")
+    assert done.code == 1
+    assert "No space left on device. Free some space" in done.err
+    assert not list((tmp_path / "out").rglob("*.tmp"))
+    assert draw(cam, tmp_path / "out", "--alpha", "0.1")["counts"]["drawn"] == 3
