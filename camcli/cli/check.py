@@ -85,13 +85,13 @@ def command(
     from camcli.checks import choose_maps, load_suite, read_baseline, read_run, run_checks
     from camcli.checks.baseline import computed_with
     from camcli.checks.calibrate import calibrate_suite
-    from camcli.checks.report.contact_sheet import sheet_format
     from camcli.checks.report.run_document import CHECK_NAME, leave_in_run
     from camcli.output import write_named_file
+    from camcli.render.pages import page_format
 
     chosen = load_suite(suite, set_ or (), require or ())
     if sheet:
-        sheet_format(sheet)
+        page_format(sheet)
     compared = read_baseline(baseline) if baseline and not rebase else None
     check_named_files(
         {"--junit": junit, "--sheet": sheet, "--calibrate": calibrate, "--write-baseline": write_baseline,

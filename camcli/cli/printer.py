@@ -24,6 +24,7 @@ from camcli.output import INDEX_NAME
 from camcli.pipeline.folder import earlier_header, plan_folder
 from camcli.pipeline.header import layer_fields, model_fields, output_fields
 from camcli.pipeline.items import IMPROBABLE
+from camcli.pipeline.pictures import limit_lines
 from camcli.pipeline.setup import Setup, in_run_folder, list_sources, prepare
 from camcli.pipeline.stream import Summary, Watcher
 from camcli.schemas.index import ImageRow
@@ -80,6 +81,8 @@ class Printer(Watcher):
         self.show(*describe_setup(setup, passes=self.mode.verbose))
         for line in setup.assumptions:
             self.problem(printable(f"note     {line}"))
+        if setup.config.parsed.scale.sample:
+            self.show(*limit_lines(setup.limits))
         self._announce_cost(setup)
         for note in (*setup.model.notes, *setup.explainer.notes, *notes):
             self.show(f"note     {note}")

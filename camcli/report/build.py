@@ -94,7 +94,7 @@ def build_report(options: ReportOptions, progress: Progress | None = None) -> Ga
 class _Builder:
     def __init__(self, options: ReportOptions, run: RunRows, earlier: Earlier | None, originals: Originals) -> None:
         self.options, self.run, self.earlier, self.originals = options, run, earlier, originals
-        self.records = Records(limits_of(run))
+        self.records = Records(limits_of(run), bool(run.header["config"].get("signed")))
         self.pictures = PictureMaker(run, options.folder, options.self_contained)
         self.data = DataFiles(None if options.self_contained else options.folder)
         self.images = self.failed = self.missing = 0
@@ -162,13 +162,14 @@ class _Builder:
 
 
 def limits_of(run: RunRows) -> Limits:
-    """The fixed limits that the run drew its maps with; None: each map by its own extremes."""
+    """The fixed limits that the run drew its maps with."""
     config = run.header["config"]
     if config.get("scale_limits"):
-        low, high = config["scale_limits"]
-        return low, high
+        return {method: (low, high) for method, (low, high) in config["scale_limits"].items()}
     scale = parse_scale(config.get("scale") or "per-image")
-    return None if scale.low is None or scale.high is None else (scale.low, scale.high)
+    if scale.low is None or scale.high is None:
+        return {}
+    return dict.fromkeys(run.header["methods"], (scale.low, scale.high))
 
 
 def as_json(gallery: Gallery) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from camcli.config.parse import flag
-from camcli.config.settings import SETTINGS
+from camcli.config.settings import SETTINGS, default_colormap
 from camcli.images import Entry
 from camcli.report.rows import Row
 
@@ -19,12 +19,13 @@ _WITHOUT = (
 def flags_of(config: Mapping[str, Any], is_cpu: bool) -> list[str]:
     """The settings of a run that decide maps and pictures and are not the default, as words of a command line."""
     words: list[str] = []
+    usual = {"target": "predicted", "colormap": default_colormap(bool(config.get("signed")))}
     for name, value in config.items():
         setting = SETTINGS.get(name)
         if setting is None or name in _WITHOUT or (name == "precision" and is_cpu and value == "fp32"):
             continue
         value = tuple(value) if isinstance(value, list) else value
-        if value in (None, (), setting.default) or (name == "target" and value == "predicted"):
+        if value in (None, (), setting.default, usual.get(name)):
             continue
         if isinstance(value, bool):
             words.append(flag(name) if value else f"--no-{flag(name)[2:]}")
@@ -36,11 +37,12 @@ def flags_of(config: Mapping[str, Any], is_cpu: bool) -> list[str]:
 
 
 def _scale(config: Mapping[str, Any]) -> list[str]:
-    """``--scale``; limits that a sample gave are written as numbers."""
-    limits = config.get("scale_limits")
-    if limits:
-        return ["--scale", f"{limits[0]:.8g}:{limits[1]:.8g}"]
-    return []
+    """``--scale``; limits that a sample gave are written as numbers, where all methods have the same."""
+    limits = [tuple(pair) for pair in (config.get("scale_limits") or {}).values()]
+    if limits and len(set(limits)) == 1:
+        return ["--scale", f"{limits[0][0]:.8g}:{limits[0][1]:.8g}"]
+    scale = str(config.get("scale") or "per-image")
+    return ["--scale", scale] if scale != "per-image" and not limits else []
 
 
 def image_argument(row: Row, entry: Entry | None) -> str | None:
