@@ -263,7 +263,7 @@ def test_a_link_holds_the_state(page: Any, galleries: Galleries) -> None:
     page.goto("about:blank")
     show(page, galleries.page, "image=flower%2F1.png&view=nonsense&map=nonsense&sort=nonsense&opacity=900")
     page.wait_for_selector("dialog[open]")
-    assert page.text_content("#viewer-name") == "1.png"
+    assert page.text_content("#viewer-name") == "flower/1.png"
 
 
 def test_the_summary(page: Any, galleries: Galleries) -> None:

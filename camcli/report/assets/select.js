@@ -63,7 +63,7 @@ const change = (image) => {
 const SORTS = {
   order: ["order of the run", (image) => image.i, false],
   name: ["name", (image) => image.n, false],
-  probability: ["probability", (image) => prediction(image)?.[1], true],
+  probability: [META.values ? "output" : "probability", (image) => prediction(image)?.[META.values ? 2 : 1], true],
   loss: [META.against ? "loss of confidence since then" : "loss of confidence (against the label)", lostConfidence, true],
   margin: ["margin to the second class", (image) => (image.p?.[1] && image.p[0][1] != null ? image.p[0][1] - image.p[1][1] : null), false],
   entropy: ["entropy of the map", (image) => shownMap(image)?.en, true],

@@ -157,10 +157,11 @@ function caption(image) {
     second.append(verdictMark(image, bdi(name)), sortValue(image));
   } else {
     if (top) first.append(bdi(className(top[0])), number(image));
-    const words = image.c === 0 ? bdi(`label: ${className(image.l)}`) : bdi(name);
+    else first.append(bdi(name));
+    const words = image.c === 0 ? bdi(`label: ${className(image.l)}`) : bdi(top ? name : "");
     second.append(verdictMark(image, words), sortValue(image));
   }
-  return h("span", { className: "caption" }, first, second);
+  return h("span", { className: "caption", title: image.n }, first, second);
 }
 
 function verdictMark(image, words) {

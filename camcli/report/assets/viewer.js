@@ -33,7 +33,8 @@ function viewerOrder() {
 
 function turn(step) {
   const order = viewerOrder();
-  const next = order[order.indexOf(openedImage) + step];
+  const place = order.indexOf(openedImage);
+  const next = place < 0 ? order[0] : order[place + step];
   if (next) openImage(next);
 }
 
@@ -57,7 +58,7 @@ function showViewer() {
   } else stages.replaceChildren(stage(image, shownMap(image), image.v, null));
   placeDivider();
   const order = viewerOrder(), place = order.indexOf(image);
-  document.getElementById("place").textContent = `${place + 1} of ${order.length}`;
+  document.getElementById("place").textContent = place < 0 ? "not among those shown" : `${place + 1} of ${order.length}`;
   document.getElementById("previous").disabled = place <= 0;
   document.getElementById("next").disabled = place < 0 || place >= order.length - 1;
   document.getElementById("panel").replaceChildren(...panel(image));
@@ -147,7 +148,7 @@ new ResizeObserver(() => openedImage && placeDivider()).observe(document.getElem
 
 function panel(image) {
   const slash = image.n.lastIndexOf("/");
-  const parts = [h("section", {}, h("h2", { id: "viewer-name" }, bdi(image.n.slice(slash + 1))), badges(image),
+  const parts = [h("section", {}, h("h2", { id: "viewer-name" }, h("bdi", {}, h("span", { className: "folder" }, image.n.slice(0, slash + 1)), image.n.slice(slash + 1))), badges(image),
     h("p", { className: "muted" }, bdi(fileWords(image))))];
   if (isFailed(image)) parts.push(h("section", {}, h("h3", {}, "Why it failed"), h("p", { className: "error" }, h("strong", {}, image.e?.[0]), ": ", bdi(image.e?.[1] ?? ""))));
   if (image.a) parts.push(changeSection(image));
@@ -171,11 +172,10 @@ function badges(image) {
 }
 
 function fileWords(image) {
-  const slash = image.n.lastIndexOf("/");
-  const folder = slash > 0 ? `in ${image.n.slice(0, slash)}` : null;
+  const source = META.sources.length > 1 ? `from ${META.sources[image.s]}` : null;
   const size = image.wh ? `${image.wh[0]} × ${image.wh[1]} pixels` : null;
   const bytes = image.by ? `${(image.by / 1024).toFixed(image.by < 10240 ? 1 : 0)} KiB` : null;
-  return [folder, image.f, size, bytes].filter(Boolean).join(" · ");
+  return [source, image.f, size, bytes].filter(Boolean).join(" · ");
 }
 
 function predictionBars(predictions, target) {
@@ -238,7 +238,7 @@ function wordsSection(image, map) {
     row("border", map.bo == null ? null : `${fixed(map.bo)} times the heat of an even map: ${borderWords(map.bo)}`),
     row("extent", map.bx && image.wh ? `half the maximum or more in a box over ${percent(((map.bx[2] - map.bx[0]) * (map.bx[3] - map.bx[1])) / (image.wh[0] * image.wh[1]))} of the image` : null),
     row("agreement", image.d == null ? null : `the methods' maps correlate by ${fixed(1 - image.d)}: ${image.d < 0.3 ? "they agree" : image.d < 0.6 ? "they agree in part" : "they contradict each other, so rely on neither alone"}`),
-    row("raw values", map.r ? `${map.r[0].toPrecision(3)} to ${map.r[1].toPrecision(3)}, on ${map.g ? map.g.join(" × ") : "?"} cells${map.rd ? " (averaged for the index)" : ""}` : null),
+    row("raw values", map.r ? `${map.r.map((value) => value.toPrecision(3).replace("-", "−")).join(" to ")}, on ${map.g ? map.g.join(" × ") : "?"} cells${map.rd ? " (averaged for the index)" : ""}` : null),
     row("note", map.im ? "The model practically rules this class out; its map says little." : map.st ? STATUS_SENTENCES[map.st] : null),
   ];
   return h("section", {}, h("h3", {}, `The map of ${mapName(map.k)} in words`), h("dl", { className: "words" }, rows));
