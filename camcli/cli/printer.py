@@ -18,7 +18,7 @@ from camcli.cli.options import OutputMode
 from camcli.cli.streams import discard_output
 from camcli.config.settings import RunConfig
 from camcli.errors import CamError, printable
-from camcli.images import ASSUMED
+from camcli.images import ASSUMED, Sources
 from camcli.models import Model
 from camcli.output import INDEX_NAME
 from camcli.pipeline.folder import earlier_header, plan_folder
@@ -26,7 +26,7 @@ from camcli.pipeline.header import layer_fields, model_fields, output_fields
 from camcli.pipeline.items import IMPROBABLE
 from camcli.pipeline.setup import Setup, in_run_folder, list_sources, prepare
 from camcli.pipeline.stream import Summary, Watcher
-from camcli.schemas.index import ImageRow
+from camcli.schemas.index import ChosenMethod, ImageRow
 
 _LINES = 20
 """Images that are printed one by one; the index lists all."""
@@ -66,6 +66,10 @@ class Printer(Watcher):
     def compiling(self) -> None:
         if not self.mode.quiet:
             print("compiling what comes before the target layer; this takes up to minutes", file=sys.stderr, flush=True)
+
+    def choosing(self, line: str) -> None:
+        if not self.mode.quiet:
+            self.show(printable(f"best     {line}"))
 
     def elsewhere(self, note: str) -> None:
         # Said with --quiet, too: a program that reads the default folder would read another run.
@@ -276,7 +280,20 @@ def describe_setup(setup: Setup, *, passes: bool) -> list[str]:
         f"method   {', '.join(setup.config.method)} for {setup.config.target or 'predicted'}; "
         f"{setup.device}, {setup.precision}, batches of {setup.batch_size}"
     )
+    lines += choice_lines(setup.choice)
     return lines + ([f"passes   {line}" for line in setup.explainer.plan()] if passes else [])
+
+
+def choice_lines(choice: ChosenMethod | None) -> list[str]:
+    """What ``--method best`` stands for, and why."""
+    if choice is None:
+        return []
+    options = "".join(f" --option {text}" for text in choice["options"])
+    lines = [f"best     --method {choice['method']}{options}"]
+    lines += [f"         {line}" for line in choice["why"]]
+    if (trial := choice["trial"]) is not None:
+        lines.append(f"         the trial took {trial['passes']:,} forward passes, {trial['seconds']:.0f} s")
+    return [printable(line) for line in lines]
 
 
 def counted(model: Model) -> str:
@@ -287,18 +304,28 @@ def counted(model: Model) -> str:
 
 
 def print_plan(config: RunConfig, mode: OutputMode) -> None:
-    """``--dry-run``: decide everything, print it, write nothing."""
-    setup = prepare(config, earlier_header(config))
+    """``--dry-run``: decide everything, print it, write nothing; ``--method best`` is not tried."""
+    undecided: list[ChosenMethod] = []
+
+    def plan(config: RunConfig, model: Model, sources: Sources) -> ChosenMethod:
+        from camcli.evaluation.best import choose_method
+
+        undecided.append(choose_method(config, model, sources, dry_run=True))
+        return undecided[0]
+
+    setup = prepare(config, earlier_header(config), decide=plan)
     folder = plan_folder(setup)
     count = in_run_folder(setup, folder).sources.count()
     if mode.json:
-        plan = {
+        planned = {
             "images": count, "model": model_fields(setup), "output": output_fields(setup),
             "layers": layer_fields(setup),
             "methods": list(setup.config.method), "batch_size": setup.batch_size, "device": str(setup.device),
             "precision": setup.precision, "save": list(config.save), "output_dir": str(folder),
         }  # fmt: skip
-        print(json.dumps(plan))
+        if setup.choice is not None:
+            planned["chosen_method"] = setup.choice
+        print(json.dumps(planned))
         return
     for line in describe_setup(setup, passes=True):
         print(line)

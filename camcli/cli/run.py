@@ -50,8 +50,8 @@ def command(
 ) -> None:
     config = RunConfig(**with_positional(settings, images))
     with stopping() as stop:
+        from camcli.api.run import run
         from camcli.cli.printer import Printer, print_plan
-        from camcli.pipeline.stream import run
 
         if config.dry_run:
             print_plan(config, mode)

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 from camcli._version import __version__
 from camcli.config.settings import collect_verbatim
 from camcli.output import SCHEMA
-from camcli.schemas.index import Environment, Header, LayerFields, ModelFields, OutputFields, ProbabilitySource
+from camcli.schemas.index import (
+    Environment,
+    Header,
+    LayerFields,
+    ModelFields,
+    OutputFields,
+    ProbabilitySource,
+)
 
 if TYPE_CHECKING:
     from camcli.pipeline.setup import Setup
@@ -24,7 +31,7 @@ _LAYER_KEYS = ("path", "layout", "grid", "prefix_tokens")
 
 def make_header(setup: Setup, command: Sequence[str]) -> Header:
     """All top-level fields of the index but the items, as they stand when the run starts."""
-    return {
+    header: Header = {
         "schema": SCHEMA,
         "status": "running",
         "camcli": __version__,
@@ -43,6 +50,9 @@ def make_header(setup: Setup, command: Sequence[str]) -> Header:
         "counts": None,
         "timing": None,
     }
+    if setup.choice is not None:
+        header["chosen_method"] = setup.choice
+    return header
 
 
 def now() -> str:

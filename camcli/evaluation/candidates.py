@@ -1,0 +1,176 @@
+"""The methods that ``--method best`` chooses from, and which of them a run can afford."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from camcli.config.choice import method_of_option
+from camcli.config.settings import BEST, RunConfig
+from camcli.errors import CamError, ConfigError
+from camcli.evaluation.work import passes_of_map
+from camcli.explainer import Explainer
+from camcli.methods import find_method
+from camcli.methods.choose import parse_options
+from camcli.methods.cost import count_whole_passes
+from camcli.pipeline.setup import Setup
+from camcli.schemas.index import ExcludedCandidate
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A method with options.
+
+    Attributes:
+        method: its key.
+        options: as they are typed, those that differ from the defaults.
+    """
+
+    method: str
+    options: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """``pathcam (fast=true)``."""
+        own = ", ".join(text.partition(".")[2] for text in self.options)
+        return f"{self.method} ({own})" if own else self.method
+
+
+CANDIDATES = (
+    Candidate("gradcam"),
+    Candidate("hirescam"),
+    Candidate("layercam"),
+    Candidate("finercam"),
+    Candidate("ablationcam"),
+    Candidate("chefer"),
+    Candidate("legrad"),
+    Candidate("pathcam", ("pathcam.fast=true",)),
+    Candidate("pathcam", ("pathcam.ordered=0",)),
+    Candidate("pathcam"),
+    Candidate("eigencam"),
+    Candidate("fullgrad"),
+)
+"""What is tried, where the model allows it and the budget is enough. Of :data:`LAST_RESORTS` only where no other is."""
+
+LAST_RESORTS = ("eigencam", "fullgrad")
+"""The first one ignores the class, so that it explains no prediction; the other one needs no layer."""
+
+_DEFAULTS = (CANDIDATES[9], CANDIDATES[8], CANDIDATES[7], CANDIDATES[0])
+
+
+@dataclass(frozen=True)
+class Affordable:
+    """A candidate that the model allows, within the budget.
+
+    Attributes:
+        candidate: which.
+        explainer: makes its maps.
+        passes: what one costs, in forward passes an image.
+    """
+
+    candidate: Candidate
+    explainer: Explainer
+    passes: float
+
+
+@dataclass(frozen=True)
+class Field:
+    """The candidates of a run.
+
+    Attributes:
+        affordable: those that can be tried, in the order of the table.
+        excluded: the others, each with the reason.
+    """
+
+    affordable: tuple[Affordable, ...]
+    excluded: tuple[ExcludedCandidate, ...]
+
+    @property
+    def default(self) -> Affordable:
+        """What is taken where nothing can be measured: PathCAM as complete as the budget allows, else Grad-CAM."""
+        by_method = sorted(self.affordable, key=lambda one: -one.passes)
+        preferred = [one for default in _DEFAULTS for one in by_method if one.candidate == default]
+        pathcam = [one for one in by_method if one.candidate.method == "pathcam"]
+        return (preferred or pathcam or list(self.affordable))[0]
+
+
+def find_candidates(setup: Setup, config: RunConfig, budget: int) -> Field:
+    """The candidates that the model allows and that cost no more than the budget.
+
+    Args:
+        setup: with the layers at which they are applied.
+        config: the settings with ``best``.
+        budget: forward passes an image.
+
+    Raises:
+        ConfigError: an option of a method that is no candidate; not one candidate is left.
+    """
+    affordable: list[Affordable] = []
+    excluded: list[ExcludedCandidate] = []
+    for candidate in with_options(config):
+        if candidate.method in LAST_RESORTS and affordable:
+            continue
+        passes: float | None = None
+        try:
+            reason, passes = _too_many(setup, candidate, budget)
+            if reason is None:
+                explainer = _explainer(setup, candidate)
+                passes = passes_of_map(explainer, setup.model, len(setup.targets))
+                reason = None if passes <= budget else f"costs {passes:g} forward passes an image"
+        except CamError as error:
+            reason = str(error)
+        if reason is None and passes is not None:
+            affordable.append(Affordable(candidate, explainer, passes))
+        else:
+            row: ExcludedCandidate = {
+                "method": candidate.method, "options": list(candidate.options), "passes": passes,
+                "reason": reason or "not possible",
+            }  # fmt: skip
+            excluded.append(row)
+    if not affordable:
+        costs = [row for row in excluded if row["passes"] is not None]
+        if costs:
+            least = min(costs, key=lambda row: row["passes"] or 0)
+            raise ConfigError(
+                f"--budget {budget}: no method costs so little. {least['method']} {least['reason']}, the least of "
+                f"{len(costs)} that this model allows."
+            )
+        raise ConfigError(f"--method best: no candidate works with this model. {excluded[0]['reason']}")
+    return Field(tuple(affordable), tuple(excluded))
+
+
+def with_options(config: RunConfig) -> list[Candidate]:
+    """The table for these settings: a method that is named as well, or has an option given, is one candidate.
+
+    Raises:
+        ConfigError: an option of a method that is neither a candidate nor named.
+    """
+    named = [find_method(name).key for name in config.method if name != BEST]
+    given: dict[str, list[str]] = {key: [] for key in named}
+    for text in config.option:
+        key = find_method(method_of_option(text)).key
+        if key not in named and key not in {candidate.method for candidate in CANDIDATES}:
+            listed = ", ".join(dict.fromkeys(candidate.method for candidate in CANDIDATES))
+            raise ConfigError(f"--option {text}: {key} is not among what --method best chooses from: {listed}.")
+        given.setdefault(key, []).append(text)
+    chosen = [Candidate(one.method, tuple(given.get(one.method, one.options))) for one in CANDIDATES]
+    return list(dict.fromkeys(chosen))
+
+
+def _too_many(setup: Setup, candidate: Candidate, budget: int) -> tuple[str | None, float | None]:
+    """Why a candidate is too expensive, and what it costs at least, where this shows before anything is run."""
+    method = find_method(candidate.method)
+    settings: Mapping[str, Any] = parse_options([method], candidate.options)[method.key]
+    channels = max((layer.channels for layer in setup.layers), default=0)
+    least = count_whole_passes(method.cost_with(settings), min(channels, settings.get("max_channels") or channels))
+    return (f"costs at least {least} forward passes an image", least) if least > budget else (None, None)
+
+
+def _explainer(setup: Setup, candidate: Candidate) -> Explainer:
+    own = setup.explainer.options
+    options = replace(setup.explain_options, method_options=candidate.options, one_at_a_time=own.one_at_a_time)
+    return Explainer(setup.model, setup.layers, [candidate.method], options)
+
+
+def probes() -> Iterator[str]:
+    """Methods by which the layers are chosen: one with the score's gradient, one without, one without a layer."""
+    yield from ("gradcam", "eigencam", "fullgrad")
