@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, TextIO
 
 from tqdm import tqdm
@@ -26,7 +27,7 @@ from camcli.pipeline.header import layer_fields, model_fields, output_fields
 from camcli.pipeline.items import IMPROBABLE
 from camcli.pipeline.setup import Setup, in_run_folder, list_sources, prepare
 from camcli.pipeline.stream import Summary, Watcher
-from camcli.schemas.index import ChosenMethod, ImageRow
+from camcli.schemas.index import CandidateFields, ChosenMethod, ImageRow
 
 _LINES = 20
 """Images that are printed one by one; the index lists all."""
@@ -296,6 +297,12 @@ def choice_lines(choice: ChosenMethod | None) -> list[str]:
     return [printable(line) for line in lines]
 
 
+def candidate_name(candidate: CandidateFields) -> str:
+    """``pathcam (fast=true)``."""
+    own = ", ".join(text.partition(".")[2] for text in candidate["options"])
+    return f"{candidate['method']} ({own})" if own else candidate["method"]
+
+
 def counted(model: Model) -> str:
     """``1000 classes``; ``1 output`` of a model that returns values."""
     count = model.num_classes or 0
@@ -305,13 +312,12 @@ def counted(model: Model) -> str:
 
 def print_plan(config: RunConfig, mode: OutputMode) -> None:
     """``--dry-run``: decide everything, print it, write nothing; ``--method best`` is not tried."""
-    undecided: list[ChosenMethod] = []
+    undecided: list[str] = []
 
     def plan(config: RunConfig, model: Model, sources: Sources) -> ChosenMethod:
         from camcli.evaluation.best import choose_method
 
-        undecided.append(choose_method(config, model, sources, dry_run=True))
-        return undecided[0]
+        return choose_method(config, model, sources, undecided.append, dry_run=True)
 
     setup = prepare(config, earlier_header(config), decide=plan)
     folder = plan_folder(setup)
@@ -320,15 +326,23 @@ def print_plan(config: RunConfig, mode: OutputMode) -> None:
         planned = {
             "images": count, "model": model_fields(setup), "output": output_fields(setup),
             "layers": layer_fields(setup),
-            "methods": list(setup.config.method), "batch_size": setup.batch_size, "device": str(setup.device),
+            "methods": list((config if undecided else setup.config).method),
+            "batch_size": setup.batch_size, "device": str(setup.device),
             "precision": setup.precision, "save": list(config.save), "output_dir": str(folder),
         }  # fmt: skip
         if setup.choice is not None:
-            planned["chosen_method"] = setup.choice
+            open_choice = {"method": None, "source": None, "why": undecided} if undecided else {}
+            planned["chosen_method"] = {**setup.choice, **open_choice}
         print(json.dumps(planned))
         return
-    for line in describe_setup(setup, passes=True):
+    if undecided and setup.choice is not None:
+        costs = ", ".join(f"{candidate_name(one)} {one['passes']:g}" for one in setup.choice["candidates"])
+        undecided.append(f"passes of a map: {costs}")
+        setup = replace(setup, config=replace(setup.config, method=config.method), choice=None)
+    for line in describe_setup(setup, passes=not undecided):
         print(line)
+    for line in undecided:
+        print(printable(f"best     {line}"))
     for line in setup.assumptions:
         print(printable(f"note     {line}"), file=sys.stderr)
     for note in setup.model.notes:

@@ -22,7 +22,7 @@ from camcli.config.choice import budget_of, requested_method
 from camcli.config.recommended import FILE
 from camcli.config.settings import RunConfig
 from camcli.errors import CamError
-from camcli.evaluation.candidates import LAST_RESORTS, Affordable, Field, find_candidates, probes
+from camcli.evaluation.candidates import LAST_RESORTS, Affordable, Field, counted, find_candidates, probes
 from camcli.evaluation.options import RANKED_BY
 from camcli.evaluation.trial import FEWEST, OTHER_SUBSTRATE, STEPS, Pool, Trial, choose_images, with_one_target
 from camcli.images import Sources
@@ -33,6 +33,9 @@ from camcli.schemas.index import CandidateFields, ChosenMethod, TrialFields
 from camcli.stats import Estimate, difference, estimate
 
 Tell = Callable[[str], None]
+
+_LITTLE = 0.005
+"""Insertion − Deletion below which a method points at nothing that matters."""
 
 
 def choose_method(
@@ -45,7 +48,7 @@ def choose_method(
         model: loaded.
         sources: the inputs.
         tell: called with how far it is, a line each.
-        dry_run: try nothing; what is returned is the default, and why says what would be tried.
+        dry_run: try nothing; what would be tried is told, and the default is returned.
 
     Raises:
         UsageError: no method fits the settings, the budget and the model.
@@ -53,8 +56,7 @@ def choose_method(
     started = time.perf_counter()
     setup = _setup(replace(config, save=(), budget=None, method=("gradcam",), option=()), model, sources)
     with setup.model.prepared():
-        field = find_candidates(setup, config, budget_of(config))
-        return _Choice(config, setup, field, tell or (lambda line: None), started).make(dry_run)
+        return _Choice(config, setup, tell or (lambda line: None), started).make(dry_run)
 
 
 def _setup(config: RunConfig, model: Model, sources: Sources) -> Setup:
@@ -70,27 +72,34 @@ def _setup(config: RunConfig, model: Model, sources: Sources) -> Setup:
 
 
 class _Choice:
-    def __init__(self, config: RunConfig, setup: Setup, field: Field, tell: Tell, started: float) -> None:
-        self.config, self.setup, self.field, self.tell, self.started = config, setup, field, tell, started
+    def __init__(self, config: RunConfig, setup: Setup, tell: Tell, started: float) -> None:
+        self.config, self.setup, self.tell, self.started = config, setup, tell, started
         self.budget = budget_of(config)
 
     def make(self, dry_run: bool) -> ChosenMethod:
         reason = self._no_trial()
+        pool = choose_images(self.setup) if reason is None else Pool((), 0)
+        if reason is None and len(pool.entries) < FEWEST:
+            reason = _few(len(pool.entries))
         if reason is not None:
-            return self._default(reason)
-        pool = choose_images(self.setup)
-        if len(pool.entries) < FEWEST:
-            return self._default(_few(len(pool.entries)))
-        plan = self._plan(pool)
+            return self._default(self._field(first_alone=True), reason)
+        field = self._field()
+        if len(field.affordable) == 1:
+            return self._default(field, "no other candidate fits the model and the budget")
+        plan = self._plan(field, pool)
         if dry_run:
-            return self._default(f"a dry run tries nothing: {plan}")
+            self.tell(f"a run would try {plan}")
+            return self._default(field, "a dry run tries nothing")
         self.tell(f"trying {plan}")
-        trial = Trial(with_one_target(self.setup), self.field.affordable, self.tell)
+        trial = Trial(with_one_target(self.setup), field.affordable, self.tell)
         count = trial.load(pool)
         if count < FEWEST:
-            return self._default(_few(count))
+            return self._default(field, _few(count))
         trial.run()
-        return self._measured(trial, pool)
+        return self._measured(field, trial)
+
+    def _field(self, *, first_alone: bool = False) -> Field:
+        return find_candidates(self.setup, self.config, self.budget, first_alone=first_alone)
 
     def _no_trial(self) -> str | None:
         """Why Insertion − Deletion cannot decide; None where it can."""
@@ -103,46 +112,43 @@ class _Choice:
             return "--score neg-logit explains evidence against a class, and Insertion − Deletion judges that for it"
         if not self.setup.layers:
             return "no layer of the model can be used, and most methods need one"
-        if len(self.field.affordable) == 1:
-            return "no other candidate fits the model and the budget"
         return None
 
-    def _plan(self, pool: Pool) -> str:
-        count, images = len(self.field.affordable), pool.size
-        maps = sum(one.passes for one in self.field.affordable)
-        about = images * (maps + 2 * STEPS * count)
+    def _plan(self, field: Field, pool: Pool) -> str:
+        count, images = len(field.affordable), pool.size
+        maps = sum(one.passes for one in field.affordable)
+        about = images * (maps + 2 * (STEPS - 1) * (count + 2) + 6)  # two once more, and the ends of the curves
         of = "the first images" if pool.count is None else f"{images} of {pool.count} images"
         return (
-            f"{count} candidates of at most {self.budget} forward passes an image on {of}, "
+            f"{count} candidates of at most {counted(self.budget)} an image on {of}, "
             f"by Insertion − Deletion; about {round(about, -2):,.0f} passes"
         )
 
-    def _default(self, reason: str) -> ChosenMethod:
-        one = self.field.default
+    def _default(self, field: Field, reason: str) -> ChosenMethod:
+        one = field.default
         why = [
             f"nothing was compared: {reason}",
-            f"{one.candidate.name} is the default within {self.budget} forward passes an image; it costs "
-            f"{one.passes:g}",
+            f"{one.candidate.name} is the default within {counted(self.budget)} an image; it costs {one.passes:g}",
         ]
-        candidates = [_row(other, Estimate(None, None, 0)) for other in self.field.affordable]
-        return self._chosen(one, "default", why, candidates, [], None)
+        rows = [_row(other, Estimate(None, None, 0)) for other in field.affordable]
+        return self._chosen(one, "default", why, rows, field)
 
-    def _measured(self, trial: Trial, pool: Pool) -> ChosenMethod:
-        candidates, seed = self.field.affordable, self.config.seed
+    def _measured(self, field: Field, trial: Trial) -> ChosenMethod:
+        candidates, seed = field.affordable, self.config.seed
         in_all = ~np.isnan(np.stack(trial.values)).any(axis=0)
         if not in_all.any():
-            return self._default("the probabilities of the images are not finite")
+            return self._default(field, "the probabilities of the images are not finite")
         values = [own[in_all, None] for own in trial.values]
         figures = [estimate(own, seed=seed) for own in values]
         ranked = sorted(range(len(candidates)), key=lambda i: (-(figures[i].value or 0), candidates[i].passes))
         best = ranked[0]
         why = [
             f"{candidates[best].candidate.name}: Insertion − Deletion {_text(figures[best])} on {len(values[best])} "
-            f"images of this run, the highest of {len(candidates)} candidates of at most {self.budget} forward passes "
-            f"an image; it costs {candidates[best].passes:g}"
+            f"images of this run, the highest of {len(candidates)} candidates of at most {counted(self.budget)} an "
+            f"image; it costs {candidates[best].passes:g}"
         ]
-        if (interval := figures[best].interval) is not None and interval[0] <= 0:
-            why.append("its interval contains 0: on these images no method says much about the model")
+        if (interval := figures[best].interval) is not None and interval[0] < _LITTLE:
+            why.append("that is about nothing: on these images no candidate says much about the model")
         rival = next((i for i in ranked if candidates[i].candidate.method != candidates[best].candidate.method), None)
         for i in dict.fromkeys((ranked[1], rival)):
             if i is not None:
@@ -156,7 +162,7 @@ class _Choice:
         }  # fmt: skip
         rows = [_row(candidates[i], figures[i]) for i in ranked]
         images = [name for name, counts in zip(trial.images, in_all, strict=True) if counts]
-        return self._chosen(candidates[best], "trial", why, rows, images, spent)
+        return self._chosen(candidates[best], "trial", why, rows, field, images, spent)
 
     def _with_other_substrate(self, trial: Trial, best: Affordable, rival: Affordable) -> str:
         """Whether the best one leads its rival of another method with other pixels in place of those removed."""
@@ -173,10 +179,13 @@ class _Choice:
         source: Literal["trial", "default"],
         why: Sequence[str],
         candidates: list[CandidateFields],
-        images: list[str],
-        trial: TrialFields | None,
+        field: Field,
+        images: Sequence[str] = (),
+        trial: TrialFields | None = None,
     ) -> ChosenMethod:
-        notes = [f"{FILE} is not used: --budget asks for a choice within {self.budget} passes"] if self._unread else []
+        notes = (
+            [f"{FILE} is not used: --budget asks for a choice within {counted(self.budget)}"] if self._unread else []
+        )
         if one.candidate.method in LAST_RESORTS and self.setup.layers and self.setup.model.num_classes is not None:
             notes.append(f"{one.candidate.method} ignores the class: nothing that explains one costs so little")
         return {
@@ -187,9 +196,9 @@ class _Choice:
             "why": [*why, *notes],
             "budget": self.budget,
             "requested": requested_method(self.config),
-            "images": images,
+            "images": list(images),
             "candidates": candidates,
-            "excluded": list(self.field.excluded),
+            "excluded": list(field.excluded),
             "trial": trial,
         }
 

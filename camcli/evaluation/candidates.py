@@ -1,6 +1,6 @@
 """The methods that ``--method best`` chooses from, and which of them a run can afford."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,8 +54,6 @@ CANDIDATES = (
 LAST_RESORTS = ("eigencam", "fullgrad")
 """The first one ignores the class, so that it explains no prediction; the other one needs no layer."""
 
-_DEFAULTS = (CANDIDATES[9], CANDIDATES[8], CANDIDATES[7], CANDIDATES[0])
-
 
 @dataclass(frozen=True)
 class Affordable:
@@ -86,56 +84,78 @@ class Field:
 
     @property
     def default(self) -> Affordable:
-        """What is taken where nothing can be measured: PathCAM as complete as the budget allows, else Grad-CAM."""
-        by_method = sorted(self.affordable, key=lambda one: -one.passes)
-        preferred = [one for default in _DEFAULTS for one in by_method if one.candidate == default]
-        pathcam = [one for one in by_method if one.candidate.method == "pathcam"]
-        return (preferred or pathcam or list(self.affordable))[0]
+        """What is taken where nothing can be measured."""
+        order = by_preference([one.candidate for one in self.affordable])
+        return next(one for one in self.affordable if one.candidate == order[0])
 
 
-def find_candidates(setup: Setup, config: RunConfig, budget: int) -> Field:
+def by_preference(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """What is taken first where nothing can be measured: PathCAM as complete as can be, Grad-CAM, then the others."""
+    pathcam = [one for one in reversed(candidates) if one.method == "pathcam"]
+    gradcam = [one for one in candidates if one.method == "gradcam"]
+    return [*pathcam, *gradcam, *(one for one in candidates if one not in (*pathcam, *gradcam))]
+
+
+def find_candidates(setup: Setup, config: RunConfig, budget: int, *, first_alone: bool = False) -> Field:
     """The candidates that the model allows and that cost no more than the budget.
 
     Args:
         setup: with the layers at which they are applied.
         config: the settings with ``best``.
         budget: forward passes an image.
+        first_alone: look for the default alone, and no further than to it.
 
     Raises:
         ConfigError: an option of a method that is no candidate; not one candidate is left.
     """
     affordable: list[Affordable] = []
     excluded: list[ExcludedCandidate] = []
-    for candidate in with_options(config):
-        if candidate.method in LAST_RESORTS and affordable:
+    candidates = with_options(config)
+    for candidate in by_preference(candidates) if first_alone else candidates:
+        if affordable and (first_alone or candidate.method in LAST_RESORTS):
             continue
-        passes: float | None = None
-        try:
-            reason, passes = _too_many(setup, candidate, budget)
-            if reason is None:
-                explainer = _explainer(setup, candidate)
-                passes = passes_of_map(explainer, setup.model, len(setup.targets))
-                reason = None if passes <= budget else f"costs {passes:g} forward passes an image"
-        except CamError as error:
-            reason = str(error)
-        if reason is None and passes is not None:
-            affordable.append(Affordable(candidate, explainer, passes))
+        found = _examine(setup, candidate, budget)
+        if isinstance(found, Affordable):
+            affordable.append(found)
         else:
-            row: ExcludedCandidate = {
-                "method": candidate.method, "options": list(candidate.options), "passes": passes,
-                "reason": reason or "not possible",
-            }  # fmt: skip
-            excluded.append(row)
+            excluded.append(found)
     if not affordable:
-        costs = [row for row in excluded if row["passes"] is not None]
-        if costs:
-            least = min(costs, key=lambda row: row["passes"] or 0)
-            raise ConfigError(
-                f"--budget {budget}: no method costs so little. {least['method']} {least['reason']}, the least of "
-                f"{len(costs)} that this model allows."
-            )
-        raise ConfigError(f"--method best: no candidate works with this model. {excluded[0]['reason']}")
+        raise _nothing(budget, excluded)
     return Field(tuple(affordable), tuple(excluded))
+
+
+def _examine(setup: Setup, candidate: Candidate, budget: int) -> Affordable | ExcludedCandidate:
+    passes: float | None = None
+    try:
+        passes = _least_passes(setup, candidate)
+        if passes <= budget:
+            explainer = _explainer(setup, candidate)
+            passes = passes_of_map(explainer, setup.model, len(setup.targets))
+            if passes <= budget:
+                return Affordable(candidate, explainer, passes)
+            reason = f"costs {counted(passes)} an image"
+        else:
+            reason = f"costs at least {counted(passes)} an image"
+    except CamError as error:
+        passes, reason = None, str(error)
+    return {"method": candidate.method, "options": list(candidate.options), "passes": passes, "reason": reason}
+
+
+def _nothing(budget: int, excluded: Sequence[ExcludedCandidate]) -> ConfigError:
+    """Why there is nothing to choose from."""
+    costs = {row["method"]: row["passes"] for row in excluded if row["passes"] is not None}
+    if not costs:
+        return ConfigError(f"--method best: no candidate works with this model. {excluded[0]['reason']}")
+    least = min(costs, key=lambda key: costs[key])
+    return ConfigError(
+        f"--budget {budget}: no method that this model allows costs so little; {least} costs the least, "
+        f"{counted(costs[least])} an image."
+    )
+
+
+def counted(passes: float) -> str:
+    """``1 forward pass``, ``26.9 forward passes``."""
+    return f"{passes:g} forward pass" + "es" * (passes != 1)
 
 
 def with_options(config: RunConfig) -> list[Candidate]:
@@ -156,13 +176,12 @@ def with_options(config: RunConfig) -> list[Candidate]:
     return list(dict.fromkeys(chosen))
 
 
-def _too_many(setup: Setup, candidate: Candidate, budget: int) -> tuple[str | None, float | None]:
-    """Why a candidate is too expensive, and what it costs at least, where this shows before anything is run."""
+def _least_passes(setup: Setup, candidate: Candidate) -> float:
+    """What a candidate costs at least, which shows before anything is run."""
     method = find_method(candidate.method)
     settings: Mapping[str, Any] = parse_options([method], candidate.options)[method.key]
     channels = max((layer.channels for layer in setup.layers), default=0)
-    least = count_whole_passes(method.cost_with(settings), min(channels, settings.get("max_channels") or channels))
-    return (f"costs at least {least} forward passes an image", least) if least > budget else (None, None)
+    return count_whole_passes(method.cost_with(settings), min(channels, settings.get("max_channels") or channels))
 
 
 def _explainer(setup: Setup, candidate: Candidate) -> Explainer:

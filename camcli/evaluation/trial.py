@@ -14,7 +14,7 @@ from torch import Tensor
 
 from camcli.concurrency import Clock, in_order
 from camcli.device import BatchLimit
-from camcli.evaluation.candidates import Affordable
+from camcli.evaluation.candidates import Affordable, Candidate
 from camcli.evaluation.entries import upsample
 from camcli.evaluation.options import RANKED_BY
 from camcli.evaluation.scorer import ClassScorer
@@ -121,6 +121,7 @@ class Trial:
         self._limit = BatchLimit(setup.batch_size)
         self._maps = 0.0
         self._explanations: list[Explanation] = []
+        self._natives: dict[Candidate, list[list[Tensor]]] = {}
 
     @property
     def passes(self) -> int:
@@ -147,41 +148,64 @@ class Trial:
         """Measure all candidates."""
         for number, candidate in enumerate(self.candidates):
             self.values.append(self.measure(candidate))
-            mean = float(np.nanmean(self.values[-1])) if not np.isnan(self.values[-1]).all() else float("nan")
+            mean = float(self.values[-1].mean())  # NaN where the model's outputs are not finite
             text = f"{number + 1} of {len(self.candidates)} tried: {candidate.candidate.name} {mean:.3f}"
             self.tell(text.replace("-", "−"))
 
     def measure(self, one: Affordable, substrate: str | None = None) -> np.ndarray:
         """Insertion − Deletion (images,) of a candidate; of several maps of an image their mean."""
-        size = self.setup.batch_size
-        starts = range(0, len(self._explanations), size)
-        return np.concatenate([self._batch(one, self._explanations[s : s + size], substrate) for s in starts])
+        maps = self._maps_of(one)
+        for earlier, values in zip(self.candidates, self.values, strict=False):
+            if substrate is None and _are_same(maps, self._natives[earlier.candidate]):
+                return values  # two methods that come to the same at this layer: no more passes for it
+        return np.concatenate(
+            [self._score(batch, own, substrate) for batch, own in zip(self._batches(), maps, strict=True)]
+        )
 
-    def _batch(self, one: Affordable, batch: Sequence[Explanation], substrate: str | None) -> np.ndarray:
-        setup = self.setup
-        inputs = to_input([e.loaded.pixels for e in batch], setup.model.preprocessing, setup.device)
-        targets = [e.maps[0].target for e in batch]
-        classes = torch.tensor([t.index for t in targets if t is not None], device=setup.device)
-        seeds = [seed_of(e.loaded.metadata.sha256, setup.config.seed) for e in batch]
+    def _batches(self) -> list[list[Explanation]]:
+        size = self.setup.batch_size
+        return [self._explanations[start : start + size] for start in range(0, len(self._explanations), size)]
+
+    def _score(self, batch: Sequence[Explanation], natives: Sequence[Tensor], substrate: str | None) -> np.ndarray:
+        inputs, classes, seeds = self._of(batch)
         images = Images(inputs, classes, seeds, None, self._scorer, STEPS, BATCH, substrate)
         measure = METRICS[RANKED_BY].measure
         assert measure is not None
         values = []
-        for native in self._natives(one, inputs, classes, seeds):
+        for native in natives:
             heat = upsample(native, (inputs.shape[-2], inputs.shape[-1]), inputs.device)
             values.append(measure(Sample(images, native, heat, _no_other_inputs)).cpu().double().numpy())
-        return np.mean(values, axis=0)
+        mean: np.ndarray = np.mean(values, axis=0)
+        return mean
 
-    def _natives(self, one: Affordable, inputs: Tensor, classes: Tensor, seeds: Sequence[int]) -> list[Tensor]:
-        """(N, h, w) raw, on the CPU, for each map of an image."""
-        self._maps += len(inputs) * one.passes
+    def _of(self, batch: Sequence[Explanation]) -> tuple[Tensor, Tensor, list[int]]:
+        """Inputs, classes and seeds."""
+        setup = self.setup
+        inputs = to_input([e.loaded.pixels for e in batch], setup.model.preprocessing, setup.device)
+        targets = [e.maps[0].target for e in batch]
+        classes = torch.tensor([t.index for t in targets if t is not None], device=setup.device)
+        return inputs, classes, [seed_of(e.loaded.metadata.sha256, setup.config.seed) for e in batch]
 
+    def _maps_of(self, one: Affordable) -> list[list[Tensor]]:
+        """For each batch, for each map of an image: (N, h, w) raw, on the CPU; made once."""
+        if one.candidate not in self._natives:
+            self._natives[one.candidate] = [self._explain(one, *self._of(batch)) for batch in self._batches()]
+            self._maps += len(self._explanations) * one.passes
+        return self._natives[one.candidate]
+
+    def _explain(self, one: Affordable, inputs: Tensor, classes: Tensor, seeds: Sequence[int]) -> list[Tensor]:
         def explained(part: slice) -> list[Tensor]:
             maps = one.explainer(inputs[part], lambda _: classes[part, None], seeds[part]).maps
             return [raw.cpu() for raw in maps.values()]
 
         parts = list(self._limit.run(len(inputs), explained, 1 if self.setup.model.is_alone else None))
         return [torch.cat(own) for own in zip(*parts, strict=True)]
+
+
+def _are_same(one: Sequence[Sequence[Tensor]], other: Sequence[Sequence[Tensor]]) -> bool:
+    """Whether maps are equal but for rounding."""
+    pairs = [pair for batches in zip(one, other, strict=True) for pair in zip(*batches, strict=False)]
+    return all(a.shape == b.shape and bool((a - b).abs().max() <= 1e-5 * b.abs().max()) for a, b in pairs)
 
 
 def _no_other_inputs(inputs: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ MOVED = 20
 """Floating point operations in the time that a number is moved to or from memory, about, on a CPU and on a GPU."""
 
 
-class WorkCounter(TorchDispatchMode):
+class WorkCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the work of what runs inside, backward passes included.
 
     Attributes:
@@ -31,8 +31,9 @@ class WorkCounter(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self.operations = self.moved = 0
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations: int = 0
+        self.moved: int = 0
 
     @property
     def work(self) -> int:
@@ -80,6 +81,7 @@ def passes_of_map(explainer: Explainer, model: Model, targets: int) -> float:
 
 
 def _work(run: Callable[[], object]) -> int:
-    with WorkCounter() as counter:
+    counter = WorkCounter()
+    with counter:
         run()
     return counter.work
