@@ -153,7 +153,8 @@ class _Choice:
         for i in dict.fromkeys((ranked[1], rival)):
             if i is not None:
                 apart = difference(values[best], values[i], seed=seed)
-                why.append(f"ahead of {candidates[i].candidate.name} ({_text(figures[i])}) by {_text(apart)}")
+                name = candidates[i].candidate.name
+                why.append(f"{_verdict(apart)} {name} ({_text(figures[i])}): difference {_text(apart)}")
         if rival is not None:
             why.append(self._with_other_substrate(trial, candidates[best], candidates[rival]))
         spent: TrialFields = {
@@ -168,10 +169,10 @@ class _Choice:
         """Whether the best one leads its rival of another method with other pixels in place of those removed."""
         own, other = (trial.measure(one, OTHER_SUBSTRATE)[:, None] for one in (best, rival))
         apart = difference(own, other, seed=self.config.seed)
-        low, high = apart.interval or (0.0, 0.0)
-        verdict = "also ahead of" if low > 0 else "BEHIND" if high < 0 else "not told apart from"
-        name = rival.candidate.name
-        return f"with the mean colour in place of removed pixels {verdict} {name}: difference {_text(apart)}"
+        name, also = rival.candidate.name, "also " if apart.interval is not None and apart.interval[0] > 0 else ""
+        return (
+            f"with the mean colour in place of removed pixels {also}{_verdict(apart)} {name}: difference {_text(apart)}"
+        )
 
     def _chosen(
         self,
@@ -183,9 +184,9 @@ class _Choice:
         images: Sequence[str] = (),
         trial: TrialFields | None = None,
     ) -> ChosenMethod:
-        notes = (
-            [f"{FILE} is not used: --budget asks for a choice within {counted(self.budget)}"] if self._unread else []
-        )
+        notes = []
+        if self._unread:
+            notes.append(f"{FILE} is not used: --budget asks for a choice within {counted(self.budget)}")
         if one.candidate.method in LAST_RESORTS and self.setup.layers and self.setup.model.num_classes is not None:
             notes.append(f"{one.candidate.method} ignores the class: nothing that explains one costs so little")
         return {
@@ -228,6 +229,12 @@ def _row(one: Affordable, figure: Estimate) -> CandidateFields:
         "value": figure.value,
         "interval": None if figure.interval is None else list(figure.interval),
     }
+
+
+def _verdict(apart: Estimate) -> str:
+    """How the first of two is to the second, by the interval of their difference."""
+    low, high = apart.interval or (0.0, 0.0)
+    return "ahead of" if low > 0 else "behind" if high < 0 else "not told apart from"
 
 
 def _text(result: Estimate) -> str:
