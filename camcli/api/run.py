@@ -7,6 +7,7 @@ from camcli.config.settings import RunConfig
 from camcli.images import Sources
 from camcli.models import Model
 from camcli.pipeline import stream
+from camcli.pipeline.folder import require_continuable
 from camcli.pipeline.stream import Summary, Watcher
 from camcli.schemas.index import ChosenMethod
 
@@ -34,6 +35,7 @@ def run(
     def decide(config: RunConfig, model: Model, sources: Sources) -> ChosenMethod:
         from camcli.evaluation.best import choose_method  # takes a moment to import, and is rarely needed
 
+        require_continuable(config)
         return choose_method(config, model, sources, own.choosing)
 
     return stream.run(config, command=command, stop=stop, watch=own, decide=decide)

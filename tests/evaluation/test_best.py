@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import torch
 from PIL import Image
@@ -18,6 +19,7 @@ from camcli.evaluation import EvalOptions, candidates, evaluate
 from camcli.evaluation.candidates import Candidate, with_options
 from camcli.evaluation.trial import FEWEST, MOST, STEPS, sample_size
 from camcli.evaluation.work import WorkCounter
+from camcli.schemas import index_schema
 from tests.conftest import TINY, Cam, index_of, photographs
 
 BEST = ("--method", "best", "--save", "none")
@@ -57,6 +59,7 @@ def test_what_a_run_chooses_is_what_an_evaluation_of_the_same_images_ranks_first
 ) -> None:
     done = cam("run", many, *TINY, *BEST, "-o", tmp_path / "out")
     assert done.code == 3, done.err
+    jsonschema.validate(index_of(tmp_path / "out"), index_schema())
     choice = choice_of(tmp_path / "out")
     assert choice["source"] == "trial"
     assert len(choice["images"]) == FEWEST
@@ -114,6 +117,9 @@ def test_another_budget_is_another_choice(cam: Cam, many: Path, tmp_path: Path) 
     cheap = choice_of(out)
     assert (cheap["method"], cheap["budget"]) == ("gradcam", 2)
     assert all(row["passes"] > 2 for row in cheap["excluded"])
+    forbidden = cam("run", many, *TINY, *BEST, "--no-resume", "-o", out)
+    assert forbidden.code == 2
+    assert "trying" not in forbidden.out, "refused before the trial"
     refused = cam("run", many, *TINY, *BEST, "--limit", 3, "-o", out)
     assert refused.code == 2
     assert 'config.method: ["gradcam"] → ["pathcam"]' in refused.err
@@ -195,8 +201,8 @@ def test_an_evaluation_in_the_run_folder_is_read_unless_there_is_a_budget(cam: C
 @pytest.mark.usefixtures("few_candidates")
 def test_from_python(many: Path, tmp_path: Path) -> None:
     config = RunConfig(
-        image_path=(str(many),), output_dir=str(tmp_path / "out"), model=TINY[1], input_size="64", save="none",
-        method="best", budget=12, limit=9,
+        image_path=(str(many),), output_dir=str(tmp_path / "out"), model=TINY[1], input_size="64", save=("none",),
+        method=("best",), budget=12, limit=9,
     )  # fmt: skip
     assert camcli.run(config).status == "complete"
     choice = choice_of(tmp_path / "out")
