@@ -22,7 +22,7 @@ from camcli.config.choice import budget_of, requested_method
 from camcli.config.recommended import FILE
 from camcli.config.settings import RunConfig
 from camcli.errors import CamError
-from camcli.evaluation.candidates import LAST_RESORTS, Affordable, Field, counted, find_candidates, probes
+from camcli.evaluation.candidates import LAST_RESORTS, Affordable, Field, counted, find_candidates, has_gradient, probes
 from camcli.evaluation.options import RANKED_BY
 from camcli.evaluation.trial import FEWEST, OTHER_SUBSTRATE, STEPS, Pool, Trial, choose_images, with_one_target
 from camcli.images import Sources
@@ -211,8 +211,8 @@ class _Choice:
     def _layers(self, one: Affordable) -> list[str] | None:
         """The layers of the trial, where ``auto`` might be others for this method alone."""
         method = find_method(one.candidate.method)
-        has_gradient = self.setup.config.method == (next(probes()),)
-        if method.needs_layer_gradient or not method.needs_layer or not has_gradient or self.config.layer != ("auto",):
+        is_settled = method.needs_layer_gradient or not method.needs_layer or not has_gradient(self.setup)
+        if is_settled or self.config.layer != ("auto",):
             return None
         return [layer.path for layer in self.setup.layers]
 

@@ -128,7 +128,9 @@ def _examine(setup: Setup, candidate: Candidate, budget: int) -> Affordable | Ex
     passes: float | None = None
     try:
         passes = _least_passes(setup, candidate)
-        if passes <= budget:
+        if find_method(candidate.method).needs_layer_gradient and not has_gradient(setup):
+            passes, reason = None, "needs the score's gradient at a layer, and no layer that can be used has one"
+        elif passes <= budget:
             explainer = _explainer(setup, candidate)
             passes = passes_of_map(explainer, setup.model, len(setup.targets))
             if passes <= budget:
@@ -182,6 +184,11 @@ def _least_passes(setup: Setup, candidate: Candidate) -> float:
     settings: Mapping[str, Any] = parse_options([method], candidate.options)[method.key]
     channels = max((layer.channels for layer in setup.layers), default=0)
     return count_whole_passes(method.cost_with(settings), min(channels, settings.get("max_channels") or channels))
+
+
+def has_gradient(setup: Setup) -> bool:
+    """Whether the layers were chosen by a method that needs the score's gradient there."""
+    return any(find_method(key).needs_layer_gradient for key in setup.config.method)
 
 
 def _explainer(setup: Setup, candidate: Candidate) -> Explainer:

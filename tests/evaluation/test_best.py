@@ -146,6 +146,35 @@ def test_where_the_metric_means_nothing_the_default_is_taken(cam: Cam, many: Pat
     assert "evidence against" in choice_of(tmp_path / "against")["why"][0]
 
 
+def test_a_model_without_gradients_gets_a_method_that_needs_none(cam: Cam, many: Path, tmp_path: Path) -> None:
+    done = cam(
+        "run", many, "-m", f"factory:{__name__}:build_detached", "--input-size", 64, *BEST, "-o", tmp_path / "out"
+    )
+    assert done.code == 3, done.err
+    choice = choice_of(tmp_path / "out")
+    assert choice["method"] in ("ablationcam", "eigencam")
+    reasons = {row["method"]: row["reason"] for row in choice["excluded"]}
+    assert "needs the score's gradient" in reasons["gradcam"]
+
+
+class Detached(nn.Module):
+    """The score leaves autograd's graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.features = nn.Sequential(nn.Conv2d(3, 8, 3, 4, 1), nn.ReLU())
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(self.features(x).detach().mean((2, 3)))
+        return logits
+
+
+def build_detached() -> nn.Module:
+    return Detached()
+
+
 @pytest.mark.usefixtures("few_candidates")
 def test_best_beside_a_named_method_and_its_options(cam: Cam, many: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
