@@ -1,0 +1,1 @@
+"""How faithful all methods are, of several models on the same photographs, against what they cost."""
