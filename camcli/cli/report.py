@@ -36,6 +36,8 @@ cam report cam-output --sheet figure.pdf --columns 5 --rows method --limit 10
 Open RUN/report.html in a browser; it needs neither a server nor the network. Results of `cam check` and `cam diff` \
 are shown when they were made before. Exit codes: 0 written, 1 a file could not be written, 2 wrong usage."""
 _LINE_INTERVAL = 5.0
+_LARGE = 50 << 20
+"""Bytes of a page in one file that browsers and mail take badly."""
 _FIGURE = "Figure"
 
 
@@ -105,6 +107,8 @@ def command(
         failed = f", {gallery.failed} of them failed" if gallery.failed else ""
         print(printable(f"{gallery.images} images{failed}{missing}"))
         print(printable(f"gallery in {gallery.page}"))
+        if gallery.bytes > _LARGE:
+            print(f"note: the page has {gallery.bytes >> 20} MB; --limit N makes it smaller", file=sys.stderr)
     if open_ and not webbrowser.open(gallery.page.resolve().as_uri()):
         print(printable(f"note: no browser was found here; open {gallery.page} yourself"), file=sys.stderr)
 

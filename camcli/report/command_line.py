@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from camcli.config.parse import flag
-from camcli.config.settings import SETTINGS
+from camcli.config.settings import SETTINGS, default_colormap
 from camcli.images import Entry
 from camcli.report.rows import Row
 
@@ -24,6 +24,8 @@ def flags_of(config: Mapping[str, Any], is_cpu: bool) -> list[str]:
         if setting is None or name in _WITHOUT or (name == "precision" and is_cpu and value == "fp32"):
             continue
         value = tuple(value) if isinstance(value, list) else value
+        if name == "colormap" and value == default_colormap(bool(config.get("signed"))):
+            continue
         if value in (None, (), setting.default) or (name == "target" and value == "predicted"):
             continue
         if isinstance(value, bool):
@@ -36,11 +38,12 @@ def flags_of(config: Mapping[str, Any], is_cpu: bool) -> list[str]:
 
 
 def _scale(config: Mapping[str, Any]) -> list[str]:
-    """``--scale``; limits that a sample gave are written as numbers."""
-    limits = config.get("scale_limits")
-    if limits:
-        return ["--scale", f"{limits[0]:.8g}:{limits[1]:.8g}"]
-    return []
+    """``--scale``; limits that a sample gave are written as numbers, where they are the same for all methods."""
+    limits = {tuple(ends) for ends in (config.get("scale_limits") or {}).values()}
+    if len(limits) != 1:
+        return []
+    ((low, high),) = limits
+    return ["--scale", f"{low:.8g}:{high:.8g}"]
 
 
 def image_argument(row: Row, entry: Entry | None) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from camcli.output import naming_os_errors, write_atomically
+from camcli.output import naming_os_errors, write_named_file
 from camcli.output.jsontext import replace_surrogates
 from camcli.report.originals import href
 
@@ -42,7 +42,7 @@ class DataFiles:
             self._flush()
         if self._folder is None:
             return
-        with naming_os_errors(self._folder):
+        with naming_os_errors(self._folder, option="--output"):
             for path in self._folder.iterdir():
                 match = _NAME.fullmatch(path.name)
                 if match and int(match[1]) > self._count:
@@ -61,11 +61,9 @@ class DataFiles:
         if self._folder is None:
             self.embedded.append(text)
             return
-        with naming_os_errors(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
         # A string that is parsed as JSON is read faster than the same as an object of JavaScript.
         script = f"camData({self._count},{page_json(text)});\n"
-        write_atomically(self._folder / f"data-{self._count:04}.js", [script.encode("utf-8")])
+        write_named_file("--output", self._folder / f"data-{self._count:04}.js", [script.encode("utf-8")])
 
 
 def page_json(value: object) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from camcli._version import __version__
-from camcli.render import colours
+from camcli.render import colours, to_levels
 from camcli.report.command_line import flags_of
 from camcli.report.data_files import page_json
 from camcli.report.records import Records
@@ -29,7 +29,7 @@ def describe_run(run: RunRows, records: Records, images: int) -> dict[str, Any]:
     is_cpu = str((header.get("environment") or {}).get("device", "cpu")).startswith("cpu")
     output = header.get("output")
     return {
-        "run": str(run.path),
+        "run": str(run.path) if run.path.name else run.path.resolve().name,
         "images": images,
         "recorded": run.count,
         "status": header["status"],
@@ -37,17 +37,19 @@ def describe_run(run: RunRows, records: Records, images: int) -> dict[str, Any]:
         "maps": [list(one) for one in records.maps.numbers],
         "sources": list(records.sources.numbers),
         "files": [list(one) for one in records.files.numbers],
-        "colours": base64.b64encode(_colours(config.get("colormap") or "jet", config.get("gamma") or 1.0)).decode(),
+        "colours": base64.b64encode(_colours(config)).decode(),
         "alpha": config.get("alpha", 0.5),
         "values": bool(output and output.get("kind") == "values"),
         "flags": flags_of(config, is_cpu),
     }
 
 
-def _colours(colormap: str, gamma: float) -> bytes:
+def _colours(config: Mapping[str, Any]) -> bytes:
     """256 colours in RGB for map values from 0 to 255; the run's gamma is in them."""
-    levels = np.rint(255 * (np.arange(256) / 255) ** gamma).astype(int)
-    return bytes(colours(colormap)[levels][:, ::-1].tobytes())
+    signed = bool(config.get("signed"))
+    values = np.linspace(-1 if signed else 0, 1, 256, dtype=np.float32).reshape(1, -1)
+    levels = to_levels(values, config.get("gamma") or 1.0, signed)[0]
+    return bytes(colours(config.get("colormap") or "jet")[levels][:, ::-1].tobytes())
 
 
 def render_page(run: RunRows, meta: Mapping[str, Any], embedded: Sequence[str]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from camcli.checks.recorded import RecordedRun
 from camcli.checks.rereading import recorded_settings
 from camcli.errors import ImageError
 from camcli.images import DecodeSettings, Entry, decode, read, was_replaced
-from camcli.output import naming_os_errors, write_atomically
+from camcli.output import write_named_file
 from camcli.report.originals import SHOWN_BY_BROWSERS
 from camcli.report.rows import Row, RunRows
 
@@ -156,10 +156,7 @@ class PictureMaker:
         return (self._folder / name).is_file()
 
     def _write(self, name: str, data: bytes) -> None:
-        path = self._folder / name
-        with naming_os_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, [data])
+        write_named_file("--output", self._folder / name, [data])
 
 
 def _settings(run: RunRows) -> DecodeSettings:

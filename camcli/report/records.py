@@ -12,11 +12,11 @@ import numpy as np
 
 from camcli.checks.distances import spearman
 from camcli.map_summary import read_native
-from camcli.render import normalise
+from camcli.pipeline.pictures import Limits
+from camcli.render import normalise, to_levels
 from camcli.report.rows import Row
 
 MethodLayer = tuple[str, str]
-Limits = tuple[float, float] | None
 
 
 @dataclass
@@ -35,14 +35,16 @@ class Records:
     """Turns rows into records, and keeps the tables that they refer to.
 
     Attributes:
-        limits: of the normalisation of maps; None: each map's own extremes.
+        limits: of the normalisation of maps, by method; without, each map's own extremes.
+        signed: whether maps keep their sign; zero is then in the middle.
         classes: (index, name).
         maps: (method, layer).
         sources: the ``--image-path`` as typed.
         files: (kind, beginning of the path, extension) of artefacts.
     """
 
-    limits: Limits = None
+    limits: Mapping[str, Limits] = field(default_factory=dict)
+    signed: bool = False
     classes: Table = field(default_factory=Table)
     maps: Table = field(default_factory=Table)
     sources: Table = field(default_factory=Table)
@@ -116,8 +118,8 @@ class Records:
     def _grid(self, one: Mapping[str, Any]) -> np.ndarray | None:
         if one.get("native") is None:
             return None
-        scaled: np.ndarray = np.rint(normalise(read_native(one["native"]), self.limits) * 255).astype(np.uint8)
-        return scaled
+        heat = normalise(read_native(one["native"]), self.limits.get(one["method"]), self.signed)
+        return to_levels(heat, 1.0, self.signed)
 
     def _class(self, one: Mapping[str, Any]) -> int:
         return self.classes.number((one.get("index"), one.get("name")))

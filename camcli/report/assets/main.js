@@ -25,7 +25,8 @@ function apply(names, image = openedImage) {
     if (state.tab === "summary") showSummary();
   }
   if (names.includes("size")) document.documentElement.style.setProperty("--tile", `${state.size}px`);
-  if (names.includes("size") || names.includes("tab")) fillNear();
+  if (names.includes("size") && shown.length > MANY) showGrid();
+  else if (names.includes("size") || names.includes("tab")) fillNear();
   syncControls();
   if (openedImage) {
     if (names.every((name) => name === "divider")) placeDivider();

@@ -31,7 +31,7 @@ function writeHash() {
   const words = new URLSearchParams();
   for (const [name, value] of Object.entries(state)) {
     if (value === DEFAULTS[name]) continue;
-    words.set(name, name === "map" ? META.maps[value].join(" ").trim() : value);
+    words.set(name, name === "map" ? META.maps[value]?.join(" ").trim() ?? "" : value);
   }
   const hash = words.toString();
   if (hash === location.hash.slice(1)) return;

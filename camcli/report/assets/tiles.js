@@ -33,7 +33,10 @@ function fillSoon() {
   requestAnimationFrame(fillNear);
 }
 addEventListener("scroll", fillSoon, { passive: true });
-addEventListener("resize", fillSoon);
+addEventListener("resize", () => {
+  if (shown.length > MANY && columnsNow() !== columns) showGrid();
+  else fillSoon();
+});
 
 function tileOf(image) {
   if (image.element) return image.element;
@@ -46,27 +49,47 @@ function tileOf(image) {
 function showGrid() {
   for (const element of filled) element.replaceChildren();
   filled.clear();
+  columns = columnsNow();
   // Thousands of elements are moved many times faster while they have no boxes.
   const focused = grid.contains(document.activeElement);
   grid.style.display = "none";
   void grid.offsetHeight;
   grid.replaceChildren();
   const parts = groups();
-  const list = (some) => h("ul", { className: "tiles" }, some.map(tileOf));
   if (!shown.length) {
     const words = images.length ? "No image fits these filters." : "This run has no images.";
     const clear = h("button", { type: "button", textContent: "Clear the filters", onclick: clearFilters });
     grid.replaceChildren(h("div", { className: "empty" }, h("p", {}, words), images.length ? clear : null));
   } else if (parts) {
     grid.replaceChildren(...parts.map((part) => h("section", { className: "group" },
-      h("h2", {}, bdi(part.title), h("span", {}, count(part.images.length, "image"))), list(part.images))));
+      h("h2", {}, bdi(part.title), h("span", {}, count(part.images.length, "image"))), lists(part.images))));
   } else {
-    grid.replaceChildren(list(shown));
+    grid.replaceChildren(...lists(shown));
   }
   grid.style.display = "";
   roving = shown.includes(roving) ? roving : shown[0];
   fillNear();
   if (focused && roving) focusTile(roving);
+}
+
+const GAP = 14; // as in page.css
+const MANY = 500; // images, from which on they are in several lists
+const ROWS = 10; // in each of them
+let columns = 1;
+
+const columnsNow = () => Math.max(1, Math.floor((grid.clientWidth + GAP) / (Math.min(state.size, grid.clientWidth) + GAP)));
+
+/** Many images in lists of whole rows: the browser skips those that are far from the window. */
+function lists(some) {
+  if (some.length <= MANY) return [h("ul", { className: "tiles" }, some.map(tileOf))];
+  const parts = [];
+  for (let start = 0; start < some.length; start += ROWS * columns) {
+    const part = some.slice(start, start + ROWS * columns);
+    const list = h("ul", { className: "tiles part" }, part.map(tileOf));
+    list.style.setProperty("--rows", Math.ceil(part.length / columns));
+    parts.push(list);
+  }
+  return parts;
 }
 
 function fill(element) {

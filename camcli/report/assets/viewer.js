@@ -65,7 +65,7 @@ function showViewer() {
 
 function stage(image, map, view, title) {
   const frame = h("div", { className: "frame" });
-  if (isFailed(image)) frame.append(h("p", { className: "none" }, "This image could not be explained."));
+  if (isFailed(image)) frame.append(h("p", { className: "none alone" }, "This image could not be explained."));
   else {
     const picture = basePicture(image, frame);
     if (picture) frame.append(picture);
@@ -282,7 +282,7 @@ function commandSection(image) {
   const path = image.cmd.startsWith("-") ? `./${image.cmd}` : image.cmd;
   const line = ["cam run", "--image-path", quoted(path), ...META.flags.map(quoted), "--output-dir", "again"].join(" ");
   const button = h("button", { type: "button", className: "copy", onclick: () => copyText(line, button) }, "Copy");
-  return h("section", {}, h("h3", {}, "Make it again"), h("pre", { className: "command" }, line), button);
+  return h("section", {}, h("h3", {}, isFailed(image) ? "Try it again" : "Make it again"), h("pre", { className: "command" }, line), button);
 }
 
 async function copyText(text, button) {
