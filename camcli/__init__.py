@@ -16,9 +16,9 @@ from camcli._version import __version__
 
 if TYPE_CHECKING:
     from camcli.api import MapResult, Result, Results, Target, explain
+    from camcli.api.run import Summary, run
     from camcli.config.settings import RunConfig
     from camcli.models import Model, load_model
-    from camcli.pipeline.stream import Summary, run
 
 __all__ = [
     "MapResult", "Model", "Result", "Results", "RunConfig", "Summary", "Target", "__version__", "explain", "load_model",
@@ -29,7 +29,7 @@ __all__ = [
 _MODULES = {
     **dict.fromkeys(("MapResult", "Result", "Results", "Target", "explain"), "camcli.api"),
     **dict.fromkeys(("Model", "load_model"), "camcli.models"),
-    **dict.fromkeys(("Summary", "run"), "camcli.pipeline.stream"),
+    **dict.fromkeys(("Summary", "run"), "camcli.api.run"),
     "RunConfig": "camcli.config.settings",
 }
 

@@ -139,8 +139,8 @@ def _folder(settings: dict[str, Any], paths: list[str], mode: OutputMode) -> tup
     config = RunConfig(**with_positional(settings, paths))
     if not config.image_path:
         raise ConfigError("nothing to check: name a run folder, or images to explain first.")
+    from camcli.api.run import run
     from camcli.cli.printer import Printer
-    from camcli.pipeline.stream import run
 
     # With --json the run prints to stderr: stdout is for the checks.
     with Printer(replace(mode, json=True)) as printer, stopping() as stop:

@@ -34,7 +34,7 @@ _EVERY = 5.0
 """Seconds between progress lines."""
 
 
-@takes_settings(("images", "model", "explain", "device"), without=("compile",), also=("seed",))
+@takes_settings(("images", "model", "explain", "device"), without=("compile", "budget"), also=("seed",))
 def command(
     settings: dict[str, Any],
     mode: OutputMode,

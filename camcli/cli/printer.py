@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, TextIO
 
 from tqdm import tqdm
@@ -18,7 +19,7 @@ from camcli.cli.options import OutputMode
 from camcli.cli.streams import discard_output
 from camcli.config.settings import RunConfig
 from camcli.errors import CamError, printable
-from camcli.images import ASSUMED
+from camcli.images import ASSUMED, Sources
 from camcli.models import Model
 from camcli.output import INDEX_NAME
 from camcli.pipeline.folder import earlier_header, plan_folder
@@ -27,7 +28,7 @@ from camcli.pipeline.items import IMPROBABLE
 from camcli.pipeline.pictures import limit_lines
 from camcli.pipeline.setup import Setup, in_run_folder, list_sources, prepare
 from camcli.pipeline.stream import Summary, Watcher
-from camcli.schemas.index import ImageRow
+from camcli.schemas.index import CandidateFields, ChosenMethod, ImageRow
 
 _LINES = 20
 """Images that are printed one by one; the index lists all."""
@@ -67,6 +68,10 @@ class Printer(Watcher):
     def compiling(self) -> None:
         if not self.mode.quiet:
             print("compiling what comes before the target layer; this takes up to minutes", file=sys.stderr, flush=True)
+
+    def choosing(self, line: str) -> None:
+        if not self.mode.quiet:
+            self.show(printable(f"best     {line}"))
 
     def elsewhere(self, note: str) -> None:
         # Said with --quiet, too: a program that reads the default folder would read another run.
@@ -279,7 +284,26 @@ def describe_setup(setup: Setup, *, passes: bool) -> list[str]:
         f"method   {', '.join(setup.config.method)} for {setup.config.target or 'predicted'}; "
         f"{setup.device}, {setup.precision}, batches of {setup.batch_size}"
     )
+    lines += choice_lines(setup.choice)
     return lines + ([f"passes   {line}" for line in setup.explainer.plan()] if passes else [])
+
+
+def choice_lines(choice: ChosenMethod | None) -> list[str]:
+    """What ``--method best`` stands for, and why."""
+    if choice is None:
+        return []
+    options = "".join(f" --option {text}" for text in choice["options"])
+    lines = [f"best     --method {choice['method']}{options}"]
+    lines += [f"         {line}" for line in choice["why"]]
+    if (trial := choice["trial"]) is not None:
+        lines.append(f"         the trial took {trial['passes']:,} forward passes, {trial['seconds']:.0f} s")
+    return [printable(line) for line in lines]
+
+
+def candidate_name(candidate: CandidateFields) -> str:
+    """``pathcam (fast=true)``."""
+    own = ", ".join(text.partition(".")[2] for text in candidate["options"])
+    return f"{candidate['method']} ({own})" if own else candidate["method"]
 
 
 def counted(model: Model) -> str:
@@ -290,21 +314,38 @@ def counted(model: Model) -> str:
 
 
 def print_plan(config: RunConfig, mode: OutputMode) -> None:
-    """``--dry-run``: decide everything, print it, write nothing."""
-    setup = prepare(config, earlier_header(config))
+    """``--dry-run``: decide everything, print it, write nothing; ``--method best`` is not tried."""
+    undecided: list[str] = []
+
+    def plan(config: RunConfig, model: Model, sources: Sources) -> ChosenMethod:
+        from camcli.evaluation.best import choose_method
+
+        return choose_method(config, model, sources, undecided.append, dry_run=True)
+
+    setup = prepare(config, earlier_header(config), decide=plan)
     folder = plan_folder(setup)
     count = in_run_folder(setup, folder).sources.count()
     if mode.json:
-        plan = {
+        planned = {
             "images": count, "model": model_fields(setup), "output": output_fields(setup),
             "layers": layer_fields(setup),
-            "methods": list(setup.config.method), "batch_size": setup.batch_size, "device": str(setup.device),
+            "methods": list((config if undecided else setup.config).method),
+            "batch_size": setup.batch_size, "device": str(setup.device),
             "precision": setup.precision, "save": list(config.save), "output_dir": str(folder),
         }  # fmt: skip
-        print(json.dumps(plan))
+        if setup.choice is not None:
+            open_choice = {"method": None, "source": None, "why": undecided} if undecided else {}
+            planned["chosen_method"] = {**setup.choice, **open_choice}
+        print(json.dumps(planned))
         return
-    for line in describe_setup(setup, passes=True):
+    if undecided and setup.choice is not None:
+        costs = ", ".join(f"{candidate_name(one)} {one['passes']:g}" for one in setup.choice["candidates"])
+        undecided.append(f"passes of a map: {costs}")
+        setup = replace(setup, config=replace(setup.config, method=config.method), choice=None)
+    for line in describe_setup(setup, passes=not undecided):
         print(line)
+    for line in undecided:
+        print(printable(f"best     {line}"))
     for line in setup.assumptions:
         print(printable(f"note     {line}"), file=sys.stderr)
     for note in setup.model.notes:

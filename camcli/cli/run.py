@@ -59,8 +59,8 @@ def command(
     if sheet:
         check_sheet(sheet)
     with stopping() as stop:
+        from camcli.api.run import run
         from camcli.cli.printer import Printer, print_plan
-        from camcli.pipeline.stream import run
 
         if config.dry_run:
             print_plan(config, mode)

@@ -1,7 +1,8 @@
 """``--method best`` and ``--layer best``: the recommendation of ``cam eval --recommend``, read from the run folder.
 
 ``cam eval photos --recommend --output-dir out`` writes ``out/eval.json``; ``cam run photos --method best --layer best
---output-dir out`` reads it. It is valid for the weights that were evaluated only.
+--output-dir out`` reads it. It is valid for the weights that were evaluated only. Where there is none, or a
+``--budget`` is given, a run finds the best method by itself; see :mod:`camcli.evaluation.best`.
 """
 
 import json
@@ -9,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from camcli.config.settings import RunConfig
+from camcli.config.choice import replace_best, requested_method
+from camcli.config.settings import BEST, RunConfig
 from camcli.errors import ConfigError
+from camcli.schemas.index import CandidateFields, ChosenMethod
 
-BEST = "best"
 FILE = "eval.json"
 SCHEMA = "camcli.evaluation/1"
 
@@ -24,11 +26,13 @@ class Recommended:
     Attributes:
         path: of the file.
         model, weights_sha256: that were evaluated.
+        choice: for the index, where the method was asked for.
     """
 
     path: Path
     model: str
     weights_sha256: str
+    choice: ChosenMethod | None = None
 
     def confirm(self, weights_sha256: str) -> None:
         """Check that the loaded model is the one that was evaluated.
@@ -44,26 +48,58 @@ class Recommended:
 
 
 def with_recommended(config: RunConfig) -> tuple[RunConfig, Recommended | None]:
-    """The configuration with ``best`` replaced, and its source; None if the configuration does not name ``best``.
+    """The configuration with ``best`` replaced, and its source; None where nothing was read.
+
+    The method stays ``best`` where no recommendation is in the run folder, or a ``--budget`` is given.
 
     Raises:
-        ConfigError: the run folder has no recommendation.
+        ConfigError: the run folder has no recommendation of a layer, or one that cannot be used.
     """
-    method, layer = BEST in config.method, BEST in config.layer
+    path = Path(config.run_dir) / FILE
+    layer = BEST in config.layer
+    method = BEST in config.method and config.budget is None and (layer or path.exists())
     if not method and not layer:
         return config, None
-    path = Path(config.run_dir) / FILE
     document = _read(path)
     chosen, model = document["recommended"], document["model"]
+    choice = _choice(config, path, document) if method else None
     if method:
-        config = replace(config, method=_replace_best(config.method, (chosen["method"],)))
+        config = replace(config, method=replace_best(config.method, [chosen["method"]]))
     if layer:
         # A method of the whole network has no layer, and takes any, as without --layer.
         layers = tuple(chosen["layer"].split("+")) if chosen["layer"] else ("auto",)
         if len(layers) > 1 and config.fuse == "none":
             raise ConfigError(f"{path} recommends the fused layers {chosen['layer']}: give --fuse as in `cam eval`.")
-        config = replace(config, layer=_replace_best(config.layer, layers))
-    return config, Recommended(path, model["name"], model["weights_sha256"])
+        config = replace(config, layer=replace_best(config.layer, layers))
+    return config, Recommended(path, model["name"], model["weights_sha256"], choice)
+
+
+def _choice(config: RunConfig, path: Path, document: dict[str, Any]) -> ChosenMethod:
+    chosen = document["recommended"]
+    return {
+        "method": chosen["method"],
+        "options": [],
+        "layer": None,
+        "source": "evaluation",
+        "why": [f"read from {path}, which `cam eval --recommend` wrote", *map(str, chosen.get("why") or ())],
+        "budget": None,
+        "requested": requested_method(config),
+        "images": [str(item["image"]) for item in document.get("items") or ()],
+        "candidates": [_candidate(row) for row in document.get("rows") or () if not row["baseline"]],
+        "excluded": [],
+        "trial": None,
+    }
+
+
+def _candidate(row: dict[str, Any]) -> CandidateFields:
+    figure = row["figures"].get("ins-del") or {}
+    return {
+        "method": row["method"],
+        "options": [],
+        "passes": row.get("passes"),
+        "value": figure.get("value"),
+        "interval": figure.get("interval"),
+    }
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -74,15 +110,12 @@ def _read(path: Path) -> dict[str, Any]:
             raise ValueError(f"it follows {document['schema']}")
         recommended = document["recommended"]
     except FileNotFoundError as error:
-        raise ConfigError(f"--method or --layer best: {path} is not there. {way_out}") from error
+        raise ConfigError(
+            f"--layer best: {path} is not there. {way_out} Without --layer, --method best needs no such file."
+        ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"--method or --layer best: {path} is no evaluation of cam ({error}). {way_out}") from error
     if recommended is None:
         raise ConfigError(f"--method or --layer best: {path} recommends nothing. {way_out}")
     evaluation: dict[str, Any] = document
     return evaluation
-
-
-def _replace_best(names: tuple[str, ...], best: tuple[str, ...]) -> tuple[str, ...]:
-    """The names with ``best`` replaced in its place, each name once."""
-    return tuple(dict.fromkeys(one for name in names for one in (best if name == BEST else (name,))))

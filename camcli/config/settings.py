@@ -24,6 +24,10 @@ from camcli.errors import ConfigError, did_you_mean
 
 DEFAULT_OUTPUT_DIR = "cam-output"
 """The run folder without ``--output-dir``; where it is taken, a number is appended."""
+DEFAULT_BUDGET = 30
+"""Forward passes an image that a method chosen by ``--method best`` may cost."""
+BEST = "best"
+"""Stands for a method, or a layer, that is chosen by measurement."""
 SAVE_KINDS = ("overlay", "heatmap", "gray", "raw", "map", "panel")
 COLORMAPS = (
     "autumn", "bone", "jet", "winter", "rainbow", "ocean", "summer", "spring", "cool", "hsv", "pink", "hot", "parula",
@@ -138,8 +142,15 @@ class RunConfig:
     )  # fmt: skip
     method: tuple[str, ...] = setting(
         ("gradcam",),
-        "One or more methods, see `cam methods`; several share their passes. best: found by `cam eval --recommend`.",
+        "One or more methods, see `cam methods`; several share their passes. best: the most faithful one within "
+        "--budget, found by a trial on a few of the images, or by `cam eval --recommend` before.",
         affects="maps", resolved=True, group="explain", metavar="NAME[,…]", comma=True, synonyms=("methods",),
+    )  # fmt: skip
+    budget: int | None = setting(
+        None,
+        "With --method best: what a map may cost, in forward passes an image; choose without what `cam eval "
+        f"--recommend` found. (default: {DEFAULT_BUDGET})",
+        affects="maps", resolved=True, group="explain", metavar="N", least=1, synonyms=("max-passes",),
     )  # fmt: skip
     option: tuple[str, ...] = setting(
         (), "Value for an option of a method, as in scorecam.max_channels=64; repeatable.",
@@ -387,6 +398,11 @@ def _check(config: RunConfig) -> None:
     if config.fast_decode and config.device_decode:
         raise ConfigError(
             "--fast-decode and --device-decode cannot be combined: a CUDA device decodes the full size. Leave one out."
+        )
+    if config.budget is not None and BEST not in config.method:
+        raise ConfigError(
+            f"--budget {config.budget} limits what --method best may choose, and the method is "
+            f"{', '.join(config.method)}. Say --method best, or leave --budget out."
         )
     _ = config.parsed  # raises where a text cannot be parsed
     for name, way_out in (

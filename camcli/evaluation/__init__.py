@@ -14,6 +14,7 @@ The maps come from the same loader, batches and explainer as those of a run; the
 ``result``     figures with intervals, JSON, CSV
 ``recommend``  the best method and layer
 ``plot``       the bar plot
+``best``       ``cam run --method best`` without an evaluation before it
 """
 
 from camcli.evaluation.comparison import Comparison

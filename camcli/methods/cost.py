@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Mapping
 
 MANY_PASSES = 100
 """From so many passes an image on, a run says what a method costs before it begins."""
@@ -19,8 +20,20 @@ def count_passes(cost: str, channels: int, cells: int) -> int:
         cost: as :attr:`camcli.methods.Method.cost` or :meth:`~camcli.methods.Method.cost_with` gives it.
         channels, cells: of the target layer, for ``K`` and ``n``.
     """
-    values = {"F": 1, "B": 1, "T": 1, "L": BLOCKS, "K": channels, "n": cells}
+    return _evaluate(cost, {"F": 1, "B": 1, "T": 1, "L": BLOCKS, "K": channels, "n": cells})
 
+
+def count_whole_passes(cost: str, channels: int) -> int:
+    """The forward passes of the whole model alone: what a method costs at least.
+
+    Args:
+        cost: as for :func:`count_passes`.
+        channels: of the target layer.
+    """
+    return _evaluate(cost, {"F": 1, "B": 0, "T": 0, "L": 0, "K": channels, "n": 0})
+
+
+def _evaluate(cost: str, values: Mapping[str, int]) -> int:
     def evaluate(node: ast.expr) -> int:
         if isinstance(node, ast.Name):
             return values[node.id]

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from typing import Any
 
-from camcli.config.settings import SETTINGS, RunConfig
+from camcli.config.choice import is_choice_for, with_choice
+from camcli.config.settings import BEST, SETTINGS, RunConfig
 from camcli.output.jsontext import strict_json
 from camcli.schemas.index import Header
 
@@ -25,14 +26,20 @@ def is_same_run(recorded: Header, header: Header) -> bool:
 def could_be_same_run(recorded: Header, config: RunConfig) -> bool:
     """Whether a run folder may be of the run that these settings describe, as far as can be told before it is prepared.
 
-    What is ``auto``, left out or ``best`` in the settings may have become anything.
+    What is ``auto``, left out or ``best`` in the settings may have become anything; what ``--method best`` became in a
+    trial is recorded.
     """
+    choice = recorded.get("chosen_method")
+    if BEST in config.method and choice is not None:
+        if not is_choice_for(choice, config):
+            return False
+        config = with_choice(config, choice)
     for name, earlier in (recorded.get("config") or {}).items():
         if name not in SETTINGS or SETTINGS[name].affects == "nothing":
             continue
         value = getattr(config, name)
         value = list(value) if isinstance(value, tuple) else value
-        is_open = value in ("auto", None) or (isinstance(value, list) and "best" in value)
+        is_open = value in ("auto", None) or (isinstance(value, list) and BEST in value)
         if not is_open and str(earlier) != str(value):
             return False
     return True

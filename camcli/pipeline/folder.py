@@ -31,6 +31,19 @@ def earlier_header(config: RunConfig) -> Header | None:
     return find_earlier(config) if _takes_default(config) else read_header(config.run_dir)
 
 
+def require_continuable(config: RunConfig) -> None:
+    """Before long work: where a run may not be continued, its folder must hold none.
+
+    Raises:
+        ResumeError: it does.
+    """
+    if config.resume or config.overwrite or config.output_dir is None:
+        return
+    recorded = read_header(config.run_dir)
+    if recorded is not None:
+        check_resumable(Path(config.run_dir), recorded, recorded, resume=False)
+
+
 def open_folder(config: RunConfig, header: Header) -> RunFolder:
     """Open the run folder of a configuration; raises as :func:`camcli.output.open_run`."""
     if _takes_default(config):

@@ -24,7 +24,7 @@ _LAYER_KEYS = ("path", "layout", "grid", "prefix_tokens")
 
 def make_header(setup: Setup, command: Sequence[str]) -> Header:
     """All top-level fields of the index but the items, as they stand when the run starts."""
-    return {
+    header: Header = {
         "schema": SCHEMA,
         "status": "running",
         "camcli": __version__,
@@ -43,6 +43,9 @@ def make_header(setup: Setup, command: Sequence[str]) -> Header:
         "counts": None,
         "timing": None,
     }
+    if setup.choice is not None:
+        header["chosen_method"] = setup.choice
+    return header
 
 
 def now() -> str:

@@ -1,7 +1,7 @@
 """Everything that is decided before the stream starts: model, layers, methods, targets, batch shape."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from camcli.capture import noise
+from camcli.config.choice import is_choice_for, with_choice
 from camcli.config.recommended import with_recommended
-from camcli.config.settings import RunConfig
+from camcli.config.settings import BEST, RunConfig
 from camcli.device import BatchLimit, choose_device, choose_precision, device_name, require_memory
 from camcli.errors import ConfigError, SourceError, TargetError
 from camcli.explainer import Explainer, ExplainOptions, Progress
@@ -27,13 +28,16 @@ from camcli.pipeline.recorded_pass import RecordedPass
 from camcli.pipeline.target_layers import choose_layers, needs_gradient
 from camcli.pipeline.targets import TargetSpec, parse_target
 from camcli.render import Style
-from camcli.schemas.index import Header
+from camcli.schemas.index import ChosenMethod, Header
 from camcli.speed import Tuning, fitting_batch
 
 _BATCH = {"cpu": 12, "mps": 16}
 """What `--batch-size auto` is; on CUDA see :mod:`camcli.speed.batch_size`. It does not depend on the number of images:
 another batch size changes the last bits of a result, and one more file in a folder must not. On a CPU 16 or 32 would be
 up to a tenth faster in long runs, and hold more memory; a run of one image waits for a whole batch."""
+
+Decide = Callable[[RunConfig, Model, Sources], ChosenMethod]
+"""Finds the method that ``--method best`` stands for."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class Setup:
     tuning: Tuning = field(default_factory=Tuning)  # how the model runs inside at_speed
     recorded: RecordedPass | None = None  # its pass as a CUDA graph, inside at_speed
     assumptions: tuple[str, ...] = ()  # what was assumed, or done so that results can be repeated; one line each
+    choice: ChosenMethod | None = None  # the method that `best` stands for, and why
 
     @property
     def explain_options(self) -> ExplainOptions:
@@ -160,13 +165,20 @@ def explain_options(config: RunConfig, precision: str) -> ExplainOptions:
     )
 
 
-def prepare(config: RunConfig, recorded: Header | None = None, progress: Progress | None = None) -> Setup:
+def prepare(
+    config: RunConfig,
+    recorded: Header | None = None,
+    progress: Progress | None = None,
+    decide: Decide | None = None,
+) -> Setup:
     """Decide everything.
 
     Args:
         config: the settings.
-        recorded: the header of the run folder that is continued, whose batch size and limits are used again.
+        recorded: the header of the run folder that is continued, whose batch size, limits and choice of a method are
+            used again.
         progress: called with how far a slow method is inside an image.
+        decide: called for ``--method best`` where neither the run folder nor ``recorded`` has an answer.
 
     Raises:
         UsageError: anything that is wrong with the configuration, before an image is explained.
@@ -180,7 +192,25 @@ def prepare(config: RunConfig, recorded: Header | None = None, progress: Progres
     model = open_model(config, device)
     if best is not None:
         best.confirm(model.weights_sha256)
-    return setup_for(config, model, sources, recorded, progress)
+    choice = None if best is None else best.choice
+    if BEST in config.method:
+        choice = _recorded_choice(config, model, recorded) or _decided(config, model, sources, decide)
+        config = with_choice(config, choice)
+    return replace(setup_for(config, model, sources, recorded, progress), choice=choice)
+
+
+def _recorded_choice(config: RunConfig, model: Model, recorded: Header | None) -> ChosenMethod | None:
+    """The choice of the run that is continued, where it was made for the same request and weights."""
+    choice = recorded.get("chosen_method") if recorded else None
+    if recorded is None or choice is None or not is_choice_for(choice, config):
+        return None
+    return choice if recorded["model"]["weights_sha256"] == model.weights_sha256 else None
+
+
+def _decided(config: RunConfig, model: Model, sources: Sources, decide: Decide | None) -> ChosenMethod:
+    if decide is None:
+        raise ConfigError("--method best: only `cam run` and `cam check` choose a method. Name one: `cam methods`.")
+    return decide(config, model, sources)
 
 
 def setup_for(

@@ -47,7 +47,7 @@ from camcli.pipeline.header import make_header, now
 from camcli.pipeline.items import Explanation, Failed, Loaded, pixel_bytes
 from camcli.pipeline.loader import make_loader
 from camcli.pipeline.scale_sample import sample_limits
-from camcli.pipeline.setup import Setup, in_run_folder, prepare
+from camcli.pipeline.setup import Decide, Setup, in_run_folder, prepare
 from camcli.pipeline.writer import Drawer
 from camcli.schemas.index import Header, ImageRow, Timing
 
@@ -108,6 +108,9 @@ class Watcher:
     def compiling(self) -> None:
         """The prefix of the network is about to be compiled, which takes a while."""
 
+    def choosing(self, line: str) -> None:
+        """A method is being chosen by a trial, and this is how far it is."""
+
     def ready(self, setup: Setup, notes: Sequence[str]) -> None:
         """Everything is decided; the first image comes next."""
 
@@ -130,10 +133,18 @@ def run(
     command: Sequence[str] = ("cam", "run"),
     stop: Stop | None = None,
     watch: Watcher | None = None,
+    decide: Decide | None = None,
 ) -> Summary:
-    """Explain images into a run folder: what ``cam run`` does.
+    """Explain images into a run folder: what ``cam run`` does once it is clear how ``--method best`` is decided.
 
     A folder of the same configuration is continued: images that have a row there are not explained again.
+
+    Args:
+        config: the settings.
+        command: recorded in the index.
+        stop: ends the run after the images in flight.
+        watch: receives the events of the run.
+        decide: chooses the method for ``--method best``.
 
     Raises:
         UsageError: something is wrong with the configuration; found before any image is explained.
@@ -141,7 +152,7 @@ def run(
     """
     started = time.perf_counter()
     watch = watch or Watcher()
-    setup = prepare(config, earlier_header(config), watch.inside)
+    setup = prepare(config, earlier_header(config), watch.inside, decide)
     if config.compile:
         watch.compiling()
     with setup.model.prepared(), at_speed(setup) as setup, pillow_limits(max_pixels=config.max_pixels):

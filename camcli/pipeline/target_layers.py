@@ -8,7 +8,7 @@ from torch import nn
 
 from camcli.capture import noise
 from camcli.capture.programs import find_program
-from camcli.config.settings import RunConfig
+from camcli.config.settings import BEST, RunConfig
 from camcli.errors import LayerError, is_out_of_memory
 from camcli.layers import AUTO, Layer, NoLayerError, PassError, resolve_layers
 from camcli.methods import METHODS, Method, find_method
@@ -86,7 +86,7 @@ def _resolve_any_draw(config: RunConfig, model: Model, batch_size: int | None) -
 
 
 def _methods(config: RunConfig) -> list[Method]:
-    return [find_method(key) for key in config.method]
+    return [find_method(key) for key in config.method if key != BEST]
 
 
 def _what_works(error: NoLayerError, model: Model) -> str:

@@ -206,6 +206,61 @@ class Timing(TypedDict):
     stages: dict[str, float]
 
 
+class RequestedMethod(TypedDict):
+    """What was asked for where a method was to be chosen: ``--method`` and ``--option``."""
+
+    method: list[str]
+    option: list[str]
+
+
+class CandidateFields(TypedDict):
+    """A method that was tried, with what it costs and its Insertion − Deletion on the images of the trial."""
+
+    method: str
+    options: list[str]
+    passes: float | None
+    value: float | None
+    interval: list[float] | None
+
+
+class ExcludedCandidate(TypedDict):
+    """A method that was not tried, and why; passes are null where they were not counted."""
+
+    method: str
+    options: list[str]
+    passes: float | None
+    reason: str
+
+
+class TrialFields(TypedDict):
+    """How the candidates were compared, and what that cost."""
+
+    metric: str
+    steps: int
+    seed: int
+    passes: int
+    seconds: float
+
+
+class ChosenMethod(TypedDict):
+    """The method that ``--method best`` stands for, and why.
+
+    ``layer`` is null unless the choice fixes the layers that ``auto`` became in the trial.
+    """
+
+    method: str
+    options: list[str]
+    layer: list[str] | None
+    source: Literal["trial", "default", "evaluation"]
+    why: list[str]
+    budget: int | None
+    requested: RequestedMethod
+    images: list[str]
+    candidates: list[CandidateFields]
+    excluded: list[ExcludedCandidate]
+    trial: TrialFields | None
+
+
 class Header(TypedDict):
     """The top-level fields of the index but its items; in a journal, those of a run that has not ended."""
 
@@ -223,6 +278,7 @@ class Header(TypedDict):
     layers: list[LayerFields]
     assumptions: NotRequired[list[str]]
     methods: list[str]
+    chosen_method: NotRequired[ChosenMethod]
     environment: Environment
     counts: CountFields | None
     timing: Timing | None

@@ -76,6 +76,7 @@ NOT_ALONE = {
     "use_cuda": "needs a CUDA device",
     "device_decode": "needs a CUDA device: test_device_decode",
     "compile": "takes a compiler",
+    "budget": "with the method best: test_best",
 }
 
 

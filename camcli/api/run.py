@@ -1,0 +1,41 @@
+"""A run with everything that decides it, ``--method best`` included: what ``cam run`` does."""
+
+from collections.abc import Sequence
+
+from camcli.concurrency import Stop
+from camcli.config.settings import RunConfig
+from camcli.images import Sources
+from camcli.models import Model
+from camcli.pipeline import stream
+from camcli.pipeline.folder import require_continuable
+from camcli.pipeline.stream import Summary, Watcher
+from camcli.schemas.index import ChosenMethod
+
+__all__ = ["Summary", "run"]
+
+
+def run(
+    config: RunConfig,
+    *,
+    command: Sequence[str] = ("cam", "run"),
+    stop: Stop | None = None,
+    watch: Watcher | None = None,
+) -> Summary:
+    """Explain images into a run folder: what ``cam run`` does.
+
+    A folder of the same configuration is continued: images that have a row there are not explained again. With the
+    method ``best`` the most faithful one within ``budget`` is found first, by a trial on a few of the images.
+
+    Raises:
+        UsageError: something is wrong with the configuration; found before any image is explained.
+        OutputError: the run folder cannot be written. What was journalled before stays valid.
+    """
+    own = watch or Watcher()
+
+    def decide(config: RunConfig, model: Model, sources: Sources) -> ChosenMethod:
+        from camcli.evaluation.best import choose_method  # takes a moment to import, and is rarely needed
+
+        require_continuable(config)
+        return choose_method(config, model, sources, own.choosing)
+
+    return stream.run(config, command=command, stop=stop, watch=own, decide=decide)
