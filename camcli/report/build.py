@@ -12,9 +12,9 @@ from typing import Any
 
 from camcli.checks.report.run_document import CHECK_NAME, DIFF_NAME
 from camcli.concurrency import in_order
+from camcli.config.parse import parse_scale
 from camcli.images import Entry, pillow_limits
 from camcli.output import true_name, write_named_file
-from camcli.pipeline.pictures import limits_in
 from camcli.report.changes import Earlier, read_earlier
 from camcli.report.check_results import read_results
 from camcli.report.command_line import image_argument
@@ -22,7 +22,7 @@ from camcli.report.data_files import DataFiles
 from camcli.report.originals import Originals, find_originals, href
 from camcli.report.page import describe_run, render_page
 from camcli.report.pictures import PictureMaker, Pictures
-from camcli.report.records import Records
+from camcli.report.records import Limits, Records
 from camcli.report.rows import Row, RunRows, first_rows, open_rows
 
 Progress = Callable[[int, int], None]
@@ -94,8 +94,7 @@ def build_report(options: ReportOptions, progress: Progress | None = None) -> Ga
 class _Builder:
     def __init__(self, options: ReportOptions, run: RunRows, earlier: Earlier | None, originals: Originals) -> None:
         self.options, self.run, self.earlier, self.originals = options, run, earlier, originals
-        config = run.header["config"]
-        self.records = Records(limits_in(config), bool(config.get("signed")))
+        self.records = Records(limits_of(run), bool(run.header["config"].get("signed")))
         self.pictures = PictureMaker(run, options.folder, options.self_contained)
         self.data = DataFiles(None if options.self_contained else options.folder)
         self.images = self.failed = self.missing = 0
@@ -160,6 +159,17 @@ class _Builder:
         page = render_page(self.run, meta, self.data.embedded)
         size = write_named_file("--output", self.options.page, (part.encode("utf-8") for part in page))
         return Gallery(self.options.page, self.images, self.failed, self.missing, size)
+
+
+def limits_of(run: RunRows) -> Limits:
+    """The fixed limits that the run drew its maps with."""
+    config = run.header["config"]
+    if config.get("scale_limits"):
+        return {method: (low, high) for method, (low, high) in config["scale_limits"].items()}
+    scale = parse_scale(config.get("scale") or "per-image")
+    if scale.low is None or scale.high is None:
+        return {}
+    return dict.fromkeys(run.header["methods"], (scale.low, scale.high))
 
 
 def as_json(gallery: Gallery) -> str:

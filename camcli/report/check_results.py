@@ -48,7 +48,7 @@ def _shown(one: dict[str, Any]) -> dict[str, Any]:
         "question": CHECKS[one["check"]].question if one["check"] in CHECKS else None,
         "worst": [[worst["image"], worst["source"], worst["words"]] for worst in one.get("worst", ())],
         "shortcuts": [
-            {key: short.get(key) for key in ("class", "share", "without", "with", "patch", "placement")}
+            {key: short.get(key) for key in ("class", "share", "without", "with", "patch", "decides")}
             for short in shortcuts
         ],
     }

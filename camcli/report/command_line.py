@@ -19,14 +19,13 @@ _WITHOUT = (
 def flags_of(config: Mapping[str, Any], is_cpu: bool) -> list[str]:
     """The settings of a run that decide maps and pictures and are not the default, as words of a command line."""
     words: list[str] = []
+    usual = {"target": "predicted", "colormap": default_colormap(bool(config.get("signed")))}
     for name, value in config.items():
         setting = SETTINGS.get(name)
         if setting is None or name in _WITHOUT or (name == "precision" and is_cpu and value == "fp32"):
             continue
         value = tuple(value) if isinstance(value, list) else value
-        if name == "colormap" and value == default_colormap(bool(config.get("signed"))):
-            continue
-        if value in (None, (), setting.default) or (name == "target" and value == "predicted"):
+        if value in (None, (), setting.default, usual.get(name)):
             continue
         if isinstance(value, bool):
             words.append(flag(name) if value else f"--no-{flag(name)[2:]}")
@@ -38,12 +37,12 @@ def flags_of(config: Mapping[str, Any], is_cpu: bool) -> list[str]:
 
 
 def _scale(config: Mapping[str, Any]) -> list[str]:
-    """``--scale``; limits that a sample gave are written as numbers, where they are the same for all methods."""
-    limits = {tuple(ends) for ends in (config.get("scale_limits") or {}).values()}
-    if len(limits) != 1:
-        return []
-    ((low, high),) = limits
-    return ["--scale", f"{low:.8g}:{high:.8g}"]
+    """``--scale``; limits that a sample gave are written as numbers, where all methods have the same."""
+    limits = [tuple(pair) for pair in (config.get("scale_limits") or {}).values()]
+    if limits and len(set(limits)) == 1:
+        return ["--scale", f"{limits[0][0]:.8g}:{limits[0][1]:.8g}"]
+    scale = str(config.get("scale") or "per-image")
+    return ["--scale", scale] if scale != "per-image" and not limits else []
 
 
 def image_argument(row: Row, entry: Entry | None) -> str | None:

@@ -13,7 +13,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from camcli._version import __version__
-from camcli.render import colours, to_levels
+from camcli.render import OUTSIDE_BRIGHTNESS, colours, to_levels
 from camcli.report.command_line import flags_of
 from camcli.report.data_files import page_json
 from camcli.report.records import Records
@@ -37,7 +37,9 @@ def describe_run(run: RunRows, records: Records, images: int) -> dict[str, Any]:
         "maps": [list(one) for one in records.maps.numbers],
         "sources": list(records.sources.numbers),
         "files": [list(one) for one in records.files.numbers],
-        "colours": base64.b64encode(_colours(config)).decode(),
+        "colours": base64.b64encode(_colours(config)).decode("ascii"),
+        "signed": bool(config.get("signed")),
+        "outside": OUTSIDE_BRIGHTNESS,
         "alpha": config.get("alpha", 0.5),
         "values": bool(output and output.get("kind") == "values"),
         "flags": flags_of(config, is_cpu),
@@ -45,10 +47,10 @@ def describe_run(run: RunRows, records: Records, images: int) -> dict[str, Any]:
 
 
 def _colours(config: Mapping[str, Any]) -> bytes:
-    """256 colours in RGB for map values from 0 to 255; the run's gamma is in them."""
+    """256 colours in RGB for the levels of maps; the run's gamma is in them."""
     signed = bool(config.get("signed"))
-    values = np.linspace(-1 if signed else 0, 1, 256, dtype=np.float32).reshape(1, -1)
-    levels = to_levels(values, config.get("gamma") or 1.0, signed)[0]
+    heat = np.linspace(-1 if signed else 0, 1, 256, dtype=np.float32)
+    levels = to_levels(heat, config.get("gamma") or 1.0, signed).ravel()
     return bytes(colours(config.get("colormap") or "jet")[levels][:, ::-1].tobytes())
 
 

@@ -12,11 +12,12 @@ import numpy as np
 
 from camcli.checks.distances import spearman
 from camcli.map_summary import read_native
-from camcli.pipeline.pictures import Limits
 from camcli.render import normalise, to_levels
 from camcli.report.rows import Row
 
 MethodLayer = tuple[str, str]
+Limits = Mapping[str, tuple[float, float]]
+"""Of the normalisation, in raw units, by method; a method without has each map's own extremes."""
 
 
 @dataclass
@@ -35,15 +36,15 @@ class Records:
     """Turns rows into records, and keeps the tables that they refer to.
 
     Attributes:
-        limits: of the normalisation of maps, by method; without, each map's own extremes.
-        signed: whether maps keep their sign; zero is then in the middle.
+        limits: of the normalisation of maps.
+        signed: whether maps are drawn with their sign.
         classes: (index, name).
         maps: (method, layer).
         sources: the ``--image-path`` as typed.
         files: (kind, beginning of the path, extension) of artefacts.
     """
 
-    limits: Mapping[str, Limits] = field(default_factory=dict)
+    limits: Limits = field(default_factory=dict)
     signed: bool = False
     classes: Table = field(default_factory=Table)
     maps: Table = field(default_factory=Table)
@@ -79,7 +80,7 @@ class Records:
         ]
 
     def map(self, one: Mapping[str, Any]) -> dict[str, Any]:
-        """One map, its grid in [0, 255] after normalisation, base64."""
+        """One map, base64: its grid in [0, 255] after normalisation; with its sign, 0 is between 127 and 128."""
         target, attention, raw = one.get("target"), one.get("attention") or {}, one.get("raw") or {}
         grid = self._grid(one)
         record = {

@@ -173,7 +173,8 @@ def test_the_flags_that_explain_one_image_again() -> None:
         "image_path": ["photos"], "output_dir": "out", "model": "resnet50", "layer": ["auto"],
         "method": ["gradcam", "eigencam"],
         "device": "cpu", "precision": "fp32", "target": "top:2", "save": [], "resume": True, "aug_smooth": True,
-        "scale": "sample:3", "scale_limits": {"gradcam": [0.0, 1.5]}, "class_names": "my classes.txt", "limit": 3,
+        "scale": "sample:3", "scale_limits": {"gradcam": [0.0, 1.5], "eigencam": [0.0, 1.5]},
+        "class_names": "my classes.txt", "limit": 3,
     }  # fmt: skip
     assert shlex.join(flags_of(config, is_cpu=True)) == (
         "--model resnet50 --method gradcam,eigencam --target top:2 --aug-smooth --class-names 'my classes.txt' "
@@ -194,6 +195,8 @@ def test_a_map_in_eight_bits() -> None:
     assert list(base64.b64decode(record["h"])) == [0, 0, 128, 255]
     fixed = Records(limits={"gradcam": (0.0, 4.0)}).map(one_map("gradcam", [[-1.0, 0.0], [1.0, 2.0]]))
     assert list(base64.b64decode(fixed["h"])) == [0, 0, 64, 128]
+    signed = Records(signed=True).map(one_map("gradcam", [[-1.0, 0.0], [1.0, 2.0]]))
+    assert list(base64.b64decode(signed["h"])) == [64, 128, 191, 255]
 
 
 def test_disagreement_of_methods() -> None:

@@ -36,7 +36,7 @@ function checkResult(one) {
 function shortcut(one) {
   const picture = String(one.patch ?? "").startsWith("data:image/") ? h("img", { src: one.patch, alt: `the patch by which ${one.class} is recognised` }) : null;
   const effect = [one.without == null ? null : `without it the probability falls by ${fixed(one.without)}`, one.with == null ? null : `put into other images it raises it by ${fixed(one.with)}`].filter(Boolean).join("; ");
-  return h("figure", {}, picture, h("figcaption", {}, h("strong", {}, bdi(one.class ?? "")), h("br"), `in ${percent(one.share)} of its images${effect ? `; ${effect}` : ""}`));
+  return h("figure", {}, picture, h("figcaption", {}, h("strong", {}, bdi(one.class ?? "")), h("br"), one.decides === false ? "the model does not depend on it: " : "", `in ${percent(one.share)} of its images${effect ? `; ${effect}` : ""}`));
 }
 
 function diffCard(document) {

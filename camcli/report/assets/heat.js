@@ -2,7 +2,7 @@
 // colours, at the place that the model saw.
 
 const COLOURS = bytesOf(META.colours);
-const OUTSIDE = 102; // of 255: what the model did not see keeps 60 % of its brightness
+const OUTSIDE = Math.round(255 * (1 - META.outside)); // how dark what the model did not see becomes
 
 function bytesOf(text) {
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
@@ -29,6 +29,7 @@ function drawMap(canvas, grid, view, size, opacity) {
   const top = Math.max(0, Math.ceil(y0 * sy - 0.5)), bottom = Math.min(height, Math.ceil(y1 * sy - 0.5));
   const outside = alone ? 255 : OUTSIDE;
   for (let place = 3; place < pixels.length; place += 4) pixels[place] = outside;
+  if (!alone) frame(pixels, width, height, [left, top, right, bottom]);
   if (grid?.h) {
     const [rows, columns] = grid.g;
     const values = (grid.values ??= bytesOf(grid.h));
@@ -60,6 +61,26 @@ function drawMap(canvas, grid, view, size, opacity) {
   context.putImageData(picture, 0, 0);
 }
 
+/** A thin line around what the model saw, outside of it. */
+function frame(pixels, width, height, [left, top, right, bottom]) {
+  const thickness = Math.max(1, Math.round(Math.max(width, height) / 512));
+  const strong = Math.max(width, height) > 300 ? 255 : 110;
+  for (let y = Math.max(0, top - thickness); y < Math.min(height, bottom + thickness); y++) {
+    for (let x = Math.max(0, left - thickness); x < Math.min(width, right + thickness); x++) {
+      if (y >= top && y < bottom && x >= left && x < right) {
+        x = right - 1;
+        continue;
+      }
+      const place = 4 * (y * width + x);
+      pixels[place] = pixels[place + 1] = pixels[place + 2] = 255;
+      pixels[place + 3] = strong;
+    }
+  }
+}
+
+/** The heat of a level, what speaks against the class left out. */
+const heatOf = (level) => (META.signed ? Math.max(0, level - 127.5) : level);
+
 /** A canvas of the shape of an image, its longer side as given. */
 function canvasFor(size, side) {
   const scale = side / Math.max(...size);
@@ -82,9 +103,9 @@ function meanGrid(maps) {
     if (!map.h || map.st || map.g[0] !== first.g[0] || map.g[1] !== first.g[1]) continue;
     const values = (map.values ??= bytesOf(map.h));
     let mass = 0;
-    for (const value of values) mass += value;
+    for (const value of values) mass += heatOf(value);
     if (!mass) continue;
-    for (let i = 0; i < sum.length; i++) sum[i] += values[i] / mass;
+    for (let i = 0; i < sum.length; i++) sum[i] += heatOf(values[i]) / mass;
     used++;
   }
   return used ? { ...asGrid(sum, first.g), used, mean: sum.map((value) => value / used) } : null;
@@ -92,5 +113,7 @@ function meanGrid(maps) {
 
 function asGrid(values, shape) {
   const low = Math.min(...values), high = Math.max(...values);
-  return { g: shape, h: "-", values: Uint8Array.from(values, (v) => (high > low ? (255 * (v - low)) / (high - low) : 0)) };
+  const least = META.signed ? 128 : 0;
+  const level = (v) => least + (high > low ? ((255 - least) * (v - low)) / (high - low) : 0);
+  return { g: shape, h: "-", values: Uint8Array.from(values, level) };
 }

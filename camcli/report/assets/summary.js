@@ -233,8 +233,8 @@ function outliersCard(explained) {
 function distance(map, grid) {
   const values = (map.values ??= bytesOf(map.h));
   let mass = 0, sum = 0;
-  for (const value of values) mass += value;
-  for (let i = 0; i < values.length; i++) sum += Math.abs(values[i] / (mass || 1) - grid.mean[i]);
+  for (const value of values) mass += heatOf(value);
+  for (let i = 0; i < values.length; i++) sum += Math.abs(heatOf(values[i]) / (mass || 1) - grid.mean[i]);
   return sum / 2;
 }
 
