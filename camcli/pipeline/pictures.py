@@ -33,6 +33,11 @@ def fixed_limits(config: RunConfig) -> dict[str, Limits]:
     return dict.fromkeys(config.method, (scale.low, scale.high))
 
 
+def limits_in(config: Mapping[str, Any]) -> dict[str, Limits]:
+    """The fixed limits of each method that a run recorded in its ``config``; none where each map has its own."""
+    return {method: (low, high) for method, (low, high) in (config.get("scale_limits") or {}).items()}
+
+
 def limits_of(maps: Sequence[np.ndarray], signed: bool) -> Limits:
     """The limits by ``--scale sample:N`` of the maps of one method, raw: percentiles of their rectified cells.
 

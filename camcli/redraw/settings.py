@@ -8,7 +8,7 @@ from typing import Any
 
 from camcli.config.settings import SETTINGS, RunConfig, default_colormap
 from camcli.errors import ConfigError
-from camcli.pipeline.pictures import Limits, decides_pictures, fingerprint
+from camcli.pipeline.pictures import Limits, decides_pictures, fingerprint, limits_in
 from camcli.schemas.index import Header
 
 PICTURES = (
@@ -63,10 +63,10 @@ def changed_config(before: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
 
 def recorded_limits(header: Header, before: RunConfig, after: RunConfig) -> dict[str, Limits] | None:
     """The limits of ``--scale sample:N`` where the run has those that are wanted; None where they are to be found."""
-    recorded: Mapping[str, list[float]] | None = header["config"].get("scale_limits")
-    if recorded is None or (before.scale, before.signed) != (after.scale, after.signed):
+    recorded = limits_in(header["config"])
+    if not recorded or (before.scale, before.signed) != (after.scale, after.signed):
         return None
-    return {method: (low, high) for method, (low, high) in recorded.items()}
+    return recorded
 
 
 def new_header(header: Header, after: RunConfig, limits: Mapping[str, Limits]) -> Header:

@@ -32,11 +32,11 @@ class Canvas:
         return self.pixels.shape[0], self.pixels.shape[1]
 
     def resized(self, height: int, width: int) -> "Canvas":
-        """The same in another size; enlarged to twice the size or more, its pixels stay visible."""
+        """The same in another size; where it is enlarged to eight times or more, its pixels stay visible."""
         if (height, width) == self.size:
             return self
         scale = max(height, width) / max(self.size)
-        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST if scale >= 2 else cv2.INTER_CUBIC
+        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST if scale >= 8 else cv2.INTER_CUBIC
         pixels = cv2.resize(self.pixels, (width, height), interpolation=how)
         return Canvas(pixels, self.view.scaled(width / self.size[1], height / self.size[0]))
 

@@ -17,7 +17,7 @@ from camcli.config.settings import RunConfig
 from camcli.errors import SourceError
 from camcli.images import View, restore_view
 from camcli.output import true_name
-from camcli.pipeline.pictures import percentage, shown_name, style_of, title_of, why_empty
+from camcli.pipeline.pictures import limits_in, percentage, shown_name, style_of, title_of, why_empty
 from camcli.redraw.painting import raw_map
 from camcli.redraw.settings import recorded_config
 from camcli.render import Canvas, Drawing, Style, draw_on
@@ -56,9 +56,8 @@ class RunOfSheet:
     def open(cls, folder: str | Path, several: bool) -> RunOfSheet:
         header, _ = read_index(folder)
         config = recorded_config(header)
-        limits = {method: (low, high) for method, (low, high) in (header["config"].get("scale_limits") or {}).items()}
         name = os.path.normpath(folder) if several else ""
-        return cls(Path(folder), name, header, config, style_of(config), limits)
+        return cls(Path(folder), name, header, config, style_of(config), limits_in(header["config"]))
 
     def rows(self) -> Iterator[ExplainedRow]:
         """The explained images, in order."""

@@ -338,10 +338,13 @@ def test_a_run_that_is_drawn_in_batches_is_like_any_other(tmp_path: Path, monkey
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("gamma", [1.0, 0.5])
-def test_a_real_device_draws_the_same(subjects: list[Subject], gamma: float) -> None:
+@pytest.mark.parametrize(("gamma", "signed"), [(1.0, False), (0.5, False), (1.0, True), (0.5, True)])
+def test_a_real_device_draws_the_same(subjects: list[Subject], gamma: float, signed: bool) -> None:
     sent = [replace(one, raw=one.raw.cuda()) for one in subjects]
-    found, expected = painter(device="cuda", gamma=gamma)(sent, []), painter(gamma=gamma).draw(subjects)
+    found, expected = (
+        painter(device="cuda", gamma=gamma, signed=signed)(sent, []),
+        painter(gamma=gamma, signed=signed).draw(subjects),
+    )
     for one, other in zip(found, expected, strict=True):
         assert np.abs(one["gray"].astype(int) - other["gray"]).max() <= HIGHEST
 

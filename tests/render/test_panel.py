@@ -130,3 +130,12 @@ def test_words_are_written_where_they_are_said_to_be() -> None:
     title = drawn[MARGIN : MARGIN + 50, MARGIN : MARGIN + 600]
     assert title.min() < 60
     assert (drawn[MARGIN : MARGIN + 50, 1200:] == 255).all()
+
+
+def test_a_tiny_image_shows_its_pixels_and_a_small_one_is_smooth() -> None:
+    tiny, small = drawing_of(16, 16), drawing_of(128, 128)
+    top = MARGIN + 57 + 42
+    shown = [one.panel[top : top + 512, MARGIN : MARGIN + 512].astype(int) for one in (tiny, small)]
+    assert np.array_equal(shown[0][::32, ::32], tiny.canvas.pixels)
+    assert (np.diff(shown[0][:, 1:32], axis=1) == 0).all()
+    assert not (np.diff(shown[1][:, 1:4], axis=1) == 0).all()

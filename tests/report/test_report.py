@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shlex
@@ -18,7 +19,7 @@ from camcli.report import ReportOptions, build_report
 from camcli.report.command_line import flags_of
 from camcli.report.data_files import page_json
 from camcli.report.records import Records, disagreement
-from tests.conftest import Cam, index_of
+from tests.conftest import TINY, Cam, index_of
 from tests.report.gallery_run import make_run
 
 
@@ -191,8 +192,6 @@ def one_map(method: str, raw: list[list[float]], **more: object) -> dict[str, An
 def test_a_map_in_eight_bits() -> None:
     record = Records().map(one_map("gradcam", [[-1.0, 0.0], [1.0, 2.0]]))
     assert record["g"] == [2, 2]
-    import base64
-
     assert list(base64.b64decode(record["h"])) == [0, 0, 128, 255]
     fixed = Records(limits={"gradcam": (0.0, 4.0)}).map(one_map("gradcam", [[-1.0, 0.0], [1.0, 2.0]]))
     assert list(base64.b64decode(fixed["h"])) == [0, 0, 64, 128]
@@ -238,3 +237,23 @@ def test_paths_of_artefacts_are_shared(run: Path, images: Path, tmp_path: Path) 
             parts = [meta["files"][number] for number in one["fi"]]
             paths = {kind: f"{start}{record['fs']}.{extension}" for kind, start, extension in parts}
             assert paths == {kind: path for kind, path in row["files"].items() if path}
+
+
+@pytest.mark.parametrize("scale", ["0:0.5", "sample:2"])
+def test_a_run_with_fixed_limits_has_a_page_and_a_command_with_them(
+    cam: Cam, samples: Path, tmp_path: Path, scale: str
+) -> None:
+    done = cam(
+        "run", samples, *TINY, "--method", "gradcam,layercam", "--scale", scale, "--output-dir", tmp_path / "run"
+    )
+    assert done.code == 0, done.err
+    assert cam("report", tmp_path / "run").code == 0
+    config = index_of(tmp_path / "run")["config"]
+    words = flags_of({"scale_limits": {"gradcam": config["scale_limits"]["gradcam"]}}, True)
+    low, high = config["scale_limits"]["gradcam"]
+    assert words == ["--scale", f"{low:.8g}:{high:.8g}"]
+
+
+def test_signed_maps_are_drawn_with_their_sign() -> None:
+    record = Records(signed=True).map(one_map("gradcam", [[-1.0, 0.0], [0.5, 1.0]]))
+    assert list(base64.b64decode(record["h"])) == [0, 128, 191, 255]
