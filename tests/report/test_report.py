@@ -257,3 +257,28 @@ def test_a_run_with_fixed_limits_has_a_page_and_a_command_with_them(
 def test_signed_maps_are_drawn_with_their_sign() -> None:
     record = Records(signed=True).map(one_map("gradcam", [[-1.0, 0.0], [0.5, 1.0]]))
     assert list(base64.b64decode(record["h"])) == [0, 128, 191, 255]
+
+
+def test_against_gives_the_distances_of_cam_diff(cam: Cam, run: Path, images: Path, tmp_path: Path) -> None:
+    other = make_run(images, tmp_path / "other", save="none", resize="squash", input_size="32")
+    page = build_report(ReportOptions(str(run), against=str(other), output=str(tmp_path / "page.html"))).page
+    meta = json.loads(re.findall(r'id="meta">(.*?)</script>', page.read_text("utf-8"), re.DOTALL)[0])
+    document = cam("diff", other, run, "--json", "--fail-on", "never").document
+    number = meta["maps"].index([document["method"], document["layer"]])
+    distances = {one["n"]: one["a"]["d"][str(number)] for one in records_of(page) if "a" in one}
+    assert document["moved"]
+    for moved in document["moved"]:
+        wanted = [moved[metric] for metric in ("spearman", "iou", "jsd", "centroid")]
+        assert distances[moved["image"]] == pytest.approx(wanted, abs=1e-3)
+    assert meta["against"]["name"] == str(other)
+
+
+def test_one_file_holds_its_pictures(run: Path, tmp_path: Path) -> None:
+    gallery = build_report(ReportOptions(str(run), output=str(tmp_path / "one.html"), self_contained=True, limit=3))
+    assert [path.name for path in tmp_path.iterdir() if path != run] == ["one.html"]
+    page = gallery.page.read_text("utf-8")
+    pieces = re.findall(r'class="piece">(.*?)</script>', page, re.DOTALL)
+    records = [one for piece in pieces for one in json.loads(piece)]
+    assert len(records) == gallery.images == 3
+    assert all(one["t"].startswith("data:image/jpeg;base64,") and "o" not in one for one in records)
+    assert "data-0001.js" not in page
