@@ -204,7 +204,7 @@ function matrix(labelled) {
 function strip(title, list, words) {
   if (!list.length) return null;
   return h("div", {}, h("h3", {}, title), h("div", { className: "strip" }, list.map((image) =>
-    h("button", { type: "button", className: "tile", onclick: () => openImage(image) }, h("span", { className: "pictures" }, pictureOf(image, shownMap(image), image.v)),
+    h("button", { type: "button", className: "tile", onclick: () => openImage(image) }, picturesOf(image),
       h("span", { className: "caption" }, h("span", { className: "first" }, bdi(prediction(image) ? className(prediction(image)[0]) : image.n)), h("span", { className: "second" }, words(image)))))));
 }
 

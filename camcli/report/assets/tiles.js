@@ -49,7 +49,7 @@ function tileOf(image) {
 function showGrid() {
   for (const element of filled) element.replaceChildren();
   filled.clear();
-  columns = columnsNow();
+  columns = columnsNow(); // before the lists are made
   // Thousands of elements are moved many times faster while they have no boxes.
   const focused = grid.contains(document.activeElement);
   grid.style.display = "none";
@@ -61,8 +61,7 @@ function showGrid() {
     const clear = h("button", { type: "button", textContent: "Clear the filters", onclick: clearFilters });
     grid.replaceChildren(h("div", { className: "empty" }, h("p", {}, words), images.length ? clear : null));
   } else if (parts) {
-    grid.replaceChildren(...parts.map((part) => h("section", { className: "group" },
-      h("h2", {}, bdi(part.title), h("span", {}, count(part.images.length, "image"))), lists(part.images))));
+    grid.replaceChildren(h("div", { className: "groups" }, parts.map(groupSection)));
   } else {
     grid.replaceChildren(...lists(shown));
   }
@@ -70,6 +69,14 @@ function showGrid() {
   roving = shown.includes(roving) ? roving : shown[0];
   fillNear();
   if (focused && roving) focusTile(roving);
+}
+
+/** A group with its title; several small groups stand side by side. */
+function groupSection(part) {
+  const { length } = part.images;
+  const section = h("section", { className: "group" }, h("h2", {}, bdi(part.title), ": ", h("span", {}, count(length, "image"))), lists(part.images));
+  section.style.width = length < columns ? `${length * state.size + (length - 1) * GAP}px` : "100%";
+  return section;
 }
 
 const GAP = 14; // as in page.css
@@ -115,9 +122,13 @@ function refreshTiles() {
 
 function tileContent(image) {
   return h("button", { type: "button", className: "tile", tabIndex: image === roving ? 0 : -1, onclick: () => openImage(image) },
-    h("span", { className: "pictures" }, image.a ? pictureOf(image, earlierMap(image), image.a.v) : null, pictureOf(image, shownMap(image), image.v)),
+    picturesOf(image),
     caption(image));
 }
+
+/** The picture with its map; before and after where there is another run. */
+const picturesOf = (image) => h("span", { className: "pictures" },
+  image.a ? pictureOf(image, earlierMap(image), image.a.v) : null, pictureOf(image, shownMap(image), image.v));
 
 /** The same map in the other run. */
 const earlierMap = (image) =>
