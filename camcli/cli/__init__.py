@@ -9,7 +9,7 @@ import typer
 from camcli.cli import bench, check, diff, evaluate, layers, listings, render, report, run
 from camcli.cli.command import Command, Group
 from camcli.cli.options import show_version
-from camcli.cli.streams import describe_unexpected, discard_output, prepare_streams
+from camcli.cli.streams import describe_unexpected, discard_output, error_block, prepare_streams
 from camcli.concurrency import keep_freed_memory
 from camcli.errors import CamError, printable
 
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=None if arguments is None else list(arguments), prog_name="cam")
     except CamError as error:
-        print(printable(f"cam: {error}", lines=True), file=sys.stderr)
+        print(error_block(printable(f"cam: {error}", lines=True), sys.stderr), file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of the output (head, less) has exited, and does not need the rest.
@@ -65,5 +65,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        print(printable(f"cam: {describe_unexpected(error)}"), file=sys.stderr)
+        print(error_block(printable(f"cam: {describe_unexpected(error)}"), sys.stderr), file=sys.stderr)
         sys.exit(1)

@@ -60,7 +60,8 @@ def command(
         check_sheet(sheet)
     with stopping() as stop:
         from camcli.api.run import run
-        from camcli.cli.printer import Printer, print_plan
+        from camcli.cli.plan import print_plan
+        from camcli.cli.printer import Printer
 
         if config.dry_run:
             print_plan(config, mode)
