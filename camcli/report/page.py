@@ -19,7 +19,7 @@ from camcli.report.data_files import page_json
 from camcli.report.records import Records
 from camcli.report.rows import RunRows
 
-SCRIPTS = ("data", "heat", "state", "select", "tiles", "viewer", "summary", "checks", "main")
+SCRIPTS = ("data", "heat", "state", "select", "tiles", "viewer", "about", "summary", "checks", "main")
 """The parts of the page's script, in order."""
 
 
