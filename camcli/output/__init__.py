@@ -17,11 +17,13 @@ from camcli.output.named_file import check_named_file, write_named_file
 from camcli.output.names import artefact_path
 from camcli.output.redrawing import Redrawing
 from camcli.output.run_folder import RESULT_NAMES, RunFolder, check_resumable, open_run
+from camcli.output.shard_plan import InputDigest, Inputs, Plan, read_plan
+from camcli.output.shards import end_shard, open_shard
 
 __all__ = [
     "COLUMNS", "INDEX_NAME", "JOURNAL_NAME", "RESULT_NAMES", "SCHEMA", "ArtefactWriter", "Counts", "Ending",
-    "FinalStatus", "Journal", "Redrawing", "RunFolder", "artefact_path", "artefacts_intact", "check_named_file",
-    "check_resumable", "default_folder", "find_earlier", "in_folder", "naming_os_errors", "open_default_run",
-    "open_run", "read_header", "read_index_header", "read_index_items", "strict_json", "table_of", "true_name",
+    "FinalStatus", "InputDigest", "Inputs", "Journal", "Plan", "Redrawing", "RunFolder", "artefact_path", "artefacts_intact", "check_named_file",
+    "check_resumable", "default_folder", "end_shard", "find_earlier", "in_folder", "naming_os_errors", "open_default_run",
+    "open_run", "open_shard", "read_plan", "read_header", "read_index_header", "read_index_items", "strict_json", "table_of", "true_name",
     "write_atomically", "write_csv", "write_index", "write_named_file",
 ]  # fmt: skip

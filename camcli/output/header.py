@@ -49,9 +49,9 @@ def read_header(run_dir: str | Path) -> Header | None:
     return read_journal_header(run_dir) or read_index_header(run_dir)
 
 
-def read_journal_header(run_dir: str | Path) -> Header | None:
+def read_journal_header(run_dir: str | Path, name: str = JOURNAL_NAME) -> Header | None:
     """The header line of a run folder's journal, or None where there is none that is whole; raises as read_header."""
-    path = Path(run_dir) / JOURNAL_NAME
+    path = Path(run_dir) / name
     with naming_os_errors(path, "read"):
         try:
             with path.open("rb") as file:
