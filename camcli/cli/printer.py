@@ -18,7 +18,7 @@ from camcli.cli.cost import cost_lines, duration, remaining_line
 from camcli.cli.options import OutputMode
 from camcli.cli.setup_lines import describe_setup
 from camcli.cli.streams import discard_output
-from camcli.config.settings import RunConfig
+from camcli.config.parse import Shard
 from camcli.errors import CamError, printable
 from camcli.images import ASSUMED
 from camcli.output import INDEX_NAME
@@ -80,6 +80,10 @@ class Printer(Watcher):
         if self.mode.quiet:
             self.problem(printable(f"cam: {note}"))
 
+    def note(self, line: str) -> None:
+        if not self.mode.quiet:
+            self.problem(printable(f"note     {line}"))
+
     def ready(self, setup: Setup, notes: Sequence[str]) -> None:
         if self.mode.quiet:
             return
@@ -99,12 +103,13 @@ class Printer(Watcher):
         if sys.stderr.isatty():
             self.bar = tqdm(unit=" images", desc="explaining", leave=False, dynamic_ncols=True)
         if "-" not in setup.config.image_path:
-            threading.Thread(target=self._count, args=(setup.config,), daemon=True).start()
+            threading.Thread(target=self._count, args=(setup,), daemon=True).start()
 
-    def _count(self, config: RunConfig) -> None:
+    def _count(self, setup: Setup) -> None:
         # Only for the bar: the stream reports what is wrong with a source.
         with suppress(CamError, OSError):
-            self.total = list_sources(config).count()
+            total, shard = list_sources(setup.config).count(), setup.config.parsed.shard
+            self.total = shard.share(total, setup.batch_size) if isinstance(shard, Shard) else total
 
     def _announce_cost(self, setup: Setup) -> None:
         """Say what slow methods cost; how long they take is said after the first batch."""
@@ -249,6 +254,9 @@ class Printer(Watcher):
         if summary.status != "complete":
             self.show(f"{summary.status}: the same command continues")
         instead = f" ({summary.instead_of})" if summary.instead_of else ""
+        if summary.unmerged:
+            self.show(printable(f"next     cam merge {shlex.quote(str(summary.run_dir))}   once all shards have ended"))
+            return
         self.show(printable(f"results in {summary.run_dir}{instead}: {contents(summary)}"))
         if counts["ok"]:
             self.show(

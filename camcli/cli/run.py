@@ -73,7 +73,7 @@ def command(
         printer.failures(summary)
     else:
         printer.summary(summary)
-    if sheet and summary.counts["ok"]:
+    if sheet and summary.counts["ok"] and not summary.unmerged:
         from camcli.report.sheet import write_sheet
 
         said = describe_sheet(write_sheet([summary.run_dir], sheet))
@@ -102,7 +102,7 @@ def summary_document(summary: Summary) -> dict[str, Any]:
         "status": summary.status,
         "exit_code": summary.exit_code,
         "output_dir": str(summary.run_dir),
-        "index": str(summary.run_dir / "index.json"),
+        "index": None if summary.unmerged else str(summary.run_dir / "index.json"),
         "counts": summary.counts,
         "explained_now": summary.explained,
         "timing": summary.timing,

@@ -92,9 +92,7 @@ def open_run(
     lock = RunLock(path)
     try:
         if overwrite:
-            is_there = remove_shards(path) or read_header(path) is not None
-            if is_there:
-                _remove_run(path)
+            remove_run(path)
         else:
             require_merged(path)
         recorded = read_header(path)
@@ -149,8 +147,13 @@ def refuse_half_drawn(path: Path) -> None:
         )
 
 
-def _remove_run(path: Path) -> None:
-    """Remove what a run wrote. The journal goes last: as long as it is there, the folder counts as a run's."""
+def remove_run(path: Path) -> None:
+    """Remove what a run wrote, where there is one; the folder is locked.
+
+    The journal goes last: as long as it is there, the folder counts as a run's.
+    """
+    if not remove_shards(path) and read_header(path) is None:
+        return
     with naming_os_errors(path):
         (path / INDEX_NAME).unlink(missing_ok=True)
         (path / MARK_NAME).unlink(missing_ok=True)

@@ -71,6 +71,8 @@ class Summary:
         timing: as in the index: seconds since the command started, images per second, busy seconds of each stage.
         signal: the signal that interrupted the run.
         instead_of: what the default run folder holds, where the run is therefore in another one.
+        unmerged: whether this is one shard, and the whole run has no index yet.
+        ends_others: whether another exit code than 0 would end processes that explain other shards.
     """
 
     status: FinalStatus
@@ -80,6 +82,8 @@ class Summary:
     timing: Timing
     signal: int | None = None
     instead_of: str | None = None
+    unmerged: bool = False
+    ends_others: bool = False
 
     def frame(self) -> DataFrame:
         """The index as a pandas DataFrame: a row a map, with the columns of ``--csv``.
@@ -100,7 +104,7 @@ class Summary:
             return 128 + self.signal
         if self.status == "aborted":
             return 1
-        return 3 if self.counts["failed"] else 0
+        return 3 if self.counts["failed"] and not self.ends_others else 0
 
 
 class Watcher:
@@ -117,6 +121,9 @@ class Watcher:
 
     def elsewhere(self, note: str) -> None:
         """The default run folder holds something else, and the run is in another; ``ready`` gets the note as well."""
+
+    def note(self, line: str) -> None:
+        """Something happened that the user should know, and the run goes on."""
 
     def row(self, row: ImageRow) -> None:
         """The row of an image is in the journal."""
