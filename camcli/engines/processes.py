@@ -108,7 +108,7 @@ def _begin(
             f"{path} holds a run already, and --no-resume forbids to continue it. Choose another --output-dir, or "
             "replace what is there with --overwrite."
         )
-    with prepared(replace(first, retry_failed=False), watch, decide) as setup:
+    with prepared(first, watch, decide) as setup:
         header = in_folder(make_header(setup, command), path)
         header["config"] |= {"processes": str(count), "csv": config.csv}
         setup.sources.exclude(path)
@@ -118,7 +118,7 @@ def _begin(
             join_plan(path, header, count, list_inputs(setup.sources), durable=config.durable)
         where = sorted({own for own in devices(config, count)})
         note = f"{count} processes on {', '.join(where) if where != ['auto'] else setup.device}"
-        watch.ready(replace(setup, config=replace(config, output_dir=str(path))), [note])
+        watch.ready(replace(setup, config=replace(setup.config, shard=None)), [note])
         sources = setup.sources
     return sources
 
@@ -132,6 +132,7 @@ class _Process:
     deaths: int = 0
     ending: dict[str, Any] | None = None
     signalled: bool = False
+    replaced: bool = False
     timings: list[Timing] = field(default_factory=list)
 
 
@@ -202,7 +203,7 @@ class _Head:
                 one.deaths = 0
                 self.watch.row(event["row"])
             case "skipped":
-                if not one.timings and one.deaths == 0:
+                if not one.replaced:  # the last one counted them
                     self.watch.skipped(event["count"])
             case "inside":
                 self.watch.inside(event["method"], event["done"], event["total"])
@@ -234,7 +235,7 @@ class _Head:
             )
             return False
         self.watch.note(f"the process of shard {shard} ended ({how}); another one goes on")
-        one.process = self._start(index, one.config)
+        one.process, one.replaced = self._start(index, one.config), True
         return True
 
     def _signal(self, running: set[int]) -> None:
