@@ -38,4 +38,4 @@ def run(
         require_continuable(config)
         return choose_method(config, model, sources, own.choosing)
 
-    return run_engine(config, command=command, stop=stop or Stop(), watch=own, decide=decide)
+    return run_engine(config, command=command, stop=Stop() if stop is None else stop, watch=own, decide=decide)

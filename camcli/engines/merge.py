@@ -215,7 +215,9 @@ def describe_missing(run_dir: Path, plan: Plan) -> str:
     for index in list(keys)[:_MOST_SHARDS_NAMED]:
         shard = Shard(index, plan.shards)
         images, there = plan.share(shard), len(keys[index])
-        begun = f"{there} of {images} images" if (run_dir / journal_name(shard)).exists() else f"none of {images} images"
+        begun = (
+            f"{there} of {images} images" if (run_dir / journal_name(shard)).exists() else f"none of {images} images"
+        )
         listed = names.get(index, [])
         more = images - there - len(listed)
         missing = ", ".join([*listed, *([f"and {more} more"] if more > 0 else [])]) if listed else ""
@@ -269,4 +271,4 @@ def _sum_timing(ends: list[Header]) -> Timing:
 
 def _passed_over(ends: list[Header]) -> int:
     """Files that are no images; every shard lists all of them."""
-    return max(((end["counts"] or {}).get("passed_over", 0) for end in ends), default=0)
+    return max((end["counts"]["passed_over"] for end in ends if end["counts"] is not None), default=0)

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -67,15 +67,14 @@ def run_processes(
         raise
     timing = head.timing(time.perf_counter() - started)
     path = Path(config.run_dir)
+    if head.error is not None:
+        with suppress(CamError):  # what stopped the run may stop the index too; the first error is the one to report
+            write_partial_index(path, _Names(sources), status, now(), timing)
+        raise head.error
     if status == "complete":
         counts = merge(path, config.csv, timing).counts
     else:
-        sources.exclude(path)
-        names = _Names(sources)
-        with suppress(CamError if head.error else ()):  # what stopped the run may stop the index too
-            counts = write_partial_index(path, names, status, now(), timing)
-    if head.error is not None:
-        raise head.error
+        counts = write_partial_index(path, _Names(sources), status, now(), timing)
     return Summary(status, path, counts, head.explained, timing, stop.signal)
 
 
@@ -85,7 +84,7 @@ class _Names:
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[tuple[str, str]]:
         return ((entry.source, entry.image) for entry in self._sources)
 
 
@@ -110,17 +109,16 @@ def _begin(
         )
     with prepared(first, watch, decide) as setup:
         header = in_folder(make_header(setup, command), path)
-        header["config"] |= {"processes": str(count), "csv": config.csv}
+        header["config"] = {**header["config"], "processes": str(count), "csv": config.csv}
         setup.sources.exclude(path)
         with locked_for_a_moment(path):
             if config.overwrite:
                 remove_run(path)
             join_plan(path, header, count, list_inputs(setup.sources), durable=config.durable)
-        where = sorted({own for own in devices(config, count)})
+        where = sorted(set(devices(config, count)))
         note = f"{count} processes on {', '.join(where) if where != ['auto'] else setup.device}"
         watch.ready(replace(setup, config=replace(setup.config, shard=None)), [note])
-        sources = setup.sources
-    return sources
+        return setup.sources
 
 
 @dataclass

@@ -54,9 +54,7 @@ class Journal:
         self._open()
 
     @classmethod
-    def open(
-        cls, run_dir: str | Path, header: Header, *, durable: bool = False, name: str = JOURNAL_NAME
-    ) -> Self:
+    def open(cls, run_dir: str | Path, header: Header, *, durable: bool = False, name: str = JOURNAL_NAME) -> Self:
         """Continue the journal of a run folder, its torn tail cut off, or begin one with the given header.
 
         Args:
