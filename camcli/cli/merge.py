@@ -18,8 +18,8 @@ cam run photos --shard 0/2 -o out & cam run photos --shard 1/2 -o out; wait; cam
 
 cam merge out --csv maps.csv
 
-Repeating it writes the same. Exit codes: 0 every image explained, 1 shards or images are missing (each is named) or the \
-folder cannot be written, 2 wrong usage, 3 some images could not be explained."""
+Repeating it writes the same. Exit codes: 0 every image explained, 1 shards or images are missing (each is named) or \
+the folder cannot be written, 2 wrong usage, 3 some images could not be explained."""
 
 
 @takes_settings(())

@@ -179,7 +179,9 @@ class RunConfig:
         affects="maps", resolved=True, group="explain",
     )  # fmt: skip
     device: str = setting(
-        "auto", "Where the model runs: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1 or 1 (a GPU by number), mps.",
+        "auto",
+        "Where the model runs: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1 or 1 (a GPU by number), mps; cuda:all: "
+        "a process on each GPU.",
         affects="nothing", group="device", metavar="DEVICE",
     )  # fmt: skip
     use_cuda: bool = setting(

@@ -77,8 +77,8 @@ def merge(run_dir: str | Path, csv: str | None = None, timing: Timing | None = N
         recorded = read_header(path)
         if recorded is not None and not is_same_run(recorded, plan.header):
             raise ResumeError(
-                f"{path} was merged already, and changed since (`cam render`): merging again would undo that. To do so, "
-                f"remove {path / JOURNAL_NAME} and {path / INDEX_NAME}."
+                f"{path} was merged already, and changed since (`cam render`): merging again would undo that. To do "
+                f"so, remove {path / JOURNAL_NAME} and {path / INDEX_NAME}."
             )
         endings = [read_ending(path, shard) for shard in plan.all_shards()]
         if any(ending is None or ending["status"] != "complete" for ending in endings):

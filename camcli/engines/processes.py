@@ -143,7 +143,6 @@ class _Head:
         self.error: CamError | None = None
         self.aborted = False
         self._events: SimpleQueue[tuple[int, dict[str, Any] | None]] = SimpleQueue()
-        self._threads = str(max(1, cores() // len(configs)))
         self._processes = [_Process(config, self._start(index, config)) for index, config in enumerate(configs)]
 
     def run(self) -> FinalStatus:
@@ -178,9 +177,9 @@ class _Head:
         return {"seconds": round(seconds, 3), "images_per_second": rate, "stages": stages}
 
     def _start(self, index: int, config: RunConfig) -> subprocess.Popen[bytes]:
+        # As many threads of the model as one process has: with others, convolutions add up in another order, and the
+        # last digits of a map are others. They wait passively, so that the processes do not take cores from each other.
         environment = {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
-        if "OMP_NUM_THREADS" not in os.environ:
-            environment["OMP_NUM_THREADS"] = self._threads
         process = start(config, self.command, environment)
         threading.Thread(target=self._read, args=(index, process), daemon=True).start()
         return process
