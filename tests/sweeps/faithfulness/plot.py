@@ -83,9 +83,12 @@ def draw(results: Sequence[ModelResult], file: Path) -> None:
     import matplotlib.pyplot as plt
 
     count = len(results) + 1  # the key stands in the last one
-    columns = min(2, count)
+    columns = min(2, len(results))
     lines = -(-count // columns)
-    figure, axes = plt.subplots(lines, columns, figsize=(6.6 * columns, 4.4 * lines), squeeze=False)
+    heights = [4.4] * (lines - 1) + [4.4 if columns > 1 else 2.6]
+    figure, axes = plt.subplots(
+        lines, columns, figsize=(6.6 * columns, sum(heights)), squeeze=False, height_ratios=heights
+    )
     for place, panel in enumerate(axes.flat):
         if place < len(results):
             draw_panel(panel, results[place])

@@ -16,7 +16,7 @@ METRICS_SHOWN = ("insertion", "deletion", "road", "gridpg", "drop", "sparsity")
 COMPARED = ("road", "gridpg", "drop")
 """Of these the first tables have paired differences to Grad-CAM too."""
 PATHS = ("pathcam", FAST)
-FILE, FIGURE = "faithfulness_tables.md", "faithfulness.png"
+FILE, FIGURE, FIRST = "faithfulness_tables.md", "faithfulness.png", "faithfulness_first.png"
 HEAD = (
     "# Faithfulness of all methods", "",
     "Printed by `python -m tests.sweeps.faithfulness --table DIR --write docs/measured`;",
@@ -37,14 +37,15 @@ TITLES = {
 
 
 def write_all(out: Path, folder: Path, checkpoints: Path | None) -> None:
-    """Write the tables and the figure of the results in ``out`` into ``folder``."""
+    """Write the tables and the figures of the results in ``out`` into ``folder``: of all models, of the first."""
     from tests.sweeps.faithfulness.plot import draw
 
     results = load(out)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FILE).write_text("\n".join(lines_of(results, checkpoints)) + "\n")
     draw(results, folder / FIGURE)
-    print(f"{folder / FILE}, {folder / FIGURE}")
+    draw(results[:1], folder / FIRST)
+    print(f"{folder / FILE}, {folder / FIGURE}, {folder / FIRST}")
 
 
 def lines_of(results: Sequence[ModelResult], checkpoints: Path | None = None) -> list[str]:
