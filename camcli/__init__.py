@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, Any
 from camcli._version import __version__
 
 if TYPE_CHECKING:
-    from camcli.api import MapResult, Result, Target, explain
+    from camcli.api import MapResult, Result, Results, Target, explain
     from camcli.api.run import Summary, run
     from camcli.config.settings import RunConfig
     from camcli.models import Model, load_model
 
 __all__ = [
-    "MapResult", "Model", "Result", "RunConfig", "Summary", "Target", "__version__", "explain", "load_model", "run",
+    "MapResult", "Model", "Result", "Results", "RunConfig", "Summary", "Target", "__version__", "explain", "load_model",
+    "run",
 ]  # fmt: skip
 
 # The module of each public name. Loaded on first use: `cam --help` must not wait for torch.
 _MODULES = {
-    **dict.fromkeys(("MapResult", "Result", "Target", "explain"), "camcli.api"),
+    **dict.fromkeys(("MapResult", "Result", "Results", "Target", "explain"), "camcli.api"),
     **dict.fromkeys(("Model", "load_model"), "camcli.models"),
     **dict.fromkeys(("Summary", "run"), "camcli.api.run"),
     "RunConfig": "camcli.config.settings",

@@ -11,6 +11,7 @@ from torch import nn
 from camcli.api.arguments import TargetLike, as_config, as_model, check_batch_size, split_settings, target_text
 from camcli.api.inputs import ImageLike, InputImage, Single, count_images, load_image, single_images
 from camcli.api.result import MapResult, Result, Target
+from camcli.api.results import Results
 from camcli.device import BatchLimit
 from camcli.errors import SourceError, TargetError
 from camcli.explainer import ExplainedBatch
@@ -28,7 +29,7 @@ def explain(
     model: Model | nn.Module, images: Iterable[ImageLike] | ImageLike, *, method: str | Sequence[str] = "gradcam",
     target: TargetLike | Sequence[TargetLike] = "predicted", targets: Iterable[TargetLike] | None = None,
     layer: str | nn.Module | Sequence[str | nn.Module] = "auto", batch_size: int | None = None, **settings: Any,
-) -> list[Result]:  # fmt: skip
+) -> Results:  # fmt: skip
     """Explain images with a model.
 
     Args:
@@ -55,7 +56,7 @@ def explain(
             ``class_names``, ``output_key``, ``device``.
 
     Returns:
-        One result an image, in order.
+        One result an image, in order: a list, whose ``grid`` draws a comparison figure.
 
     Raises:
         TypeError: an argument, or an image, of a type that is not accepted.
@@ -88,7 +89,9 @@ def explain(
             for image, own in _with_targets(singles, targets, model)
         )
         batches = in_batches(loaded, setup.batch_size)
-        return [result for batch in batches for part in limit.run_padded(batch, explain_padded) for result in part]
+        return Results(
+            result for batch in batches for part in limit.run_padded(batch, explain_padded) for result in part
+        )
 
 
 @lru_cache(maxsize=256)
@@ -147,6 +150,8 @@ def _result(setup: Setup, explained: ExplainedBatch, i: int, image: InputImage) 
             levels.append(specs[key.target_number].key)
         size = (model.preprocessing.height, model.preprocessing.width)
         chosen = None if setup.classless else target(index, specs[key.target_number].chosen_by)
-        maps["/".join(levels)] = MapResult(raw[i].numpy(), chosen, key.layer, image.view, size, image.original)
+        maps["/".join(levels)] = MapResult(
+            raw[i].numpy(), chosen, key.layer, image.view, size, image.original, key.method
+        )
     top = highest(logits.numpy(), 5)
-    return Result(tuple(target(int(index), "predicted") for index in top), maps)
+    return Result(tuple(target(int(index), "predicted") for index in top), maps, image.entry.path)

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -148,22 +149,44 @@ def read_run(path: str | Path) -> RecordedRun:
     Raises:
         SourceError: no finished run is there, or another version of cam wrote it.
     """
+    header, items = read_index(path)
+    run = RecordedRun(Path(path), header, [], 0)
+    with _naming_errors(run.path):
+        failed = sum(not _add_image(run, item) for item in items)
+    return replace(run, failed=failed)
+
+
+def read_index(path: str | Path) -> tuple[Header, Iterator[ImageRow]]:
+    """The header of a finished run, and its items one by one.
+
+    Raises:
+        SourceError: no finished run is there, or another version of cam wrote it; an item that cannot be read, too.
+    """
     folder = Path(path)
+    with _naming_errors(folder):
+        file = (folder / INDEX_NAME).open(encoding="utf-8")
+        header, items = open_index(folder, file)
+    return header, _closing(folder, file, items)
+
+
+def _closing(folder: Path, file: Any, items: Iterator[ImageRow]) -> Iterator[ImageRow]:
+    with file, _naming_errors(folder):
+        yield from items
+
+
+@contextmanager
+def _naming_errors(folder: Path) -> Iterator[None]:
     try:
-        with (folder / INDEX_NAME).open(encoding="utf-8") as file:
-            header, items = _open_index(folder, file)
-            run = RecordedRun(folder, header, [], 0)
-            failed = sum(not _add_image(run, item) for item in items)
+        yield
     except FileNotFoundError as error:
         raise SourceError(
             f"{folder} has no {INDEX_NAME}: no run has finished there. Repeat its `cam run` to let it finish."
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SourceError(f"{folder / INDEX_NAME} cannot be read as an index ({error}).") from error
-    return replace(run, failed=failed)
 
 
-def _open_index(folder: Path, file: Any) -> tuple[Header, Iterator[ImageRow]]:
+def open_index(folder: Path, file: Any) -> tuple[Header, Iterator[ImageRow]]:
     """The header, and the items one by one where the index has the form we write: a field a line, an item a line."""
     lines: list[str] = []
     for line in file:

@@ -1,16 +1,27 @@
 """The images of a finished run, read again."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
-from camcli.checks.recorded import ImageRecord, RecordedRun
+from camcli.checks.recorded import RecordedRun
 from camcli.checks.run_paths import as_typed, sources_of
 from camcli.config.parse import parse_show_bands, parse_window
 from camcli.errors import ImageError
 from camcli.images import Decoded, DecodeSettings, Entry, decode, read
 
 
+class Wanted(Protocol):
+    """What is needed to find an image again: its true name and its source's, and the hash of its content."""
+
+    @property
+    def name(self) -> tuple[str, str]: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+
 def decode_again(
-    run: RecordedRun, records: Sequence[ImageRecord], sources: Iterable[Entry] | None = None,
+    run: RecordedRun, records: Sequence[Wanted], sources: Iterable[Entry] | None = None,
     settings: DecodeSettings | None = None,
 ) -> Iterator[tuple[int, Decoded]]:  # fmt: skip
     """Read images of a run again; those that are gone or changed are left out.

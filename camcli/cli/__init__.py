@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import typer
 
-from camcli.cli import bench, check, diff, evaluate, layers, listings, run
+from camcli.cli import bench, check, diff, evaluate, layers, listings, render, report, run
 from camcli.cli.command import Command, Group
 from camcli.cli.options import show_version
-from camcli.cli.streams import describe_unexpected, discard_output, prepare_streams
+from camcli.cli.streams import describe_unexpected, discard_output, error_block, prepare_streams
 from camcli.concurrency import keep_freed_memory
 from camcli.errors import CamError, printable
 
@@ -28,6 +28,8 @@ for _name, _command, _help, _examples in (
     ("check", check.command, check.HELP, check.EXAMPLES),
     ("eval", evaluate.command, evaluate.HELP, evaluate.EXAMPLES),
     ("diff", diff.command, diff.HELP, diff.EXAMPLES),
+    ("report", report.command, report.HELP, report.EXAMPLES),
+    ("render", render.command, render.HELP, render.EXAMPLES),
     ("bench", bench.command, bench.HELP, bench.EXAMPLES),
     ("models", listings.models, listings.MODELS_HELP, listings.MODELS_EXAMPLES),
     ("methods", listings.methods, listings.METHODS_HELP, listings.METHODS_EXAMPLES),
@@ -54,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=None if arguments is None else list(arguments), prog_name="cam")
     except CamError as error:
-        print(printable(f"cam: {error}", lines=True), file=sys.stderr)
+        print(error_block(printable(f"cam: {error}", lines=True), sys.stderr), file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of the output (head, less) has exited, and does not need the rest.
@@ -63,5 +65,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        print(printable(f"cam: {describe_unexpected(error)}"), file=sys.stderr)
+        print(error_block(printable(f"cam: {describe_unexpected(error)}"), sys.stderr), file=sys.stderr)
         sys.exit(1)

@@ -85,12 +85,13 @@ def command(
     from camcli.checks import choose_maps, load_suite, read_baseline, read_run, run_checks
     from camcli.checks.baseline import computed_with
     from camcli.checks.calibrate import calibrate_suite
-    from camcli.checks.report.contact_sheet import sheet_format
+    from camcli.checks.report.run_document import CHECK_NAME, leave_in_run
     from camcli.output import write_named_file
+    from camcli.render.pages import page_format
 
     chosen = load_suite(suite, set_ or (), require or ())
     if sheet:
-        sheet_format(sheet)
+        page_format(sheet)
     compared = read_baseline(baseline) if baseline and not rebase else None
     check_named_files(
         {"--junit": junit, "--sheet": sheet, "--calibrate": calibrate, "--write-baseline": write_baseline,
@@ -120,7 +121,8 @@ def command(
     more: dict[str, Any] = {"run": folder, "method": key[0], "layer": key[1], **computed_with(recorded)}
     more |= {"classes": [one.as_json() for one in classes]} if sheet else {}
     print_text = partial(_print_text, recorded, key, results, [*map(_describe_class, classes), *notes], chosen.common)
-    raise typer.Exit(reporter.report(results, folder, code, print_text, **more))
+    leave = partial(leave_in_run, recorded, CHECK_NAME)
+    raise typer.Exit(reporter.report(results, folder, code, print_text, leave, **more))
 
 
 def _folder(settings: dict[str, Any], paths: list[str], mode: OutputMode) -> tuple[str, int | None]:

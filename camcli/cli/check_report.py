@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from camcli.cli.options import OutputMode
-from camcli.errors import ConfigError, did_you_mean
+from camcli.errors import ConfigError, did_you_mean, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,8 +79,9 @@ class Reporter:
         return run_code if run_code > 3 or (run_code == 1) else 1 if failed else run_code
 
     def report(
-        self, results: Sequence[Result], name: str, run_code: int, print_text: Callable[[], None], **more: Any
-    ) -> int:
+        self, results: Sequence[Result], name: str, run_code: int, print_text: Callable[[], None],
+        leave: Callable[[Mapping[str, Any]], str | None], **more: Any,
+    ) -> int:  # fmt: skip
         """Write and print everything; returns the exit code.
 
         Args:
@@ -88,6 +89,7 @@ class Reporter:
             name: of what was checked.
             run_code: exit code of the run that was made for it; 0 if there was none.
             print_text: prints the readable form to stdout.
+            leave: keeps the JSON document in the run folder, for `cam report`; returns why it could not.
             more: further top-level keys of the JSON document.
         """
         from camcli.checks.report.junit import junit
@@ -95,8 +97,9 @@ class Reporter:
         from camcli.output import write_named_file
 
         code = self.exit_code(results, run_code)
+        whole = document(self.schema, results, code, **more)
         if self.json:
-            print(json.dumps(document(self.schema, results, code, **more), allow_nan=False))
+            print(json.dumps(whole, allow_nan=False))
         elif self.format == "github":
             print("\n".join(github(results, name)))
         elif not self.mode.quiet or code:
@@ -106,6 +109,8 @@ class Reporter:
             strict = self.fail_on == "warn"
             about = {key: value for key, value in more.items() if isinstance(value, str)}
             write_named_file("--junit", self.junit, [junit(results, f"cam {name}", strict=strict, properties=about)])
+        if (problem := leave(whole)) is not None and not self.mode.quiet:
+            print(printable(f"note: `cam report` will not show these results: {problem}"), file=sys.stderr)
         return code
 
 

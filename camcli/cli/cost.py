@@ -30,11 +30,12 @@ def cost_lines(setup: Setup, images: int | None) -> list[str]:
 def remaining_line(seconds: float, done: int, remaining: int) -> str:
     """After ``done`` images of a slow method, how long the others will take at the same rate."""
     images = f"the first {done} images" if done > 1 else "the first image"
-    rest = f"the other {remaining:,} will take {_duration(seconds * remaining / done, about=True)}"
-    return f"{images} took {_duration(seconds)}; {rest}"
+    rest = f"the other {remaining:,} will take {duration(seconds * remaining / done, about=True)}"
+    return f"{images} took {duration(seconds)}; {rest}"
 
 
-def _duration(seconds: float, *, about: bool = False) -> str:
+def duration(seconds: float, *, about: bool = False) -> str:
+    """``38 s``, ``26 min``, ``3.4 h``."""
     if seconds < 1:
         return "less than 1 s"
     if seconds < 90:

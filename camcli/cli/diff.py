@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ def command(
     sheet: str | None = typer.Option(
         None,
         metavar="FILE.jpg",
-        help="Write the images with the largest changes as one picture: before, after.",
+        help="Write the images with the largest changes as one picture or PDF: before, after.",
     ),
     junit: str | None = JUNIT_FLAG,
     format: str = FORMAT_FLAG,  # noqa: A002
@@ -60,11 +61,12 @@ def command(
     reporter = Reporter(mode, format, fail_on, junit, "camcli.diff/1")
     from camcli.checks import choose_maps, is_run_folder, load_suite, read_run
     from camcli.checks.diff import difference, judge_difference
-    from camcli.checks.report.contact_sheet import sheet_format
+    from camcli.checks.report.run_document import DIFF_NAME, leave_in_run
+    from camcli.render.pages import page_format
 
     chosen = load_suite(suite, [*(set_ or ()), "drift.enabled=true"])
     if sheet:
-        sheet_format(sheet)
+        page_format(sheet)
     if not is_run_folder(new):
         raise ConfigError(f"{new} is not a finished run. NEW must be a run folder; a baseline comes first.")
     recorded = read_run(new)
@@ -76,9 +78,9 @@ def command(
     if sheet:
         _sheet(sheet, base, recorded, key, changes)
     more = {"base": base, "new": new, "method": key[0], "layer": key[1], **changes.as_json()}
-    raise typer.Exit(
-        reporter.report(results, f"{base} → {new}", 0, lambda: _print_text(base, new, changes, results), **more)
-    )
+    leave = partial(leave_in_run, recorded, DIFF_NAME)
+    print_text = partial(_print_text, base, new, changes, results)
+    raise typer.Exit(reporter.report(results, f"{base} → {new}", 0, print_text, leave, **more))
 
 
 def _base(path: str, key: MethodLayer) -> Baseline:
@@ -164,6 +166,7 @@ def _sheet(path: str, base: str, recorded: RecordedRun, key: MethodLayer, change
         pictures = [picture for picture in both if picture is not None]
         tiles.append((pictures, f"{one.record.image}\n{_describe_change(one)}"))
     rows = [
-        SheetRow("largest changes: before | after" if i == 0 else "", tiles[i : i + 3]) for i in range(0, len(tiles), 3)
+        SheetRow(f"largest changes: {base} | {recorded.path}" if i == 0 else "", tiles[i : i + 3])
+        for i in range(0, len(tiles), 3)
     ]
     write_sheet(path, rows)

@@ -138,7 +138,7 @@ class _Progress:
             return
         if not doing:
             from camcli.cli.cost import cost_lines
-            from camcli.cli.printer import describe_setup
+            from camcli.cli.setup_lines import describe_setup
 
             images = None if "-" in setup.config.image_path else setup.sources.count()
             lines = [*describe_setup(setup, passes=self.mode.verbose), *cost_lines(setup, images)]

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -28,6 +29,9 @@ _PANELS = {
 _POSITIONAL = {"images": "image_path", "run": "image_path", "name": "model"}
 """Parameters of commands that take a setting without its flag."""
 
+_NAMED_DEFAULT = re.compile(r" \([^()]*default: [^()]*\)\Z")
+"""Of a help text that names the default itself."""
+
 
 def show_version(value: bool) -> None:
     """The callback of ``--version``."""
@@ -46,7 +50,12 @@ class OutputMode:
 
 
 def takes_settings(
-    groups: Collection[str], *, without: Collection[str] = (), also: Collection[str] = (), panel: str | None = None
+    groups: Collection[str],
+    *,
+    without: Collection[str] = (),
+    also: Collection[str] = (),
+    panel: str | None = None,
+    without_defaults: bool = False,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the flags of some groups of settings, ``--config`` and the flags that all commands have.
 
@@ -58,6 +67,7 @@ def takes_settings(
         without: settings of these groups that it does not have.
         also: settings of other groups that it has.
         panel: of ``--help``, for the command's own flags.
+        without_defaults: a setting that is not given has another value than its default: ``--help`` names none.
     """
     assert {*without, *also} <= SETTINGS.keys()
     chosen = [s for s in SETTINGS.values() if (s.group in groups or s.name in also) and s.name not in without]
@@ -68,7 +78,7 @@ def takes_settings(
             for parameter in inspect.signature(command, eval_str=True).parameters.values()
             if parameter.name not in ("settings", "mode")
         ]
-        parameters = [*own, *map(_parameter, chosen), *_common()]
+        parameters = [*own, *(_parameter(one, without_defaults) for one in chosen), *_common()]
 
         def wrapper(**values: Any) -> None:
             values.pop("version")
@@ -99,18 +109,18 @@ def _own(parameter: inspect.Parameter, panel: str | None) -> inspect.Parameter:
     info.help = f"{info.help}{_default(info.default)}"
     info.show_default = False
     if isinstance(info, typer.models.OptionInfo):
-        info.rich_help_panel = panel
+        info.rich_help_panel = info.rich_help_panel or panel
     return parameter.replace(default=info)
 
 
-def _parameter(setting: Declaration) -> inspect.Parameter:
+def _parameter(setting: Declaration, without_default: bool) -> inspect.Parameter:
     kind: Any = list[str] if setting.kind is tuple else setting.kind
     name = flag(setting.name)
     option = typer.Option(
         None,
-        f"{name}/--no-{name[2:]}" if setting.default is True else name,
+        f"{name}/--no-{name[2:]}" if setting.default is True or setting.name == "signed" else name,
         *([setting.short] if setting.short else []),
-        help=setting.help + _default(setting.default),
+        help=_NAMED_DEFAULT.sub("", setting.help) if without_default else setting.help + _default(setting.default),
         metavar=setting.metavar or None,
         rich_help_panel=_PANELS[setting.group],
         show_default=False,

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 import sys
 import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from itertools import islice
 from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from camcli.cli.cost import cost_lines, remaining_line
-from camcli.cli.layer_tree import verification
+from camcli.cli.class_summary import ClassSummary
+from camcli.cli.cost import cost_lines, duration, remaining_line
 from camcli.cli.options import OutputMode
+from camcli.cli.setup_lines import describe_setup
 from camcli.cli.streams import discard_output
 from camcli.config.settings import RunConfig
 from camcli.errors import CamError, printable
-from camcli.images import ASSUMED, Sources
-from camcli.models import Model
+from camcli.images import ASSUMED
 from camcli.output import INDEX_NAME
-from camcli.pipeline.folder import earlier_header, plan_folder
-from camcli.pipeline.header import layer_fields, model_fields, output_fields
 from camcli.pipeline.items import IMPROBABLE
-from camcli.pipeline.setup import Setup, in_run_folder, list_sources, prepare
+from camcli.pipeline.pictures import limit_lines
+from camcli.pipeline.setup import Setup, list_sources
 from camcli.pipeline.stream import Summary, Watcher
-from camcli.schemas.index import CandidateFields, ChosenMethod, ImageRow
+from camcli.schemas.index import ImageRow
 
 _LINES = 20
-"""Images that are printed one by one; the index lists all."""
+"""Of so many images each has a line, and more are summed up by class; the index lists all."""
 _LINE_INTERVAL = 5.0
 """Seconds between progress lines when stderr is not a terminal."""
 _BAR_INTERVAL = 0.3
@@ -43,15 +42,19 @@ class Printer(Watcher):
     def __init__(self, mode: OutputMode) -> None:
         self.mode = mode
         self.lines = 0
+        self.are_few = True  # images: each has a line
+        self.classes = ClassSummary()
+        self.failed = 0
         self.assumed: set[str] = set()  # notes of images that are printed once
         self.earlier = 0  # images that an earlier start explained
         self.done = 0
         self.total: int | None = None
         self.last = time.monotonic()
         self.bar: tqdm[Any] | None = None
+        self.inside_image = ""  # how far a slow method is
         self.first_failed: str | None = None
         self.first_batch = 0  # its size, until its time was said
-        self.began = self.last
+        self.began = self.started = self.last
         self.drawn_by_itself = False  # whether each map has colours of its own scale
         self.improbable = 0  # maps of classes that the model practically rules out
         self.first_improbable = ""
@@ -80,11 +83,16 @@ class Printer(Watcher):
     def ready(self, setup: Setup, notes: Sequence[str]) -> None:
         if self.mode.quiet:
             return
-        self.last = time.monotonic()
+        self.last = self.started = time.monotonic()
+        # Of standard input nobody knows; the first ones have lines.
+        if "-" not in setup.config.image_path:
+            self.are_few = sum(1 for _ in islice(setup.sources, _LINES + 1)) <= _LINES
         self.drawn_by_itself = setup.config.pictures and not setup.limits
         self.show(*describe_setup(setup, passes=self.mode.verbose))
         for line in setup.assumptions:
             self.problem(printable(f"note     {line}"))
+        if setup.config.parsed.scale.sample:
+            self.show(*limit_lines(setup.limits))
         self._announce_cost(setup)
         for note in (*setup.model.notes, *setup.explainer.notes, *notes):
             self.show(f"note     {note}")
@@ -119,8 +127,11 @@ class Printer(Watcher):
         self.done += 1
         if self.first_batch and not self.mode.quiet:
             self._estimate()
-        if row["status"] == "failed" and self.first_failed is None:
-            self.first_failed = f"{row['image']}: {row['error']['message']} ({row['error']['kind']})"
+        if row["status"] == "failed":
+            self.failed += 1
+            reason = f"{row['image']}: {row['error']['message']} ({row['error']['kind']})"
+            self.first_failed = self.first_failed or reason
+        self.classes.add(row)
         self._count_improbable(row)
         if self.mode.quiet:
             return
@@ -130,11 +141,9 @@ class Printer(Watcher):
                 self.show(f"note     {note}")
         if row["status"] == "failed":
             self.problem(printable(f"failed   {row['image']}: {row['error']['message']} ({row['error']['kind']})"))
-        elif self.lines < _LINES or self.mode.verbose:
+        elif (self.are_few and self.lines < _LINES) or self.mode.verbose:
             self.lines += 1
             self.show(f"{printable(row['image']):<36} {prediction(row)}")
-            if self.lines == _LINES and not self.mode.verbose:
-                self.show("… the index lists the others")
         self._progress()
 
     def _count_improbable(self, row: ImageRow) -> None:
@@ -166,18 +175,37 @@ class Printer(Watcher):
             return
         self.last = time.monotonic()
         if self.bar is not None:
-            self.bar.set_postfix_str(f"{method} {done}/{total}")
+            self.inside_image = f"{method} {done}/{total}"
+            self._show_in_bar()
         else:
             self._print(f"{method}: {done} of {total} passes in one image", sys.stderr)
 
     def _progress(self) -> None:
         if self.bar is not None:
             self.bar.total = self.total
+            self.inside_image = ""
+            self._show_in_bar()
             self.bar.update(self.done - self.bar.n)
         elif time.monotonic() - self.last > _LINE_INTERVAL:
             self.last = time.monotonic()
-            of = f" of {self.total}" if self.total else ""
-            self._print(f"{self.done}{of} images", sys.stderr)
+            self._print(self._progress_line(), sys.stderr)
+
+    def _show_in_bar(self) -> None:
+        assert self.bar is not None
+        failed = f"{self.failed:,} failed" if self.failed else ""
+        self.bar.set_postfix_str(", ".join(part for part in (self.inside_image, failed) if part), refresh=False)
+
+    def _progress_line(self) -> str:
+        """``1200 of 50000 images, 31.2 images/s, about 26 min left, 3 failed``."""
+        spent, now = self.last - self.started, self.done - self.earlier
+        parts = [f"{self.done}" + (f" of {self.total}" if self.total else "") + " images"]
+        if spent > 0 and now > 0:
+            parts.append(f"{now / spent:.1f} images/s")
+            if self.total:
+                parts.append(f"{duration(max(0, self.total - self.done) * spent / now, about=True)} left")
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        return ", ".join(parts)
 
     def failures(self, summary: Summary) -> None:
         """With ``--quiet``: one line that images failed, which are otherwise printed one by one."""
@@ -191,6 +219,8 @@ class Printer(Watcher):
             return
         counts = summary.counts
         earlier = f" ({self.earlier} of them were there already)" if self.earlier else ""
+        if not self.are_few or self.done - self.earlier > _LINES:
+            self.show(*map(printable, ["", *self.classes.lines()]))
         rate = f" ({summary.timing['images_per_second']:.1f} images/s)" if summary.explained else ""
         images = f"{counts['images']} image" + "s" * (counts["images"] != 1)
         self.show(
@@ -198,6 +228,8 @@ class Printer(Watcher):
             f"{images}: {counts['ok']} explained{earlier}, {counts['failed']} failed, "
             f"in {summary.timing['seconds']:.1f} s{rate}",
         )
+        if counts["failed"]:
+            self.show("--retry-failed tries the failed images again; the index has the reason of each")
         if counts.get("degenerate_maps"):
             self.show(
                 f"{counts['degenerate_maps']} of {counts['maps']} maps show nothing (zero, constant or not finite)"
@@ -218,6 +250,10 @@ class Printer(Watcher):
             self.show(f"{summary.status}: the same command continues")
         instead = f" ({summary.instead_of})" if summary.instead_of else ""
         self.show(printable(f"results in {summary.run_dir}{instead}: {contents(summary)}"))
+        if counts["ok"]:
+            self.show(
+                printable(f"next     cam report {shlex.quote(str(summary.run_dir))} --open   shows them as a page")
+            )
 
     def show(self, *lines: str) -> None:
         for line in lines:
@@ -264,94 +300,3 @@ def contents(summary: Summary) -> str:
     """The subfolders and the index of the run folder."""
     folders = sorted(p.name + "/" for p in summary.run_dir.iterdir() if p.is_dir())
     return ", ".join([*folders, "index.json"])
-
-
-def describe_setup(setup: Setup, *, passes: bool) -> list[str]:
-    """Model, layers, method, device and batch size, in a few lines."""
-    model, pre = setup.model, setup.model.preprocessing
-    classes = f", {counted(model)}" if model.num_classes else ""
-    lines = [f"model    {model.name} ({model.source}, {model.weights}){classes}; {pre.description}"]
-    for layer in setup.layers:
-        height, width = layer.layout.grid
-        lines.append(
-            f"layer    {layer.path}  {layer.module}, {layer.layout.kind} {height}×{width}, "
-            f"{layer.channels} channels, layout {verification(layer.proof)}"
-        )
-    lines.append(
-        f"method   {', '.join(setup.config.method)} for {setup.config.target or 'predicted'}; "
-        f"{setup.device}, {setup.precision}, batches of {setup.batch_size}"
-    )
-    lines += choice_lines(setup.choice)
-    return lines + ([f"passes   {line}" for line in setup.explainer.plan()] if passes else [])
-
-
-def choice_lines(choice: ChosenMethod | None) -> list[str]:
-    """What ``--method best`` stands for, and why."""
-    if choice is None:
-        return []
-    options = "".join(f" --option {text}" for text in choice["options"])
-    lines = [f"best     --method {choice['method']}{options}"]
-    lines += [f"         {line}" for line in choice["why"]]
-    if (trial := choice["trial"]) is not None:
-        lines.append(f"         the trial took {trial['passes']:,} forward passes, {trial['seconds']:.0f} s")
-    return [printable(line) for line in lines]
-
-
-def candidate_name(candidate: CandidateFields) -> str:
-    """``pathcam (fast=true)``."""
-    own = ", ".join(text.partition(".")[2] for text in candidate["options"])
-    return f"{candidate['method']} ({own})" if own else candidate["method"]
-
-
-def counted(model: Model) -> str:
-    """``1000 classes``; ``1 output`` of a model that returns values."""
-    count = model.num_classes or 0
-    kind = ("output" + "s" * (count != 1)) if model.returns_values else "classes"
-    return f"{count} {kind}"
-
-
-def print_plan(config: RunConfig, mode: OutputMode) -> None:
-    """``--dry-run``: decide everything, print it, write nothing; ``--method best`` is not tried."""
-    undecided: list[str] = []
-
-    def plan(config: RunConfig, model: Model, sources: Sources) -> ChosenMethod:
-        from camcli.evaluation.best import choose_method
-
-        return choose_method(config, model, sources, undecided.append, dry_run=True)
-
-    setup = prepare(config, earlier_header(config), decide=plan)
-    folder = plan_folder(setup)
-    count = in_run_folder(setup, folder).sources.count()
-    if mode.json:
-        planned = {
-            "images": count, "model": model_fields(setup), "output": output_fields(setup),
-            "layers": layer_fields(setup),
-            "methods": list((config if undecided else setup.config).method),
-            "batch_size": setup.batch_size, "device": str(setup.device),
-            "precision": setup.precision, "save": list(config.save), "output_dir": str(folder),
-        }  # fmt: skip
-        if setup.choice is not None:
-            open_choice = {"method": None, "source": None, "why": undecided} if undecided else {}
-            planned["chosen_method"] = {**setup.choice, **open_choice}
-        print(json.dumps(planned))
-        return
-    if undecided and setup.choice is not None:
-        costs = ", ".join(f"{candidate_name(one)} {one['passes']:g}" for one in setup.choice["candidates"])
-        undecided.append(f"passes of a map: {costs}")
-        setup = replace(setup, config=replace(setup.config, method=config.method), choice=None)
-    for line in describe_setup(setup, passes=not undecided):
-        print(line)
-    for line in undecided:
-        print(printable(f"best     {line}"))
-    for line in setup.assumptions:
-        print(printable(f"note     {line}"), file=sys.stderr)
-    for note in setup.model.notes:
-        print(f"note     {note}")
-    for line in cost_lines(setup, count):
-        print(line)
-    print(
-        f"images   {count}"
-        + (f", {setup.sources.passed_over} other files passed over" if setup.sources.passed_over else "")
-    )
-    print(f"output   {folder}: {', '.join(config.save) or 'index only'}")
-    print("dry run: nothing was explained or written")

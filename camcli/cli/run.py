@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from camcli.cli.options import OutputMode, takes_settings
+from camcli.cli.sheet import check_sheet, describe_sheet
 from camcli.concurrency import Stop
 from camcli.config.parse import flag
 from camcli.config.settings import RunConfig
@@ -47,11 +48,20 @@ def command(
     settings: dict[str, Any],
     mode: OutputMode,
     images: list[str] | None = typer.Argument(None, metavar="IMAGES", help="The same as --image-path."),
+    sheet: str | None = typer.Option(
+        None,
+        metavar="FILE",
+        help="Write the first images with their maps as one figure, too (.png, .jpg, .webp, .pdf); see `cam report`.",
+        rich_help_panel="Output",
+    ),
 ) -> None:
     config = RunConfig(**with_positional(settings, images))
+    if sheet:
+        check_sheet(sheet)
     with stopping() as stop:
         from camcli.api.run import run
-        from camcli.cli.printer import Printer, print_plan
+        from camcli.cli.plan import print_plan
+        from camcli.cli.printer import Printer
 
         if config.dry_run:
             print_plan(config, mode)
@@ -63,6 +73,12 @@ def command(
         printer.failures(summary)
     else:
         printer.summary(summary)
+    if sheet and summary.counts["ok"]:
+        from camcli.report.sheet import write_sheet
+
+        said = describe_sheet(write_sheet([summary.run_dir], sheet))
+        if not mode.quiet:
+            print(said, file=sys.stderr if mode.json else sys.stdout)
     raise typer.Exit(summary.exit_code)
 
 

@@ -1,13 +1,18 @@
 """Standard streams (any encoding, closed streams, readers that have exited) and messages of unexpected errors."""
 
 import os
+import re
+import shutil
 import sys
+import textwrap
 import traceback
 from pathlib import Path
 from typing import TextIO
 
 from camcli.errors import describe_error, is_out_of_memory
 
+_SENTENCE = re.compile(r"(?<=[.?!]) (?=[A-Z`-])")
+_INDENT = 5
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -56,3 +61,23 @@ def describe_unexpected(error: Exception) -> str:
     place = ", ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in (*ours[-1:], *frames[-1:]))
     what = describe_error(error)
     return f"an unexpected error, which is a fault of cam: {what} (at {place}). Please report it with the command."
+
+
+def error_block(message: str, stream: TextIO) -> str:
+    """A message as it is printed: on a terminal a block, each sentence (cause, place, way out) on lines of its own.
+
+    Elsewhere the message stays as it is, so that programs find it in one line.
+    """
+    if not stream.isatty():
+        return message
+    width = max(40, shutil.get_terminal_size().columns - 1)
+    sentences = [part for line in message.splitlines() for part in _SENTENCE.split(line)]
+    first = True
+    lines: list[str] = []
+    for sentence in sentences:
+        lines += textwrap.wrap(
+            sentence, width, initial_indent="" if first else " " * _INDENT, subsequent_indent=" " * _INDENT,
+            break_long_words=False, break_on_hyphens=False,
+        )  # fmt: skip
+        first = False
+    return "\n".join(lines)

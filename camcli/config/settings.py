@@ -33,6 +33,14 @@ COLORMAPS = (
     "autumn", "bone", "jet", "winter", "rainbow", "ocean", "summer", "spring", "cool", "hsv", "pink", "hot", "parula",
     "magma", "inferno", "plasma", "viridis", "cividis", "twilight", "twilight_shifted", "turbo", "deepgreen",
 )  # fmt: skip
+"""Of OpenCV."""
+DIVERGING = ("coolwarm", "rdbu_r", "puor_r", "bwr")
+"""Colour maps with a neutral middle, for --signed."""
+
+
+def default_colormap(signed: bool) -> str:
+    """The colours of maps without ``--colormap``."""
+    return DIVERGING[0] if signed else "jet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,12 +211,15 @@ class RunConfig:
         ("overlay", "heatmap"),
         "What is written: overlay (heat over the image), heatmap (heat alone), gray (8-bit), raw (.npy, unnormalised, "
         "at the layer's resolution), map (.npy, 0 to 1, at the overlay's size), panel (image, both heatmaps and "
-        "overlay side by side), or none (the index only).",
+        "overlay side by side, with labels), or none (the index only).",
         affects="pictures", resolved=True, group="output", metavar="KIND[,…]", comma=True,
     )  # fmt: skip
-    colormap: str = setting(
-        "jet", "Colours of the heat: an OpenCV colour map such as jet, turbo, viridis or inferno.",
-        affects="pictures", group="output", metavar="NAME", choices=COLORMAPS, synonyms=("cmap", "palette"),
+    colormap: str | None = setting(
+        None,
+        "Colours of the heat: an OpenCV colour map such as jet, turbo, viridis or inferno, or one with a neutral "
+        "middle for --signed: coolwarm, rdbu_r, puor_r, bwr. (with --signed coolwarm; default: jet)",
+        affects="pictures", group="output", metavar="NAME", choices=COLORMAPS + DIVERGING,
+        synonyms=("cmap", "palette"),
     )  # fmt: skip
     alpha: float = setting(
         0.5, "Opacity of the heat in the overlay: 0 (image only) to 1 (heat only).",
@@ -219,6 +230,15 @@ class RunConfig:
         "Exponent of the map as it is drawn: below 1 makes weak heat visible (0.5 suits peaked maps such as those of "
         "pathcam), above 1 keeps the peaks alone. The values that are saved (raw, map, the index) stay.",
         affects="pictures", resolved=True, group="output", metavar="G", least=0.1, most=10, synonyms=("exponent",),
+    )  # fmt: skip
+    signed: bool = setting(
+        False,
+        "Draw what speaks against the class, too: maps keep their sign, and zero is the middle of the colours.",
+        affects="pictures", resolved=True, group="output", synonyms=("diverging", "no-relu"),
+    )  # fmt: skip
+    canvas: str = setting(
+        "original", "What is drawn on: original (the whole image), or view (the part that the model saw).",
+        affects="pictures", resolved=True, group="output", metavar="AREA", choices=("original", "view"),
     )  # fmt: skip
     image_format: str = setting(
         "jpg", "File format of overlays, heatmaps and panels: jpg, png (lossless) or webp.",
@@ -316,6 +336,8 @@ class RunConfig:
             raise ConfigError("--save is empty. To save nothing but the index, say --save none.")
         if self.save == ("none",):
             object.__setattr__(self, "save", ())
+        if self.colormap is None:
+            object.__setattr__(self, "colormap", default_colormap(self.signed))
         if self.device.isdecimal():
             object.__setattr__(self, "device", f"cuda:{self.device}")
         if self.use_cuda:

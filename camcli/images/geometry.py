@@ -9,6 +9,7 @@ Coordinates are continuous: pixel (i, j) covers [j, j + 1) × [i, i + 1), so a w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 Size = tuple[int, int]
@@ -74,6 +75,28 @@ class Placement:
         sx = self.original[1] / self.resized[1]
         bottom, right = self.top + self.window[0], self.left + self.window[1]
         return View(self.left * sx, self.top * sy, right * sx, bottom * sy)
+
+
+def restore_view(rounded: Sequence[float], original: Size, window: Size) -> View:
+    """The view that was rounded to thousandths of a pixel, by the placement that it came from, where there is one.
+
+    Args:
+        rounded: x0, y0, x1, y1.
+        original: (height, width) of the upright original.
+        window: (height, width) of the model's input.
+    """
+    view = View(*rounded)
+    resized = tuple(
+        round(length * side / span) if span > 0 else 0
+        for length, side, span in zip(window, original, (view.height, view.width), strict=True)
+    )
+    if min(resized) < 1:
+        return view
+    top, left = round(view.y0 * resized[0] / original[0]), round(view.x0 * resized[1] / original[1])
+    exact = Placement(original, (resized[0], resized[1]), window, top, left).view
+    ends = exact.x0, exact.y0, exact.x1, exact.y1
+    is_it = all(round(end, 3) == known for end, known in zip(ends, rounded, strict=True))
+    return exact if is_it else view
 
 
 def place_centred(original: Size, resized: Size, window: Size) -> Placement:

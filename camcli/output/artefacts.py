@@ -71,10 +71,11 @@ def artefacts_intact(run_dir: str | Path, item: ImageRow) -> bool:
     """Whether every artefact of an index item is there with the size that was recorded (``sizes``)."""
     sizes: Mapping[str, int] = item.get("sizes") or {}
     paths = {path for one in item["maps"] for path in one["files"].values() if path is not None}
-    return paths <= sizes.keys() and all(_size(run_dir, path) == size for path, size in sizes.items())
+    return paths <= sizes.keys() and all(artefact_size(run_dir, path) == size for path, size in sizes.items())
 
 
-def _size(run_dir: str | Path, relative: str) -> int | None:
+def artefact_size(run_dir: str | Path, relative: str) -> int | None:
+    """The bytes of an artefact; None where it is not there."""
     try:
         status = os.stat(_absolute(run_dir, relative))
     except (OSError, ValueError):  # missing or inaccessible: in both cases it has to be written again

@@ -95,6 +95,15 @@ def _lines(journal: Journal, order: Iterable[int] | None) -> Iterator[bytes]:
         yield _empty(buffer)
 
 
+def table_of(items: Iterable[ImageRow]) -> Iterator[dict[str, Any]]:
+    """The rows of the table as values of Python, by column; None where it is empty."""
+    for item in items:
+        of_image = {name: _value(item, place) for name, place in _IMAGE_COLUMNS.items()}
+        maps: list[MapRow] | list[None] = item["maps"] or [None]
+        for one in maps:
+            yield of_image | {name: _value(one, place) for name, place in _MAP_COLUMNS.items()}
+
+
 def _empty(buffer: io.StringIO) -> bytes:
     """Empty the buffer; what it held, in UTF-8."""
     text = buffer.getvalue()
@@ -104,12 +113,15 @@ def _empty(buffer: io.StringIO) -> bytes:
 
 
 def _cell(item: ImageRow | MapRow | None, place: tuple[str | int, ...]) -> Any:
+    value = _value(item, place)
+    return ("true" if value else "false") if isinstance(value, bool) else value
+
+
+def _value(item: ImageRow | MapRow | None, place: tuple[str | int, ...]) -> Any:
     value: Any = item
     for step in place:
         if isinstance(step, int):
             value = value[step] if value and len(value) > step else None
         else:
             value = value.get(step) if value else None
-    if isinstance(value, bool):
-        return "true" if value else "false"
     return "+".join(map(str, value)) if isinstance(value, list) else value

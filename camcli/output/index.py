@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from camcli.errors import OutputError
-from camcli.output.atomic import write_atomically
+from camcli.output.atomic import naming_os_errors, write_atomically
 from camcli.output.header import INDEX_NAME, ITEMS_BEGIN, header_fields
 from camcli.output.journal import Journal
-from camcli.output.jsontext import strict_json
+from camcli.output.jsontext import strict_json, true_name
 from camcli.output.row_keys import parse_row
 from camcli.schemas.index import Header, ImageRow, Timing
 
@@ -117,6 +117,25 @@ def read_items(journal: Journal, order: Iterable[int] | None) -> Iterator[ImageR
         if item is None:
             raise _damage_error(offset)
         yield item
+
+
+def read_index_names(run_dir: str | Path) -> Iterator[tuple[str, str]]:
+    """The true names of the items of an ``index.json``, in order: source and image."""
+    for item in read_index_items(run_dir):
+        yield true_name(item, "source"), true_name(item, "image")
+
+
+def read_index_items(run_dir: str | Path) -> Iterator[ImageRow]:
+    """The items of an ``index.json`` as it is written here, one by one."""
+    path = Path(run_dir) / INDEX_NAME
+    with naming_os_errors(path, "read"), path.open("rb") as file:
+        for line in file:
+            if line.startswith(ITEMS_BEGIN):
+                break
+        for line in file:
+            item = parse_row(line.strip().removesuffix(b","))
+            if item is not None:
+                yield item
 
 
 def _damage_error(offset: int) -> OutputError:

@@ -121,6 +121,16 @@ class Journal:
         # A line that was damaged after it was written counts as missing; so does another key of equal hash.
         return JournalRow(offset, item) if item is not None and is_named(item, names) else None
 
+    def offset_of(self, source: str, image: str) -> int | None:
+        """Where the row of an image is, by its true name; the row may be damaged. Raises as :meth:`find`."""
+        with self._lock:
+            return self._offset_table().get(key_of(names_of({"image": image, "source": source})))
+
+    def offsets(self) -> list[int]:
+        """Where the rows are, one an image, in the order of the file; raises as :meth:`find`."""
+        with self._lock:
+            return [int(offset) for offset in self._offset_table().offsets()]
+
     def read_at(self, offset: int) -> bytes:
         """The line that begins at an offset, without its newline. Raises OutputError where it cannot be read."""
         with self._lock, naming_os_errors(self._path, "read"):

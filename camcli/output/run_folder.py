@@ -15,9 +15,12 @@ from camcli.output.header import INDEX_NAME, JOURNAL_NAME, read_header
 from camcli.output.journal import Journal
 from camcli.output.lock import RunLock
 from camcli.output.names import EXTENSIONS, FOLDERS
+from camcli.output.redrawing import MARK_NAME, is_half_drawn
 from camcli.schemas.index import Header
 
 _MOST_DIFFERENCES = 12
+RESULT_NAMES = ("check.json", "diff.json")
+"""The last results of ``cam check`` and ``cam diff`` of a run; they go with it."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ def open_run(
             _remove_run(path)
             recorded = None
         if recorded is not None:
+            _refuse_half_drawn(path)
             check_resumable(path, recorded, header, resume)
             sweep_temporaries(path, FOLDERS.values())
         journal = Journal.open(path, header, durable=durable)
@@ -124,10 +128,21 @@ def check_resumable(path: Path, recorded: Header, header: Header, resume: bool) 
     raise ResumeError(f"{path} holds a run of another configuration (there → asked for):{listed}\n{way_out}")
 
 
+def _refuse_half_drawn(path: Path) -> None:
+    if is_half_drawn(path):
+        raise ResumeError(
+            f"{path}: a `cam render` of this folder was stopped, and some of its pictures are drawn anew and others "
+            "not. Repeat that command, or replace what is there with --overwrite."
+        )
+
+
 def _remove_run(path: Path) -> None:
     """Remove what a run wrote. The journal goes last: as long as it is there, the folder counts as a run's."""
     with naming_os_errors(path):
         (path / INDEX_NAME).unlink(missing_ok=True)
+        (path / MARK_NAME).unlink(missing_ok=True)
+        for name in RESULT_NAMES:
+            (path / name).unlink(missing_ok=True)
     sweep_temporaries(path, ())
     for folder in (path / name for name in FOLDERS.values()):
         if not folder.is_symlink():  # where the user's link leads to, more may lie than this run's files

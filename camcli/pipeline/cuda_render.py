@@ -1,10 +1,10 @@
 """Pictures of many maps at once, on a CUDA device; :mod:`camcli.render` draws them one by one on the CPU.
 
-A map is sampled at every pixel of its canvas, raised to the power ``--gamma`` and rounded to a level, 0 to 255, or
-:data:`_OUTSIDE` outside the model's view. All else is integer look-ups by level, channel and pixel, in tables that
-:mod:`camcli.render` fills: for equal levels the pictures are the same bytes. Levels may differ by one from those of the
-CPU, where OpenCV rounds positions to 1/32 of a pixel of the model's input; by more where a map has about as many cells
-as the input has pixels, and where the power is steep.
+A map is sampled at every pixel of its canvas, raised to the power ``--gamma`` and rounded to a level, 0 to 255;
+outside the model's view it is :data:`_FRAME` beside it and :data:`_OUTSIDE` further away. All else is integer look-ups
+by level, channel and pixel, in tables that :mod:`camcli.render` fills: for equal levels the pictures are the same
+bytes. Levels may differ by one from those of the CPU, where OpenCV rounds positions to 1/32 of a pixel of the model's
+input; by more where a map has about as many cells as the input has pixels, and where the power is steep.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from camcli.map_summary import CONSTANT, VANISHING
 from camcli.pipeline.assembly import BatchResults, ExplainedImage, assemble, maps_to_show, record_event, with_note
 from camcli.pipeline.items import Explanation, Failed
 from camcli.pipeline.setup import Setup
-from camcli.render import Canvas, Style, blend, colours, dim
+from camcli.render import ZERO, Canvas, Style, blend, colours, dim, frame_width
 
 KINDS = ("overlay", "heatmap", "gray")
 """What is drawn here; the others (``panel``, ``map``) are left to the CPU."""
 MOST_PIXELS = 1 << 22
 """Pixels that are drawn at once; each takes about 60 bytes on the device. Larger canvases are left to the CPU."""
-_OUTSIDE = 256
+_OUTSIDE, _FRAME = 256, 257
 
 Limits = tuple[float, float] | None
 
@@ -178,7 +178,7 @@ class Painter:
         parts = []
         for some in shapes.values():
             raw = torch.stack([subjects[i].raw for i in some])
-            heat = normalise_maps(raw, [subjects[i].limits for i in some])[:, None]
+            heat = normalise_maps(raw, [subjects[i].limits for i in some], self.style.signed)[:, None]
             parts.append(interpolate(heat, self.model_size, mode="bilinear", align_corners=False))
         if len(parts) == 1:
             return parts[0]
@@ -186,17 +186,24 @@ class Painter:
         return torch.cat(parts)[to_device(torch.from_numpy(order), self.device)]
 
     def _levels(self, heat: Tensor, canvases: Sequence[Canvas]) -> Tensor:
-        """(K, height, width) int32 in 0 … 256 of maps (K, 1, H, W) in [0, 1], in the geometry of their canvases."""
+        """(K, height, width) int32 in 0 … 257 of normalised maps (K, 1, H, W), in the geometry of their canvases."""
         height, width = _largest(canvases)
         views = [(c.view.x0, c.view.x1, c.view.y0, c.view.y1) for c in canvases]
         x0, x1, y0, y1 = to_device(torch.tensor(views, dtype=torch.float64), self.device).unbind(1)
-        (x, across), (y, down) = _sample_positions(x0, x1, width), _sample_positions(y0, y1, height)
+        frames = to_device(torch.tensor([frame_width(c.size) for c in canvases]), self.device)
+        x, across, near_across = _sample_positions(x0, x1, width, frames)
+        y, down, near_down = _sample_positions(y0, y1, height, frames)
         grid = torch.stack([x[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)], dim=-1)
         sampled = grid_sample(heat, grid, mode="bilinear", padding_mode="border", align_corners=False)[:, 0]
         if self.style.gamma != 1:
-            sampled = sampled.pow_(self.style.gamma)
-        levels = sampled.mul_(255).round_().to(torch.int32)
-        return torch.where(down[:, :, None] & across[:, None, :], levels, _OUTSIDE)
+            sampled = sampled.abs().pow_(self.style.gamma).copysign(sampled)
+        half = 127.5 if self.style.signed else 0.0
+        levels = sampled.mul_(255 - half).add_(half).round_().to(torch.int32)
+        # Where no pixel is inside, there is no frame.
+        is_seen = (across.any(1) & down.any(1))[:, None, None]
+        is_frame = near_down[:, :, None] & near_across[:, None, :] & is_seen
+        outside = torch.where(is_frame, _FRAME, _OUTSIDE)
+        return torch.where(down[:, :, None] & across[:, None, :], levels, outside)
 
     def _picture(self, kind: str, levels: Tensor, canvases: Sequence[Canvas]) -> Tensor:
         """(K, height, width) uint8 of ``gray``, (K, height, width, 3) of the others, BGR."""
@@ -208,17 +215,17 @@ class Painter:
 
     @cached_property
     def _tables(self) -> dict[str, Tensor]:
-        """What a level becomes: its ``gray``, (257,) uint8; its colour, (257, 3) uint8; over each value of a pixel, by
-        channel, the ``overlay``, 257 × 3 × 256 uint8 in one row.
+        """What a level becomes: its ``gray``, (258,) uint8; its colour, (258, 3) uint8; over each value of a pixel, by
+        channel, the ``overlay``, 258 × 3 × 256 uint8 in one row.
         """
         coloured, values = colours(self.style.colormap), np.arange(256, dtype=np.uint8)
         over = np.repeat(coloured.reshape(768, 1), 256, axis=1)  # a row for each level and channel
         inside = blend(over, np.tile(values, (768, 1)), self.style.alpha)
         outside = np.tile(dim(values).reshape(1, 256), (3, 1))
         tables = {
-            "gray": np.append(values, np.uint8(0)),
-            "heatmap": np.vstack([coloured, np.zeros((1, 3), np.uint8)]),
-            "overlay": np.vstack([inside, outside]).ravel(),
+            "gray": np.append(values, np.full(2, ZERO if self.style.signed else 0, np.uint8)),
+            "heatmap": np.vstack([coloured, np.zeros((2, 3), np.uint8)]),
+            "overlay": np.vstack([inside, outside, np.full((3, 256), 255, np.uint8)]).ravel(),
         }
         return {kind: torch.from_numpy(table).to(self.device) for kind, table in tables.items()}
 
@@ -243,13 +250,18 @@ class Painter:
         return torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
 
 
-def normalise_maps(raw: Tensor, limits: Sequence[Limits]) -> Tensor:
-    """:func:`camcli.render.normalise` of many maps: (K, h, w) float32, raw, to [0, 1]."""
+def normalise_maps(raw: Tensor, limits: Sequence[Limits], signed: bool = False) -> Tensor:
+    """:func:`camcli.render.normalise` of many maps: (K, h, w) float32, raw, to [0, 1], or with their sign."""
     least, most = raw.amin((1, 2)), raw.amax((1, 2))  # NaN where there is one
+    farthest = torch.maximum(most, -least)
     own = to_device(torch.tensor([limit is None for limit in limits]), raw.device)
-    shows = least.isfinite() & most.isfinite() & (most > VANISHING)
-    shows &= ~own | (most - least >= CONSTANT * torch.maximum(most, -least))
+    shows = least.isfinite() & most.isfinite() & ((farthest if signed else most) > VANISHING)
+    shows &= ~own | (most - least >= CONSTANT * farthest)
     fixed = to_device(torch.tensor([limit or (0.0, 1.0) for limit in limits], dtype=torch.float64), raw.device)
+    if signed:
+        ends = torch.where(own, farthest.double(), fixed.abs().amax(1))
+        span = torch.where(shows, ends, 1).float()[:, None, None]
+        return torch.where(shows[:, None, None], (raw / span).clamp(-1, 1), 0)
     low = torch.where(own, least.clamp(min=0).double(), fixed[:, 0])
     high = torch.where(own, most.double(), fixed[:, 1])
     span = torch.where(shows, high - low, 1).float()[:, None, None]
@@ -257,20 +269,22 @@ def normalise_maps(raw: Tensor, limits: Sequence[Limits]) -> Tensor:
     return torch.where(shows[:, None, None], scaled, 0)
 
 
-def _sample_positions(start: Tensor, end: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def _sample_positions(start: Tensor, end: Tensor, count: int, near: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Along one side: where in the model's input the centres of a canvas's pixels lie, and which of them do.
 
     Args:
         start: (K,) float64, where the model's view begins, in pixels of the canvas.
         end: (K,) float64, where it ends.
         count: pixels.
+        near: (K,) int64, pixels that are beside it.
 
     Returns:
-        (K, count) float32, from −1 to 1 inside the input, and (K, count) bool.
+        (K, count) float32, from −1 to 1 inside the input, and (K, count) bool twice: inside; inside or beside.
     """
     centres = torch.arange(count, dtype=torch.float64, device=start.device) + 0.5
-    start, end = start[:, None], end[:, None]
-    return (2 * (centres - start) / (end - start) - 1).float(), (centres >= start) & (centres < end)
+    start, end, near = start[:, None], end[:, None], near[:, None]
+    beside = (centres + near >= start) & (centres - near < end)
+    return (2 * (centres - start) / (end - start) - 1).float(), (centres >= start) & (centres < end), beside
 
 
 def _largest(canvases: Sequence[Canvas]) -> tuple[int, int]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -14,16 +12,11 @@ from typing import TYPE_CHECKING, Any
 from camcli._version import __version__
 from camcli.config.settings import collect_verbatim
 from camcli.output import SCHEMA
-from camcli.schemas.index import (
-    Environment,
-    Header,
-    LayerFields,
-    ModelFields,
-    OutputFields,
-    ProbabilitySource,
-)
+from camcli.pipeline.pictures import decides_pictures, fingerprint
+from camcli.schemas.index import Environment, Header, LayerFields, ModelFields, OutputFields, ProbabilitySource
 
 if TYPE_CHECKING:
+    from camcli.models import Model
     from camcli.pipeline.setup import Setup
 
 _LAYER_KEYS = ("path", "layout", "grid", "prefix_tokens")
@@ -40,7 +33,7 @@ def make_header(setup: Setup, command: Sequence[str]) -> Header:
         "command": list(command),
         "config": resolved_config(setup),
         "fingerprint": fingerprint(_decides_maps(setup)),
-        "render_fingerprint": fingerprint(_decides_pictures(setup)),
+        "render_fingerprint": fingerprint(decides_pictures(setup.config, _limits(setup), names_digest(setup.model))),
         "model": model_fields(setup),
         "output": output_fields(setup),
         "layers": layer_fields(setup),
@@ -58,12 +51,6 @@ def make_header(setup: Setup, command: Sequence[str]) -> Header:
 def now() -> str:
     """The time in UTC, ISO 8601 with a final Z."""
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def fingerprint(fields: Mapping[str, Any]) -> str:
-    """``sha256:`` of the canonical JSON of the fields."""
-    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return "sha256:" + hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def resolved_config(setup: Setup) -> dict[str, Any]:
@@ -122,18 +109,9 @@ def _decides_scores(setup: Setup) -> dict[str, Any]:
     return {"output": [form.kind, form.key, form.link, form.is_binary, *factor]}
 
 
-def _decides_pictures(setup: Setup) -> dict[str, Any]:
-    config = setup.config
-    show = config.parsed.show_bands
-    return {
-        "save": sorted(config.save),
-        "format": [config.image_format, config.quality],
-        "limits": _limits(setup),
-        "class_names": list(setup.model.class_names.names) if setup.model.class_names else None,
-        **({"show_bands": list(show)} if show is not None else {}),
-        **({"gamma": float(config.gamma)} if config.gamma != 1 else {}),
-        **collect_verbatim(config, "pictures"),
-    }
+def names_digest(model: Model) -> str | None:
+    """A hash of the names of all classes; None where the model has none."""
+    return None if model.class_names is None else fingerprint({"names": list(model.class_names.names)})
 
 
 def _limits(setup: Setup) -> dict[str, list[float]] | None:
@@ -143,11 +121,14 @@ def _limits(setup: Setup) -> dict[str, list[float]] | None:
 def model_fields(setup: Setup) -> ModelFields:
     """The ``model`` object of the index."""
     model, pre = setup.model, setup.model.preprocessing
-    return {
+    fields: ModelFields = {
         "name": model.name, "source": model.source, "weights": model.weights, "weights_sha256": model.weights_sha256,
         "num_classes": model.num_classes, "input_size": [pre.channels, pre.height, pre.width],
         "mean": list(pre.mean), "std": list(pre.std), "resize": pre.description,
     }  # fmt: skip
+    if (digest := names_digest(model)) is not None:
+        fields["class_names_sha256"] = digest
+    return fields
 
 
 def output_fields(setup: Setup) -> OutputFields:

@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-from PIL import Image
-
 from camcli.concurrency import Clock
 from camcli.errors import ImageError, TargetError
 from camcli.images import Decoded, DecodeSettings, Entry, Preprocessing, decode, read
@@ -13,7 +10,7 @@ from camcli.pipeline.items import Failed, Loaded
 from camcli.pipeline.labels import Labeller
 from camcli.pipeline.setup import Setup, decode_settings
 from camcli.pipeline.targets import Names, TargetSpec, parse_target
-from camcli.render import make_canvas
+from camcli.render import draw_on
 
 
 @dataclass(frozen=True)
@@ -28,6 +25,7 @@ class Loader:
         num_classes: how many classes the model has.
         own_targets: whether an image's own target (of a manifest) counts; an explicit ``--target`` beats it.
         canvas_side: longest side of the pictures; None where none is wanted.
+        only_view: whether pictures show the part that the model saw, and nothing else.
     """
 
     decode: DecodeSettings
@@ -38,6 +36,7 @@ class Loader:
     own_targets: bool
     canvas_side: int | None
     clock: Clock
+    only_view: bool = False
 
     def __call__(self, entry: Entry) -> Loaded | Failed:
         metadata = None
@@ -57,9 +56,8 @@ class Loader:
         metadata = replace(metadata, notes=(*metadata.notes, *prepared.notes))
         canvas = None
         if self.canvas_side is not None:
-            view = prepared.view.scaled(image.width / metadata.width, image.height / metadata.height)
-            shown = np.asarray(_reduce(image, self.canvas_side))
-            canvas = make_canvas(shown, view, self.canvas_side, (image.height, image.width))
+            size = metadata.width, metadata.height
+            canvas = draw_on(image, prepared.view, size, self.canvas_side, self.only_view)
         return Loaded(entry, metadata, prepared.pixels, prepared.view, canvas, self.labeller(entry), own)
 
     def _own_target(self, entry: Entry) -> TargetSpec | None:
@@ -74,12 +72,6 @@ class Loader:
         return specs[0]
 
 
-def _reduce(image: Image.Image, side: int) -> Image.Image:
-    """A large image at a whole fraction of its size, ``side`` or more; in one step, all its pixels would be copied."""
-    fraction = max(image.size) // side if side else 1
-    return image.reduce(fraction) if fraction > 1 else image
-
-
 def make_loader(setup: Setup, clock: Clock) -> Loader:
     """The loader of a run."""
     config, model = setup.config, setup.model
@@ -91,5 +83,6 @@ def make_loader(setup: Setup, clock: Clock) -> Loader:
         num_classes=model.num_classes,
         own_targets=config.target is None,
         canvas_side=config.max_side if config.pictures else None,
+        only_view=config.canvas == "view",
         clock=clock,
     )

@@ -10,9 +10,8 @@ from camcli.concurrency import Clock, in_order
 from camcli.pipeline.batching import BatchExplainer
 from camcli.pipeline.items import Explanation, pixel_bytes
 from camcli.pipeline.loader import make_loader
+from camcli.pipeline.pictures import limits_of
 from camcli.pipeline.setup import Setup
-
-PERCENTILES = (1, 99)
 
 
 def sample_limits(setup: Setup, clock: Clock) -> dict[str, tuple[float, float]]:
@@ -29,11 +28,5 @@ def sample_limits(setup: Setup, clock: Clock) -> dict[str, tuple[float, float]]:
     ):
         for result in islice((one for one in results if isinstance(one, Explanation)), count):
             for class_map in result.maps:
-                finite = class_map.raw[np.isfinite(class_map.raw)]
-                values.setdefault(class_map.method, []).append(np.maximum(finite, 0))
-    return {method: _limits(np.concatenate(cells)) for method, cells in values.items()}
-
-
-def _limits(cells: np.ndarray) -> tuple[float, float]:
-    low, high = (float(v) for v in np.percentile(cells, PERCENTILES)) if cells.size else (0.0, 0.0)
-    return (low, high) if high > low else (0.0, float(cells.max(initial=0.0)) or 1.0)
+                values.setdefault(class_map.method, []).append(class_map.raw)
+    return {method: limits_of(maps, setup.config.signed) for method, maps in values.items()}

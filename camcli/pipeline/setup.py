@@ -23,6 +23,7 @@ from camcli.models.repetition import make_repeatable
 from camcli.output import check_named_file
 from camcli.pipeline.first_image import first_image
 from camcli.pipeline.labels import Labeller
+from camcli.pipeline.pictures import fixed_limits, style_of
 from camcli.pipeline.recorded_pass import RecordedPass
 from camcli.pipeline.target_layers import choose_layers, needs_gradient
 from camcli.pipeline.targets import TargetSpec, parse_target
@@ -250,7 +251,7 @@ def setup_for(
         precision=precision,
         batch_size=batch_size,
         workers=config.parsed.workers or min(16, max(2, os.cpu_count() or 2)),
-        style=Style(config.colormap, config.alpha, config.gamma, config.image_format, config.quality),
+        style=style_of(config),
         limits=_limits(config, earlier.get("scale_limits")),
         assumptions=(*_assumptions(model, layers), *refused),
     )
@@ -323,9 +324,6 @@ def _batch_size(config: RunConfig, explainer: Explainer, model: Model, earlier: 
 
 
 def _limits(config: RunConfig, earlier: Mapping[str, Sequence[float]] | None) -> dict[str, tuple[float, float]]:
-    scale = config.parsed.scale
-    if scale.low is not None and scale.high is not None:
-        return dict.fromkeys(config.method, (scale.low, scale.high))
-    if scale.sample and earlier:
+    if config.parsed.scale.sample and earlier:
         return {method: (low, high) for method, (low, high) in earlier.items()}
-    return {}
+    return fixed_limits(config)

@@ -10,6 +10,8 @@ accelerator the model has a thread of its own, so that the device computes the n
 the last one; and a CUDA device draws as well, a batch at once, before the threads encode and write.
 """
 
+from __future__ import annotations
+
 import time
 from array import array
 from collections.abc import Generator, Iterator, Sequence
@@ -17,18 +19,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from camcli.concurrency import Clock, Stop, in_order, lower_priority
 from camcli.config.settings import RunConfig
 from camcli.errors import OutputError, ResumeError
 from camcli.images import Entry, pillow_limits, was_replaced
 from camcli.output import (
+    COLUMNS,
     Ending,
     FinalStatus,
     RunFolder,
     artefacts_intact,
     in_folder,
     read_index_header,
+    read_index_items,
+    table_of,
     write_csv,
     write_index,
 )
@@ -44,6 +50,9 @@ from camcli.pipeline.scale_sample import sample_limits
 from camcli.pipeline.setup import Decide, Setup, in_run_folder, prepare
 from camcli.pipeline.writer import Drawer
 from camcli.schemas.index import Header, ImageRow, Timing
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 STAGES = ("decode", "preprocess", "model", "render", "encode", "write")
 NOT_REACHED = -1
@@ -70,6 +79,18 @@ class Summary:
     timing: Timing
     signal: int | None = None
     instead_of: str | None = None
+
+    def frame(self) -> DataFrame:
+        """The index as a pandas DataFrame: a row a map, with the columns of ``--csv``.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        try:
+            from pandas import DataFrame
+        except ImportError as error:
+            raise ImportError("summary.frame() needs pandas, which is not installed: pip install pandas.") from error
+        return DataFrame.from_records(list(table_of(read_index_items(self.run_dir))), columns=list(COLUMNS))
 
     @property
     def exit_code(self) -> int:

@@ -17,9 +17,10 @@ from camcli.pipeline.items import (
     is_improbable,
     map_row,
 )
+from camcli.pipeline.pictures import panel_text
 from camcli.pipeline.setup import Setup
 from camcli.render import Drawing, Style, encode, extension
-from camcli.schemas.index import ExplainedRow, ImageRow, MapRow
+from camcli.schemas.index import ClassFields, ExplainedRow, ImageRow, MapRow
 
 
 class Drawer:
@@ -51,15 +52,17 @@ class Drawer:
         model_size = (setup.model.preprocessing.height, setup.model.preprocessing.width)
         rows: list[MapRow] = []
         for class_map in result.maps:
-            files = self._artefacts(result, class_map, model_size, artefacts)
             with self.clock("render"):
-                row = map_row(result, class_map, files, setup.model.class_names, model_size)
-                rows.append({**row, "improbable": True} if self._is_improbable(result, class_map) else row)
+                row = map_row(result, class_map, {}, setup.model.class_names, model_size)
+                row = {**row, "improbable": True} if self._is_improbable(result, class_map) else row
+            row["files"] = self._artefacts(result, class_map, row, model_size, artefacts)
+            rows.append(row)
         return explained_row(result, rows, setup.model.class_names, setup.config.topk), artefacts
 
     def _artefacts(
-        self, result: Explanation, class_map: ClassMap, model_size: tuple[int, int], artefacts: dict[str, bytes]
-    ) -> dict[str, str | None]:
+        self, result: Explanation, class_map: ClassMap, row: MapRow, model_size: tuple[int, int],
+        artefacts: dict[str, bytes],
+    ) -> dict[str, str | None]:  # fmt: skip
         """Encode what ``--save`` asks for, into ``artefacts``; the path of each kind, relative to the run folder."""
         style = self.setup.style
         files: dict[str, str | None] = {"overlay": None, "heatmap": None, "raw": None}
@@ -71,34 +74,28 @@ class Drawer:
                 elif kind in class_map.pictures:
                     picture = class_map.pictures[kind]
                 else:
-                    drawing = drawing or self._drawing(result, class_map, model_size)
+                    drawing = drawing or self._drawing(result, class_map, row, model_size)
                     picture = drawing.picture(kind)
             files[kind] = path = self._path(kind, result.loaded.entry, class_map, extension(kind, style))
             with self.clock("encode"):
                 artefacts[path] = _encode(kind, picture, style)
         return files
 
-    def _drawing(self, result: Explanation, class_map: ClassMap, model_size: tuple[int, int]) -> Drawing:
+    def _drawing(self, result: Explanation, class_map: ClassMap, row: MapRow, model_size: tuple[int, int]) -> Drawing:
         canvas = result.loaded.canvas
         assert canvas is not None  # made for every image of a run that saves pictures
         limits = self.setup.limits.get(class_map.method)
-        caption = self._caption(result, class_map) if limits is None else None
-        return Drawing(class_map.raw, canvas, model_size, self.setup.style, limits, caption)
+        label = result.loaded.label
+        of_label: ClassFields | None = None
+        if label is not None:
+            of_label = {"index": label, "name": class_name(label, self.setup.model.class_names)}
+        text = panel_text(row, of_label, limits is not None, self.setup.style.signed)
+        return Drawing(class_map.raw, canvas, model_size, self.setup.style, limits, text)
 
     def _is_improbable(self, result: Explanation, class_map: ClassMap) -> bool:
         # Evidence against a class is what is wanted of a class that is ruled out; values have no probability.
         has_probability = not self.setup.model.returns_values and self.setup.config.score != "neg-logit"
         return has_probability and is_improbable(result, class_map)
-
-    def _caption(self, result: Explanation, class_map: ClassMap) -> str | None:
-        """What a panel says where it would show a class that is ruled out as bright as any other."""
-        if class_map.target is None or not self._is_improbable(result, class_map):
-            return None
-        index = class_map.target.index
-        name = class_name(index, self.setup.model.class_names)
-        shown = name if name is not None and name.isascii() else f"class {index}"  # OpenCV's font is ASCII
-        chance = 100 * float(result.probabilities[index])
-        return f"{shown}: {chance:.2g} %, colours stretched to this map's own range"
 
     def _path(self, kind: str, entry: Entry, class_map: ClassMap, suffix: str) -> str:
         setup = self.setup

@@ -133,7 +133,7 @@ ImageRow = ExplainedRow | FailedRow
 
 
 class ModelFields(TypedDict):
-    """The model with its preprocessing and a hash of its weights."""
+    """The model with its preprocessing and a hash of its weights; and of the names of its classes, where it has any."""
 
     name: str
     source: str
@@ -144,6 +144,7 @@ class ModelFields(TypedDict):
     mean: list[float] | None
     std: list[float] | None
     resize: str | None
+    class_names_sha256: NotRequired[str]
 
 
 ProbabilitySource = Literal["softmax", "sigmoid", "own", "none"]

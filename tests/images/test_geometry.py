@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from camcli.images import Placement, Preprocessing, View
+from camcli.images import Placement, Preprocessing, View, restore_view
 
 SIDES = st.integers(1, 5000)
 SIZES = st.tuples(SIDES, SIDES)
@@ -69,3 +69,20 @@ def test_the_view_counts_in_pixels_of_the_original() -> None:
 )
 def test_the_longer_side_is_cut_to_whole_pixels(size: tuple[int, int], resized: tuple[int, int]) -> None:
     assert Preprocessing(resize_to=256).place(size).resized == resized
+
+
+@settings(max_examples=300)
+@given(st.tuples(*[st.integers(8, 3000)] * 2), INPUTS, st.integers(0, 64), st.sampled_from(["crop", "squash", "pad"]))
+def test_a_view_that_was_rounded_is_restored(size: tuple[int, int], box: tuple[int, int], more: int, how: str) -> None:
+    more = more if how == "crop" else 0
+    view = Preprocessing(3, *box, resize=how, resize_to=(box[0] + more, box[1] + more)).place(size).view  # type: ignore[arg-type]
+    rounded = [round(end, 3) for end in (view.x0, view.y0, view.x1, view.y1)]
+    restored = restore_view(rounded, size, box)
+    assert [round(end, 3) for end in (restored.x0, restored.y0, restored.x1, restored.y1)] == rounded
+    if max(size) / min(size) < 8:
+        assert restored == view
+
+
+def test_a_view_of_other_rules_stays_as_it_was_rounded() -> None:
+    assert restore_view([10.123, 5.5, 90.001, 77.7], (100, 120), (224, 224)) == View(10.123, 5.5, 90.001, 77.7)
+    assert restore_view([3, 3, 3, 3], (100, 120), (224, 224)) == View(3, 3, 3, 3)

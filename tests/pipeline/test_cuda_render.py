@@ -28,6 +28,7 @@ from camcli.pipeline.items import Explanation, Failed, ImageMetadata, Loaded
 from camcli.pipeline.stream import STAGES, Stream, run
 from camcli.pipeline.targets import TargetSpec
 from camcli.render import Canvas, Drawing, Style, colours, encode, normalise
+from camcli.render.canvas import framed
 from tests.out_of_memory import FORMS
 
 INPUT = (64, 96)
@@ -128,9 +129,29 @@ def test_equal_levels_give_the_same_bytes(subjects: list[Subject], colormap: str
         coloured, pixels = np.zeros_like(subject.canvas.pixels), subject.canvas.pixels
         coloured[inside] = colours(colormap)[drawn["gray"][inside]]
         assert np.array_equal(drawn["heatmap"], coloured)
-        overlay = cv2.convertScaleAbs(pixels, alpha=0.6)
+        overlay = framed(cv2.convertScaleAbs(pixels, alpha=0.5), inside)
         overlay[inside] = cv2.addWeighted(coloured[inside], alpha, pixels[inside], 1 - alpha, 0)
         assert np.array_equal(drawn["overlay"], overlay)
+
+
+def test_signed_maps_are_those_of_the_cpu(subjects: list[Subject]) -> None:
+    style = Style("coolwarm", signed=True)
+    for subject, drawn in zip(subjects, painter(colormap="coolwarm", signed=True).draw(subjects), strict=True):
+        own = one_by_one(subject, style)
+        assert np.abs(drawn["gray"].astype(int) - own.picture("gray")).max() <= HIGHEST
+        outside = np.ones(own.canvas.size, bool)
+        outside[own.inside] = False
+        assert np.array_equal(drawn["overlay"][outside], own.overlay[outside])
+        assert np.array_equal(drawn["heatmap"][outside], own.heatmap[outside])
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.2])
+def test_the_gamma_of_signed_maps_is_that_of_the_cpu(rng: np.random.Generator, gamma: float) -> None:
+    canvas = Canvas(rng.integers(0, 256, (*INPUT, 3), dtype=np.uint8), View(0, 0, INPUT[1], INPUT[0]))
+    subject = Subject(torch.from_numpy(rng.normal(size=(7, 7)).astype(np.float32)), None, canvas)
+    drawn = painter(("gray",), gamma=gamma, signed=True).draw([subject])[0]["gray"]
+    expected = one_by_one(subject, Style(gamma=gamma, signed=True)).picture("gray")
+    assert np.abs(drawn.astype(int) - expected).max() <= HIGHEST
 
 
 def test_neighbours_do_not_matter(subjects: list[Subject]) -> None:
@@ -141,16 +162,17 @@ def test_neighbours_do_not_matter(subjects: list[Subject]) -> None:
             assert np.array_equal(drawn[kind], alone[kind])
 
 
-def test_normalising_is_that_of_the_cpu(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("signed", [False, True])
+def test_normalising_is_that_of_the_cpu(rng: np.random.Generator, signed: bool) -> None:
     raws = [rng.normal(size=(5, 7)).astype(np.float32) * scale for scale in (1e-20, 1e-3, 1, 1e6, 1e30)]
     raws += [np.full((5, 7), value, np.float32) for value in (np.nan, -np.inf, np.inf, 0.0, -2.0, 4.0)]
     nearly = np.full((5, 7), 4.0, np.float32)
     nearly[0, 0] = np.nextafter(np.float32(4), np.float32(5))
     raws += [nearly, np.abs(raws[2]) + 5]
     for limits in (None, (0.0, 1.0), (0.25, 1e3)):
-        batch = normalise_maps(torch.from_numpy(np.stack(raws)), [limits] * len(raws)).numpy()
+        batch = normalise_maps(torch.from_numpy(np.stack(raws)), [limits] * len(raws), signed).numpy()
         for found, raw in zip(batch, raws, strict=True):
-            assert np.array_equal(found, normalise(raw, limits))
+            assert np.array_equal(found, normalise(raw, limits, signed))
 
 
 def test_what_is_drawn_can_be_encoded(subjects: list[Subject]) -> None:
@@ -316,10 +338,13 @@ def test_a_run_that_is_drawn_in_batches_is_like_any_other(tmp_path: Path, monkey
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("gamma", [1.0, 0.5])
-def test_a_real_device_draws_the_same(subjects: list[Subject], gamma: float) -> None:
+@pytest.mark.parametrize(("gamma", "signed"), [(1.0, False), (0.5, False), (1.0, True), (0.5, True)])
+def test_a_real_device_draws_the_same(subjects: list[Subject], gamma: float, signed: bool) -> None:
     sent = [replace(one, raw=one.raw.cuda()) for one in subjects]
-    found, expected = painter(device="cuda", gamma=gamma)(sent, []), painter(gamma=gamma).draw(subjects)
+    found, expected = (
+        painter(device="cuda", gamma=gamma, signed=signed)(sent, []),
+        painter(gamma=gamma, signed=signed).draw(subjects),
+    )
     for one, other in zip(found, expected, strict=True):
         assert np.abs(one["gray"].astype(int) - other["gray"]).max() <= HIGHEST
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from camcli.config.settings import SETTINGS, RunConfig
-from camcli.pipeline.header import _decides_pictures, make_header
+from camcli.pipeline.header import make_header, names_digest
+from camcli.pipeline.pictures import decides_pictures
 from camcli.pipeline.setup import prepare
 from tests.tiny import build
 
@@ -42,6 +43,8 @@ OTHER: dict[str, Any] = {
     "colormap": "turbo",
     "alpha": 0.25,
     "gamma": 0.5,
+    "signed": True,
+    "canvas": "view",
     "image_format": "png",
     "quality": 50,
     "scale": "0:2",
@@ -111,7 +114,7 @@ def test_a_setting_affects_what_it_declares(
 def test_a_gamma_of_one_is_in_no_fingerprint_and_others_count_by_their_value(samples: Path) -> None:
     """A run folder from before there was a gamma is continued."""
     setups = [prepare(RunConfig(image_path=(str(samples),), gamma=gamma, **BASE)) for gamma in (1, 2, 2.0)]
-    plain, whole, real = (_decides_pictures(setup) for setup in setups)
+    plain, whole, real = (decides_pictures(s.config, None, names_digest(s.model)) for s in setups)
     assert "gamma" not in plain
     assert make_header(setups[0], ())["config"]["gamma"] == 1
     assert {**plain, "gamma": 2.0} == real

@@ -1,30 +1,29 @@
 """The contact sheet: the worst images of every check as one picture, each with its overlay and its value."""
 
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from camcli.checks.recorded import ImageRecord, MethodLayer, RecordedRun
 from camcli.checks.rereading import decode_again
-from camcli.errors import ConfigError, SourceError
+from camcli.errors import SourceError
 from camcli.images import View
 from camcli.output import write_named_file
 from camcli.render import Canvas, Drawing, Style, make_canvas
+from camcli.render.lettering import as_legible, fit
+from camcli.render.pages import Page, Picture, Text, encode_page, encode_pdf, page_format
 
 TILE = 224
 GAP = 10
 CAPTION = 34
 TITLE = 30
-BACKGROUND, INK = (250, 250, 250), (30, 30, 30)
+_LARGE, _SMALL = 16, 12
+_DOTS_PER_INCH = 110
 Name = tuple[str, str]
 """Image and source."""
-
-FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 
 
 @dataclass(frozen=True)
@@ -44,55 +43,38 @@ def write_sheet(path: str, rows: Sequence[SheetRow]) -> None:
     """Draw the sheet and write it in the format that the file's name asks for.
 
     Raises:
-        ConfigError: no known format.
+        ConfigError: no known format, or PDF without matplotlib.
         OutputError: the file cannot be written.
     """
-    kind = sheet_format(path)
-    buffer = io.BytesIO()
-    compose(rows).save(buffer, kind, quality=88)
-    write_named_file("--sheet", path, [buffer.getvalue()])
+    kind, page = page_format(path), compose(rows)
+    write_named_file("--sheet", path, [encode_pdf([page]) if kind == "PDF" else encode_page(page, kind)])
 
 
-def sheet_format(path: str) -> str:
-    """The format that a name asks for.
-
-    Raises:
-        ConfigError: no known one.
-    """
-    kind = FORMATS.get(Path(path).suffix.lower())
-    if kind is None:
-        raise ConfigError(f"--sheet {path}: give a name that ends in {', '.join(FORMATS)}.")
-    return kind
-
-
-def compose(rows: Sequence[SheetRow]) -> Image.Image:
+def compose(rows: Sequence[SheetRow]) -> Page:
     """All rows below each other."""
     widest = max((sum(_width(p) for p, _ in row.tiles) for row in rows), default=TILE)
-    height = sum(TITLE + TILE + CAPTION + GAP for _ in rows) + GAP
-    sheet = Image.new("RGB", (max(widest, 2 * TILE) + 2 * GAP, max(height, TITLE)), BACKGROUND)
-    pen = ImageDraw.Draw(sheet)
-    title, text = ImageFont.load_default(16), ImageFont.load_default(12)
-    y = GAP
+    page = Page(max(widest, 2 * TILE) + 2 * GAP, GAP, _DOTS_PER_INCH)
     for row in rows:
-        pen.text((GAP, y + 4), _fit(pen, row.title, sheet.width - 2 * GAP, title), INK, font=title)
-        y += TITLE
+        page.texts.append(Text(GAP, page.height + 19, _fit(row.title, page.width - 2 * GAP, _LARGE), _LARGE))
+        page.height += TITLE
         x = GAP
         for pictures, caption in row.tiles:
             for place, picture in enumerate(pictures):
-                sheet.paste(_thumbnail(picture), (x + place * TILE, y))
+                page.pictures.append(Picture(x + place * TILE, page.height, (TILE - 2, TILE), _thumbnail(picture)))
             room = _width(pictures) - GAP
             for line, words in enumerate(caption.split("\n")[:2]):
-                pen.text((x, y + TILE + 2 + 15 * line), _fit(pen, words, room, text), INK, font=text)
+                y = page.height + TILE + 13 + 15 * line
+                page.texts.append(Text(x, y, _fit(words, room, _SMALL), _SMALL))
             x += _width(pictures)
-        y += TILE + CAPTION + GAP
-    return sheet
+        page.height += TILE + CAPTION + GAP
+    return page
 
 
 def _width(pictures: Sequence[np.ndarray]) -> int:
     return TILE * len(pictures) + GAP
 
 
-def _thumbnail(picture: np.ndarray) -> Image.Image:
+def _thumbnail(picture: np.ndarray) -> np.ndarray:
     whole = Image.fromarray(picture)
     scale = min((TILE - 2) / whole.width, TILE / whole.height)
     shrunk = whole.resize(
@@ -100,22 +82,13 @@ def _thumbnail(picture: np.ndarray) -> Image.Image:
     )
     tile = Image.new("RGB", (TILE - 2, TILE), (225, 225, 225))
     tile.paste(shrunk, ((TILE - 2 - shrunk.width) // 2, (TILE - shrunk.height) // 2))
-    return tile
+    return np.asarray(tile)
 
 
-def _fit(pen: ImageDraw.ImageDraw, words: str, room: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """The words, cut in the middle where they are too wide; Pillow's own font has no arrow or minus."""
-    words = words.replace("→", "to").replace("−", "-")
-    if pen.textlength(words, font=font) <= room:
-        return words
-    keep = len(words)
-    while keep > 4 and pen.textlength(_cut(words, keep), font=font) > room:
-        keep -= 2
-    return _cut(words, keep)
-
-
-def _cut(words: str, keep: int) -> str:
-    return f"{words[: keep // 2]}...{words[len(words) - keep // 2 :]}"
+def _fit(words: str, room: float, size: int) -> str:
+    """The words, cut in the middle where they are too wide."""
+    words = words.replace("→", "to").replace("−", "-")  # not in every font
+    return fit(as_legible(words), room, size)
 
 
 def overlays(run: RecordedRun, key: MethodLayer, records: Iterable[ImageRecord]) -> Mapping[Name, np.ndarray]:

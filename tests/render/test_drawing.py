@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from camcli.config.settings import COLORMAPS
+from camcli.config.settings import COLORMAPS, DIVERGING
 from camcli.images import View
 from camcli.render import (
     OUTSIDE_BRIGHTNESS,
@@ -19,8 +19,10 @@ from camcli.render import (
     Style,
     colour,
     colours,
+    draw_on,
     encode,
     extension,
+    frame_width,
     make_canvas,
     normalise,
     place,
@@ -76,10 +78,10 @@ def test_overlay_blends_inside_and_dims_outside() -> None:
     canvas = canvas_of(60, 80, View(10, 20, 70, 50))
     raw = np.array([[0.0, 1.0], [2.0, 3.0]], np.float32)
     drawing = Drawing(raw, canvas, (32, 32), Style(alpha=0.25))
-    seen, unseen = drawing.overlay[20:50, 10:70], drawing.overlay[:20]
+    seen, unseen = drawing.overlay[20:50, 10:70], drawing.overlay[:19]
     blend = 0.25 * drawing.heatmap[20:50, 10:70].astype(float) + 0.75 * canvas.pixels[20:50, 10:70]
     assert np.abs(seen - blend).max() <= 1
-    assert np.abs(unseen - OUTSIDE_BRIGHTNESS * canvas.pixels[:20]).max() <= 1
+    assert np.abs(unseen - OUTSIDE_BRIGHTNESS * canvas.pixels[:19]).max() <= 1
     assert not drawing.heatmap[:20].any()
 
 
@@ -100,7 +102,7 @@ def test_gamma_is_the_exponent_of_what_is_drawn_and_of_nothing_else(gamma: float
     levels = drawn.picture("gray")[20:50, 10:70]
     assert np.array_equal(drawn.heatmap[20:50, 10:70], colours("jet")[levels])
     assert not np.array_equal(drawn.overlay, plain.overlay)
-    assert not np.array_equal(drawn.panel[:, 80:160], plain.panel[:, 80:160]), "the native heatmap of the panel"
+    assert not np.array_equal(drawn.panel, plain.panel)
     assert np.array_equal(drawn.picture("map"), plain.picture("map"))
     assert not drawn.picture("gray")[:20].any()
 
@@ -165,13 +167,6 @@ def test_artefacts_can_be_read_back() -> None:
     assert placed.shape == (48, 64)
 
 
-def test_panel_is_four_pictures_side_by_side() -> None:
-    drawing = Drawing(RNG.random((7, 7), dtype=np.float32), canvas_of(48, 64), (32, 32), Style())
-    assert drawing.picture("panel").shape == (48, 4 * 64, 3)
-    assert np.array_equal(drawing.panel[:, :64], drawing.canvas.pixels)
-    assert np.array_equal(drawing.panel[:, 3 * 64 :], drawing.overlay)
-
-
 def test_colours_are_not_swapped() -> None:
     hot = np.array([[0.0, 1.0]], np.float32)
     drawing = Drawing(hot, canvas_of(8, 16), (8, 16), Style(colormap="jet", image_format="png"))
@@ -180,3 +175,110 @@ def test_colours_are_not_swapped() -> None:
     assert red > blue
     red, _, blue = picture[4, 0].tolist()
     assert blue > red
+
+
+def test_a_frame_of_a_pixel_lies_around_the_view_and_covers_nothing_of_it() -> None:
+    canvas = canvas_of(60, 80, View(10, 20, 70, 50))
+    overlay = Drawing(np.eye(3, dtype=np.float32), canvas, (32, 32), Style()).overlay
+    ring = np.zeros((60, 80), bool)
+    ring[19:51, 9:71] = True
+    ring[20:50, 10:70] = False
+    assert (overlay[ring] == 255).all()
+    far = np.ones((60, 80), bool)
+    far[19:51, 9:71] = False
+    assert np.array_equal(overlay[far], cv2.convertScaleAbs(canvas.pixels, alpha=OUTSIDE_BRIGHTNESS)[far])
+
+
+def test_where_the_view_reaches_the_edge_there_is_no_frame() -> None:
+    raw = np.eye(3, dtype=np.float32)
+    whole = canvas_of(60, 80)
+    drawing = Drawing(raw, whole, (32, 32), Style())
+    blended = cv2.addWeighted(drawing.heatmap, 0.5, whole.pixels, 0.5, 0)
+    assert np.array_equal(drawing.overlay, blended)
+    middle = Drawing(raw, Canvas(whole.pixels, View(20, 0, 60, 60)), (32, 32), Style()).overlay
+    assert (middle[:, [19, 60]] == 255).all()
+    assert not (middle[0, :19] == 255).all()
+
+
+def test_the_frame_is_wider_on_larger_canvases() -> None:
+    assert [frame_width(size) for size in ((16, 16), (500, 375), (768, 1024), (100, 4096))] == [1, 1, 2, 8]
+
+
+def test_a_signed_map_keeps_its_sign_and_zero_is_in_the_middle() -> None:
+    raw = np.array([[-2.0, 0.0, 1.0]], np.float32)
+    assert normalise(raw, signed=True).tolist() == [[-1, 0, 0.5]]
+    assert normalise(raw, (-1.0, 0.5), signed=True).tolist() == [[-1, 0, 1]]
+    canvas = Canvas(np.zeros((1, 3, 3), np.uint8), View(0, 0, 3, 1))
+    drawing = Drawing(raw, canvas, (1, 3), Style("coolwarm", signed=True))
+    assert drawing.picture("gray").tolist() == [[0, 128, 191]]  # 127.5 and 191.25, rounded to even
+    assert drawing.picture("map").tolist() == [[-1, 0, 0.5]]
+    assert np.array_equal(drawing.heatmap, colours("coolwarm")[[[0, 128, 191]]])
+
+
+def test_the_gamma_of_a_signed_map_leaves_its_sign() -> None:
+    raw = np.array([[-1.0, -0.25, 0.0, 0.25]], np.float32)
+    canvas = Canvas(np.zeros((1, 4, 3), np.uint8), View(0, 0, 4, 1))
+    drawing = Drawing(raw, canvas, (1, 4), Style("bwr", gamma=0.5, signed=True))
+    assert drawing.picture("gray").tolist() == [[0, 64, 128, 191]]
+
+
+def test_what_is_nowhere_positive_is_drawn_with_its_sign_only() -> None:
+    raw = np.array([[-2.0, -1.0]], np.float32)
+    assert not normalise(raw).any()
+    assert normalise(raw, signed=True).tolist() == [[-1, -0.5]]
+    for nothing in (np.full((2, 2), np.nan), np.zeros((2, 2)), np.full((2, 2), -3.0)):
+        assert not normalise(nothing.astype(np.float32), signed=True).any()
+
+
+def test_outside_the_view_a_signed_map_is_zero() -> None:
+    canvas = canvas_of(40, 40, View(10, 10, 30, 30))
+    drawing = Drawing(np.array([[-1.0, 1.0]], np.float32), canvas, (32, 32), Style("bwr", signed=True))
+    assert (drawing.picture("gray")[:10] == 128).all()
+    assert not drawing.picture("map")[:10].any()
+    assert not drawing.heatmap[:10].any()
+
+
+@pytest.mark.parametrize("name", DIVERGING)
+def test_diverging_maps_are_those_of_matplotlib(name: str) -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    theirs = {"rdbu_r": "RdBu_r", "puor_r": "PuOr_r"}.get(name, name)
+    expected = np.rint(matplotlib.colormaps[theirs](np.arange(256))[:, 2::-1] * 255)
+    assert np.abs(colours(name).astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("name", DIVERGING)
+def test_the_middle_of_a_diverging_map_is_grey_and_its_ends_are_not(name: str) -> None:
+    spread = np.ptp(colours(name).astype(int), axis=1)
+    assert max(spread[127:129]) <= 8
+    assert min(spread[0], spread[255]) > 60
+
+
+def test_the_canvas_of_the_view_is_what_the_model_saw() -> None:
+    pixels = RNG.integers(0, 256, (100, 160, 3), dtype=np.uint8)
+    view = View(30.2, 0, 130.2, 100)
+    canvas = draw_on(Image.fromarray(pixels), view, (160, 100), 0, only_view=True)
+    assert np.array_equal(canvas.pixels, pixels[:, 30:130, ::-1])
+    assert canvas.view.x0 == pytest.approx(0.2)
+    raw = RNG.random((5, 5), dtype=np.float32)
+    whole = Drawing(raw, draw_on(Image.fromarray(pixels), view, (160, 100), 0), (50, 50), Style())
+    part = Drawing(raw, canvas, (50, 50), Style())
+    assert np.abs(whole.heatmap[:, 30:130].astype(int) - part.heatmap).max() <= 3
+    assert np.array_equal(part.overlay, cv2.addWeighted(part.heatmap, 0.5, canvas.pixels, 0.5, 0))
+
+
+@pytest.mark.parametrize(
+    "view", [View(0, 0, 160, 100), View(-20, -50, 180, 150)], ids=["the whole image", "with padding around it"]
+)
+def test_a_model_that_sees_the_whole_image_has_one_canvas(view: View) -> None:
+    image = Image.fromarray(RNG.integers(0, 256, (100, 160, 3), dtype=np.uint8))
+    for side in (0, 70):
+        original, only = (draw_on(image, view, (160, 100), side, only_view=flag) for flag in (False, True))
+        assert np.array_equal(original.pixels, only.pixels)
+        assert original.view == only.view
+
+
+def test_a_view_of_less_than_a_pixel_still_has_a_canvas() -> None:
+    image = Image.fromarray(RNG.integers(0, 256, (4, 160, 3), dtype=np.uint8))
+    canvas = draw_on(image, View(159.6, 1.6, 160, 2.4), (160, 4), 0, only_view=True)
+    assert canvas.size == (1, 1)
+    assert Drawing(np.eye(2, dtype=np.float32), canvas, (8, 8), Style()).overlay.shape == (1, 1, 3)
