@@ -51,6 +51,7 @@ class Printer(Watcher):
         self.total: int | None = None
         self.last = time.monotonic()
         self.bar: tqdm[Any] | None = None
+        self.batch_size = 1
         self.inside_image = ""  # how far a slow method is
         self.first_failed: str | None = None
         self.first_batch = 0  # its size, until its time was said
@@ -88,6 +89,7 @@ class Printer(Watcher):
         if self.mode.quiet:
             return
         self.last = self.started = time.monotonic()
+        self.batch_size = setup.batch_size
         # Of standard input nobody knows; the first ones have lines.
         if "-" not in setup.config.image_path:
             self.are_few = sum(1 for _ in islice(setup.sources, _LINES + 1)) <= _LINES
@@ -200,14 +202,19 @@ class Printer(Watcher):
         failed = f"{self.failed:,} failed" if self.failed else ""
         self.bar.set_postfix_str(", ".join(part for part in (self.inside_image, failed) if part), refresh=False)
 
+    def _explained(self) -> int:
+        """Images explained now: the rows of a batch come one by one after the whole batch is explained."""
+        explained = -(-(self.done - self.earlier) // self.batch_size) * self.batch_size
+        return min(explained, self.total - self.earlier) if self.total else explained
+
     def _progress_line(self) -> str:
         """``1200 of 50000 images, 31.2 images/s, about 26 min left, 3 failed``."""
-        spent, now = self.last - self.started, self.done - self.earlier
+        spent, now = self.last - self.started, self._explained()
         parts = [f"{self.done}" + (f" of {self.total}" if self.total else "") + " images"]
         if spent > 0 and now > 0:
             parts.append(f"{now / spent:.1f} images/s")
             if self.total:
-                parts.append(f"{duration(max(0, self.total - self.done) * spent / now, about=True)} left")
+                parts.append(f"{duration(max(0, self.total - self.earlier - now) * spent / now, about=True)} left")
         if self.failed:
             parts.append(f"{self.failed} failed")
         return ", ".join(parts)

@@ -149,7 +149,7 @@ class RunConfig:
     )  # fmt: skip
     budget: int | None = setting(
         None,
-        "With --method best: what a map may cost, in forward passes an image; choose without what `cam eval "
+        "With --method best: what the maps of an image may cost, in forward passes; choose without what `cam eval "
         f"--recommend` found. (default: {DEFAULT_BUDGET})",
         affects="maps", resolved=True, group="explain", metavar="N", least=1, synonyms=("max-passes",),
     )  # fmt: skip
