@@ -14,7 +14,7 @@ from camcli.errors import printable
 HELP = "Join the shards of a run: the index that one process would have written."
 EXAMPLES = """Examples:
 
-cam run photos --shard 0/2 -o out & cam run photos --shard 1/2 -o out; wait; cam merge out
+cam merge out
 
 cam merge out --csv maps.csv
 

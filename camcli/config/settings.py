@@ -180,8 +180,8 @@ class RunConfig:
     )  # fmt: skip
     device: str = setting(
         "auto",
-        "Where the model runs: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1 or 1 (a GPU by number), mps; cuda:all: "
-        "a process on each GPU.",
+        "Where the model runs: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1 or 1 (a GPU by number), mps; "
+        "cuda:all: a process on each GPU.",
         affects="nothing", group="device", metavar="DEVICE",
     )  # fmt: skip
     use_cuda: bool = setting(

@@ -24,11 +24,17 @@ from camcli.schemas.index import ImageRow
 from tests.conftest import Cam, index_of, items
 from tests.faults.forking import Forks
 from tests.faults.test_crashing_decoder import Decoder
-from tests.faults.test_crashing_decoder import decoder as decoder  # a fixture
 
 from .conftest import BATCH, artefacts_of, rows_of
 
 SLOW = ("--model", "factory:tests.engines.models:build_slow", "--input-size", 64, *BATCH)
+
+
+@pytest.fixture
+def decoder(tmp_path: Path) -> Iterator[Decoder]:
+    decoder = Decoder(tmp_path / "decoder")
+    yield decoder
+    decoder.release()
 
 
 @pytest.fixture
