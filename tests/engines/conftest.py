@@ -16,8 +16,12 @@ BATCH = ("--batch-size", 2)
 
 @pytest.fixture
 def mixed(tmp_path: Path) -> Path:
-    """A folder of 12 photographs and 4 files that fail: at the beginning, two in a row, at the end."""
-    folder = tmp_path / "mixed"
+    """A folder of 12 photographs and 4 files that fail."""
+    return make_mixed(tmp_path / "mixed")
+
+
+def make_mixed(folder: Path) -> Path:
+    """12 photographs, and 4 files that fail: at the beginning, two in a row, at the end."""
     folder.mkdir()
     for number in range(12):
         picture = Image.open(photographs()[number % 6]).convert("RGB")

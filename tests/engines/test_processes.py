@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from tests.conftest import Cam, index_of, items
 from tests.faults.forking import Forks
 from tests.faults.test_crashing_decoder import Decoder
 
-from .conftest import BATCH, artefacts_of, rows_of
+from .conftest import BATCH, artefacts_of, make_mixed, rows_of
 
 SLOW = ("--model", "factory:tests.engines.models:build_slow", "--input-size", 64, *BATCH)
 
@@ -79,11 +80,18 @@ def explain(config: RunConfig, watch: Watcher | None = None, stop: Stop | None =
     return run(config, command=("cam", "run"), stop=Stop() if stop is None else stop, watch=watch or Watcher())
 
 
-@pytest.fixture
-def one(cam: Cam, mixed: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all tests share."""
+    return make_mixed(tmp_path_factory.mktemp("images") / "mixed")
+
+
+@pytest.fixture(scope="module")
+def one(mixed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of one process."""
-    assert cam("run", mixed, *SLOW, "-o", tmp_path / "one").code == 3
-    return tmp_path / "one"
+    folder = tmp_path_factory.mktemp("runs") / "one"
+    assert explain(settings(mixed, folder, 1)).exit_code == 3
+    return folder
 
 
 def finish(cam: Cam, mixed: Path, run_dir: Path) -> None:
@@ -136,15 +144,16 @@ def test_a_run_that_is_stopped_goes_on_with_the_same_command(
 def test_an_image_that_kills_its_process_is_named(
     cam: Cam, mixed: Path, one: Path, tmp_path: Path, decoder: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Image.open(mixed / "03.png").save(mixed / "03.jpg", comment=b"SEGV")
+    photos = Path(shutil.copytree(mixed, tmp_path / "mixed"))
+    Image.open(photos / "03.png").save(photos / "03.jpg", comment=b"SEGV")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(decoder.folder), *sys.path]))
     monkeypatch.syspath_prepend(str(decoder.folder))
     watch = Pids(monkeypatch)
-    assert explain(settings(mixed, tmp_path / "run", 2), watch).exit_code == 3
+    assert explain(settings(photos, tmp_path / "run", 2), watch).exit_code == 3
     assert watch.notes
-    fatal = next(item for item in items(tmp_path / "run") if item["image"] == "03.jpg")
+    *others, fatal = sorted(items(tmp_path / "run"), key=lambda item: item["image"] == "03.jpg")
     assert fatal["error"]["kind"] == "worker-died"
-    assert [item for item in items(tmp_path / "run") if item["image"] != "03.jpg"] == items(one)
+    assert others == [{**item, "source": str(photos)} for item in items(one)]
 
 
 def test_a_process_that_always_dies_is_replaced_a_few_times(
