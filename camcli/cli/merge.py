@@ -52,7 +52,8 @@ def command(
         print(
             printable(
                 f"{merged.shards} shard{'s' * (merged.shards != 1)} merged, {images}: {counts['ok']} explained, "
-                f"{counts['failed']} failed\nresults in {merged.run_dir}: index.json"
+                f"{counts['failed']} failed\nresults in {merged.run_dir}: index.json",
+                lines=True,
             )
         )
     if mode.quiet and counts["failed"]:

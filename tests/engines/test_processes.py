@@ -193,7 +193,7 @@ def test_the_head_is_killed_and_started_again(cam: Cam, mixed: Path, one: Path, 
 
 
 def test_a_shard_is_killed_and_started_again(cam: Cam, mixed: Path, one: Path, tmp_path: Path, forks: Forks) -> None:
-    run_dir, rows = tmp_path / "run", random.Random().randint(1, 6)
+    run_dir, rows = tmp_path / "run", random.Random().randint(1, 4)
     command = ["run", mixed, *SLOW, "-o", run_dir, "--shard", "0/2"]
     journal = run_dir / "shards/0-of-2.jsonl"
     running = forks.start(command)
@@ -201,7 +201,8 @@ def test_a_shard_is_killed_and_started_again(cam: Cam, mixed: Path, one: Path, t
     running.send(signal.SIGKILL)
     running.wait()
     assert cam("run", mixed, *SLOW, "-o", run_dir, "--shard", "1/2").code in (0, 3)
-    assert "shard 0/2" in cam("merge", run_dir).err
+    if not (run_dir / "shards/0-of-2.json").exists():  # else the signal came after its end
+        assert "shard 0/2" in cam("merge", run_dir).err
     assert cam(*command).code in (0, 3)
     assert cam("merge", run_dir).code == 3
     assert_same(run_dir, one)
