@@ -29,6 +29,10 @@ from camcli.schemas.index import Header, ImageRow
 MARK_NAME = ".cam.redraw"
 
 
+class NothingDrawnError(Exception):
+    """Raised by the rows given to :meth:`Redrawing.replace` where no picture was replaced; all stays as it is."""
+
+
 class Redrawing:
     """A run folder that this process draws again; a context manager that releases it.
 
@@ -94,10 +98,18 @@ class Redrawing:
 
         Returns:
             The new journal, open; :meth:`close` closes it.
+
+        Raises:
+            NothingDrawnError: as the rows raised it.
         """
         self._mark()
         counts = self.header["counts"]
-        write_atomically(self.path / JOURNAL_NAME, self._lines(header, rows))
+        try:
+            write_atomically(self.path / JOURNAL_NAME, self._lines(header, rows))
+        except NothingDrawnError:
+            if not self.was_stopped:
+                self._unmark()
+            raise
         self.journal.close()
         self.journal = Journal.open(self.path, header)
         order = self.journal.offsets()
@@ -147,6 +159,9 @@ class Redrawing:
                 path = os.path.join(self.path, os.fsdecode(name.encode("utf-8")))
                 with naming_os_errors(path, "remove"):
                     _remove(path, os.fspath(self.path))
+        self._unmark()
+
+    def _unmark(self) -> None:
         with naming_os_errors(self.path / MARK_NAME):
             os.unlink(self.path / MARK_NAME)
 
