@@ -9,7 +9,7 @@ from camcli.output.artefacts import EARLIER, ArtefactWriter, artefacts_intact
 from camcli.output.atomic import naming_os_errors, write_atomically
 from camcli.output.csv_table import COLUMNS, table_of, write_csv
 from camcli.output.default_folder import default_folder, find_earlier, in_folder, open_default_run
-from camcli.output.header import INDEX_NAME, JOURNAL_NAME, SCHEMA, read_header, read_index_header
+from camcli.output.header import INDEX_NAME, JOURNAL_NAME, SCHEMA, no_finished_run, read_header, read_index_header
 from camcli.output.index import Counts, Ending, FinalStatus, read_index_items, write_index
 from camcli.output.journal import Journal
 from camcli.output.jsontext import strict_json, true_name
@@ -22,6 +22,7 @@ __all__ = [
     "COLUMNS", "EARLIER", "INDEX_NAME", "JOURNAL_NAME", "RESULT_NAMES", "SCHEMA", "ArtefactWriter", "Counts",
     "Ending", "FinalStatus", "Journal", "NothingDrawnError", "Redrawing", "RunFolder", "artefact_path",
     "artefacts_intact", "check_named_file", "check_resumable", "default_folder", "find_earlier", "in_folder",
-    "naming_os_errors", "open_default_run", "open_run", "read_header", "read_index_header", "read_index_items",
-    "strict_json", "table_of", "true_name", "write_atomically", "write_csv", "write_index", "write_named_file",
+    "naming_os_errors", "no_finished_run", "open_default_run", "open_run", "read_header", "read_index_header",
+    "read_index_items", "strict_json", "table_of", "true_name", "write_atomically", "write_csv", "write_index",
+    "write_named_file",
 ]  # fmt: skip

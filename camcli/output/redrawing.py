@@ -17,7 +17,14 @@ from typing import Self
 from camcli.errors import SourceError
 from camcli.output.artefacts import ArtefactWriter
 from camcli.output.atomic import naming_os_errors, sweep_temporaries, write_atomically
-from camcli.output.header import INDEX_NAME, JOURNAL_NAME, journal_header, read_index_header, read_journal_header
+from camcli.output.header import (
+    INDEX_NAME,
+    JOURNAL_NAME,
+    journal_header,
+    no_finished_run,
+    read_index_header,
+    read_journal_header,
+)
 from camcli.output.index import Ending, read_index_names, write_index
 from camcli.output.journal import Journal
 from camcli.output.jsontext import strict_json
@@ -56,9 +63,7 @@ class Redrawing:
     def __init__(self, run_dir: str | Path) -> None:
         self.path = Path(run_dir)
         if not (self.path / INDEX_NAME).is_file():
-            raise SourceError(
-                f"{self.path} has no {INDEX_NAME}: no run has ended there. Repeat its `cam run` to let it finish."
-            )
+            raise no_finished_run(self.path)
         self._lock = RunLock(self.path)
         try:
             index, recorded = read_index_header(self.path), read_journal_header(self.path)

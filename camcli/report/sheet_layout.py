@@ -14,7 +14,7 @@ from PIL import Image
 from camcli.checks.recorded import RecordedRun, read_index
 from camcli.checks.rereading import decode_again
 from camcli.config.settings import RunConfig
-from camcli.errors import SourceError
+from camcli.errors import SourceError, printable
 from camcli.images import View, restore_view
 from camcli.output import EARLIER, true_name
 from camcli.output.redrawing import is_half_drawn
@@ -263,7 +263,7 @@ def _matches(key: Key, varied: Sequence[str], values: Sequence[str]) -> bool:
 
 def _head(row: ExplainedRow) -> list[str]:
     """The name of an image, its prediction, and its label where that is another class."""
-    lines = [row["image"].rpartition("/")[2]]
+    lines = [printable(row["image"].rpartition("/")[2])]
     if row["predictions"]:
         top = row["predictions"][0]
         chance = top["probability"]

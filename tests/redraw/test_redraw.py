@@ -237,8 +237,13 @@ def test_a_sample_prints_its_range(cam: Cam, photos: Path, tmp_path: Path) -> No
 
 def test_what_it_refuses(cam: Cam, photos: Path, tmp_path: Path) -> None:
     explain(cam, photos, tmp_path / "out")
+    unfinished = tmp_path / "unfinished"
+    shutil.copytree(tmp_path / "out", unfinished)
+    (unfinished / "index.json").unlink()
     for flags, words in (
-        ((tmp_path / "none",), "no run has ended there"), ((tmp_path / "out", "--save", "raw"), "--overwrite"),
+        ((tmp_path / "none",), "none: no such run folder"), ((tmp_path,), "neither index.json nor index.jsonl"),
+        ((photos / "a.png",), "a.png is no folder"), ((unfinished,), "no run has ended there"),
+        ((tmp_path / "out", "--save", "raw"), "--overwrite"),
         ((tmp_path / "out", "--colormap", "viridsi"), "Did you mean viridis"),
         ((tmp_path / "out", "--alpha", "2"), "between 0 and 1"), ((tmp_path / "out", "--method", "x"), "--method"),
     ):  # fmt: skip
@@ -392,6 +397,22 @@ def test_names_of_any_bytes(cam: Cam, tmp_path: Path) -> None:
     explain(cam, folder, tmp_path / "expected", "--save", "heatmap,panel,raw", "--alpha", "0.1", code=0)
     assert artefacts(tmp_path / "out") == artefacts(tmp_path / "expected")
     assert items(tmp_path / "out") == items(tmp_path / "expected")
+
+
+def test_a_name_that_is_no_text_is_printed_as_by_the_run(
+    cam: Cam, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    bad = system.fsdecode(system.fsencode(folder) + b"/bad\xff.png")
+    Image.new("RGB", (50, 40), "red").save(folder / "plain.png")
+    system.rename(folder / "plain.png", bad)
+    said = cam("run", folder, *TINY, "--output-dir", tmp_path / "out")
+    assert "bad?.png" in said.out
+    system.rename(bad, tmp_path / "gone.png")
+    assert "kept     bad?.png: " in cam("render", tmp_path / "out").err
+    sheet = cam("report", tmp_path / "out", "--sheet", tmp_path / "s.png")
+    assert sheet.err == "note: originals that are not there as they were, grey in the sheet: bad?.png\n"
 
 
 def test_paths_from_standard_input_are_those_of_where_the_run_was_started(

@@ -213,7 +213,7 @@ def test_what_is_refused(run: Path, tmp_path: Path) -> None:
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=text):
             SheetOptions(**options)  # type: ignore[arg-type]
-    with pytest.raises(SourceError, match="no run has finished"):
+    with pytest.raises(SourceError, match="no such run folder"):
         write_sheet([tmp_path / "none"], tmp_path / "a.png")
     index = json.loads((run / "index.json").read_text())
     index["items"] = [row for row in index["items"] if row["status"] != "ok"]
