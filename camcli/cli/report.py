@@ -31,7 +31,7 @@ cam report runs/after --against runs/before
 
 cam report cam-output --self-contained --limit 200 --output gallery.html
 
-cam report cam-output --sheet figure.pdf --columns 5 --rows method --limit 10
+cam report cam-output --sheet figure.png --columns 5 --rows method --limit 10
 
 Open RUN/report.html in a browser; it needs neither a server nor the network. Results of `cam check` and `cam diff` \
 are shown when they were made before. Exit codes: 0 written, 1 a file could not be written, 2 wrong usage."""
