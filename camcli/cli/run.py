@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from camcli.cli.options import OutputMode, takes_settings
-from camcli.cli.sheet import check_sheet, describe_sheet
+from camcli.cli.sheet import check_sheet, describe_sheet, name_missing
 from camcli.concurrency import Stop
 from camcli.config.parse import flag
 from camcli.config.settings import RunConfig
@@ -76,7 +76,9 @@ def command(
     if sheet and summary.counts["ok"] and not summary.unmerged:
         from camcli.report.sheet import write_sheet
 
-        said = describe_sheet(write_sheet([summary.run_dir], sheet))
+        written = write_sheet([summary.run_dir], sheet)
+        name_missing(written)
+        said = describe_sheet(written)
         if not mode.quiet:
             print(said, file=sys.stderr if mode.json else sys.stdout)
     raise typer.Exit(summary.exit_code)
