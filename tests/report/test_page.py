@@ -28,6 +28,7 @@ class Galleries:
 
     page: Path
     against: Path
+    against_one: Path
     single: Path
     items: list[dict[str, Any]] = field(default_factory=list)
 
@@ -46,9 +47,11 @@ def galleries(tmp_path_factory: pytest.TempPathFactory) -> Galleries:
     page = build_report(ReportOptions(str(run))).page
     against = build_report(ReportOptions(str(run), str(other), str(folder / "against.html"))).page
     single = build_report(ReportOptions(str(run), output=str(folder / "one" / "file.html"), self_contained=True)).page
+    one_method = make_run(images, folder / "one_method", method=("layercam",), colormap="viridis")
+    options = ReportOptions(str(run), str(one_method), str(folder / "against_one.html"))
     from tests.conftest import items
 
-    return Galleries(page, against, single, items(run))
+    return Galleries(page, against, build_report(options).page, single, items(run))
 
 
 @pytest.fixture(scope="module")
@@ -346,6 +349,38 @@ def test_narrow_and_dark(page: Any, galleries: Galleries) -> None:
     for tab in ("summary", "checks", "run"):
         page.click(f"[data-tab={tab}]")
         assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"], tab
+
+
+@pytest.mark.parametrize("width", [800, 1000, 1300, 1440])
+def test_no_control_lies_on_another(page: Any, galleries: Galleries, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    for path in (galleries.page, galleries.against):
+        show(page, path)
+        if page.is_visible("#more"):
+            page.click("#more")
+        page.evaluate("""() => { for (const select of document.querySelectorAll(".arrange select"))
+          select.append(new Option("pathcam at blocks.4+blocks.5+blocks.6 and more".repeat(3))); }""")
+        boxes = page.evaluate(
+            """() => [...document.querySelectorAll(":is(.filters, .arrange) :is(input, select, button)")]
+              .map(one => [one.id || one.textContent, one.getBoundingClientRect()]).filter(([, box]) => box.width)
+              .map(([name, box]) => [name, box.left, box.top, box.right, box.bottom])"""
+        )
+        assert len(boxes) > 12
+        assert max(right for _, _, _, right, _ in boxes) <= width
+        for place, (one, *a) in enumerate(boxes):
+            for other, *b in boxes[:place]:
+                inside = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+                # The buttons of "Show" share their borders.
+                assert min(inside) <= 1, f"{one} lies on {other}"
+        lines = {round(top) for name, _, top, _, _ in boxes if name in ("opacity", "size")}
+        assert len(lines) == 1
+
+
+def test_the_page_begins_with_a_map_that_both_runs_have(page: Any, galleries: Galleries) -> None:
+    show(page, galleries.against_one)
+    assert page.evaluate("META.maps[state.map][0]") == "layercam"
+    assert page.evaluate("document.getElementById('sort').value") == "change"
+    assert page.locator("#map option:checked").text_content() == "layercam"
 
 
 def test_one_file_stands_alone(page: Any, galleries: Galleries, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ function fillControls() {
   const methods = new Map();
   for (const image of images) for (const method of new Set(image.m.map((map) => META.maps[map.k][0]))) methods.set(method, (methods.get(method) || 0) + 1);
   options(at("method"), [...methods].map(([method, number]) => [method, `${method} (${number})`]), "any");
-  options(at("sort"), Object.entries(SORTS).filter(([key, [, value]]) => key === "order" || images.some((image) => value(image) != null)).map(([key, [words]]) => [key, words]));
+  options(at("sort"), Object.entries(SORTS).filter(([key, [, value]]) => key === "order" || key === DEFAULTS.sort || images.some((image) => value(image) != null)).map(([key, [words]]) => [key, words]));
   const labelled = images.some((image) => image.c != null);
   options(at("group"), Object.entries(GROUPS).filter(([key]) => (key === "change" ? META.against : labelled || key === "pred")).map(([key, [words]]) => [key, words]), "none");
   options(at("map"), META.maps.map((_, key) => [key, mapName(key)]));

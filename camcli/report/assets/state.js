@@ -1,8 +1,11 @@
 // What the page shows, kept in location.hash so that a link holds it.
 
+/** The first map that the other run has as well. */
+const COMPARED = META.against ? META.maps.findIndex((key) => key.join("\n") in META.against.maps) : 0;
+
 const DEFAULTS = {
   tab: "images", q: "", class: "", pred: "", label: "", verdict: "", status: "", method: "", sort: META.against ? "change" : "order",
-  dir: "", group: "", map: 0, target: 0, view: "overlay", opacity: Math.round(100 * META.alpha), divider: 0, size: META.against ? 300 : 200, image: "",
+  dir: "", group: "", map: Math.max(0, COMPARED), target: 0, view: "overlay", opacity: Math.round(100 * META.alpha), divider: 0, size: META.against ? 300 : 200, image: "",
 };
 const state = { ...DEFAULTS };
 const NUMBERS = ["map", "target", "opacity", "divider", "size"];
@@ -17,7 +20,7 @@ function readHash() {
     if (!(name in DEFAULTS)) continue;
     if (name === "map") {
       const place = META.maps.findIndex((key) => key.join(" ").trim() === value);
-      state.map = Math.max(0, place);
+      if (place >= 0) state.map = place;
     } else if (NUMBERS.includes(name)) {
       const number = Number(value);
       if (Number.isFinite(number)) state[name] = Math.max(0, Math.round(number));
