@@ -220,7 +220,7 @@ class RunConfig:
     colormap: str | None = setting(
         None,
         "Colours of the heat: an OpenCV colour map such as jet, turbo, viridis or inferno, or one with a neutral "
-        "middle for --signed: coolwarm, rdbu_r, puor_r, bwr. (default: jet; with --signed coolwarm)",
+        "middle for --signed: coolwarm (taken with --signed alone), rdbu_r, puor_r, bwr. (default: jet)",
         affects="pictures", group="output", metavar="NAME", choices=COLORMAPS + DIVERGING,
         synonyms=("cmap", "palette"),
     )  # fmt: skip

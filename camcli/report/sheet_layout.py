@@ -87,9 +87,9 @@ class RunOfSheet:
         """Whether the overlays that the run saved of an image have the colours and limits of a run, another or this."""
         if EARLIER in row["notes"] or is_half_drawn(self.folder):
             return False
-        as_file = {"image_format": "", "quality": 0}
-        same = replace(self.style, **as_file) == replace(other.style, **as_file)
-        return same and (self.config.scale, self.limits) == (other.config.scale, other.limits)
+        # The format of the files is no part of the look.
+        styles = [replace(style, image_format="", quality=0) for style in (self.style, other.style)]
+        return styles[0] == styles[1] and (self.config.scale, self.limits) == (other.config.scale, other.limits)
 
     @property
     def model_size(self) -> tuple[int, int]:
