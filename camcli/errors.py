@@ -159,13 +159,13 @@ def device_lost(device: object, error: BaseException) -> CamError:
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    """The text with ``?`` for control characters and for bytes that are no character.
+    """The text with ``?`` for control characters and for bytes that are no character (in an index: U+FFFD).
 
     Args:
         text: a file name, or a message that may hold one.
         lines: keep ends of lines.
     """
-    return "".join(c if c.isprintable() or (lines and c == "\n") else "?" for c in text)
+    return "".join(c if (c.isprintable() and c != "\ufffd") or (lines and c == "\n") else "?" for c in text)
 
 
 def near_misses(name: str, names: Iterable[str], count: int = 3, least: float = 0.55) -> list[str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from camcli.errors import is_device_lost, is_out_of_memory, near_misses
+from camcli.errors import is_device_lost, is_out_of_memory, near_misses, printable
 from tests.out_of_memory import FORMS, LOST, NOT, OTHERS
 
 MODELS = (
@@ -45,3 +45,9 @@ def test_other_errors_are_not_taken_for_it(error: BaseException) -> None:
 @pytest.mark.parametrize("error", [*LOST, RuntimeError("HIP error: an illegal memory access was encountered")], ids=str)
 def test_a_device_that_is_lost(error: BaseException) -> None:
     assert is_device_lost(error)
+
+
+def test_bytes_that_are_no_character_are_printed_alike_from_a_folder_and_from_an_index() -> None:
+    assert printable("bad\udcff.jpg") == printable("bad\ufffd.jpg") == "bad?.jpg"
+    assert printable("línea 1\n2") == "línea 1?2"
+    assert printable("1\n2", lines=True) == "1\n2"

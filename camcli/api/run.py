@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from camcli.concurrency import Stop
 from camcli.config.settings import RunConfig
+from camcli.engines.run import run as run_engine
 from camcli.images import Sources
 from camcli.models import Model
-from camcli.pipeline import stream
 from camcli.pipeline.folder import require_continuable
 from camcli.pipeline.stream import Summary, Watcher
 from camcli.schemas.index import ChosenMethod
@@ -38,4 +38,4 @@ def run(
         require_continuable(config)
         return choose_method(config, model, sources, own.choosing)
 
-    return stream.run(config, command=command, stop=stop, watch=own, decide=decide)
+    return run_engine(config, command=command, stop=Stop() if stop is None else stop, watch=own, decide=decide)

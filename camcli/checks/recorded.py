@@ -14,7 +14,7 @@ import numpy as np
 from camcli.errors import SourceError
 from camcli.images import View
 from camcli.map_summary import read_native
-from camcli.output import INDEX_NAME, JOURNAL_NAME, SCHEMA, true_name
+from camcli.output import INDEX_NAME, JOURNAL_NAME, SCHEMA, no_finished_run, true_name
 from camcli.schemas.index import Header, ImageRow, MapRow
 
 _ITEMS = '"items": ['
@@ -178,10 +178,8 @@ def _closing(folder: Path, file: Any, items: Iterator[ImageRow]) -> Iterator[Ima
 def _naming_errors(folder: Path) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError as error:
-        raise SourceError(
-            f"{folder} has no {INDEX_NAME}: no run has finished there. Repeat its `cam run` to let it finish."
-        ) from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise no_finished_run(folder) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SourceError(f"{folder / INDEX_NAME} cannot be read as an index ({error}).") from error
 

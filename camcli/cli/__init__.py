@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from camcli.cli import bench, check, diff, evaluate, layers, listings, render, report, run
+from camcli.cli import bench, check, diff, evaluate, layers, listings, merge, render, report, run
 from camcli.cli.command import Command, Group
 from camcli.cli.options import show_version
 from camcli.cli.streams import describe_unexpected, discard_output, error_block, prepare_streams
@@ -30,6 +30,7 @@ for _name, _command, _help, _examples in (
     ("diff", diff.command, diff.HELP, diff.EXAMPLES),
     ("report", report.command, report.HELP, report.EXAMPLES),
     ("render", render.command, render.HELP, render.EXAMPLES),
+    ("merge", merge.command, merge.HELP, merge.EXAMPLES),
     ("bench", bench.command, bench.HELP, bench.EXAMPLES),
     ("models", listings.models, listings.MODELS_HELP, listings.MODELS_EXAMPLES),
     ("methods", listings.methods, listings.METHODS_HELP, listings.METHODS_EXAMPLES),

@@ -47,7 +47,9 @@ images."""
 _WITH_RUN = ("device", "use_cuda")
 
 
-@takes_settings(("images", "model", "explain", "device", "output", "run"), panel="Checks")
+@takes_settings(
+    ("images", "model", "explain", "device", "output", "run"), without=("shard", "processes"), panel="Checks"
+)
 def command(
     settings: dict[str, Any],
     mode: OutputMode,

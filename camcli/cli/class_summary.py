@@ -45,12 +45,12 @@ class ClassSummary:
             return []
         ordered = sorted(self._classes.values(), key=lambda one: (-one.images, one.name))
         has_labels = any(one.labelled for one in ordered)
-        lines = [f"{'top prediction':<{_NAME}}  images  mean probability" + "  label the same" * has_labels]
+        lines = [f"{'top prediction':<{_NAME}}  images  mean probability" + "  as labelled" * has_labels]
         for one in ordered[:_LINES]:
             share = f"{100 * one.probability / one.images:.1f} %"
             right = f"{one.correct} of {one.labelled}" if one.labelled else ""
             lines.append(
-                f"{_cut(one.name):<{_NAME}}  {one.images:>6,}  {share:>16}" + (f"  {right:>14}" if has_labels else "")
+                f"{_cut(one.name):<{_NAME}}  {one.images:>6,}  {share:>16}" + (f"  {right:>11}" if has_labels else "")
             )
         others = ordered[_LINES:]
         if others:

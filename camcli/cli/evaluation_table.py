@@ -89,7 +89,8 @@ def _against_reference(evaluation: Evaluation, entry: MethodEntry, metric: Metri
         return ["reference" if entry == evaluation.reference else "–", "", "–", own]
     value, interval = compared.estimate.value, compared.estimate.interval
     ends = f" [dim]\\[{_signed(interval[0], metric)}, {_signed(interval[1], metric)}][/dim]" if interval else ""
-    verdict = "[dim]not told apart[/dim]"
+    is_same = value == 0 and interval is not None and not any(interval)
+    verdict = "[dim]the same[/dim]" if is_same else "[dim]not told apart[/dim]"
     if compared.certain:
         is_better = (value > 0) == (metric.better == "higher")
         verdict = "[green]better[/green]" if is_better else "[red]worse[/red]"

@@ -18,7 +18,7 @@ from camcli.cli.cost import cost_lines, duration, remaining_line
 from camcli.cli.options import OutputMode
 from camcli.cli.setup_lines import describe_setup
 from camcli.cli.streams import discard_output
-from camcli.config.settings import RunConfig
+from camcli.config.parse import Shard
 from camcli.errors import CamError, printable
 from camcli.images import ASSUMED
 from camcli.output import INDEX_NAME
@@ -51,6 +51,7 @@ class Printer(Watcher):
         self.total: int | None = None
         self.last = time.monotonic()
         self.bar: tqdm[Any] | None = None
+        self.batch_size = 1
         self.inside_image = ""  # how far a slow method is
         self.first_failed: str | None = None
         self.first_batch = 0  # its size, until its time was said
@@ -80,10 +81,15 @@ class Printer(Watcher):
         if self.mode.quiet:
             self.problem(printable(f"cam: {note}"))
 
+    def note(self, line: str) -> None:
+        if not self.mode.quiet:
+            self.problem(printable(f"note     {line}"))
+
     def ready(self, setup: Setup, notes: Sequence[str]) -> None:
         if self.mode.quiet:
             return
         self.last = self.started = time.monotonic()
+        self.batch_size = setup.batch_size
         # Of standard input nobody knows; the first ones have lines.
         if "-" not in setup.config.image_path:
             self.are_few = sum(1 for _ in islice(setup.sources, _LINES + 1)) <= _LINES
@@ -99,12 +105,13 @@ class Printer(Watcher):
         if sys.stderr.isatty():
             self.bar = tqdm(unit=" images", desc="explaining", leave=False, dynamic_ncols=True)
         if "-" not in setup.config.image_path:
-            threading.Thread(target=self._count, args=(setup.config,), daemon=True).start()
+            threading.Thread(target=self._count, args=(setup,), daemon=True).start()
 
-    def _count(self, config: RunConfig) -> None:
+    def _count(self, setup: Setup) -> None:
         # Only for the bar: the stream reports what is wrong with a source.
         with suppress(CamError, OSError):
-            self.total = list_sources(config).count()
+            total, shard = list_sources(setup.config).count(), setup.config.parsed.shard
+            self.total = shard.share(total, setup.batch_size) if isinstance(shard, Shard) else total
 
     def _announce_cost(self, setup: Setup) -> None:
         """Say what slow methods cost; how long they take is said after the first batch."""
@@ -195,14 +202,19 @@ class Printer(Watcher):
         failed = f"{self.failed:,} failed" if self.failed else ""
         self.bar.set_postfix_str(", ".join(part for part in (self.inside_image, failed) if part), refresh=False)
 
+    def _explained(self) -> int:
+        """Images explained now: the rows of a batch come one by one after the whole batch is explained."""
+        explained = -(-(self.done - self.earlier) // self.batch_size) * self.batch_size
+        return min(explained, self.total - self.earlier) if self.total else explained
+
     def _progress_line(self) -> str:
         """``1200 of 50000 images, 31.2 images/s, about 26 min left, 3 failed``."""
-        spent, now = self.last - self.started, self.done - self.earlier
+        spent, now = self.last - self.started, self._explained()
         parts = [f"{self.done}" + (f" of {self.total}" if self.total else "") + " images"]
         if spent > 0 and now > 0:
             parts.append(f"{now / spent:.1f} images/s")
             if self.total:
-                parts.append(f"{duration(max(0, self.total - self.done) * spent / now, about=True)} left")
+                parts.append(f"{duration(max(0, self.total - self.earlier - now) * spent / now, about=True)} left")
         if self.failed:
             parts.append(f"{self.failed} failed")
         return ", ".join(parts)
@@ -249,6 +261,9 @@ class Printer(Watcher):
         if summary.status != "complete":
             self.show(f"{summary.status}: the same command continues")
         instead = f" ({summary.instead_of})" if summary.instead_of else ""
+        if summary.unmerged:
+            self.show(printable(f"next     cam merge {shlex.quote(str(summary.run_dir))}   once all shards have ended"))
+            return
         self.show(printable(f"results in {summary.run_dir}{instead}: {contents(summary)}"))
         if counts["ok"]:
             self.show(

@@ -28,7 +28,7 @@ cam render cam-output --scale sample:100 --max-side 512 --image-format webp
 
 What is not given stays as the run had it; `cam run` with the same settings then has nothing left to do. Exit codes: \
 0 all images drawn, 1 the run folder cannot be written, 2 wrong usage, 3 some originals are gone or changed, and their \
-pictures stay."""
+pictures stay (the settings of the run, too, where all are)."""
 _EVERY = 5.0
 """Seconds between progress lines."""
 _MOST_NAMED = 20
@@ -64,13 +64,25 @@ def command(
             f"{done.drawn} image{'s' * (done.drawn != 1)} drawn again in {done.run_dir}: "
             f"{', '.join(done.save) or 'no pictures'}"
         )
-    if done.kept and (mode.quiet or len(done.kept) > _MOST_NAMED):
-        first = done.kept[0]
-        line = (
-            f"{len(done.kept)} of {done.images} images keep their pictures; the first: {first.image}: {first.message}"
-        )
-        print(printable(f"cam: {line}"), file=sys.stderr)
+    if done.kept:
+        are_named = not mode.quiet and len(done.kept) <= _MOST_NAMED
+        print(printable(f"cam: {_of_kept(done, are_named)}"), file=sys.stderr)
     raise typer.Exit(done.exit_code)
+
+
+def _of_kept(done: Redrawn, are_named: bool) -> str:
+    """How many images keep their pictures, what that means for the run, and what to do."""
+    first, some = done.kept[0], len(done.kept)
+    which = "" if are_named else f"; the first: {first.image}: {first.message}"
+    kept = f"{some} of {done.images} images keep{'s' * (some == 1)} {'its' if some == 1 else 'their'} pictures{which}."
+    means = (
+        "A `cam run` with the new settings explains them again"
+        if done.is_recorded
+        else "No image could be drawn, and the run keeps its settings"
+    )
+    if any(one.kind in ("missing", "changed") for one in done.kept):
+        return f"{kept} {means}. To draw them, put the originals back and repeat this command."
+    return f"{kept} {means}."
 
 
 def _document(done: Redrawn) -> dict[str, Any]:
@@ -79,6 +91,7 @@ def _document(done: Redrawn) -> dict[str, Any]:
         "exit_code": done.exit_code,
         "output_dir": str(done.run_dir),
         "index": str(done.run_dir / "index.json"),
+        "settings_recorded": done.is_recorded,
         "counts": {"images": done.images, "drawn": done.drawn, "kept": len(done.kept), "failed": done.failed},
         "scale_limits": {method: list(limits) for method, limits in done.limits.items()} or None,
         "kept": [

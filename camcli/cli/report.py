@@ -14,7 +14,7 @@ import typer
 from tqdm import tqdm
 
 from camcli.cli.options import OutputMode, takes_settings
-from camcli.cli.sheet import check_sheet, describe_sheet
+from camcli.cli.sheet import check_sheet, describe_sheet, name_missing
 from camcli.errors import ConfigError, printable
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ cam report runs/after --against runs/before
 
 cam report cam-output --self-contained --limit 200 --output gallery.html
 
-cam report cam-output --sheet figure.pdf --columns 5 --rows method --limit 10
+cam report cam-output --sheet figure.png --columns 5 --rows method --limit 10
 
 Open RUN/report.html in a browser; it needs neither a server nor the network. Results of `cam check` and `cam diff` \
 are shown when they were made before. Exit codes: 0 written, 1 a file could not be written, 2 wrong usage."""
@@ -152,6 +152,7 @@ def _print_sheet(figure: _Figure, run: str, against: str | None, mode: OutputMod
     runs = [run] if against is None else [run, against]
     with _Progress(mode, "figure") as progress:
         sheet = write_sheet(runs, figure.path, figure.options(), progress)
+    name_missing(sheet)
     if mode.json:
         files = [str(file) for file in sheet.files]
         print(json.dumps({"sheet": {"files": files, "images": sheet.images, "of": sheet.of}}))

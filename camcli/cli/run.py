@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from camcli.cli.options import OutputMode, takes_settings
-from camcli.cli.sheet import check_sheet, describe_sheet
+from camcli.cli.sheet import check_sheet, describe_sheet, name_missing
 from camcli.concurrency import Stop
 from camcli.config.parse import flag
 from camcli.config.settings import RunConfig
@@ -73,10 +73,12 @@ def command(
         printer.failures(summary)
     else:
         printer.summary(summary)
-    if sheet and summary.counts["ok"]:
+    if sheet and summary.counts["ok"] and not summary.unmerged:
         from camcli.report.sheet import write_sheet
 
-        said = describe_sheet(write_sheet([summary.run_dir], sheet))
+        written = write_sheet([summary.run_dir], sheet)
+        name_missing(written)
+        said = describe_sheet(written)
         if not mode.quiet:
             print(said, file=sys.stderr if mode.json else sys.stdout)
     raise typer.Exit(summary.exit_code)
@@ -102,7 +104,7 @@ def summary_document(summary: Summary) -> dict[str, Any]:
         "status": summary.status,
         "exit_code": summary.exit_code,
         "output_dir": str(summary.run_dir),
-        "index": str(summary.run_dir / "index.json"),
+        "index": None if summary.unmerged else str(summary.run_dir / "index.json"),
         "counts": summary.counts,
         "explained_now": summary.explained,
         "timing": summary.timing,

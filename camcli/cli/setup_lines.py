@@ -24,6 +24,9 @@ def describe_setup(setup: Setup, *, passes: bool) -> list[str]:
         f"method   {', '.join(setup.config.method)} for {setup.config.target or 'predicted'}; "
         f"{setup.device}, {setup.precision}, batches of {setup.batch_size}"
     )
+    for key, layers in setup.explainer.several_layers().items():
+        height, width = max((layer.layout.grid for layer in layers), key=lambda grid: grid[0] * grid[1])
+        lines.append(f"         {key} at {', '.join(layer.path for layer in layers)}: maps of {height}×{width}")
     lines += choice_lines(setup.choice)
     return lines + ([f"passes   {line}" for line in setup.explainer.plan()] if passes else [])
 
@@ -33,7 +36,7 @@ def choice_lines(choice: ChosenMethod | None) -> list[str]:
     if choice is None:
         return []
     options = "".join(f" --option {text}" for text in choice["options"])
-    lines = [f"best     --method {choice['method']}{options}"]
+    lines = [f"best     chosen: --method {choice['method']}{options}"]
     lines += [f"         {line}" for line in choice["why"]]
     if (trial := choice["trial"]) is not None:
         lines.append(f"         the trial took {trial['passes']:,} forward passes, {trial['seconds']:.0f} s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ from camcli.errors import printable
 
 if TYPE_CHECKING:
     from camcli.report.sheet import Sheet
+
+_MOST_NAMED = 5
 
 
 def check_sheet(path: str) -> None:
@@ -23,6 +26,15 @@ def check_sheet(path: str) -> None:
 
     page_format(path)
     check_named_file("--sheet", path)
+
+
+def name_missing(sheet: Sheet) -> None:
+    """Print which originals were not there, in a line on stderr."""
+    if sheet.missing:
+        some, more = sheet.missing[:_MOST_NAMED], len(sheet.missing) - _MOST_NAMED
+        names = ", ".join(some) + (f" and {more} more" if more > 0 else "")
+        line = f"originals that are not there as they were, grey in the sheet: {names}"
+        print(printable(f"note: {line}"), file=sys.stderr)
 
 
 def describe_sheet(sheet: Sheet) -> str:

@@ -125,6 +125,48 @@ def parse_sample(value: str | None) -> SampleSize | None:
 
 
 @dataclass(frozen=True)
+class Shard:
+    """One of the parts of a run that processes explain apart from each other.
+
+    A part is whole batches of the inputs in their order, dealt out in turn: with 3 parts, the first has the batches 0,
+    3, 6, …. So no process needs to know how many inputs there are, folders of other sizes of images are spread over
+    all parts, and what is appended to a list moves nothing.
+    """
+
+    index: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    @property
+    def stem(self) -> str:
+        """What its files are called, without their endings."""
+        return f"{self.index}-of-{self.count}"
+
+    def owns(self, ordinal: int, batch_size: int) -> bool:
+        """Whether an input, by its position, is in this part."""
+        return ordinal // batch_size % self.count == self.index
+
+    def share(self, images: int, batch_size: int) -> int:
+        """How many of so many inputs are in this part."""
+        rounds, rest = divmod(images, batch_size * self.count)
+        return rounds * batch_size + min(max(rest - self.index * batch_size, 0), batch_size)
+
+
+def parse_shard(value: str | None) -> Shard | Literal["auto"] | None:
+    """``0/4`` or ``auto``."""
+    if value is None or value == "auto":
+        return value  # type: ignore[return-value]
+    index, _, count = value.partition("/")
+    if not (index.isdecimal() and count.isdecimal()) or int(index) >= int(count):
+        raise ConfigError(
+            f"--shard {value}: give I/N with I from 0 to N-1, for example 0/4 to 3/4, or auto under torchrun or Slurm."
+        )
+    return Shard(int(index), int(count))
+
+
+@dataclass(frozen=True)
 class Parsed:
     """The settings that are written as text, as values.
 
@@ -136,6 +178,8 @@ class Parsed:
         bands, show_bands: numbers of bands, counted from 1; None for all of them, for the first three.
         window: centre and width; None for the file's own.
         sample: how many images are chosen; None for all.
+        shard: the part of the inputs that is explained; None for all.
+        processes: None for ``auto``.
     """
 
     scale: Scale
@@ -148,3 +192,5 @@ class Parsed:
     show_bands: tuple[int, ...] | None
     window: tuple[float, float] | None
     sample: SampleSize | None
+    shard: Shard | Literal["auto"] | None
+    processes: int | None

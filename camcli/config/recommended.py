@@ -47,17 +47,21 @@ class Recommended:
             )
 
 
-def with_recommended(config: RunConfig) -> tuple[RunConfig, Recommended | None]:
+def with_recommended(config: RunConfig, *, for_method: bool = True) -> tuple[RunConfig, Recommended | None]:
     """The configuration with ``best`` replaced, and its source; None where nothing was read.
 
     The method stays ``best`` where no recommendation is in the run folder, or a ``--budget`` is given.
+
+    Args:
+        config: the settings.
+        for_method: False where the method is chosen already.
 
     Raises:
         ConfigError: the run folder has no recommendation of a layer, or one that cannot be used.
     """
     path = Path(config.run_dir) / FILE
     layer = BEST in config.layer
-    method = BEST in config.method and config.budget is None and (layer or path.exists())
+    method = for_method and BEST in config.method and config.budget is None and (layer or path.exists())
     if not method and not layer:
         return config, None
     document = _read(path)

@@ -17,6 +17,7 @@ from camcli.config.parse import (
     parse_input_size,
     parse_sample,
     parse_scale,
+    parse_shard,
     parse_show_bands,
     parse_window,
 )
@@ -148,7 +149,7 @@ class RunConfig:
     )  # fmt: skip
     budget: int | None = setting(
         None,
-        "With --method best: what a map may cost, in forward passes an image; choose without what `cam eval "
+        "With --method best: what the maps of an image may cost, in forward passes; choose without what `cam eval "
         f"--recommend` found. (default: {DEFAULT_BUDGET})",
         affects="maps", resolved=True, group="explain", metavar="N", least=1, synonyms=("max-passes",),
     )  # fmt: skip
@@ -178,7 +179,9 @@ class RunConfig:
         affects="maps", resolved=True, group="explain",
     )  # fmt: skip
     device: str = setting(
-        "auto", "Where the model runs: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1 or 1 (a GPU by number), mps.",
+        "auto",
+        "Where the model runs: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1 or 1 (a GPU by number), mps; "
+        "cuda:all: a process on each GPU.",
         affects="nothing", group="device", metavar="DEVICE",
     )  # fmt: skip
     use_cuda: bool = setting(
@@ -217,7 +220,7 @@ class RunConfig:
     colormap: str | None = setting(
         None,
         "Colours of the heat: an OpenCV colour map such as jet, turbo, viridis or inferno, or one with a neutral "
-        "middle for --signed: coolwarm, rdbu_r, puor_r, bwr. (with --signed coolwarm; default: jet)",
+        "middle for --signed: coolwarm (taken with --signed alone), rdbu_r, puor_r, bwr. (default: jet)",
         affects="pictures", group="output", metavar="NAME", choices=COLORMAPS + DIVERGING,
         synonyms=("cmap", "palette"),
     )  # fmt: skip
@@ -324,6 +327,18 @@ class RunConfig:
     fail_fast: bool = setting(
         False, "Stop at the first image that cannot be explained.", affects="nothing", group="run",
     )  # fmt: skip
+    shard: str | None = setting(
+        None,
+        "Explain part I (from 0) of N, in a process or on a machine of its own; auto: as torchrun or Slurm numbers the "
+        "processes. `cam merge` joins the parts.",
+        affects="nothing", group="run", metavar="I/N|auto", synonyms=("num-shards", "shard-index", "rank"),
+    )  # fmt: skip
+    processes: str = setting(
+        "1",
+        "Processes on this machine that share the images, the GPUs dealt out in turn; auto: one for each GPU, or for "
+        "each 4 cores.",
+        affects="nothing", group="run", metavar="N|auto", synonyms=("num-processes", "nproc", "num-gpus", "gpus"),
+    )  # fmt: skip
     dry_run: bool = setting(
         False, "Load the model, print what would be done, and stop.", affects="nothing", group="run",
     )  # fmt: skip
@@ -358,6 +373,8 @@ class RunConfig:
             mean=parse_floats("mean", self.mean),
             std=parse_floats("std", self.std),
             sample=parse_sample(self.sample),
+            shard=parse_shard(self.shard),
+            processes=parse_count("processes", self.processes),
             bands=parse_bands(self.bands),
             show_bands=parse_show_bands(self.show_bands),
             window=parse_window(self.window),
@@ -404,6 +421,7 @@ def _check(config: RunConfig) -> None:
             f"--budget {config.budget} limits what --method best may choose, and the method is "
             f"{', '.join(config.method)}. Say --method best, or leave --budget out."
         )
+    _check_parts(config)
     _ = config.parsed  # raises where a text cannot be parsed
     for name, way_out in (
         ("method", "`cam methods` lists the methods."),
@@ -413,3 +431,20 @@ def _check(config: RunConfig) -> None:
         value = getattr(config, name)
         if value is not None and not (value.strip() if isinstance(value, str) else value):
             raise ConfigError(f"{flag(name)} is empty. {way_out}")
+
+
+def _check_parts(config: RunConfig) -> None:
+    """Refuse what contradicts itself where several processes share a run."""
+    if config.shard is None:
+        return
+    if config.processes != "1":
+        raise ConfigError("--shard and --processes contradict each other: one process explains one part. Give one.")
+    if config.overwrite:
+        raise ConfigError(
+            "--overwrite would remove what the other shards have written. Remove the folder, or choose another "
+            "--output-dir."
+        )
+    if config.csv:
+        raise ConfigError("--csv with --shard: the table is of the whole run. Give it to `cam merge RUN --csv FILE`.")
+    if "-" in config.image_path:
+        raise ConfigError("--shard: the parts cannot all read standard input. Write it to a file, and give @FILE.")

@@ -117,7 +117,8 @@ class _Choice:
     def _plan(self, field: Field, pool: Pool) -> str:
         count, images = len(field.affordable), pool.size
         maps = sum(one.passes for one in field.affordable)
-        about = images * (maps + 2 * (STEPS - 1) * (count + 2) + 6)  # two once more, and the ends of the curves
+        each = 1 if self.config.fuse != "none" else max(1, len(self.setup.layers))  # maps of an image
+        about = images * (maps + 2 * STEPS * each * (count + 2))  # two once more, with another substrate
         of = "the first images" if pool.count is None else f"{images} of {pool.count} images"
         return (
             f"{count} candidates of at most {counted(self.budget)} an image on {of}, "
@@ -128,7 +129,8 @@ class _Choice:
         one = field.default
         why = [
             f"nothing was compared: {reason}",
-            f"{one.candidate.name} is the default within {counted(self.budget)} an image; it costs {one.passes:g}",
+            f"{one.candidate.name} is the default within {counted(self.budget)} an image; "
+            f"it costs {counted(one.passes)}",
         ]
         rows = [_row(other, Estimate(None, None, 0)) for other in field.affordable]
         return self._chosen(one, "default", why, rows, field)
@@ -145,12 +147,17 @@ class _Choice:
         why = [
             f"{candidates[best].candidate.name}: Insertion − Deletion {_text(figures[best])} on {len(values[best])} "
             f"images of this run, the highest of {len(candidates)} candidates of at most {counted(self.budget)} an "
-            f"image; it costs {candidates[best].passes:g}"
+            f"image; it costs {counted(candidates[best].passes)}"
         ]
         if (interval := figures[best].interval) is not None and interval[0] < _LITTLE:
             why.append("that is about nothing: on these images no candidate says much about the model")
-        rival = next((i for i in ranked if candidates[i].candidate.method != candidates[best].candidate.method), None)
-        for i in dict.fromkeys((ranked[1], rival)):
+        twins = [i for i in ranked if i != best and trial.draw_the_same(candidates[i], candidates[best])]
+        if twins:
+            listed = " and ".join(candidates[i].candidate.name for i in twins)
+            why.append(f"{listed} draw{'s' * (len(twins) == 1)} the same maps here")
+        others = [i for i in ranked if i != best and i not in twins]
+        rival = next((i for i in others if candidates[i].candidate.method != candidates[best].candidate.method), None)
+        for i in dict.fromkeys((next(iter(others), None), rival)):
             if i is not None:
                 apart = difference(values[best], values[i], seed=seed)
                 name = candidates[i].candidate.name
@@ -218,7 +225,8 @@ class _Choice:
 
 
 def _few(count: int) -> str:
-    return f"{count} images can be explained, and fewer than {FEWEST} tell no method from another"
+    images = "1 image" if count == 1 else f"{count} images"
+    return f"{images} can be explained, and fewer than {FEWEST} tell no method from another"
 
 
 def _row(one: Affordable, figure: Estimate) -> CandidateFields:
@@ -243,4 +251,4 @@ def _text(result: Estimate) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3f}".replace("-", "−")
+    return f"{value:.{4 if abs(value) < 0.001 else 3}f}".replace("-", "−")

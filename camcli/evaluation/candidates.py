@@ -157,7 +157,7 @@ def _nothing(budget: int, excluded: Sequence[ExcludedCandidate]) -> ConfigError:
 
 def counted(passes: float) -> str:
     """``1 forward pass``, ``26.9 forward passes``."""
-    return f"{passes:g} forward pass" + "es" * (passes != 1)
+    return f"{passes:,.1f}".removesuffix(".0") + " forward pass" + "es" * (passes != 1)
 
 
 def with_options(config: RunConfig) -> list[Candidate]:
@@ -165,6 +165,7 @@ def with_options(config: RunConfig) -> list[Candidate]:
 
     Raises:
         ConfigError: an option of a method that is neither a candidate nor named.
+        MethodError: an option that its method does not have, or a value that it does not take.
     """
     named = [find_method(name).key for name in config.method if name != BEST]
     given: dict[str, list[str]] = {key: [] for key in named}
@@ -174,6 +175,8 @@ def with_options(config: RunConfig) -> list[Candidate]:
             listed = ", ".join(dict.fromkeys(candidate.method for candidate in CANDIDATES))
             raise ConfigError(f"--option {text}: {key} is not among what --method best chooses from: {listed}.")
         given.setdefault(key, []).append(text)
+    for key, own in given.items():
+        parse_options([find_method(key)], own)  # what is typed wrongly must not pass for a method that does not fit
     chosen = [Candidate(one.method, tuple(given.get(one.method, one.options))) for one in CANDIDATES]
     return list(dict.fromkeys(chosen))
 

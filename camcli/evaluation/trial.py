@@ -2,6 +2,7 @@
 
 import hashlib
 import heapq
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -146,11 +147,22 @@ class Trial:
 
     def run(self) -> None:
         """Measure all candidates."""
+        began, total = time.perf_counter(), sum(self._work(one) for one in self.candidates)
         for number, candidate in enumerate(self.candidates):
             self.values.append(self.measure(candidate))
             mean = float(self.values[-1].mean())  # NaN where the model's outputs are not finite
             text = f"{number + 1} of {len(self.candidates)} tried: {candidate.candidate.name} {mean:.3f}"
-            self.tell(text.replace("-", "−"))
+            done = sum(self._work(one) for one in self.candidates[: number + 1])
+            left = (time.perf_counter() - began) * (total - done) / done
+            self.tell(text.replace("-", "−") + (f"; about {left:.0f} s left" if left >= 1 else ""))
+
+    def _work(self, one: Affordable) -> float:
+        """Passes of an image for a candidate, those of both curves among them."""
+        return one.passes + 2 * STEPS
+
+    def draw_the_same(self, one: Affordable, other: Affordable) -> bool:
+        """Whether the maps of two candidates are equal but for rounding."""
+        return _are_same(self._maps_of(one), self._maps_of(other))
 
     def measure(self, one: Affordable, substrate: str | None = None) -> np.ndarray:
         """Insertion − Deletion (images,) of a candidate; of several maps of an image their mean."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 
 from camcli.capture import Forward
+from camcli.errors import MethodError
 from camcli.explainer.options import TargetLayer
 from camcli.explainer.stages import Grid, GridRecord, Stage, record_grids, stages_of
 from camcli.layers.layout import Layout
@@ -30,6 +32,9 @@ def find_blocks_at(
         layer: the deepest one; no block behind it is taken.
         inputs: (1, C, H, W).
         choice: the strides.
+
+    Raises:
+        MethodError: a stride that must exist, and that no block has.
     """
     record = record_grids(forward, layer, inputs)
     stages = stages_of(record, layer) if layer.layout.kind != "tokens" else (layer,)
@@ -38,7 +43,7 @@ def find_blocks_at(
         blocks = finder.blocks_of(layer.layout.grid)
         chosen = [_at_share(blocks, depth) for depth in choice.depths]
     else:
-        chosen = finder.at_strides(choice.strides)
+        chosen = finder.at_strides(choice.strides, choice.must_exist)
     order = list(record.finished)
     paths = sorted(dict.fromkeys(chosen), key=order.index)
     return tuple(layer if path == layer.path else Stage(path, finder.layout_of(path)) for path in paths)
@@ -60,10 +65,17 @@ class _Finder:
         own = self.layer.layout
         return own if own.kind == "tokens" else Layout(own.kind, self.record.finished[path])
 
-    def at_strides(self, strides: Sequence[int]) -> list[str]:
+    def at_strides(self, strides: Sequence[int], must_exist: bool) -> list[str]:
         by_stride = {self._stride(stage.layout.grid): stage.layout.grid for stage in self.stages}
         asked = [stride for stride in strides if stride in by_stride]
-        if len(set(asked)) < _FEWEST:
+        missing = [str(stride) for stride in strides if stride not in by_stride]
+        if must_exist and missing:
+            listed = ", ".join(map(str, sorted(by_stride)))
+            raise MethodError(
+                f"layers={':'.join(map(str, strides))}: no block up to {self.layer.path} has stride "
+                f"{', '.join(dict.fromkeys(missing))}; there are {listed}."
+            )
+        if not must_exist and len(set(asked)) < _FEWEST:
             asked = sorted(by_stride)[-len(strides) :]
         chosen = []
         for stride in dict.fromkeys(asked):
@@ -85,7 +97,8 @@ class _Finder:
         return [*(path for path in self._largest_family(grid, "") if path != last), last]
 
     def _stride(self, grid: Grid) -> int:
-        return round(self.record.inputs[0] / grid[0])
+        """The nearest power of two: of 240 pixels 8 cells are left at stride 32, without padding 8 of 299."""
+        return int(2 ** round(math.log2(self.record.inputs[0] / grid[0])))
 
     def _last(self, grid: Grid) -> str:
         """The last block of a stage; of the deepest, the last that is of the kind of the finer stages' blocks."""

@@ -224,6 +224,10 @@ class Explainer:
         """The methods of the run, with their options."""
         return [(method, self._plan.settings[method.key]) for method in self._plan.methods]
 
+    def several_layers(self) -> dict[str, tuple[TargetLayer, ...]]:
+        """The layers of each method that looks at several at once, by key of the method."""
+        return {key: tuple(layers) for key, layers in self._plan.stages.items()}
+
     def plan(self) -> list[str]:
         """The passes of a batch, one line each, for people."""
         return self._plan.lines()

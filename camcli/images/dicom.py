@@ -23,7 +23,9 @@ from camcli.images.bands import ASSUMED, Bands, check_finite
 from camcli.images.decoded import Decoded, DecodeSettings, ImageMetadata, Window
 from camcli.images.dicom_decoders import is_available, register
 
-_INSTALL = "pip install 'cambatch[dicom]'"
+_INSTALL = (
+    "pip install pydicom pylibjpeg pylibjpeg-openjpeg imagecodecs (the extra dicom; in a clone: pip install '.[dicom]')"
+)
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _FIRST_ELEMENTS = (0x0000, 0x0001, 0x0005, 0x0008, 0x0012, 0x0013, 0x0014, 0x0016, 0x0018)
 _CUT_SHORT = ("less than expected", "unexpected end", "truncated", "end of file", "fewer bytes")

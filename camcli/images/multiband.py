@@ -19,7 +19,7 @@ from camcli.images.tiff import CMYK, GREY, RGB, UNSIGNED, WHITE_IS_ZERO, Page, c
 if TYPE_CHECKING:
     import tifffile
 
-_INSTALL = "pip install 'cambatch[tiff]'"
+_INSTALL = "pip install tifffile imagecodecs (the extra tiff; in a clone: pip install '.[tiff]')"
 
 
 def is_multiband(data: bytes, channels: int) -> bool:

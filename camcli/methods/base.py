@@ -200,10 +200,12 @@ class LayerChoice:
     Attributes:
         strides: the last block at each; one that comes m times: so many blocks, equally far apart, of those at it.
         depths: the same in a network of one grid, as shares of its blocks.
+        must_exist: whether a stride that the network does not have is an error; otherwise it is passed over.
     """
 
     strides: tuple[int, ...]
     depths: tuple[float, ...]
+    must_exist: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from camcli.methods.options import Option, parse_switch
 from camcli.methods.score import Link, probabilities
 
 _WIDTH = 0.15  # w: how soft the masks of the ordered path are, in ranks from 0 to 1
+_STRIDES = "8:16:32"
 _FAST = {"steps": 4, "ordered": 0, "layers": "16:32:32"}
 _FAST_DEPTHS = (2 / 3, 5 / 6, 1.0)
 
@@ -27,7 +28,7 @@ OPTIONS = (
     Option("steps", 8, "steps of the straight path", kind=int, least=1),
     Option("ordered", 4, "pairs of masks of the ordered path; 0: the straight path alone", kind=int, least=0),
     Option(
-        "layers", "8:16:32",
+        "layers", _STRIDES,
         "strides, at each of which the last block is taken; one that comes twice: two blocks at it (16:32:32)",
         check=_parse_strides,
     ),
@@ -42,7 +43,8 @@ def _choose_layers(options: Options) -> LayerChoice:
     strides = tuple(int(part) for part in options["layers"].split(":"))
     is_fast = options["fast"] and options["layers"] == _FAST["layers"]
     depths = tuple((i + 1) / len(strides) for i in range(len(strides)))
-    return LayerChoice(strides, _FAST_DEPTHS if is_fast else depths)
+    is_typed = not is_fast and options["layers"] != _STRIDES
+    return LayerChoice(strides, _FAST_DEPTHS if is_fast else depths, must_exist=is_typed)
 
 
 def _cost(options: Options) -> str:

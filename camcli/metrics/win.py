@@ -5,9 +5,14 @@ import numpy as np
 from camcli.metrics.base import Metric
 from camcli.metrics.drop import drop
 
+_ROUNDING = 1e-6
+"""Drops of equal maps that were computed in another order differ by less; they are shares of a probability."""
+
 
 def win(drops: np.ndarray) -> np.ndarray:
     """1 where a method's drop is the smallest of an image, shared between equals (Chattopadhyay 2018).
+
+    Drops that differ by rounding alone (1e-6) are equal.
 
     Args:
         drops: (methods, N), NaN where an image has no drop.
@@ -15,7 +20,7 @@ def win(drops: np.ndarray) -> np.ndarray:
     Returns:
         (methods, N): 1 / k for each of the k methods that share the smallest drop, else 0; NaN where any is missing.
     """
-    least = drops == drops.min(axis=0, keepdims=True)
+    least = drops <= drops.min(axis=0, keepdims=True) + _ROUNDING
     shared = least / np.maximum(1, least.sum(axis=0, keepdims=True))
     return np.where(np.isnan(drops).any(axis=0), np.nan, shared)
 

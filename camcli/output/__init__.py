@@ -5,23 +5,61 @@
 write the results from the journal at the end.
 """
 
-from camcli.output.artefacts import ArtefactWriter, artefacts_intact
+from camcli.output.artefacts import EARLIER, ArtefactWriter, artefacts_intact
 from camcli.output.atomic import naming_os_errors, write_atomically
 from camcli.output.csv_table import COLUMNS, table_of, write_csv
 from camcli.output.default_folder import default_folder, find_earlier, in_folder, open_default_run
-from camcli.output.header import INDEX_NAME, JOURNAL_NAME, SCHEMA, read_header, read_index_header
+from camcli.output.header import INDEX_NAME, JOURNAL_NAME, SCHEMA, no_finished_run, read_header, read_index_header
 from camcli.output.index import Counts, Ending, FinalStatus, read_index_items, write_index
 from camcli.output.journal import Journal
 from camcli.output.jsontext import strict_json, true_name
 from camcli.output.named_file import check_named_file, write_named_file
 from camcli.output.names import artefact_path
-from camcli.output.redrawing import Redrawing
+from camcli.output.redrawing import NothingDrawnError, Redrawing
 from camcli.output.run_folder import RESULT_NAMES, RunFolder, check_resumable, open_run
+from camcli.output.shard_plan import InputDigest, Inputs, Plan, read_plan
+from camcli.output.shards import end_shard, open_shard
 
 __all__ = [
-    "COLUMNS", "INDEX_NAME", "JOURNAL_NAME", "RESULT_NAMES", "SCHEMA", "ArtefactWriter", "Counts", "Ending",
-    "FinalStatus", "Journal", "Redrawing", "RunFolder", "artefact_path", "artefacts_intact", "check_named_file",
-    "check_resumable", "default_folder", "find_earlier", "in_folder", "naming_os_errors", "open_default_run",
-    "open_run", "read_header", "read_index_header", "read_index_items", "strict_json", "table_of", "true_name",
-    "write_atomically", "write_csv", "write_index", "write_named_file",
-]  # fmt: skip
+    "COLUMNS",
+    "EARLIER",
+    "INDEX_NAME",
+    "JOURNAL_NAME",
+    "RESULT_NAMES",
+    "SCHEMA",
+    "ArtefactWriter",
+    "Counts",
+    "Ending",
+    "FinalStatus",
+    "InputDigest",
+    "Inputs",
+    "Journal",
+    "NothingDrawnError",
+    "Plan",
+    "Redrawing",
+    "RunFolder",
+    "artefact_path",
+    "artefacts_intact",
+    "check_named_file",
+    "check_resumable",
+    "default_folder",
+    "end_shard",
+    "find_earlier",
+    "in_folder",
+    "naming_os_errors",
+    "no_finished_run",
+    "open_default_run",
+    "open_run",
+    "open_shard",
+    "read_header",
+    "read_index_header",
+    "read_index_items",
+    "read_plan",
+    "strict_json",
+    "table_of",
+    "true_name",
+    "write_atomically",
+    "write_csv",
+    "write_index",
+    "write_named_file",
+]

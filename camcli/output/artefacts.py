@@ -10,6 +10,8 @@ from camcli.output.atomic import naming_os_errors, sync_folder, write_atomically
 from camcli.schemas.index import ImageRow
 
 _FOLDERS_REMEMBERED = 4096
+EARLIER = "its pictures are of earlier settings, since its original was not there as it was"
+"""The note of a row that kept its pictures when those of the others were drawn again."""
 
 
 class ArtefactWriter:
@@ -68,7 +70,11 @@ class ArtefactWriter:
 
 
 def artefacts_intact(run_dir: str | Path, item: ImageRow) -> bool:
-    """Whether every artefact of an index item is there with the size that was recorded (``sizes``)."""
+    """Whether every artefact of an index item is there with the size that was recorded (``sizes``), and of the settings
+    of its run.
+    """
+    if EARLIER in item["notes"]:
+        return False
     sizes: Mapping[str, int] = item.get("sizes") or {}
     paths = {path for one in item["maps"] for path in one["files"].values() if path is not None}
     return paths <= sizes.keys() and all(artefact_size(run_dir, path) == size for path, size in sizes.items())

@@ -12,8 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from camcli.output.index import read_items
-from camcli.output.journal import Journal
+from camcli.output.index import Rows, read_items
 from camcli.output.named_file import write_named_file
 from camcli.output.names import FOLDERS
 from camcli.schemas.index import ImageRow, MapRow
@@ -68,7 +67,7 @@ relative to the run folder.
 """
 
 
-def write_csv(path: str | Path, journal: Journal, order: Iterable[int] | None) -> None:
+def write_csv(path: str | Path, journal: Rows, order: Iterable[int] | None) -> None:
     """Write the table: as a stream, and atomically.
 
     Args:
@@ -82,7 +81,7 @@ def write_csv(path: str | Path, journal: Journal, order: Iterable[int] | None) -
     write_named_file("--csv", path, _lines(journal, order), durable=journal.durable)
 
 
-def _lines(journal: Journal, order: Iterable[int] | None) -> Iterator[bytes]:
+def _lines(journal: Rows, order: Iterable[int] | None) -> Iterator[bytes]:
     buffer = io.StringIO()
     table = csv.writer(buffer, lineterminator="\n")
     table.writerow(COLUMNS)

@@ -1,10 +1,11 @@
 """The top-level fields of the index: the journal's first line, and all of ``index.json`` but its items."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any, cast
 
-from camcli.errors import ResumeError
+from camcli.errors import ResumeError, SourceError
 from camcli.output.atomic import naming_os_errors
 from camcli.schemas.index import Header
 
@@ -23,6 +24,19 @@ ITEMS_BEGIN = b'"items": ['
 
 _OURS = b'{"schema": "camcli.index/'
 _LONGEST_LINE = 1 << 26
+
+
+def no_finished_run(run_dir: str | Path) -> SourceError:
+    """Why a folder without an index cannot be used as a finished run."""
+    folder = Path(run_dir)
+    if (folder / JOURNAL_NAME).is_file():
+        return SourceError(
+            f"{folder} has no {INDEX_NAME}: no run has ended there. Repeat its `cam run` to let it finish."
+        )
+    if not os.path.lexists(folder):
+        return SourceError(f"{folder}: no such run folder. Name a folder that `cam run` has written.")
+    what = f"has neither {INDEX_NAME} nor {JOURNAL_NAME}, so it is no run" if folder.is_dir() else "is no folder"
+    return SourceError(f"{folder} {what}. Name a folder that `cam run` has written.")
 
 
 def header_fields(header: Header, **changed: Any) -> Header:
@@ -49,9 +63,9 @@ def read_header(run_dir: str | Path) -> Header | None:
     return read_journal_header(run_dir) or read_index_header(run_dir)
 
 
-def read_journal_header(run_dir: str | Path) -> Header | None:
+def read_journal_header(run_dir: str | Path, name: str = JOURNAL_NAME) -> Header | None:
     """The header line of a run folder's journal, or None where there is none that is whole; raises as read_header."""
-    path = Path(run_dir) / JOURNAL_NAME
+    path = Path(run_dir) / name
     with naming_os_errors(path, "read"):
         try:
             with path.open("rb") as file:

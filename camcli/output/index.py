@@ -4,17 +4,27 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from camcli.errors import OutputError
 from camcli.output.atomic import naming_os_errors, write_atomically
 from camcli.output.header import INDEX_NAME, ITEMS_BEGIN, header_fields
-from camcli.output.journal import Journal
 from camcli.output.jsontext import strict_json, true_name
 from camcli.output.row_keys import parse_row
 from camcli.schemas.index import Header, ImageRow, Timing
 
 FinalStatus = Literal["complete", "interrupted", "aborted"]
+
+
+class Rows(Protocol):
+    """Where rows of the index are read from: a journal, or several."""
+
+    @property
+    def durable(self) -> bool:
+        """Whether what is written of them waits for the disk."""
+
+    def lines(self, order: Iterable[int] | None = None) -> Iterator[tuple[int, bytes]]:
+        """Each row as it was appended, with its offset; all of them, or those at some offsets."""
 
 
 @dataclass
@@ -59,7 +69,7 @@ class Ending:
 
 
 def write_index(
-    run_dir: str | Path, header: Header, journal: Journal, order: Iterable[int] | None, ending: Ending
+    run_dir: str | Path, header: Header, journal: Rows, order: Iterable[int] | None, ending: Ending
 ) -> Counts:
     """Write ``index.json``: as a stream, so that its size does not matter, and atomically.
 
@@ -79,7 +89,7 @@ def write_index(
     """
     # 8 bytes an item; the order may be a generator and is needed twice.
     offsets = None if order is None else array("q", order)
-    counts = _count_items(journal, offsets, ending.passed_over)
+    counts = count_items(journal, offsets, ending.passed_over)
     top = header_fields(
         header, status=ending.status, finished=ending.finished, counts=asdict(counts), timing=ending.timing
     )
@@ -87,7 +97,7 @@ def write_index(
     return counts
 
 
-def _document(top: Mapping[str, object], journal: Journal, offsets: Iterable[int] | None) -> Iterator[bytes]:
+def _document(top: Mapping[str, object], journal: Rows, offsets: Iterable[int] | None) -> Iterator[bytes]:
     """One top-level field a line, then one item a line: readable, and easy to compare."""
     before = b"{"
     for key, value in top.items():
@@ -103,14 +113,15 @@ def _document(top: Mapping[str, object], journal: Journal, offsets: Iterable[int
     yield b"\n]}\n"
 
 
-def _count_items(journal: Journal, offsets: Iterable[int] | None, passed_over: int) -> Counts:
+def count_items(journal: Rows, offsets: Iterable[int] | None, passed_over: int) -> Counts:
+    """Add up the items of the index; raises OutputError where a row is damaged."""
     counts = Counts(passed_over=passed_over)
     for item in read_items(journal, offsets):
         counts.add(item)
     return counts
 
 
-def read_items(journal: Journal, order: Iterable[int] | None) -> Iterator[ImageRow]:
+def read_items(journal: Rows, order: Iterable[int] | None) -> Iterator[ImageRow]:
     """The items of the index, in the order of :func:`write_index`; raises OutputError where a row is damaged."""
     for offset, line in journal.lines(order):
         item = parse_row(line)

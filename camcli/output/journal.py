@@ -54,20 +54,21 @@ class Journal:
         self._open()
 
     @classmethod
-    def open(cls, run_dir: str | Path, header: Header, *, durable: bool = False) -> Self:
+    def open(cls, run_dir: str | Path, header: Header, *, durable: bool = False, name: str = JOURNAL_NAME) -> Self:
         """Continue the journal of a run folder, its torn tail cut off, or begin one with the given header.
 
         Args:
             run_dir: the run folder, which exists.
             header: the top-level fields of the index; used only for a new journal.
             durable: wait for the disk with every line.
+            name: of the file in the folder.
 
         Raises:
             ResumeError: there is an ``index.jsonl`` that is not a journal of ours.
             OutputError: the system refused; the message names the file.
         """
-        path = Path(run_dir) / JOURNAL_NAME
-        recorded = read_journal_header(run_dir)
+        path = Path(run_dir) / name
+        recorded = read_journal_header(run_dir, name)
         if recorded is None:
             line = strict_json(journal_header(header)) + b"\n"
             write_atomically(path, [line], durable=durable)

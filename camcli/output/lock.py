@@ -27,6 +27,11 @@ _UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 class RunLock:
     """The lock of a run folder, kept from construction until :meth:`release` or the end of the process.
 
+    Args:
+        run_dir: the run folder.
+        name: of the lock file in it.
+        whose: what is locked, for messages; the folder, where it is not said.
+
     Attributes:
         exclusive: False where the file system has no locks (some network file systems): then nothing keeps a second
             process out, and the caller should say so.
@@ -38,8 +43,9 @@ class RunLock:
         OutputError: the lock file cannot be created.
     """
 
-    def __init__(self, run_dir: str | Path) -> None:
-        self._path = Path(run_dir) / LOCK_NAME
+    def __init__(self, run_dir: str | Path, name: str = LOCK_NAME, whose: str = "") -> None:
+        self._path = Path(run_dir) / name
+        self._whose = whose or str(self._path.parent)
         self.exclusive = True
         self.abandoned = False
         self._descriptor = -1
@@ -109,5 +115,5 @@ class RunLock:
         except OSError:  # just removed, because the holder ends; or Windows, where a locked file cannot be read
             pid = host = ""
         holder = f"process {pid} on {host}" if pid else "another process"
-        message = f"{self._path.parent} is being written by {holder}. Wait until that ends, or choose another"
+        message = f"{self._whose} is being written by {holder}. Wait until that ends, or choose another"
         return LockedError(replace_surrogates(f"{message} --output-dir."))

@@ -17,7 +17,14 @@ from typing import Self
 from camcli.errors import SourceError
 from camcli.output.artefacts import ArtefactWriter
 from camcli.output.atomic import naming_os_errors, sweep_temporaries, write_atomically
-from camcli.output.header import INDEX_NAME, JOURNAL_NAME, journal_header, read_index_header, read_journal_header
+from camcli.output.header import (
+    INDEX_NAME,
+    JOURNAL_NAME,
+    journal_header,
+    no_finished_run,
+    read_index_header,
+    read_journal_header,
+)
 from camcli.output.index import Ending, read_index_names, write_index
 from camcli.output.journal import Journal
 from camcli.output.jsontext import strict_json
@@ -27,6 +34,10 @@ from camcli.output.row_keys import names_of
 from camcli.schemas.index import Header, ImageRow
 
 MARK_NAME = ".cam.redraw"
+
+
+class NothingDrawnError(Exception):
+    """Raised by the rows given to :meth:`Redrawing.replace` where no picture was replaced; all stays as it is."""
 
 
 class Redrawing:
@@ -52,9 +63,7 @@ class Redrawing:
     def __init__(self, run_dir: str | Path) -> None:
         self.path = Path(run_dir)
         if not (self.path / INDEX_NAME).is_file():
-            raise SourceError(
-                f"{self.path} has no {INDEX_NAME}: no run has ended there. Repeat its `cam run` to let it finish."
-            )
+            raise no_finished_run(self.path)
         self._lock = RunLock(self.path)
         try:
             index, recorded = read_index_header(self.path), read_journal_header(self.path)
@@ -94,10 +103,18 @@ class Redrawing:
 
         Returns:
             The new journal, open; :meth:`close` closes it.
+
+        Raises:
+            NothingDrawnError: as the rows raised it.
         """
         self._mark()
         counts = self.header["counts"]
-        write_atomically(self.path / JOURNAL_NAME, self._lines(header, rows))
+        try:
+            write_atomically(self.path / JOURNAL_NAME, self._lines(header, rows))
+        except NothingDrawnError:
+            if not self.was_stopped:
+                self._unmark()
+            raise
         self.journal.close()
         self.journal = Journal.open(self.path, header)
         order = self.journal.offsets()
@@ -147,6 +164,9 @@ class Redrawing:
                 path = os.path.join(self.path, os.fsdecode(name.encode("utf-8")))
                 with naming_os_errors(path, "remove"):
                     _remove(path, os.fspath(self.path))
+        self._unmark()
+
+    def _unmark(self) -> None:
         with naming_os_errors(self.path / MARK_NAME):
             os.unlink(self.path / MARK_NAME)
 

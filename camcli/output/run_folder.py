@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from camcli.config.parse import Shard
 from camcli.errors import ResumeError
 from camcli.output.artefacts import ArtefactWriter
 from camcli.output.atomic import is_temporary, naming_os_errors, sweep_temporaries
@@ -16,6 +17,7 @@ from camcli.output.journal import Journal
 from camcli.output.lock import RunLock
 from camcli.output.names import EXTENSIONS, FOLDERS
 from camcli.output.redrawing import MARK_NAME, is_half_drawn
+from camcli.output.shard_plan import remove_shards, require_merged
 from camcli.schemas.index import Header
 
 _MOST_DIFFERENCES = 12
@@ -35,6 +37,7 @@ class RunFolder:
         abandoned: whether it is continued after a process that did not end by itself: killed, crashed.
         notes: what the user should know (no lock on this file system).
         instead_of: what the default folder holds, where the run is therefore in another one.
+        shard: the part of the run that is written; None: all of it.
     """
 
     path: Path
@@ -45,6 +48,11 @@ class RunFolder:
     notes: tuple[str, ...]
     lock: RunLock
     instead_of: str | None = None
+    shard: Shard | None = None
+
+    def owns(self, ordinal: int, batch_size: int) -> bool:
+        """Whether an input, by its position, is explained into this folder by this process."""
+        return self.shard is None or self.shard.owns(ordinal, batch_size)
 
     def close(self) -> None:
         """Close the journal and release the folder; a second call does nothing."""
@@ -83,14 +91,16 @@ def open_run(
         path.mkdir(parents=True, exist_ok=True)
     lock = RunLock(path)
     try:
+        if overwrite:
+            remove_run(path)
+        else:
+            require_merged(path)
         recorded = read_header(path)
-        if recorded is not None and overwrite:
-            _remove_run(path)
-            recorded = None
         if recorded is not None:
-            _refuse_half_drawn(path)
+            refuse_half_drawn(path)
             check_resumable(path, recorded, header, resume)
             sweep_temporaries(path, FOLDERS.values())
+            remove_shards(path)  # their rows are in the journal that goes on now
         journal = Journal.open(path, header, durable=durable)
     except BaseException:
         lock.release()
@@ -128,7 +138,8 @@ def check_resumable(path: Path, recorded: Header, header: Header, resume: bool) 
     raise ResumeError(f"{path} holds a run of another configuration (there → asked for):{listed}\n{way_out}")
 
 
-def _refuse_half_drawn(path: Path) -> None:
+def refuse_half_drawn(path: Path) -> None:
+    """Refuse a folder whose pictures are of two kinds; raises ResumeError."""
     if is_half_drawn(path):
         raise ResumeError(
             f"{path}: a `cam render` of this folder was stopped, and some of its pictures are drawn anew and others "
@@ -136,8 +147,13 @@ def _refuse_half_drawn(path: Path) -> None:
         )
 
 
-def _remove_run(path: Path) -> None:
-    """Remove what a run wrote. The journal goes last: as long as it is there, the folder counts as a run's."""
+def remove_run(path: Path) -> None:
+    """Remove what a run wrote, where there is one; the folder is locked.
+
+    The journal goes last: as long as it is there, the folder counts as a run's.
+    """
+    if not remove_shards(path) and read_header(path) is None:
+        return
     with naming_os_errors(path):
         (path / INDEX_NAME).unlink(missing_ok=True)
         (path / MARK_NAME).unlink(missing_ok=True)

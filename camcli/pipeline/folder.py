@@ -3,8 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+from camcli.config.parse import Shard
 from camcli.config.settings import RunConfig
+from camcli.images import Sources
 from camcli.output import (
+    InputDigest,
+    Inputs,
     RunFolder,
     check_resumable,
     default_folder,
@@ -12,7 +16,9 @@ from camcli.output import (
     in_folder,
     open_default_run,
     open_run,
+    open_shard,
     read_header,
+    read_plan,
 )
 from camcli.pipeline.header import make_header
 from camcli.pipeline.setup import Setup
@@ -21,13 +27,16 @@ from camcli.schemas.index import Header
 
 def _takes_default(config: RunConfig) -> bool:
     """Whether the run folder is ours to choose."""
-    return config.output_dir is None and not config.overwrite
+    return config.output_dir is None and not config.overwrite and config.shard is None
 
 
 def earlier_header(config: RunConfig) -> Header | None:
     """The header of the run that may be continued."""
     if not config.resume or config.overwrite:
         return None
+    if config.shard is not None:
+        plan = read_plan(config.run_dir)
+        return None if plan is None else plan.header
     return find_earlier(config) if _takes_default(config) else read_header(config.run_dir)
 
 
@@ -44,8 +53,20 @@ def require_continuable(config: RunConfig) -> None:
         check_resumable(Path(config.run_dir), recorded, recorded, resume=False)
 
 
-def open_folder(config: RunConfig, header: Header) -> RunFolder:
-    """Open the run folder of a configuration; raises as :func:`camcli.output.open_run`."""
+def list_inputs(sources: Sources) -> Inputs:
+    """What the shards of a run compare: how many inputs there are, and a hash of their names in order."""
+    digest = InputDigest()
+    for entry in sources:
+        digest.add(entry.source, entry.image)
+    return digest.inputs
+
+
+def open_folder(config: RunConfig, header: Header, sources: Sources) -> RunFolder:
+    """Open the run folder of a configuration; raises as :func:`camcli.output.open_run` and ``open_shard``."""
+    shard = config.parsed.shard
+    if isinstance(shard, Shard):
+        inputs, of_folder = list_inputs(sources), in_folder(header, config.run_dir)
+        return open_shard(config.run_dir, of_folder, shard, inputs, resume=config.resume, durable=config.durable)
     if _takes_default(config):
         return open_default_run(header, resume=config.resume, durable=config.durable)
     how = {"resume": config.resume, "overwrite": config.overwrite, "durable": config.durable}

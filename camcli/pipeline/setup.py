@@ -183,7 +183,9 @@ def prepare(
     Raises:
         UsageError: anything that is wrong with the configuration, before an image is explained.
     """
-    config, best = with_recommended(config)
+    # A run that is continued keeps its choice, whatever an evaluation has recommended since.
+    is_chosen = BEST in config.method and recorded is not None and _choice_for(config, recorded) is not None
+    config, best = with_recommended(config, for_method=not is_chosen)
     device = choose_device(config.device)
     if config.csv:
         check_named_file("--csv", config.csv)
@@ -201,10 +203,14 @@ def prepare(
 
 def _recorded_choice(config: RunConfig, model: Model, recorded: Header | None) -> ChosenMethod | None:
     """The choice of the run that is continued, where it was made for the same request and weights."""
-    choice = recorded.get("chosen_method") if recorded else None
-    if recorded is None or choice is None or not is_choice_for(choice, config):
+    if recorded is None or recorded["model"]["weights_sha256"] != model.weights_sha256:
         return None
-    return choice if recorded["model"]["weights_sha256"] == model.weights_sha256 else None
+    return _choice_for(config, recorded)
+
+
+def _choice_for(config: RunConfig, recorded: Header) -> ChosenMethod | None:
+    choice = recorded.get("chosen_method")
+    return choice if choice is not None and is_choice_for(choice, config) else None
 
 
 def _decided(config: RunConfig, model: Model, sources: Sources, decide: Decide | None) -> ChosenMethod:

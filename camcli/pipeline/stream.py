@@ -16,7 +16,7 @@ import time
 from array import array
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +31,7 @@ from camcli.output import (
     FinalStatus,
     RunFolder,
     artefacts_intact,
+    end_shard,
     in_folder,
     read_index_header,
     read_index_items,
@@ -70,6 +71,8 @@ class Summary:
         timing: as in the index: seconds since the command started, images per second, busy seconds of each stage.
         signal: the signal that interrupted the run.
         instead_of: what the default run folder holds, where the run is therefore in another one.
+        unmerged: whether this is one shard, and the whole run has no index yet.
+        ends_others: whether another exit code than 0 would end processes that explain other shards.
     """
 
     status: FinalStatus
@@ -79,6 +82,8 @@ class Summary:
     timing: Timing
     signal: int | None = None
     instead_of: str | None = None
+    unmerged: bool = False
+    ends_others: bool = False
 
     def frame(self) -> DataFrame:
         """The index as a pandas DataFrame: a row a map, with the columns of ``--csv``.
@@ -99,7 +104,7 @@ class Summary:
             return 128 + self.signal
         if self.status == "aborted":
             return 1
-        return 3 if self.counts["failed"] else 0
+        return 3 if self.counts["failed"] and not self.ends_others else 0
 
 
 class Watcher:
@@ -116,6 +121,9 @@ class Watcher:
 
     def elsewhere(self, note: str) -> None:
         """The default run folder holds something else, and the run is in another; ``ready`` gets the note as well."""
+
+    def note(self, line: str) -> None:
+        """Something happened that the user should know, and the run goes on."""
 
     def row(self, row: ImageRow) -> None:
         """The row of an image is in the journal."""
@@ -152,20 +160,31 @@ def run(
     """
     started = time.perf_counter()
     watch = watch or Watcher()
-    setup = prepare(config, earlier_header(config), watch.inside, decide)
-    if config.compile:
-        watch.compiling()
-    with setup.model.prepared(), at_speed(setup) as setup, pillow_limits(max_pixels=config.max_pixels):
-        if config.parsed.scale.sample and not setup.limits:
-            setup = replace(setup, limits=sample_limits(setup, Clock(STAGES)))
+    with prepared(config, watch, decide) as setup:
         header = make_header(setup, command)
-        with open_folder(config, header) as folder:
+        with open_folder(config, header, setup.sources) as folder:
             setup = in_run_folder(setup, folder.path)
             if folder.instead_of is not None:
                 watch.elsewhere(folder.notes[0])
             watch.ready(setup, [*setup.tuning.notes, *folder.notes])
             stream = Stream(setup, folder, Stop() if stop is None else stop, watch, started)
             return stream.run(in_folder(header, folder.path))
+
+
+@contextmanager
+def prepared(config: RunConfig, watch: Watcher, decide: Decide | None) -> Iterator[Setup]:
+    """Everything that is decided before the first image, and inside, the model as it runs.
+
+    Raises:
+        UsageError: something is wrong with the configuration.
+    """
+    setup = prepare(config, earlier_header(config), watch.inside, decide)
+    if config.compile:
+        watch.compiling()
+    with setup.model.prepared(), at_speed(setup) as setup, pillow_limits(max_pixels=config.max_pixels):
+        if config.parsed.scale.sample and not setup.limits:
+            setup = replace(setup, limits=sample_limits(setup, Clock(STAGES)))
+        yield setup
 
 
 class Stream:
@@ -228,6 +247,8 @@ class Stream:
         for entry in self.setup.sources:
             if self._is_ending and not self.folder.resumed:
                 return
+            if not self.folder.owns(entry.ordinal, self.setup.batch_size):
+                continue
             offset = self._finished_row(entry) if self.folder.resumed else NOT_REACHED
             self._keep_offset(entry, offset)
             if offset != NOT_REACHED:
@@ -263,7 +284,7 @@ class Stream:
     def _unchanged(self, ending: Ending) -> Ending:
         """The ending as it is recorded already, where this start had nothing to do."""
         recorded = None
-        if self.folder.resumed and not self.explained:
+        if self.folder.resumed and not self.explained and self.folder.shard is None:
             with suppress(ResumeError, OutputError):  # damaged: it is written again
                 recorded = read_index_header(self.folder.path)
         if recorded is None or recorded["timing"] is None:
@@ -286,7 +307,10 @@ class Stream:
         timing: Timing = {"seconds": seconds, "images_per_second": rate, "stages": self.clock.seconds()}
         header = {**header, "started": folder.journal.header["started"]}
         ending = self._unchanged(Ending(status, now(), timing, setup.sources.passed_over))
-        counts = write_index(folder.path, header, folder.journal, order, ending)
+        if folder.shard is None:
+            counts = write_index(folder.path, header, folder.journal, order, ending)
+        else:
+            counts = end_shard(folder, header, order, ending)
         if setup.config.csv:
             write_csv(setup.config.csv, folder.journal, order)
         return Summary(status, folder.path, asdict(counts), self.explained, timing, signal, folder.instead_of)

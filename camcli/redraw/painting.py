@@ -14,7 +14,7 @@ import numpy as np
 from camcli.errors import ImageError, OutputError
 from camcli.images import DecodeSettings, Entry, decode, read, restore_view
 from camcli.map_summary import read_native
-from camcli.output import ArtefactWriter, artefact_path
+from camcli.output import EARLIER, ArtefactWriter, artefact_path
 from camcli.output.artefacts import artefact_size
 from camcli.output.names import FOLDERS
 from camcli.pipeline.isolation import run_guarded
@@ -22,8 +22,6 @@ from camcli.pipeline.pictures import Limits, panel_text
 from camcli.render import Canvas, Drawing, Style, draw_on, encode, extension
 from camcli.schemas.index import ExplainedRow, ImageRow, MapRow
 
-EARLIER = "its pictures are of earlier settings, since its original was not there as it was"
-"""The note of a row that kept its pictures."""
 REDUCED = "drawn again from a copy of its map with fewer cells"
 """The note of a row whose native map is kept reduced, and whose raw map was not saved."""
 _DRAWN = ("overlay", "heatmap", "gray", "map", "panel")

@@ -19,11 +19,11 @@ from camcli.concurrency import in_order, lower_priority
 from camcli.config.settings import RunConfig
 from camcli.errors import ImageError, OutputError
 from camcli.images import DecodeSettings, Entry, pillow_limits
-from camcli.output import Journal, Redrawing, write_csv
+from camcli.output import EARLIER, Journal, NothingDrawnError, Redrawing, write_csv
 from camcli.output.row_keys import parse_row
 from camcli.pipeline.pictures import Limits, fixed_limits, limits_of, style_of
 from camcli.redraw.originals import Originals
-from camcli.redraw.painting import EARLIER, Levels, Painter, path_levels, raw_map
+from camcli.redraw.painting import Levels, Painter, path_levels, raw_map
 from camcli.redraw.settings import (
     can_be_continued,
     changed_config,
@@ -66,6 +66,7 @@ class Redrawn:
         failed: images that the run could not explain, which have no pictures.
         kept: images that keep their pictures.
         notes: what the user should know.
+        is_recorded: whether the run now has these settings; not where no image could be drawn.
     """
 
     run_dir: Path
@@ -76,6 +77,7 @@ class Redrawn:
     failed: int = 0
     kept: list[Kept] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    is_recorded: bool = True
 
     @property
     def exit_code(self) -> int:
@@ -97,7 +99,9 @@ def redraw(run_dir: str | Path, changes: Mapping[str, Any], *, watch: Watcher | 
     """Draw the pictures of a finished run with other settings; what is not given stays as it was.
 
     Pictures, index and journal are then those of a run with these settings. Pictures are replaced one by one, journal
-    and index in the end: a process that ends before leaves a folder that only another call makes whole.
+    and index in the end: a process that ends before leaves a folder that only another call makes whole. Where no image
+    can be drawn, all stays as it is; an image that cannot keeps its pictures, and a run with these settings explains it
+    again.
 
     Args:
         run_dir: the run folder.
@@ -151,9 +155,15 @@ def _redraw(folder: Redrawing, changes: Mapping[str, Any], watch: Watcher) -> Re
                 _count(done, new, kept)
                 watch.image(kept)
                 yield old, new
+        if done.kept and not done.drawn:
+            raise NothingDrawnError
 
-    with pillow_limits(max_pixels=after.max_pixels):
-        written = folder.replace(new_header(header, after, limits), draw_all())
+    try:
+        with pillow_limits(max_pixels=after.max_pixels):
+            written = folder.replace(new_header(header, after, limits), draw_all())
+    except NothingDrawnError:
+        done.is_recorded = False
+        return done
     _write_table(folder, after, written)
     return done
 

@@ -71,7 +71,8 @@ def page_format(path: str | Path, option: str = "--sheet") -> str:
         raise ConfigError(f"{option} {path}: give a name that ends in {', '.join(FORMATS)}.")
     if kind == "PDF" and importlib.util.find_spec("matplotlib") is None:
         raise ConfigError(
-            f"{option} {path}: PDF needs matplotlib: pip install 'cambatch[plot]', or give a name that ends in .png."
+            f"{option} {path}: PDF needs matplotlib: pip install matplotlib (the extra plot; in a clone: pip install "
+            "'.[plot]'). Or give a name that ends in .png."
         )
     return kind
 

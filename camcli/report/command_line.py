@@ -11,7 +11,7 @@ from camcli.report.rows import Row
 
 _WITHOUT = (
     "image_path", "output_dir", "device", "use_cuda", "batch_size", "workers", "limit", "sample", "csv", "resume",
-    "retry_failed", "overwrite", "durable", "fail_fast", "dry_run", "compile", "config", "scale",
+    "retry_failed", "overwrite", "durable", "shard", "processes", "fail_fast", "dry_run", "compile", "config", "scale",
 )  # fmt: skip
 """What concerns the whole run, or the machine, and not the maps of one image."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from camcli.checks.recorded import open_index
 from camcli.errors import CamError, SourceError
-from camcli.output import INDEX_NAME, JOURNAL_NAME, SCHEMA
+from camcli.output import INDEX_NAME, JOURNAL_NAME, SCHEMA, no_finished_run
 from camcli.schemas.index import Header
 
 Row = dict[str, Any]
@@ -67,10 +67,7 @@ def open_rows(path: str | Path) -> RunRows:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(folder, error) from error
-    if not folder.exists():
-        raise SourceError(f"{folder}: no such run folder. Name a folder that `cam run` has written.")
-    what = "is no folder" if not folder.is_dir() else f"has neither {INDEX_NAME} nor {JOURNAL_NAME}, so it is no run"
-    raise SourceError(f"{folder} {what}. Name a folder that `cam run` has written.")
+    raise no_finished_run(folder)
 
 
 def _open_journal(folder: Path) -> RunRows:

@@ -61,11 +61,13 @@ class Sheet:
         files: one, or a numbered one for each page.
         images: shown.
         of: there are.
+        missing: those whose original was not there as it was.
     """
 
     files: list[Path]
     images: int
     of: int
+    missing: Sequence[str] = ()
 
 
 def write_sheet(
@@ -90,11 +92,14 @@ def write_sheet(
     kind, options = page_format(path), options or SheetOptions()
     opened = [RunOfSheet.open(run, several=len(runs) > 1) for run in runs]
     chosen, of = _choose(opened[0], options)
-    pages = Plan.of(opened, chosen, options.rows, options.columns).pages(chosen, progress)
+    plan = Plan.of(opened, chosen, options.rows, options.columns)
+    pages = plan.pages(chosen, progress)
     if kind == "PDF":
         write_named_file("--sheet", path, [encode_pdf(pages)])
-        return Sheet([Path(path)], len(chosen), of)
-    return Sheet(_write_pictures(Path(path), kind, pages), len(chosen), of)
+        files = [Path(path)]
+    else:
+        files = _write_pictures(Path(path), kind, pages)
+    return Sheet(files, len(chosen), of, plan.missing)
 
 
 def _write_pictures(path: Path, kind: str, pages: Iterator[Page]) -> list[Path]:

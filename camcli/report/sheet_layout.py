@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +14,10 @@ from PIL import Image
 from camcli.checks.recorded import RecordedRun, read_index
 from camcli.checks.rereading import decode_again
 from camcli.config.settings import RunConfig
-from camcli.errors import SourceError
+from camcli.errors import SourceError, printable
 from camcli.images import View, restore_view
-from camcli.output import true_name
+from camcli.output import EARLIER, true_name
+from camcli.output.redrawing import is_half_drawn
 from camcli.pipeline.pictures import limits_in, percentage, shown_name, style_of, title_of, why_empty
 from camcli.redraw.painting import raw_map
 from camcli.redraw.settings import recorded_config
@@ -82,6 +83,14 @@ class RunOfSheet:
             return canvases  # the originals are elsewhere by now
         return canvases
 
+    def has_look_of(self, other: RunOfSheet, row: ExplainedRow) -> bool:
+        """Whether the overlays that the run saved of an image have the colours and limits of a run, another or this."""
+        if EARLIER in row["notes"] or is_half_drawn(self.folder):
+            return False
+        # The format of the files is no part of the look.
+        styles = [replace(style, image_format="", quality=0) for style in (self.style, other.style)]
+        return styles[0] == styles[1] and (self.config.scale, self.limits) == (other.config.scale, other.limits)
+
     @property
     def model_size(self) -> tuple[int, int]:
         """(H, W) of the model's input."""
@@ -99,6 +108,8 @@ class Plan:
     varied: tuple[str, ...]
     beside: bool
     columns: int
+    missing: list[str] = field(default_factory=list)
+    """Images whose original was not there as it was; complete when all pages are drawn."""
 
     @classmethod
     def of(cls, runs: Sequence[RunOfSheet], chosen: Sequence[ExplainedRow], rows: Sequence[str], columns: int) -> Plan:
@@ -151,6 +162,8 @@ class Plan:
         drawn: list[list[Cell | None]] = []
         for row in part:
             canvas = canvases[0].get(_name(row))
+            if canvas is None:
+                self.missing.append(row["image"])
             pixels = ABSENT if canvas is None else canvas.pixels[..., ::-1]
             cells: list[Cell | None] = [Cell(pixels)]
             for number, key in self.keys:
@@ -212,15 +225,15 @@ def _by_content(run: RunOfSheet, chosen: Sequence[ExplainedRow]) -> dict[str, Ex
 
 
 def _overlay(run: RunOfSheet, look: RunOfSheet, row: ExplainedRow, one: MapRow, canvas: Canvas | None) -> np.ndarray:
-    """The overlay of a map: drawn as another run draws its maps; where the original is gone, as the run saved it; or
-    the map alone.
+    """The overlay of a map: drawn as another run draws its maps; where the original is gone, as the run saved it, if it
+    has the same look; else the map alone.
     """
     raw, _ = raw_map(run.folder, row, one)
     draw = partial(Drawing, raw, model_size=run.model_size, style=look.style, limits=look.limits.get(one["method"]))
     if canvas is not None:
         return draw(canvas).overlay[..., ::-1]
     saved = one["files"].get("overlay")
-    if saved is not None:
+    if saved is not None and run.has_look_of(look, row):
         try:
             with Image.open(run.folder / saved) as picture:
                 return np.asarray(picture.convert("RGB"))
@@ -250,7 +263,7 @@ def _matches(key: Key, varied: Sequence[str], values: Sequence[str]) -> bool:
 
 def _head(row: ExplainedRow) -> list[str]:
     """The name of an image, its prediction, and its label where that is another class."""
-    lines = [row["image"].rpartition("/")[2]]
+    lines = [printable(row["image"].rpartition("/")[2])]
     if row["predictions"]:
         top = row["predictions"][0]
         chance = top["probability"]

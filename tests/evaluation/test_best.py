@@ -227,6 +227,55 @@ def test_an_evaluation_in_the_run_folder_is_read_unless_there_is_a_budget(cam: C
     assert "eval.json is not used" in choice["why"][-1]
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [("pathcam.stepz=3", "Did you mean steps?"), ("pathcam.steps=0", "steps"), ("pathcam.layers=a", "layers")],
+)
+def test_an_option_that_is_typed_wrongly_is_no_reason_to_leave_a_method_out(
+    cam: Cam, many: Path, tmp_path: Path, option: str, said: str
+) -> None:
+    done = cam("run", many, *TINY, *BEST, "--option", option, "-o", tmp_path / "out")
+    assert done.code == 2
+    assert said in done.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("few_candidates")
+def test_a_run_that_is_continued_keeps_its_choice_whatever_is_evaluated_since(
+    cam: Cam, many: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert cam("run", many, *TINY, *BEST, "-o", out).code == 3
+    before = choice_of(out)
+    assert cam("eval", many, *TINY, "--method", "eigencam", "--recommend", "--steps", 4, "-o", out).code == 3
+    again = cam("run", many, *TINY, *BEST, "-o", out)
+    assert again.code == 3, again.err
+    assert choice_of(out) == before
+
+
+def test_methods_that_draw_the_same_maps_are_not_compared_with_each_other(
+    cam: Cam, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates, "CANDIDATES", (Candidate("gradcam"), Candidate("hirescam")))
+    done = cam("run", many, "--model", "factory:tests.evaluation.test_best:pooled", "--input-size", 64, *BEST,
+               "--layer", "0", "-o", tmp_path / "out")  # fmt: skip
+    assert done.code == 3, done.err
+    why = "\n".join(choice_of(tmp_path / "out")["why"])
+    assert " draws the same maps here" in why
+    assert "difference" not in why
+
+
+def pooled() -> nn.Module:
+    """A linear head behind an average: Grad-CAM and XGrad-CAM are the same map but for the scale of no activation."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Sequential(nn.Conv2d(3, 8, 5, stride=8), nn.Softplus()),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 5),
+    )
+
+
 @pytest.mark.usefixtures("few_candidates")
 def test_from_python(many: Path, tmp_path: Path) -> None:
     config = RunConfig(

@@ -18,6 +18,7 @@ from tests.images.decoding import failure
 from tests.images.files import encoded, photo
 
 SIX = six_bands(40, 48)
+INSTALL = "pip install tifffile imagecodecs (the extra tiff; in a clone: pip install '.[tiff]')"
 
 FORMS: dict[str, dict[str, Any]] = {
     "interleaved": {},
@@ -124,7 +125,7 @@ def test_without_tifffile_the_error_names_the_extra(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "tifffile", None)
     error = failure(data)
     assert error.kind == "unsupported"
-    assert error.message == "a TIFF file of 6 bands that needs the package tifffile: pip install 'cambatch[tiff]'"
+    assert error.message == f"a TIFF file of 6 bands that needs the package tifffile: {INSTALL}"
 
 
 def test_without_imagecodecs_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +137,7 @@ def test_without_imagecodecs_the_error_names_the_extra(monkeypatch: pytest.Monke
     monkeypatch.setattr(tifffile.TiffPage, "asarray", decode_page)
     error = failure(tiff(SIX, compression="lzw"))
     assert error.kind == "unsupported"
-    assert error.message == "its compression (LZW) needs the package imagecodecs: pip install 'cambatch[tiff]'"
+    assert error.message == f"its compression (LZW) needs the package imagecodecs: {INSTALL}"
 
 
 @pytest.mark.parametrize(

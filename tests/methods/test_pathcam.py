@@ -214,6 +214,41 @@ def test_layers_are_the_last_blocks_at_the_strides(name, path, strides, expected
     assert blocks[-1].layout.grid == layer.layout.grid
 
 
+@pytest.mark.parametrize("size", [224, 240, 260, 299])
+def test_strides_do_not_depend_on_how_sizes_are_rounded(size):
+    import timm
+
+    net = timm.create_model("tf_efficientnet_lite0").eval()
+    layer = nchw("blocks.6", (-(-size // 32), -(-size // 32)))
+    forward, inputs = Forward(net, lambda out: out), torch.zeros(1, 3, size, size)
+    full = find_blocks_at(forward, layer, inputs, LayerChoice((8, 16, 32), (1 / 3, 2 / 3, 1.0)))
+    fast = find_blocks_at(forward, layer, inputs, LayerChoice((16, 32, 32), (2 / 3, 5 / 6, 1.0)))
+    assert [block.path for block in full] == ["blocks.2", "blocks.4", "blocks.6"]
+    assert [block.path for block in fast] == ["blocks.4", "blocks.5", "blocks.6"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [("8", ["blocks.2"]), ("16:16", ["blocks.3", "blocks.4"]), ("4:32", ["blocks.1", "blocks.6"])],
+)
+def test_layers_that_are_typed_are_taken(typed, expected):
+    import timm
+
+    choice = METHODS["pathcam"].layers(parse_options([METHODS["pathcam"]], [f"pathcam.layers={typed}"])["pathcam"])
+    net, layer = timm.create_model("tf_efficientnet_lite0").eval(), nchw("blocks.6", (4, 4))
+    blocks = find_blocks_at(Forward(net, lambda out: out), layer, torch.zeros(1, 3, 128, 128), choice)
+    assert [block.path for block in blocks] == expected
+
+
+def test_a_stride_that_is_typed_and_not_there_is_refused():
+    import timm
+
+    choice = METHODS["pathcam"].layers(parse_options([METHODS["pathcam"]], ["pathcam.layers=16:64"])["pathcam"])
+    net, layer = timm.create_model("resnet18").eval(), nchw("layer4", (4, 4))
+    with pytest.raises(MethodError, match=r"layers=16:64: no block up to layer4 has stride 64; there are 4, 8, 16, 32"):
+        find_blocks_at(Forward(net, lambda out: out), layer, torch.zeros(1, 3, 128, 128), choice)
+
+
 @pytest.mark.parametrize(
     ("layer", "depths", "expected"),
     [

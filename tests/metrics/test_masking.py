@@ -93,6 +93,11 @@ def test_a_win_is_the_smallest_drop_and_shared_between_equals() -> None:
     assert would_win(np.array([0.0, 0.5, 0.2, 0.0]), drops)[:3].tolist() == [1, pytest.approx(1 / 3), 0]
 
 
+def test_win_is_shared_where_drops_differ_by_rounding():
+    drops = np.array([[0.25, 0.1], [0.25 + 1e-8, 0.3]])
+    assert win(drops).tolist() == [[0.5, 1.0], [0.5, 0.0]]
+
+
 def test_adcc_is_the_harmonic_mean_of_its_parts() -> None:
     maps, again = heats(3, seed=1), heats(3, seed=2)
     drop = torch.tensor([0.1, 0.5, 0.9])

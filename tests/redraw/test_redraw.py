@@ -153,7 +153,10 @@ def test_originals_that_are_gone_or_changed_are_named_and_keep_their_pictures(
     shown = cam("render", tmp_path / "out", "--alpha", "0.1")
     assert "kept     a.png: its original is not there any more (missing)" in shown.err
     quiet = cam("render", tmp_path / "out", "--quiet")
-    assert quiet.err.startswith("cam: 2 of 4 images keep their pictures; the first: a.png: ")
+    assert quiet.err == (
+        "cam: 2 of 4 images keep their pictures; the first: a.png: its original is not there any more. A `cam run` "
+        "with the new settings explains them again. To draw them, put the originals back and repeat this command.\n"
+    )
     assert quiet.out == ""
 
 
@@ -170,13 +173,46 @@ def test_an_image_that_kept_its_pictures_gets_all_of_them_later(cam: Cam, photos
     assert items(tmp_path / "out") == items(tmp_path / "expected")
 
 
-def test_a_folder_that_is_gone_keeps_all_pictures(cam: Cam, photos: Path, tmp_path: Path) -> None:
+def test_where_nothing_can_be_drawn_all_stays_as_it_is(cam: Cam, photos: Path, tmp_path: Path) -> None:
+    """The settings that the run recorded are those of its pictures; the same command draws them later."""
     explain(cam, photos, tmp_path / "out")
-    before = artefacts(tmp_path / "out")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
     photos.rename(tmp_path / "moved")
-    document = draw(cam, tmp_path / "out", "--alpha", "0.1", code=3)
-    assert document["counts"]["kept"] == 3
-    assert artefacts(tmp_path / "out") == before
+    document = draw(cam, tmp_path / "out", "--colormap", "viridis", code=3)
+    assert document["counts"] == {"images": 4, "drawn": 0, "kept": 3, "failed": 1}
+    assert document["settings_recorded"] is False
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+    shown = cam("render", tmp_path / "out", "--colormap", "viridis")
+    assert shown.err.splitlines()[-1] == (
+        "cam: 3 of 4 images keep their pictures. No image could be drawn, and the run keeps its settings. "
+        "To draw them, put the originals back and repeat this command."
+    )
+    (tmp_path / "moved").rename(photos)
+    assert draw(cam, tmp_path / "out", "--colormap", "viridis")["settings_recorded"] is True
+    explain(cam, photos, tmp_path / "expected", "--colormap", "viridis")
+    assert index_of(tmp_path / "out")["render_fingerprint"] == index_of(tmp_path / "expected")["render_fingerprint"]
+
+
+def test_a_stopped_start_is_still_known_where_nothing_can_be_drawn(cam: Cam, photos: Path, tmp_path: Path) -> None:
+    explain(cam, photos, tmp_path / "out")
+    (tmp_path / "out" / ".cam.redraw").write_text("[]")
+    photos.rename(tmp_path / "moved")
+    draw(cam, tmp_path / "out", "--colormap", "viridis", code=3)
+    assert (tmp_path / "out" / ".cam.redraw").exists()
+
+
+def test_a_run_explains_again_what_could_not_be_drawn(cam: Cam, photos: Path, tmp_path: Path) -> None:
+    explain(cam, photos, tmp_path / "out")
+    (photos / "a.png").rename(tmp_path / "a.png")
+    draw(cam, tmp_path / "out", "--colormap", "viridis", code=3)
+    (tmp_path / "a.png").rename(photos / "a.png")
+    flags = ("--resize", "crop", "--output-dir", tmp_path / "out", *PNG, "--colormap", "viridis", "--json")
+    assert cam("run", photos, *TINY, *flags).document["explained_now"] == 1
+    explain(cam, photos, tmp_path / "expected", "--colormap", "viridis")
+    name = "overlays/gradcam/a.png.png"
+    assert artefacts(tmp_path / "out")[name] == artefacts(tmp_path / "expected")[name]
+    assert not any("earlier settings" in note for row in items(tmp_path / "out") for note in row["notes"])
+    assert cam("run", photos, *TINY, *flags).document["explained_now"] == 0
 
 
 def test_inputs_that_were_reordered_are_found(cam: Cam, photos: Path, tmp_path: Path) -> None:
@@ -201,8 +237,13 @@ def test_a_sample_prints_its_range(cam: Cam, photos: Path, tmp_path: Path) -> No
 
 def test_what_it_refuses(cam: Cam, photos: Path, tmp_path: Path) -> None:
     explain(cam, photos, tmp_path / "out")
+    unfinished = tmp_path / "unfinished"
+    shutil.copytree(tmp_path / "out", unfinished)
+    (unfinished / "index.json").unlink()
     for flags, words in (
-        ((tmp_path / "none",), "no run has ended there"), ((tmp_path / "out", "--save", "raw"), "--overwrite"),
+        ((tmp_path / "none",), "none: no such run folder"), ((tmp_path,), "neither index.json nor index.jsonl"),
+        ((photos / "a.png",), "a.png is no folder"), ((unfinished,), "no run has ended there"),
+        ((tmp_path / "out", "--save", "raw"), "--overwrite"),
         ((tmp_path / "out", "--colormap", "viridsi"), "Did you mean viridis"),
         ((tmp_path / "out", "--alpha", "2"), "between 0 and 1"), ((tmp_path / "out", "--method", "x"), "--method"),
     ):  # fmt: skip
@@ -356,6 +397,22 @@ def test_names_of_any_bytes(cam: Cam, tmp_path: Path) -> None:
     explain(cam, folder, tmp_path / "expected", "--save", "heatmap,panel,raw", "--alpha", "0.1", code=0)
     assert artefacts(tmp_path / "out") == artefacts(tmp_path / "expected")
     assert items(tmp_path / "out") == items(tmp_path / "expected")
+
+
+def test_a_name_that_is_no_text_is_printed_as_by_the_run(
+    cam: Cam, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    bad = system.fsdecode(system.fsencode(folder) + b"/bad\xff.png")
+    Image.new("RGB", (50, 40), "red").save(folder / "plain.png")
+    system.rename(folder / "plain.png", bad)
+    said = cam("run", folder, *TINY, "--output-dir", tmp_path / "out")
+    assert "bad?.png" in said.out
+    system.rename(bad, tmp_path / "gone.png")
+    assert "kept     bad?.png: " in cam("render", tmp_path / "out").err
+    sheet = cam("report", tmp_path / "out", "--sheet", tmp_path / "s.png")
+    assert sheet.err == "note: originals that are not there as they were, grey in the sheet: bad?.png\n"
 
 
 def test_paths_from_standard_input_are_those_of_where_the_run_was_started(

@@ -139,7 +139,7 @@ def test_the_name_of_a_file_decides_its_format(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ConfigError, match=r"--sheet a.gif: give a name that ends in .*\.pdf"):
         page_format("a.gif")
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"cambatch\[plot\]"):
+    with pytest.raises(ConfigError, match=r"pip install matplotlib \(.*pip install '\.\[plot\]'\)"):
         page_format("a.pdf")
 
 

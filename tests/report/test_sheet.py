@@ -146,6 +146,50 @@ def test_originals_that_are_gone_leave_the_maps(run: Path, photos: Path, monkeyp
     assert all(np.ptp(one.pixels) > 50 for one in pictures[5:])
 
 
+def reds(page: Page) -> float:
+    """How far red exceeds the mean of the others at most: jet has it, viridis has not."""
+    pixels = np.concatenate([one.pixels.reshape(-1, 3) for one in page.pictures[:-1]]).astype(int)
+    return float((pixels[:, 0] - pixels[:, 1:].max(1)).max())
+
+
+@pytest.mark.parametrize("how", ["earlier", "half drawn", "another run"])
+def test_saved_pictures_with_other_colours_than_the_bar_are_not_shown(
+    cam: Cam, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """The maps are drawn alone, in the colours of the bar."""
+    for path in photos.iterdir():
+        if path.name != "broken.png":
+            Image.new("RGB", (64, 64), "grey").save(path)
+    run, look = tmp_path / "run", tmp_path / "look"
+    assert cam("run", photos, *TINY, "--output-dir", run).code == 3
+    assert cam("run", photos, *TINY, "--save", "none", "--colormap", "viridis", "--output-dir", look).code == 3
+    runs = [look, run] if how == "another run" else [run]
+    if how == "earlier":
+        (photos / "a.png").unlink()
+        assert cam("render", run, "--colormap", "viridis").code == 3
+    if how == "half drawn":
+        (run / ".cam.redraw").write_text("[]")
+        index = json.loads((run / "index.json").read_text())
+        index["config"]["colormap"] = "viridis"
+        (run / "index.json").write_text(json.dumps(index))
+    photos.rename(tmp_path / "moved")
+    ((page,), _) = pages(runs, monkeypatch, columns=5)
+    assert reds(page) < 80
+    ((saved,), _) = pages([run], monkeypatch, columns=5) if how == "another run" else ((page,), None)
+    assert how != "another run" or reds(saved) > 80, "the run's own look is that of its pictures"
+
+
+def test_originals_that_are_gone_are_named_in_a_line(cam: Cam, run: Path, photos: Path, tmp_path: Path) -> None:
+    (photos / "a.png").unlink()
+    Image.new("RGB", (64, 64)).save(photos / "c.png")
+    done = cam("report", run, "--sheet", tmp_path / "f.png", "--rows", "method")
+    assert done.code == 0
+    assert done.err == "note: originals that are not there as they were, grey in the sheet: a.png, c.png\n"
+    photos.rename(tmp_path / "moved")
+    done = cam("report", run, "--sheet", tmp_path / "f.png", "--rows", "method", "--limit", 2)
+    assert "grey in the sheet: a.png, b.png\n" in done.err
+
+
 def test_two_runs_carry_their_names_and_one_look(
     cam: Cam, photos: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,7 +213,7 @@ def test_what_is_refused(run: Path, tmp_path: Path) -> None:
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=text):
             SheetOptions(**options)  # type: ignore[arg-type]
-    with pytest.raises(SourceError, match="no run has finished"):
+    with pytest.raises(SourceError, match="no such run folder"):
         write_sheet([tmp_path / "none"], tmp_path / "a.png")
     index = json.loads((run / "index.json").read_text())
     index["items"] = [row for row in index["items"] if row["status"] != "ok"]

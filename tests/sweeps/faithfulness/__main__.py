@@ -60,6 +60,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=Plan.steps, help="of the usual insertion and deletion")
     parser.add_argument("--other-steps", type=int, default=Plan.other_steps, help="with other substrates")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch", type=int, help="photographs explained at once (default: 8, on a GPU 32)")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--checkpoints", type=Path, help="folder that train.py wrote its weights into")
     parser.add_argument("--minutes", type=float, help="begin nothing new after that")
@@ -92,6 +93,8 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     )  # fmt: skip
     if arguments.device.startswith("cuda"):
         plan = replace(plan, batch=32, scored=128)
+    if arguments.batch:
+        plan = replace(plan, batch=arguments.batch)
     return plan.quick if arguments.quick else plan
 
 

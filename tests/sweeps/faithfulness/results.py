@@ -81,8 +81,16 @@ class Row:
 
     def median(self, key: str) -> float | None:
         """The median correlation with maps of other weights (``weights``) or another class (``otherclass``)."""
-        values = [value for value in self.random.get("values", {}).get(key, []) if value is not None]
+        values = self._correlations(key)
         return float(np.median(values)) if values else None
+
+    def mean_size(self, key: str) -> float | None:
+        """The mean of |ρ| of the same: the median is also near 0 where as many maps are alike as are opposite."""
+        values = self._correlations(key)
+        return float(np.mean(np.abs(values))) if values else None
+
+    def _correlations(self, key: str) -> list[float]:
+        return [value for value in self.random.get("values", {}).get(key, []) if value is not None]
 
 
 @dataclass(frozen=True)

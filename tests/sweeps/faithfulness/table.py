@@ -8,12 +8,28 @@ from pathlib import Path
 
 from camcli.metrics import METRICS
 from camcli.stats import Estimate
-from tests.sweeps.faithfulness.contenders import LAST_BLOCK, REFERENCES
+from tests.sweeps.faithfulness.contenders import FAST, LAST_BLOCK, REFERENCES, contenders_of
 from tests.sweeps.faithfulness.models import MODELS
 from tests.sweeps.faithfulness.results import CURVES, ModelResult, Row, load
 
 METRICS_SHOWN = ("insertion", "deletion", "road", "gridpg", "drop", "sparsity")
-FILE, FIGURE = "faithfulness.md", "faithfulness.png"
+COMPARED = ("road", "gridpg", "drop")
+"""Of these the first tables have paired differences to Grad-CAM too."""
+PATHS = ("pathcam", FAST)
+FILE, FIGURE, FIRST = "faithfulness_tables.md", "faithfulness.png", "faithfulness_first.png"
+HEAD = (
+    "# Faithfulness of all methods", "",
+    "Printed by `python -m tests.sweeps.faithfulness --table DIR --write docs/measured`;",
+    "[Faithfulness](faithfulness.md) says what was measured and how. In brackets behind a figure: its 95 % interval",
+    "over photographs, of mosaics for GridPG. Differences are paired. *forward passes*: processor time of a map as",
+    "a multiple of that of a forward pass, and *ms* the time itself, on one thread; in brackets by itself: not",
+    "measured, the documented number of passes, in which every pass of a part of the network counts as one.", "",
+    "▲ and ▼: better and worse than HiResCAM at the last block, with the whole interval on one side; =: not told",
+    "apart. The columns *new* have the median rank correlation of maps with those of the network after so many of",
+    "its weights, the last ones first, were drawn anew; *mean size* is the mean of its absolute value with all of",
+    "them new; *another class* has the correlation with the map of a class drawn at random. Near 0 is right, and",
+    "below 0 for another class.", "",
+)  # fmt: skip
 TITLES = {
     "lite0": "EfficientNet-Lite0 (built-in)", "lite1": "EfficientNet-Lite1", "lite2": "EfficientNet-Lite2",
     "resnet18": "ResNet-18", "vit_tiny": "ViT-Tiny/16",
@@ -21,28 +37,55 @@ TITLES = {
 
 
 def write_all(out: Path, folder: Path, checkpoints: Path | None) -> None:
-    """Write the tables and the figure of the results in ``out`` into ``folder``."""
+    """Write the tables and the figures of the results in ``out`` into ``folder``: of all models, of the first."""
     from tests.sweeps.faithfulness.plot import draw
 
     results = load(out)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FILE).write_text("\n".join(lines_of(results, checkpoints)) + "\n")
     draw(results, folder / FIGURE)
-    print(f"{folder / FILE}, {folder / FIGURE}")
+    draw(results[:1], folder / FIRST)
+    print(f"{folder / FILE}, {folder / FIGURE}, {folder / FIRST}")
 
 
 def lines_of(results: Sequence[ModelResult], checkpoints: Path | None = None) -> list[str]:
     """A section for each model."""
-    lines = training_lines(checkpoints)
+    lines = [*HEAD, *summary_lines(results), *training_lines(checkpoints)]
     for result in results:
         lines += [f"## {TITLES[result.model]}", "", _photographs(result), "", *figure_table(result), ""]
         lines += ["Insertion − Deletion with other substrates:", "", *substrate_table(result), ""]
         if any(row.random.get("values") for row in result.rows):
             lines += ["With re-initialised weights, and of another class:", "", *random_table(result), ""]
         if result.unsuitable:
-            why = "; ".join(f"`{name}`: {_one_line(text)}" for name, text in sorted(result.unsuitable.items()))
-            lines += [f"Left out: {why}", ""]
+            why = "; ".join(f"`{name}`: {_one_line(text, name)}" for name, text in sorted(result.unsuitable.items()))
+            lines += [f"Left out: {why}.", ""]
+        rows = {row.name for row in result.rows}
+        missing = [f"`{one.name}`" for one in contenders_of(MODELS[result.model]) if one.name not in rows]
+        if missing := [name for name in missing if name.strip("`") not in result.unsuitable]:
+            lines += [f"Not measured, for want of time: {', '.join(missing)}.", ""]
     return lines
+
+
+def summary_lines(results: Sequence[ModelResult]) -> list[str]:
+    """PathCAM on every model: paired differences, and the weight-randomisation check beside Grad-CAM's."""
+    heads = ["model", "method", f"Insertion − Deletion, − `{LAST_BLOCK}`", "better on", "− `gradcam`"]
+    lines = _head([*heads, *(f"{METRICS[key].name}, − `gradcam`" for key in COMPARED), "forward passes"])
+    for result in results:
+        for row in (row for name in PATHS if (row := result.row(name))):
+            block, usual = (result.row(name) for name in REFERENCES)
+            cells = [TITLES[result.model], f"`{row.name}`"]
+            cells += [_difference(row.against(block, "ins-del")) if block else "", _share_better(row, block)]
+            for key in ("ins-del", *COMPARED):
+                decimals = METRICS[key].decimals
+                cells.append(_difference(row.against(usual, key), decimals) if usual else "")
+            lines.append(_line([*cells, cost_cells(row)[0]]))
+    return ["## `pathcam` in short", "", *lines, ""]
+
+
+def _share_better(row: Row, other: Row | None) -> str:
+    if other is None or row.figures["images"] != other.figures["images"]:
+        return ""
+    return f"{100 * float((row.values('ins-del') > other.values('ins-del')).mean()):.0f} %"
 
 
 def training_lines(checkpoints: Path | None) -> list[str]:
@@ -51,7 +94,8 @@ def training_lines(checkpoints: Path | None) -> list[str]:
     reports = [json.loads(file.read_text()) for file in files if file.exists()]
     if not reports:
         return []
-    lines = ["| network | photographs | top 1 | teacher's top 1 | same class as the teacher | mean probability |"]
+    lines = ["## The networks that were trained here", ""]
+    lines.append("| network | photographs | top 1 | teacher's top 1 | same class as the teacher | mean probability |")
     lines.append("|---|---|---|---|---|---|")
     for report in reports:
         for half, words in (("trained_on", "trained on"), ("unseen", "never seen")):
@@ -80,9 +124,14 @@ def figure_table(result: ModelResult) -> list[str]:
     for row in result.rows:
         apart = [_difference(row.against(other, "ins-del")) for other in references]
         cells = [f"`{row.name}`", str(row.images), _with_interval(row.figure("ins-del"), 3), *apart]
-        cells += [_with_interval(row.figure(key), METRICS[key].decimals) for key in METRICS_SHOWN]
+        cells += [_cell(row.figure(key), key) for key in METRICS_SHOWN]
         lines.append(_line([*cells, *cost_cells(row)]))
     return lines
+
+
+def _cell(result: Estimate, key: str) -> str:
+    decimals = METRICS[key].decimals
+    return _with_interval(result, decimals) if key in COMPARED else _number(result.value, decimals)
 
 
 def cost_cells(row: Row) -> list[str]:
@@ -90,7 +139,7 @@ def cost_cells(row: Row) -> list[str]:
     if row.is_baseline:
         return ["0", ""]
     if not row.is_measured:
-        return [f"({row.figures['passes']:,})", ""]
+        return [f"({row.figures['passes']:,})", ""]  # in brackets: documented
     passes, spent = row.cost["measured_passes"], row.cost["milliseconds"]
     return [f"{passes:,.1f}" if passes < 100 else f"{passes:,.0f}", f"{spent:,.0f}"]
 
@@ -115,19 +164,20 @@ def _marked(row: Row, reference: Row | None, key: str) -> str:
 
 def random_table(result: ModelResult) -> list[str]:
     """Median rank correlations of maps that should differ: near 0 is good."""
-    lines = _head(["method", "n", "top third new", "two thirds", "all weights new", "another class"])
+    lines = _head(["method", "n", "top third new", "two thirds", "all weights new", "mean size", "another class"])
     rows = [row for row in result.rows if row.random.get("values")]
     for row in rows:
         cells = [_number(value, 2) for value in row.random["median_by_stage"]]
+        cells.append(_number(row.mean_size("weights"), 2))
         other = _number(row.median("otherclass"), 2) if "otherclass" in row.random["values"] else "agnostic"
         lines.append(_line([f"`{row.name}`", str(len(row.random["images"])), *cells, other]))
     return lines
 
 
-def _difference(apart: Estimate | None) -> str:
+def _difference(apart: Estimate | None, decimals: int = 3) -> str:
     if apart is None:
         return ""
-    text = _with_interval(apart, 3)
+    text = _with_interval(apart, decimals)
     return text if text.startswith(("−", "+")) or not text else f"+{text}"
 
 
@@ -145,8 +195,8 @@ def _number(value: float | None, decimals: int) -> str:
     return "" if value is None else f"{value:.{decimals}f}".replace("-", "−")
 
 
-def _one_line(text: str) -> str:
-    return text.split(". ", maxsplit=1)[0].replace("\n", " ").rstrip(".")
+def _one_line(text: str, name: str) -> str:
+    return text.split(". ", maxsplit=1)[0].replace("\n", " ").rstrip(".").removeprefix(f"{name}: ")
 
 
 def _head(cells: Sequence[str]) -> list[str]:

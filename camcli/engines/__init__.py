@@ -1,0 +1,10 @@
+"""A run past one process: shards, and several processes on this machine.
+
+``run``        what ``cam run`` does: this process alone, as a shard, or at the head of others
+``placement``  which shard and which GPU a process of torchrun or Slurm has; how processes share a machine
+``processes``  the head of several processes: each explains one shard
+``child``      one of them
+``merge``      the shards of a run become its index
+
+Imports nothing itself: ``cam merge`` must not wait for torch.
+"""

@@ -1,0 +1,131 @@
+"""One of several processes of a run: it explains one shard, and reports on a pipe how far it is.
+
+A fresh process: nothing is forked, so that threads, CUDA and the caller's script are not in it twice. On its standard
+input come the settings, and nothing more: when that pipe ends, the head of the run is gone, and this process stops.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from camcli.concurrency import Stop, keep_freed_memory
+from camcli.config.settings import RunConfig
+from camcli.errors import CamError
+
+if TYPE_CHECKING:
+    from camcli.pipeline.stream import Watcher
+
+# As the child of pipeline.crash_guard is started, for the same reasons.
+_CHILD = "import sys; sys.path[:] = sys.argv[1:]; from camcli.engines.child import serve; serve()"
+_NOT_SENT = ("native", "files", "attention")
+"""Of each map: what nobody prints, and most of a row."""
+
+
+def start(config: RunConfig, command: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start a process for a shard; its standard output are events, one JSON object a line.
+
+    Args:
+        config: its settings, with a shard by number.
+        command: recorded in the index.
+        environment: variables, over those of this process.
+    """
+    process = subprocess.Popen(
+        [sys.executable or "", "-P", "-c", _CHILD, *sys.path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the head, which passes it on
+        env={**os.environ, **environment},
+    )
+    assert process.stdin is not None
+    with suppress(OSError):  # it has ended already, and is replaced
+        pickle.dump((config, list(command)), process.stdin)
+        process.stdin.flush()
+    return process
+
+
+def serve() -> None:
+    """Run as the child."""
+    stop = Stop()
+    _take_signals(stop)
+    events = _Events(os.dup(1), stop)
+    os.dup2(2, 1)  # what libraries print must not be taken for an event
+    config, command = pickle.load(sys.stdin.buffer)
+    threading.Thread(target=_watch_head, args=(stop,), daemon=True).start()
+    keep_freed_memory()
+    try:
+        from camcli.pipeline.stream import run
+
+        summary = run(config, command=command, stop=stop, watch=_watcher(events))
+    except CamError as error:
+        events.send("error", message=str(error), exit_code=error.exit_code)
+        sys.exit(error.exit_code)
+    events.send("done", status=summary.status, explained=summary.explained, timing=dict(summary.timing),
+                passed_over=summary.counts["passed_over"])  # fmt: skip
+    sys.exit(summary.exit_code)
+
+
+def _take_signals(stop: Stop) -> None:
+    """As the command line does: finish what is in flight at the first signal, end at once at the second."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop:
+            os._exit(128 + number)
+        stop.request(number)
+        if not stop.flowing:
+            os._exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+
+
+def _watch_head(stop: Stop) -> None:
+    """Stop when the head is gone; at once, where the run was stopping already."""
+    with suppress(OSError):
+        while os.read(0, 1 << 10):
+            pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+class _Events:
+    """Events of this process, written whole; several threads may send."""
+
+    def __init__(self, descriptor: int, stop: Stop) -> None:
+        self._descriptor, self._stop, self._lock = descriptor, stop, threading.Lock()
+
+    def send(self, event: str, **fields: Any) -> None:
+        line = json.dumps({"event": event, **fields}).encode() + b"\n"
+        with self._lock:
+            try:
+                rest = memoryview(line)
+                while rest:
+                    rest = rest[os.write(self._descriptor, rest) :]
+            except OSError:  # the head is gone
+                self._stop.request(signal.SIGTERM)
+
+
+def _watcher(events: _Events) -> Watcher:
+    from camcli.pipeline.stream import Watcher
+    from camcli.schemas.index import ImageRow
+
+    class Sender(Watcher):
+        def row(self, row: ImageRow) -> None:
+            maps = [{key: value for key, value in one.items() if key not in _NOT_SENT} for one in row["maps"]]
+            events.send("row", row={**row, "maps": maps})
+
+        def skipped(self, count: int) -> None:
+            events.send("skipped", count=count)
+
+        def inside(self, method: str, done: int, total: int) -> None:
+            events.send("inside", method=method, done=done, total=total)
+
+    return Sender()

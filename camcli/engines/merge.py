@@ -1,0 +1,274 @@
+"""Join the shards of a run: the journal and the index that one process would have written.
+
+The rows of a shard that ended are in the order of its inputs, and the parts are dealt out in turn: so the rows are
+copied one after the other, from one file after the other, and memory holds none of them. That every input is there
+exactly once is shown by the hash of all names in order, which the shards computed before they began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from camcli.config.parse import Shard
+from camcli.errors import CamError, ConfigError, ResumeError
+from camcli.output import INDEX_NAME, JOURNAL_NAME, read_header, strict_json, write_atomically, write_csv
+from camcli.output.atomic import naming_os_errors, sweep_temporaries
+from camcli.output.compare import is_same_run
+from camcli.output.index import Ending, FinalStatus, write_index
+from camcli.output.lock import RunLock
+from camcli.output.names import FOLDERS
+from camcli.output.row_keys import key_of_line
+from camcli.output.shard_plan import InputDigest, Plan, journal_name, read_ending, read_plan, require_no_writer
+from camcli.schemas.index import Header, Timing
+
+_MOST_NAMED = 5
+_MOST_SHARDS_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A run whose shards were joined.
+
+    Attributes:
+        run_dir: the run folder.
+        shards: how many there are.
+        status: of the index.
+        counts, timing: as in the index.
+    """
+
+    run_dir: Path
+    shards: int
+    status: FinalStatus
+    counts: dict[str, int]
+    timing: Timing
+
+    @property
+    def exit_code(self) -> int:
+        """As that of ``cam run``: 3 where images failed."""
+        return 3 if self.counts["failed"] else 0
+
+
+class IncompleteError(CamError):
+    """Shards of a run are missing, or have not ended."""
+
+
+def merge(run_dir: str | Path, csv: str | None = None, timing: Timing | None = None) -> Merged:
+    """Write the index of a run whose shards have ended; a second call writes the same.
+
+    Args:
+        run_dir: the run folder.
+        csv: a file for the index as a flat table.
+        timing: of the whole run, where that is known.
+
+    Raises:
+        ConfigError: the folder holds no shards.
+        ResumeError: the run was changed after it was merged.
+        IncompleteError: shards or images are missing; the message names them.
+        LockedError: a shard, or the run, is being written.
+        OutputError: the system refused.
+    """
+    path = Path(run_dir)
+    plan = _require_plan(path)
+    with RunLock(path):
+        require_no_writer(path, plan.all_shards())
+        recorded = read_header(path)
+        if recorded is not None and not is_same_run(recorded, plan.header):
+            raise ResumeError(
+                f"{path} was merged already, and changed since (`cam render`): merging again would undo that. To do "
+                f"so, remove {path / JOURNAL_NAME} and {path / INDEX_NAME}."
+            )
+        endings = [read_ending(path, shard) for shard in plan.all_shards()]
+        if any(ending is None or ending["status"] != "complete" for ending in endings):
+            raise IncompleteError(describe_missing(path, plan))
+        ends = [ending for ending in endings if ending is not None]
+        header: Header = {**plan.header, "started": min(end["started"] for end in ends)}
+        sweep_temporaries(path, FOLDERS.values())
+        write_atomically(path / JOURNAL_NAME, _journal(path, plan, header))
+        rows = MergedJournal(path / JOURNAL_NAME)
+        finished = max(end["finished"] or "" for end in ends)
+        ending = Ending("complete", finished, timing or _sum_timing(ends), _passed_over(ends))
+        counts = write_index(path, header, rows, None, ending)
+        if csv:
+            write_csv(csv, rows, None)
+    return Merged(path, plan.shards, "complete", asdict(counts), ending.timing)
+
+
+def merge_if_all_ended(run_dir: str | Path) -> Merged | None:
+    """Merge where every shard has ended, and no other process is about to; otherwise do nothing.
+
+    Each shard calls this after it has written how it ended: so the one that ends last sees that all have.
+    """
+    path = Path(run_dir)
+    plan = _require_plan(path)
+    endings = [read_ending(path, shard) for shard in plan.all_shards()]
+    if any(ending is None or ending["status"] != "complete" for ending in endings):
+        return None
+    return merge(path)
+
+
+def write_partial_index(
+    run_dir: str | Path, names: Iterable[tuple[str, str]], status: FinalStatus, finished: str, timing: Timing
+) -> dict[str, int]:
+    """Write the index of what is there so far, of a run that was interrupted; its shards stay as they are.
+
+    Args:
+        run_dir: the run folder.
+        names: source and image of every input, in order; iterated more than once.
+        status: of the index.
+        finished, timing: as in the index.
+
+    Returns:
+        The counts of the index.
+    """
+    path = Path(run_dir)
+    plan = _require_plan(path)
+    with RunLock(path):
+        rows = _PartialRows(path, plan, names)
+        return asdict(write_index(path, plan.header, rows, None, Ending(status, finished, timing)))
+
+
+class MergedJournal:
+    """The rows of a journal, read as they stand."""
+
+    durable = False
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def lines(self, order: Iterable[int] | None = None) -> Iterator[tuple[int, bytes]]:
+        """Each row with its offset; ``order`` is not supported."""
+        assert order is None
+        with naming_os_errors(self._path, "read"), self._path.open("rb") as file:
+            offset = len(file.readline())
+            for line in file:
+                yield offset, line.removesuffix(b"\n")
+                offset += len(line)
+
+
+class _PartialRows:
+    """The rows that shards have so far, in the order of the inputs: those of each are in that order already."""
+
+    durable = False
+
+    def __init__(self, path: Path, plan: Plan, names: Iterable[tuple[str, str]]) -> None:
+        self._path, self._plan, self._names = path, plan, names
+
+    def lines(self, order: Iterable[int] | None = None) -> Iterator[tuple[int, bytes]]:
+        """Each row; the offsets mean nothing."""
+        assert order is None
+        plan, digest = self._plan, InputDigest()
+        with ExitStack() as stack:
+            shards = [_rows_of(self._path, shard, stack) for shard in plan.all_shards()]
+            following = [next(rows, None) for rows in shards]
+            for ordinal, (source, image) in enumerate(self._names):
+                key, index = digest.add(source, image), ordinal // plan.batch_size % plan.shards
+                line = following[index]
+                if line is not None and key_of_line(line) == key:
+                    yield 0, line.removesuffix(b"\n")
+                    following[index] = next(shards[index], None)
+
+
+def _rows_of(path: Path, shard: Shard, stack: ExitStack) -> Iterator[bytes]:
+    """The whole rows of a shard's journal; of one that was not begun none."""
+    file_path = path / journal_name(shard)
+    with naming_os_errors(file_path, "read"):
+        try:
+            file = stack.enter_context(file_path.open("rb"))
+        except FileNotFoundError:
+            return
+        file.readline()
+        yield from (line for line in file if key_of_line(line) is not None)
+
+
+def _journal(path: Path, plan: Plan, header: Header) -> Iterator[bytes]:
+    """The lines of the merged journal; raises IncompleteError where they are not those of the plan."""
+    yield strict_json(dict(header)) + b"\n"
+    digest = InputDigest()
+    with ExitStack() as stack:
+        shards = [_rows_of(path, shard, stack) for shard in plan.all_shards()]
+        for ordinal in range(plan.inputs.count):
+            line = next(shards[ordinal // plan.batch_size % plan.shards], None)
+            if line is None:
+                break
+            digest.add_key(key_of_line(line) or 0)
+            yield line
+        if any(next(rows, None) is not None for rows in shards) or digest.inputs != plan.inputs:
+            raise IncompleteError(
+                f"{path}: the rows of the shards are not those of the inputs, one each and in order: a journal in "
+                f"{path / 'shards'} was changed or damaged. Repeat the commands of the shards, then `cam merge`."
+            )
+
+
+def describe_missing(run_dir: Path, plan: Plan) -> str:
+    """Which shards have not ended, and which of their images are missing."""
+    lines, keys = [], dict[int, set[int | None]]()
+    for shard in plan.all_shards():
+        ending = read_ending(run_dir, shard)
+        if ending is not None and ending["status"] == "complete":
+            continue
+        with ExitStack() as stack:
+            keys[shard.index] = {key_of_line(line) for line in _rows_of(run_dir, shard, stack)}
+    names = _missing_names(plan, keys)
+    for index in list(keys)[:_MOST_SHARDS_NAMED]:
+        shard = Shard(index, plan.shards)
+        images, there = plan.share(shard), len(keys[index])
+        begun = (
+            f"{there} of {images} images" if (run_dir / journal_name(shard)).exists() else f"none of {images} images"
+        )
+        listed = names.get(index, [])
+        more = images - there - len(listed)
+        missing = ", ".join([*listed, *([f"and {more} more"] if more > 0 else [])]) if listed else ""
+        lines.append(f"\n  shard {shard}: {begun}" + (f"; missing: {missing}" if missing else ""))
+    if len(keys) > _MOST_SHARDS_NAMED:
+        lines.append(f"\n  and {len(keys) - _MOST_SHARDS_NAMED} more")
+    return (
+        f"{run_dir}: {len(keys)} of {plan.shards} shards have not ended:{''.join(lines)}\n"
+        "Repeat their commands (`--shard I/N`), which continue, then `cam merge`."
+    )
+
+
+def _missing_names(plan: Plan, keys: dict[int, set[int | None]]) -> dict[int, list[str]]:
+    """The first missing images of each of these shards; nothing where the inputs cannot be listed from here."""
+    from camcli.config.settings import RunConfig
+    from camcli.images import Sampler, Sources
+
+    recorded, digest, names = plan.header["config"], InputDigest(), dict[int, list[str]]()
+    with suppress(CamError, OSError, TypeError):
+        config = RunConfig(**{name: recorded[name] for name in ("image_path", "limit", "sample", "seed")})
+        size = config.parsed.sample
+        sampler = None if size is None else Sampler(size.count, size.per_class, config.seed)
+        folder = Path(recorded["output_dir"] or ".")
+        for entry in Sources(config.image_path, exclude=folder, limit=config.limit, sample=sampler):
+            key, index = digest.add(entry.source, entry.image), entry.ordinal // plan.batch_size % plan.shards
+            if index in keys and key not in keys[index] and len(names.setdefault(index, [])) < _MOST_NAMED:
+                names[index].append(entry.image)
+    return names if digest.inputs == plan.inputs else {}
+
+
+def _require_plan(path: Path) -> Plan:
+    plan = read_plan(path)
+    if plan is None:
+        if (path / INDEX_NAME).exists():
+            raise ConfigError(f"{path} holds no shards: its index is whole already, and there is nothing to merge.")
+        raise ConfigError(f"{path} holds no shards. Give the folder that `cam run --shard I/N --output-dir` wrote.")
+    return plan
+
+
+def _sum_timing(ends: list[Header]) -> Timing:
+    """Seconds of the slowest shard; rates and busy seconds of all."""
+    timings = [end["timing"] for end in ends if end["timing"] is not None]
+    stages: dict[str, float] = {}
+    for timing in timings:
+        for stage, spent in timing["stages"].items():
+            stages[stage] = round(stages.get(stage, 0.0) + spent, 4)
+    seconds = max((timing["seconds"] for timing in timings), default=0.0)
+    rate = round(sum(timing["images_per_second"] for timing in timings), 3)
+    return {"seconds": seconds, "images_per_second": rate, "stages": stages}
+
+
+def _passed_over(ends: list[Header]) -> int:
+    """Files that are no images; every shard lists all of them."""
+    return max((end["counts"]["passed_over"] for end in ends if end["counts"] is not None), default=0)

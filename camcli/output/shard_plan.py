@@ -1,0 +1,243 @@
+"""What the shards of a run agree on, ``shards/plan.json``, and the names of their files.
+
+The first shard writes the plan, and the others compare: they cut the same inputs, in the same way, and compute the same
+maps. ``shards/I-of-N.jsonl`` is the journal of a shard, ``shards/I-of-N.json`` says how it ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+
+from camcli.config.parse import Shard
+from camcli.errors import ResumeError
+from camcli.output.atomic import naming_os_errors, write_atomically
+from camcli.output.compare import differences, is_same_run
+from camcli.output.header import JOURNAL_NAME, journal_header
+from camcli.output.jsontext import strict_json
+from camcli.output.lock import RunLock
+from camcli.output.row_keys import key_of, names_of
+from camcli.schemas.index import Header
+
+SHARDS = "shards"
+"""The folder of a run folder that holds the files of its shards."""
+PLAN_SCHEMA = "camcli.shards/1"
+_PLAN = f"{SHARDS}/plan.json"
+_MOST_DIFFERENCES = 12
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs of a run, in their order.
+
+    Attributes:
+        count: how many there are.
+        sha256: of their names, in order.
+    """
+
+    count: int
+    sha256: str
+
+
+class InputDigest:
+    """Adds up the names of inputs, in their order."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._count = 0
+
+    def add(self, source: str, image: str) -> int:
+        """Add the true names of one; returns their key."""
+        key = key_of(names_of({"image": image, "source": source}))
+        self.add_key(key)
+        return key
+
+    def add_key(self, key: int) -> None:
+        """Add one whose key is there already (:func:`.row_keys.key_of_line`)."""
+        self._hash.update(key.to_bytes(8, "little"))
+        self._count += 1
+
+    @property
+    def inputs(self) -> Inputs:
+        """All that were added."""
+        return Inputs(self._count, f"sha256:{self._hash.hexdigest()}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all shards of a run have in common.
+
+    Attributes:
+        shards: how many there are.
+        batch_size: parts are whole batches.
+        inputs: of the whole run.
+        header: of the index, as the first shard began it.
+    """
+
+    shards: int
+    batch_size: int
+    inputs: Inputs
+    header: Header
+
+    def all_shards(self) -> list[Shard]:
+        """Every part, in order."""
+        return [Shard(index, self.shards) for index in range(self.shards)]
+
+    def share(self, shard: Shard) -> int:
+        """How many inputs a part has."""
+        return shard.share(self.inputs.count, self.batch_size)
+
+
+def make_plan(header: Header, shards: int, inputs: Inputs) -> Plan:
+    """The plan of a run that is about to begin."""
+    return Plan(shards, int(header["config"]["batch_size"]), inputs, _of_whole_run(header))
+
+
+def _of_whole_run(header: Header) -> Header:
+    whole = json.loads(strict_json(dict(journal_header(header))))
+    whole["config"] |= {"shard": None}
+    return cast(Header, whole)
+
+
+def read_plan(run_dir: str | Path) -> Plan | None:
+    """The plan of a run folder, or None where it has no shards.
+
+    Raises:
+        ResumeError: a file in its place that is none.
+        OutputError: it cannot be read.
+    """
+    path = Path(run_dir) / _PLAN
+    with naming_os_errors(path, "read"):
+        try:
+            text = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+    try:
+        fields = json.loads(text)
+        if fields.pop("schema") != PLAN_SCHEMA:
+            raise ValueError
+        return Plan(**fields | {"inputs": Inputs(**fields["inputs"])})
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ResumeError(f"{path} was not written by this version of cam. Choose another --output-dir.") from None
+
+
+def write_plan(run_dir: str | Path, plan: Plan, *, durable: bool = False) -> None:
+    """Write the plan; its folder is made."""
+    path = Path(run_dir) / _PLAN
+    with naming_os_errors(path):
+        path.parent.mkdir(exist_ok=True)
+    write_atomically(path, [strict_json({"schema": PLAN_SCHEMA, **asdict(plan)}) + b"\n"], durable=durable)
+
+
+def check_plan(run_dir: str | Path, recorded: Plan, plan: Plan) -> None:
+    """Refuse shards of another run.
+
+    Raises:
+        ResumeError: it is one, with what differs.
+    """
+    lines = []
+    if not is_same_run(recorded.header, plan.header):
+        lines = differences(recorded.header, plan.header)
+        lines[_MOST_DIFFERENCES:] = [f"and {len(lines) - _MOST_DIFFERENCES} more"] * (len(lines) > _MOST_DIFFERENCES)
+    if recorded.shards != plan.shards:
+        lines.append(f"the number of shards: {recorded.shards} → {plan.shards}")
+    if recorded.inputs != plan.inputs:
+        before, now = recorded.inputs.count, plan.inputs.count
+        what = f"{before} → {now} images" if before != now else f"{now} images as before, with other names or order"
+        lines.append(f"the list of inputs: {what}")
+    if lines:
+        listed = "".join(f"\n  {line}" for line in lines)
+        raise ResumeError(
+            f"{run_dir} holds shards of another run (there → asked for):{listed}\nRepeat the command that began it, or "
+            "choose another --output-dir. Once all shards are merged (`cam merge`), `cam run` without --shard and "
+            "--processes explains inputs that were added."
+        )
+
+
+def require_merged(run_dir: str | Path) -> None:
+    """Refuse to continue as one process what shards have begun.
+
+    Raises:
+        ResumeError: the folder holds shards that are not merged.
+    """
+    if (Path(run_dir) / _PLAN).exists() and not (Path(run_dir) / JOURNAL_NAME).exists():
+        plan = read_plan(run_dir)
+        count = plan.shards if plan is not None else 0
+        raise ResumeError(
+            f"{run_dir} holds a run in {count} shards that are not merged. Finish them with the same --shard or "
+            f"--processes ({count}) as before, then `cam merge {run_dir}`; or choose another --output-dir, or replace "
+            "what is there with --overwrite."
+        )
+
+
+def journal_name(shard: Shard) -> str:
+    """The journal of a shard, below the run folder."""
+    return f"{SHARDS}/{shard.stem}.jsonl"
+
+
+def ending_name(shard: Shard) -> str:
+    """What says how a shard ended, below the run folder."""
+    return f"{SHARDS}/{shard.stem}.json"
+
+
+def lock_shard(run_dir: str | Path, shard: Shard) -> RunLock:
+    """Keep other processes out of a shard.
+
+    Raises:
+        LockedError: another process is explaining it.
+    """
+    return RunLock(run_dir, f"{SHARDS}/{shard.stem}.lock", f"shard {shard} of {run_dir}")
+
+
+def read_ending(run_dir: str | Path, shard: Shard) -> Header | None:
+    """How a shard ended: the fields of an index without its items; None where it has not, or was begun again."""
+    path = Path(run_dir) / ending_name(shard)
+    with naming_os_errors(path, "read"):
+        try:
+            text = path.read_bytes()
+        except FileNotFoundError:
+            return None
+    with contextlib.suppress(ValueError):
+        return cast(Header, json.loads(text))
+    return None
+
+
+def require_no_writer(run_dir: str | Path, shards: Iterable[Shard]) -> None:
+    """Check that no process is explaining one of these shards; locks of processes that were killed are removed.
+
+    Raises:
+        LockedError: one is.
+    """
+    for shard in shards:
+        if (Path(run_dir) / SHARDS / f"{shard.stem}.lock").exists():
+            lock_shard(run_dir, shard).release()
+
+
+def remove_shards(run_dir: str | Path) -> bool:
+    """Remove the files of the shards of a run, where it has any; what else is in their folder stays.
+
+    Returns:
+        Whether there were shards.
+
+    Raises:
+        LockedError: one of them is being written.
+    """
+    folder = Path(run_dir) / SHARDS
+    plan = None if folder.is_symlink() else read_plan(run_dir)
+    if plan is None:
+        return False
+    require_no_writer(run_dir, plan.all_shards())
+    with naming_os_errors(folder):
+        for shard in plan.all_shards():
+            for name in (ending_name(shard), journal_name(shard)):
+                (Path(run_dir) / name).unlink(missing_ok=True)
+        (Path(run_dir) / _PLAN).unlink(missing_ok=True)  # last: as long as it is there, the others are
+        with contextlib.suppress(OSError):  # not empty: it holds files that are not ours
+            os.rmdir(folder)
+    return True

@@ -1,0 +1,120 @@
+"""A run folder, opened for one shard of a run: its journal is its own, artefacts are where one process puts them."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from camcli.config.parse import Shard
+from camcli.errors import LockedError, ResumeError
+from camcli.output.artefacts import ArtefactWriter
+from camcli.output.atomic import naming_os_errors, write_atomically
+from camcli.output.header import header_fields, read_header, read_journal_header
+from camcli.output.index import Counts, Ending, count_items
+from camcli.output.journal import Journal
+from camcli.output.jsontext import strict_json
+from camcli.output.lock import RunLock
+from camcli.output.run_folder import RunFolder, refuse_half_drawn
+from camcli.output.shard_plan import (
+    Inputs,
+    check_plan,
+    ending_name,
+    journal_name,
+    lock_shard,
+    make_plan,
+    read_plan,
+    write_plan,
+)
+from camcli.schemas.index import Header
+
+_WAIT, _ATTEMPTS = 0.05, 400
+"""Shards that start together hold the run folder for a moment each."""
+
+
+def open_shard(
+    run_dir: str | Path, header: Header, shard: Shard, inputs: Inputs, *, resume: bool = True, durable: bool = False
+) -> RunFolder:
+    """Open a run folder for one shard, and keep other processes out of this shard until it is closed.
+
+    Raises:
+        ResumeError: the folder holds another run, the shards of another, or a run that is not in shards.
+        LockedError: another process is writing this shard, or the whole run.
+        OutputError: the system refused; the message names the path.
+    """
+    path = Path(run_dir)
+    with locked_for_a_moment(path):
+        join_plan(path, header, shard.count, inputs, durable=durable)
+        lock = lock_shard(path, shard)
+    try:
+        name = journal_name(shard)
+        resumed = read_journal_header(path, name) is not None
+        if resumed and not resume:
+            raise ResumeError(
+                f"{path} holds shard {shard} already, and --no-resume forbids to continue it. Choose another "
+                "--output-dir."
+            )
+        with naming_os_errors(path):
+            (path / ending_name(shard)).unlink(missing_ok=True)  # it has not ended any more
+        journal = Journal.open(path, header, durable=durable, name=name)
+    except BaseException:
+        lock.release()
+        raise
+    notes = []
+    if not lock.exclusive:
+        notes.append(f"{path} is on a file system without locks: start only one process on each shard")
+    abandoned = resumed and lock.abandoned
+    if abandoned:
+        notes.append("the last start was killed or crashed: the images it was at are tried in a process of their own")
+    return RunFolder(path, journal, ArtefactWriter(path, durable), resumed, abandoned, tuple(notes), lock, shard=shard)
+
+
+@contextmanager
+def locked_for_a_moment(run_dir: Path) -> Iterator[None]:
+    """Keep other processes out of a run folder, which is created; wait for those that do the same."""
+    with naming_os_errors(run_dir):
+        run_dir.mkdir(parents=True, exist_ok=True)
+    for attempt in range(_ATTEMPTS):
+        try:
+            lock = RunLock(run_dir)
+            break
+        except LockedError:
+            if attempt == _ATTEMPTS - 1:
+                raise
+            time.sleep(_WAIT)
+    with lock:
+        yield
+
+
+def join_plan(run_dir: Path, header: Header, shards: int, inputs: Inputs, *, durable: bool = False) -> None:
+    """Write the plan of a run in shards, or compare with the one that is there; the folder is locked.
+
+    Raises:
+        ResumeError: the folder holds another run, or one that is not in shards.
+    """
+    plan, recorded = make_plan(header, shards, inputs), read_plan(run_dir)
+    if recorded is not None:
+        refuse_half_drawn(run_dir)
+        check_plan(run_dir, recorded, plan)
+    elif read_header(run_dir) is not None:
+        raise ResumeError(
+            f"{run_dir} holds a run of one process. Continue it without --shard and --processes, or choose another "
+            "--output-dir."
+        )
+    else:
+        write_plan(run_dir, plan, durable=durable)
+
+
+def end_shard(folder: RunFolder, header: Header, order: array[int] | None, ending: Ending) -> Counts:
+    """Write how a shard ended, in place of an index."""
+    assert folder.shard is not None
+    counts = count_items(folder.journal, order, ending.passed_over)
+    fields = header_fields(
+        header, status=ending.status, finished=ending.finished, counts=asdict(counts), timing=ending.timing
+    )
+    name = ending_name(folder.shard)
+    write_atomically(folder.path / name, [strict_json(dict(fields)) + b"\n"], durable=folder.journal.durable)
+    return counts

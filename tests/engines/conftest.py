@@ -1,0 +1,48 @@
+"""Runs that are shared out: small photographs with files among them that cannot be read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.conftest import photographs
+
+BATCH = ("--batch-size", 2)
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """A folder of 12 photographs and 4 files that fail."""
+    return make_mixed(tmp_path / "mixed")
+
+
+def make_mixed(folder: Path) -> Path:
+    """12 photographs, and 4 files that fail: at the beginning, two in a row, at the end."""
+    folder.mkdir()
+    for number in range(12):
+        picture = Image.open(photographs()[number % 6]).convert("RGB")
+        picture.thumbnail((90 + 7 * number, 90 + 7 * number))
+        picture.save(folder / f"{number:02}.png")
+    (folder / "00.jpg").write_bytes(b"")
+    (folder / "05a.jpg").write_text("no image")
+    (folder / "05b.jpg").write_bytes((folder / "05.png").read_bytes()[:300])
+    (folder / "99.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    return folder
+
+
+def artefacts_of(run_dir: Path) -> dict[str, bytes]:
+    """Every file of a run by its path, without the index, the journal and what shards keep."""
+    return {
+        str(path.relative_to(run_dir)): path.read_bytes()
+        for path in sorted(run_dir.rglob("*"))
+        if path.is_file() and path.parent.name != "shards" and path.name not in ("index.json", "index.jsonl")
+    }
+
+
+def rows_of(run_dir: Path) -> list[dict[str, Any]]:
+    """The rows of the journal, in its order."""
+    return [json.loads(line) for line in (run_dir / "index.jsonl").read_bytes().splitlines()[1:]]

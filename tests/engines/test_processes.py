@@ -1,0 +1,208 @@
+"""``--processes``: the index of one process, whatever happens to them. The kills are real ones."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from camcli.concurrency import Stop
+from camcli.config.settings import RunConfig
+from camcli.engines import processes
+from camcli.engines.run import run
+from camcli.errors import CamError
+from camcli.pipeline.stream import Summary, Watcher
+from camcli.schemas.index import ImageRow
+from tests.conftest import Cam, index_of, items
+from tests.faults.forking import Forks
+from tests.faults.test_crashing_decoder import Decoder
+
+from .conftest import BATCH, artefacts_of, make_mixed, rows_of
+
+SLOW = ("--model", "factory:tests.engines.models:build_slow", "--input-size", 64, *BATCH)
+
+
+@pytest.fixture
+def decoder(tmp_path: Path) -> Iterator[Decoder]:
+    decoder = Decoder(tmp_path / "decoder")
+    yield decoder
+    decoder.release()
+
+
+@pytest.fixture
+def forks() -> Iterator[Forks]:
+    with Forks() as server:
+        yield server
+
+
+def settings(images: Path, run_dir: Path, count: int, **more: object) -> RunConfig:
+    fields = {"model": "factory:tests.engines.models:build_slow", "input_size": "64", "batch_size": "2"} | more
+    return RunConfig(image_path=(str(images),), output_dir=str(run_dir), processes=str(count), **fields)  # type: ignore[arg-type]
+
+
+class Pids(Watcher):
+    """Records the processes that are started, and acts at a row."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, at: int = -1, act: Callable[[Pids], None] | None = None
+    ) -> None:
+        self.at, self.act = at, act
+        self.rows = 0
+        self.started: list[subprocess.Popen[bytes]] = []
+        self.notes: list[str] = []
+        start = processes.start
+
+        def recorded(*arguments: object) -> subprocess.Popen[bytes]:
+            self.started.append(start(*arguments))  # type: ignore[arg-type]
+            return self.started[-1]
+
+        monkeypatch.setattr(processes, "start", recorded)
+
+    def row(self, row: ImageRow) -> None:
+        self.rows += 1
+        if self.rows == self.at and self.act is not None:
+            self.act(self)
+
+    def note(self, line: str) -> None:
+        self.notes.append(line)
+
+
+def explain(config: RunConfig, watch: Watcher | None = None, stop: Stop | None = None) -> Summary:
+    return run(config, command=("cam", "run"), stop=Stop() if stop is None else stop, watch=watch or Watcher())
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all tests share."""
+    return make_mixed(tmp_path_factory.mktemp("images") / "mixed")
+
+
+@pytest.fixture(scope="module")
+def one(mixed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of one process."""
+    folder = tmp_path_factory.mktemp("runs") / "one"
+    assert explain(settings(mixed, folder, 1)).exit_code == 3
+    return folder
+
+
+def finish(cam: Cam, mixed: Path, run_dir: Path) -> None:
+    """What --processes does, in this process, which has everything imported."""
+    for i in range(2):
+        assert cam("run", mixed, *SLOW, "-o", run_dir, "--shard", f"{i}/2").code in (0, 3)
+    assert cam("merge", run_dir).code == 3
+
+
+def assert_same(run_dir: Path, one: Path) -> None:
+    assert items(run_dir) == items(one)
+    assert rows_of(run_dir) == rows_of(one)
+    assert artefacts_of(run_dir) == artefacts_of(one)
+    assert index_of(run_dir)["status"] == "complete"
+
+
+def test_a_process_that_is_killed_is_replaced(
+    mixed: Path, one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(pids: Pids) -> None:
+        os.kill(pids.started[random.randrange(2)].pid, signal.SIGKILL)
+
+    watch = Pids(monkeypatch, random.Random().randint(1, 8), kill)
+    summary = explain(settings(mixed, tmp_path / "run", 2, csv=str(tmp_path / "maps.csv")), watch)
+    assert summary.exit_code == 3
+    assert summary.counts == index_of(one)["counts"]
+    assert len(watch.started) == 3
+    assert "ended (SIGKILL); another one goes on" in watch.notes[0]
+    assert_same(tmp_path / "run", one)
+    assert len((tmp_path / "maps.csv").read_text().splitlines()) == 17
+
+
+def test_a_run_that_is_stopped_goes_on_with_the_same_command(
+    cam: Cam, mixed: Path, one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, run_dir = Stop(), tmp_path / "run"
+    config = settings(mixed, run_dir, 2)
+    watch = Pids(monkeypatch, 2, lambda _: stop.request(signal.SIGINT))
+    summary = explain(config, watch, stop)
+    assert (summary.status, summary.exit_code) == ("interrupted", 130)
+    partial = index_of(run_dir)
+    assert partial["status"] == "interrupted"
+    assert 2 <= len(partial["items"]) < 16
+    whole = items(one)
+    assert partial["items"] == [item for item in whole if item["image"] in {i["image"] for i in partial["items"]}]
+    finish(cam, mixed, run_dir)
+    assert_same(run_dir, one)
+
+
+def test_an_image_that_kills_its_process_is_named(
+    cam: Cam, mixed: Path, one: Path, tmp_path: Path, decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = Path(shutil.copytree(mixed, tmp_path / "mixed"))
+    Image.open(photos / "03.png").save(photos / "03.jpg", comment=b"SEGV")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(decoder.folder), *sys.path]))
+    monkeypatch.syspath_prepend(str(decoder.folder))
+    watch = Pids(monkeypatch)
+    assert explain(settings(photos, tmp_path / "run", 2), watch).exit_code == 3
+    assert watch.notes
+    *others, fatal = sorted(items(tmp_path / "run"), key=lambda item: item["image"] == "03.jpg")
+    assert fatal["error"]["kind"] == "worker-died"
+    assert others == [{**item, "source": str(photos)} for item in items(one)]
+
+
+def test_a_process_that_always_dies_is_replaced_a_few_times(
+    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+    started: list[int] = []
+
+    def start(*_: object) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        started.append(process.pid)
+        return process
+
+    monkeypatch.setattr(processes, "start", start)
+    with pytest.raises(CamError, match=r"ended 3 times \(SIGKILL\) without explaining an image"):
+        explain(settings(mixed, tmp_path / "run", 2))
+    assert 3 <= len(started) <= 6
+
+
+def test_the_head_is_killed_and_started_again(cam: Cam, mixed: Path, one: Path, tmp_path: Path, forks: Forks) -> None:
+    run_dir = tmp_path / "run"
+    running = forks.start(["run", mixed, *SLOW, "-o", run_dir, "--processes", 2])
+    shards = run_dir / "shards"
+    running.wait_until(lambda: sum(p.read_bytes().count(b"\n") - 1 for p in shards.glob("*.jsonl")) > 2)
+    running.send(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    until = time.monotonic() + 60
+    while list(shards.glob("*.lock")) and time.monotonic() < until:  # the others notice, and stop
+        time.sleep(0.05)
+    assert not list(shards.glob("*.lock"))
+    refused = cam("run", mixed, *SLOW, "-o", run_dir)
+    assert refused.code == 2
+    assert "2 shards that are not merged" in " ".join(refused.err.split())
+    assert not (run_dir / "index.jsonl").exists()
+    finish(cam, mixed, run_dir)
+    assert_same(run_dir, one)
+
+
+def test_a_shard_is_killed_and_started_again(cam: Cam, mixed: Path, one: Path, tmp_path: Path, forks: Forks) -> None:
+    run_dir, rows = tmp_path / "run", random.Random().randint(1, 4)
+    command = ["run", mixed, *SLOW, "-o", run_dir, "--shard", "0/2"]
+    journal = run_dir / "shards/0-of-2.jsonl"
+    running = forks.start(command)
+    running.wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") > rows)
+    running.send(signal.SIGKILL)
+    running.wait()
+    assert cam("run", mixed, *SLOW, "-o", run_dir, "--shard", "1/2").code in (0, 3)
+    if not (run_dir / "shards/0-of-2.json").exists():  # else the signal came after its end
+        assert "shard 0/2" in cam("merge", run_dir).err
+    assert cam(*command).code in (0, 3)
+    assert cam("merge", run_dir).code == 3
+    assert_same(run_dir, one)
