@@ -89,7 +89,7 @@ def read_earlier(path: str, run: str) -> Earlier:
 def drawing_differences(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Settings of the colours of two runs that differ, a line each: name, of the other run, of the one shown."""
     usual = {"colormap": "jet", "gamma": 1.0, "signed": False, "scale": "per-image", "scale_limits": {}}
-    lines = []
+    lines: list[str] = []
     for name, value in usual.items():
         theirs, ours = base.get(name) or value, new.get(name) or value
         if theirs != ours and not (name == "scale_limits" and lines and lines[-1].startswith("--scale ")):
