@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import webbrowser
@@ -105,8 +106,9 @@ def command(
     elif not mode.quiet:
         missing = f", {gallery.missing} without their original" if gallery.missing else ""
         failed = f", {gallery.failed} of them failed" if gallery.failed else ""
-        print(printable(f"{gallery.images} images{failed}{missing}"))
-        print(printable(f"gallery in {gallery.page}"))
+        print(printable(f"{gallery.images} image{'s' if gallery.images != 1 else ''}{failed}{missing}"))
+        beside = f", its data and thumbnails in {gallery.folder}{os.sep}" if gallery.folder else ""
+        print(printable(f"gallery in {gallery.page}{beside}"))
         if gallery.bytes > _LARGE:
             print(f"note: the page has {gallery.bytes >> 20} MB; --limit N makes it smaller", file=sys.stderr)
     if open_ and not webbrowser.open(gallery.page.resolve().as_uri()):

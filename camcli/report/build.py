@@ -67,6 +67,7 @@ class Gallery:
         images, failed: in it.
         missing: images whose original is not there any more, or has another content.
         bytes: of the page alone.
+        folder: of its data and thumbnails; None where the page holds them.
     """
 
     page: Path
@@ -74,6 +75,7 @@ class Gallery:
     failed: int
     missing: int
     bytes: int
+    folder: Path | None = None
 
 
 def build_report(options: ReportOptions, progress: Progress | None = None) -> Gallery:
@@ -156,9 +158,10 @@ class _Builder:
             "diff": read_results(self.run.path, DIFF_NAME, self.run.header),
             "against": None if self.earlier is None else {"name": self.earlier.name, **self.earlier.summary},
         }
-        page = render_page(self.run, meta, self.data.embedded)
+        page = render_page(self.run, self.records, meta, self.data.embedded)
+        folder = None if self.options.self_contained else self.options.folder
         size = write_named_file("--output", self.options.page, (part.encode("utf-8") for part in page))
-        return Gallery(self.options.page, self.images, self.failed, self.missing, size)
+        return Gallery(self.options.page, self.images, self.failed, self.missing, size, folder)
 
 
 def limits_of(run: RunRows) -> Limits:
@@ -177,6 +180,6 @@ def as_json(gallery: Gallery) -> str:
     return json.dumps(
         {
             "page": str(gallery.page), "images": gallery.images, "failed": gallery.failed, "missing": gallery.missing,
-            "bytes": gallery.bytes,
+            "bytes": gallery.bytes, "folder": None if gallery.folder is None else str(gallery.folder),
         }
     )  # fmt: skip

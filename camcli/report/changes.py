@@ -9,6 +9,7 @@ from typing import Any
 from camcli.checks.baseline import baseline_of
 from camcli.checks.diff import difference, distribution
 from camcli.checks.recorded import RecordedRun, read_run
+from camcli.config.parse import flag
 from camcli.errors import ConfigError
 from camcli.report.records import MethodLayer, Records
 from camcli.report.rows import Row, open_rows
@@ -24,7 +25,8 @@ class Earlier:
         name: of its folder, as typed.
         by_content, by_name: its rows; content first, as ``cam diff`` matches them.
         distances: of each image and source, by method and layer.
-        summary: of all distances, and notes on what differs between the runs.
+        summary: of all distances, notes on what differs between the runs, the options of the methods, and what its
+            pictures were drawn with where that differs.
     """
 
     name: str
@@ -64,7 +66,10 @@ def read_earlier(path: str, run: str) -> Earlier:
     base, new = read_run(path), read_run(run)
     rows = [row for row in open_rows(path) if row["status"] == "ok"]
     distances: dict[tuple[str, str], dict[MethodLayer, Mapping[str, float]]] = {}
-    summary: dict[str, Any] = {"maps": {}, "notes": []}
+    summary: dict[str, Any] = {
+        "maps": {}, "notes": [], "options": list(base.header["config"].get("option") or ()),
+        "drawing": drawing_differences(base.header["config"], new.header["config"]),
+    }  # fmt: skip
     for key in new.keys:
         theirs = _same_map(base, key)
         if theirs is None:
@@ -79,6 +84,25 @@ def read_earlier(path: str, run: str) -> Earlier:
         raise ConfigError(f"--against {path}: it has no map of a method of {run}. Run both with one method in common.")
     by_content = {row["sha256"]: row for row in reversed(rows)}
     return Earlier(path, by_content, {row["image"]: row for row in reversed(rows)}, distances, summary)
+
+
+def drawing_differences(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Settings of the colours of two runs that differ, a line each: name, of the other run, of the one shown."""
+    usual = {"colormap": "jet", "gamma": 1.0, "signed": False, "scale": "per-image", "scale_limits": {}}
+    lines: list[str] = []
+    for name, value in usual.items():
+        theirs, ours = base.get(name) or value, new.get(name) or value
+        if theirs != ours and not (name == "scale_limits" and lines and lines[-1].startswith("--scale ")):
+            lines.append(f"{flag(name.removesuffix('_limits'))} {_words(theirs)} there, {_words(ours)} here")
+    return lines
+
+
+def _words(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{method} {low:.4g} to {high:.4g}" for method, (low, high) in value.items()) or "none"
+    return str(value)
 
 
 def _same_map(base: RecordedRun, key: MethodLayer) -> MethodLayer | None:

@@ -14,10 +14,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from camcli._version import __version__
 from camcli.render import OUTSIDE_BRIGHTNESS, colours, to_levels
+from camcli.report.choice import choice_of
 from camcli.report.command_line import flags_of
 from camcli.report.data_files import page_json
 from camcli.report.records import Records
 from camcli.report.rows import RunRows
+from camcli.report.run_facts import facts
 
 SCRIPTS = ("data", "heat", "state", "select", "tiles", "viewer", "about", "summary", "checks", "main")
 """The parts of the page's script, in order."""
@@ -27,7 +29,7 @@ def describe_run(run: RunRows, records: Records, images: int) -> dict[str, Any]:
     """What the script needs to know of the run."""
     header, config = run.header, run.header["config"]
     is_cpu = str((header.get("environment") or {}).get("device", "cpu")).startswith("cpu")
-    output = header.get("output")
+    output, choice = header.get("output"), choice_of(header)
     return {
         "run": str(run.path) if run.path.name else run.path.resolve().name,
         "images": images,
@@ -35,6 +37,9 @@ def describe_run(run: RunRows, records: Records, images: int) -> dict[str, Any]:
         "status": header["status"],
         "classes": [list(one) for one in records.classes.numbers],
         "maps": [list(one) for one in records.maps.numbers],
+        "own": [records.maps.number(key) for key in records.grids],
+        "options": list(config.get("option") or ()),
+        "choice": None if choice is None else choice.summary,
         "sources": list(records.sources.numbers),
         "files": [list(one) for one in records.files.numbers],
         "colours": base64.b64encode(_colours(config)).decode("ascii"),
@@ -54,13 +59,14 @@ def _colours(config: Mapping[str, Any]) -> bytes:
     return bytes(colours(config.get("colormap") or "jet")[levels][:, ::-1].tobytes())
 
 
-def render_page(run: RunRows, meta: Mapping[str, Any], embedded: Sequence[str]) -> Iterator[str]:
+def render_page(run: RunRows, records: Records, meta: Mapping[str, Any], embedded: Sequence[str]) -> Iterator[str]:
     """The page in pieces."""
     script = "\n".join(_asset(f"{name}.js") for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     return _environment().get_template("report.html.j2").generate(
-        header=run.header, meta=meta, facts=facts(run), meta_json=page_json(meta), embedded=embedded, script=script,
-        script_hash=digest, style=_asset("page.css"), version=__version__,
+        header=run.header, meta=meta, facts=facts(run, records), choice=choice_of(run.header),
+        meta_json=page_json(meta), embedded=embedded, script=script, script_hash=digest,
+        style=_asset("page.css"), version=__version__,
     )  # fmt: skip
 
 
@@ -75,51 +81,3 @@ def _environment() -> Environment:
 @cache
 def _asset(name: str) -> str:
     return (resources.files("camcli.report") / "assets" / name).read_text("utf-8")
-
-
-def facts(run: RunRows) -> list[tuple[str, list[tuple[str, str]]]]:
-    """What the page says of the run itself: groups of (what, value)."""
-    header = run.header
-    model, environment = header["model"], header.get("environment") or {}
-    size = "×".join(map(str, model["input_size"][1:]))
-    groups: list[tuple[str, list[tuple[str, Any]]]] = [
-        (
-            "Model",
-            [
-                ("name", f"{model['name']} ({model['source']})"), ("weights", model.get("weights")),
-                ("classes", model.get("num_classes")), ("input", f"{size} pixels; {model.get('resize')}"),
-                ("weights hash", str(model.get("weights_sha256") or "")[:16]),
-            ],
-        ),
-        (
-            "Explanation",
-            [
-                ("methods", ", ".join(header["methods"])),
-                *(
-                    ("target layer", f"{one['path']}: {one['module']}, {'×'.join(map(str, one['grid']))} cells, "
-                     f"layout {one['layout']} ({one['proof']})")
-                    for one in header.get("layers") or ()
-                ),
-                *(("assumption", line) for line in header.get("assumptions") or ()),
-            ],
-        ),
-        (
-            "Run",
-            [
-                ("folder", run.path), ("status", header["status"]), ("command", " ".join(header.get("command") or ())),
-                ("started", header.get("started")), ("finished", header.get("finished")),
-                ("rate", _rate(header)), ("cam", header.get("camcli")), *environment.items(),
-            ],
-        ),
-        ("Settings", [(key, _words(value)) for key, value in header["config"].items()]),
-    ]  # fmt: skip
-    return [(title, [(k, str(v)) for k, v in rows if v not in (None, "", [])]) for title, rows in groups]
-
-
-def _rate(header: Mapping[str, Any]) -> str | None:
-    timing = header.get("timing")
-    return f"{timing['images_per_second']:.1f} images/s, {timing['seconds']:.1f} s in all" if timing else None
-
-
-def _words(value: Any) -> Any:
-    return ", ".join(map(str, value)) if isinstance(value, list) else value

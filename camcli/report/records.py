@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
+import cv2
 import numpy as np
 
 from camcli.checks.distances import spearman
@@ -18,6 +19,8 @@ from camcli.report.rows import Row
 MethodLayer = tuple[str, str]
 Limits = Mapping[str, tuple[float, float]]
 """Of the normalisation, in raw units, by method; a method without has each map's own extremes."""
+_FINE = 112
+"""Samples along the longer side of a map, or a few more."""
 
 
 @dataclass
@@ -42,6 +45,8 @@ class Records:
         maps: (method, layer).
         sources: the ``--image-path`` as typed.
         files: (kind, beginning of the path, extension) of artefacts.
+        grids: of the maps of the run itself, as the index has them, and whether it has averaged them; by method and
+            layer.
     """
 
     limits: Limits = field(default_factory=dict)
@@ -50,11 +55,14 @@ class Records:
     maps: Table = field(default_factory=Table)
     sources: Table = field(default_factory=Table)
     files: Table = field(default_factory=Table)
+    grids: dict[MethodLayer, dict[tuple[int, int, bool], None]] = field(default_factory=dict)
 
     def record(self, row: Row) -> dict[str, Any]:
         """What the page has of one image; keys without a value are left out."""
         failed = row["status"] != "ok"
         label = row.get("label")
+        for one in row.get("maps", ()):
+            self._note_grid(one)
         record = {
             "n": row["image"],
             "s": self.sources.number(row.get("source", "")),
@@ -93,6 +101,7 @@ class Records:
             "en": _short(attention.get("entropy")),
             "bo": _short(attention.get("border")),
             "bx": attention.get("box"),
+            "hs": hot_share(one),
             "r": None if raw.get("max") is None else [_short(raw["min"]), _short(raw["max"])],
             "g": None if grid is None else [*grid.shape],
             "h": None if grid is None else base64.b64encode(grid.tobytes()).decode("ascii"),
@@ -115,6 +124,11 @@ class Records:
                 if path
                 for stem, _, extension in [path.rpartition(".")]
             ]
+
+    def _note_grid(self, one: Mapping[str, Any]) -> None:
+        grids, native = self.grids.setdefault(key_of(one), {}), one.get("native")
+        if native is not None:
+            grids[native["grid"][0], native["grid"][1], bool(native.get("reduced"))] = None
 
     def _grid(self, one: Mapping[str, Any]) -> np.ndarray | None:
         if one.get("native") is None:
@@ -139,6 +153,19 @@ def key_of(one: Mapping[str, Any]) -> MethodLayer:
     """Method and layer of a map; fused layers are joined by ``+``, none is the empty string."""
     layer = one.get("layer")
     return one["method"], "+".join(layer) if isinstance(layer, list) else layer or ""
+
+
+def hot_share(one: Mapping[str, Any]) -> list[float] | None:
+    """Of a map after ReLU, interpolated as it is drawn: the share of its area at half its maximum or more, and the
+    share of the heat that lies there. Both hardly depend on the number of cells, as the entropy does.
+    """
+    if one.get("native") is None or one.get("status", "ok") != "ok":
+        return None
+    heat = np.maximum(read_native(one["native"]), 0).astype(np.float32)
+    finer = max(1, -(-_FINE // max(heat.shape)))
+    full = cv2.resize(heat, None, fx=finer, fy=finer, interpolation=cv2.INTER_LINEAR)
+    hot = full >= 0.5 * full.max()
+    return [float(f"{hot.mean():.3g}"), float(f"{full[hot].sum() / full.sum():.3g}")] if full.max() > 0 else None
 
 
 def disagreement(maps: Sequence[Mapping[str, Any]]) -> float | None:

@@ -310,6 +310,37 @@ def test_against_another_run(page: Any, galleries: Galleries) -> None:
     page.locator("#grid .tile").first.click()
     assert page.locator(".frame").count() == 2
     assert "rank correlation" in page.text_content("#panel")
+    titles = page.locator(".stage h3").all_text_contents()
+    assert [title.split(" · ", 1)[1] for title in titles] == ["gradcam at features.5", "gradcam at features.8"]
+    page.keyboard.press("Escape")
+    # Maps of the other run alone cannot be chosen.
+    assert page.locator("#map option").all_text_contents() == ["gradcam at features.8", "layercam at features.8"]
+
+
+def test_runs_that_were_drawn_in_other_colours(page: Any, galleries: Galleries) -> None:
+    show(page, galleries.against_one)
+    assert "--colormap viridis there, jet here" in page.text_content(".notice")
+    page.evaluate("setState({ map: META.maps.findIndex(([method]) => method === 'gradcam') })")
+    page.click('[data-image="cup/0.png"]')
+    assert "the other run has none of gradcam" in page.text_content("#panel")
+    assert page.text_content(".stage:first-child .none") == "This run has no such map."
+
+
+def test_the_map_in_words(page: Any, galleries: Galleries) -> None:
+    show(page, galleries.page)
+    page.click('[data-image="cup/0.png"]')
+    text = page.text_content("#panel")
+    area, heat = page.evaluate("shownMap(openedImage).hs.map(percent)")
+    assert f"{area} of the view has half the maximum or more; {heat} of the heat lies there" in text
+    assert ", the most probable class" in text
+    assert page.locator("#target option").all_text_contents() == ["number 1", "number 2"]
+    words = page.evaluate("['predicted', 'label', 'index', 'name', 'top:3'].map(chosenWords)")
+    assert words == [
+        "the predicted class", "the label of the image", "given by its index", "given by its name",
+        "number 3 of the most probable classes",
+    ]  # fmt: skip
+    for share, verdict in ((0.0135, "small hot spots, with weaker heat around"), (0.6, "spread over much of the view")):
+        assert page.evaluate("share => spreadWords([share, share])", share).startswith(f"{verdict}: ")
 
 
 def test_the_colours_are_those_of_the_run(page: Any, galleries: Galleries) -> None:

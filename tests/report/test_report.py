@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import shlex
 import shutil
@@ -18,7 +19,7 @@ from camcli.map_summary import native_copy
 from camcli.report import ReportOptions, build_report
 from camcli.report.command_line import flags_of
 from camcli.report.data_files import page_json
-from camcli.report.records import Records, disagreement
+from camcli.report.records import Records, disagreement, hot_share
 from tests.conftest import TINY, Cam, index_of
 from tests.report.gallery_run import make_run
 
@@ -58,7 +59,9 @@ def records_of(page: Path) -> list[dict[str, Any]]:
 def test_the_page_its_data_and_thumbnails(cam: Cam, run: Path) -> None:
     done = cam("report", run)
     assert (done.code, done.err) == (0, "")
-    assert done.out == f"4 images\ngallery in {run / 'report.html'}\n"
+    assert (
+        done.out == f"4 images\ngallery in {run / 'report.html'}, its data and thumbnails in {run / 'report'}{os.sep}\n"
+    )
     page = (run / "report.html").read_text("utf-8")
     assert 'src="report/data-0001.js"' in page
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
@@ -88,6 +91,7 @@ def test_json_and_quiet(cam: Cam, run: Path, tmp_path: Path) -> None:
     done = cam("report", run, "--json", "--output", tmp_path / "other.html", "--limit", 2)
     assert done.document["images"] == 2
     assert done.document["page"] == str(tmp_path / "other.html")
+    assert done.document["folder"] == str(tmp_path / "other")
     assert (tmp_path / "other" / "data-0001.js").is_file()
     assert not (run / "report.html").exists()
     quiet = cam("report", run, "--quiet")
@@ -199,6 +203,27 @@ def test_a_map_in_eight_bits() -> None:
     assert list(base64.b64decode(signed["h"])) == [64, 128, 191, 255]
 
 
+@pytest.mark.parametrize("cells", [7, 28, 56])
+def test_how_spread_a_map_is_does_not_depend_on_its_cells(cells: int) -> None:
+    places = (np.arange(cells) + 0.5) / cells
+    distance = np.hypot(*np.meshgrid(places - 0.5, places - 0.5))
+    cone = np.maximum(0, 1 - 2 * distance)  # half the maximum: a disc with a radius of a quarter
+    area, mass = hot_share(one_map("a", cone.tolist())) or (0, 0)
+    assert area == pytest.approx(np.pi / 16, abs=0.04)
+    assert mass == pytest.approx(0.5, abs=0.1)  # half of the volume of a cone lies within half its radius
+    spot = np.full((cells, cells), 0.3)
+    spot[cells // 7 * 3 : cells // 7 * 4, cells // 7 * 3 : cells // 7 * 4] = 1
+    area, mass = hot_share(one_map("a", spot.tolist())) or (0, 0)
+    assert area == pytest.approx(1 / 49, abs=0.012)
+    assert mass < 0.1
+    assert hot_share(one_map("a", np.ones((cells, cells)).tolist())) == [1, 1]
+
+
+def test_a_map_that_shows_nothing_has_no_spread() -> None:
+    assert hot_share(one_map("a", [[0.0, 0.0]], status="zero")) is None
+    assert hot_share({**one_map("a", [[1.0]]), "native": None}) is None
+
+
 def test_disagreement_of_methods() -> None:
     rising, falling = [[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]
     assert disagreement([one_map("a", rising), one_map("b", rising)]) == 0
@@ -273,7 +298,9 @@ def test_against_gives_the_distances_of_cam_diff(cam: Cam, run: Path, images: Pa
     assert meta["against"]["name"] == str(other)
 
 
-def test_one_file_holds_its_pictures(run: Path, tmp_path: Path) -> None:
+def test_one_file_holds_its_pictures(cam: Cam, run: Path, tmp_path: Path) -> None:
+    done = cam("report", run, "--self-contained", "--output", tmp_path / "one.html", "--limit", 1)
+    assert done.out == f"1 image\ngallery in {tmp_path / 'one.html'}\n"
     gallery = build_report(ReportOptions(str(run), output=str(tmp_path / "one.html"), self_contained=True, limit=3))
     assert [path.name for path in tmp_path.iterdir() if path != run] == ["one.html"]
     page = gallery.page.read_text("utf-8")

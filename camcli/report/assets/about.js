@@ -49,14 +49,14 @@ function changeSection(image) {
   const row = (words, value) => h("div", {}, h("dt", {}, words), h("dd", {}, value));
   const predictions = before && now ? row("prediction", hasChanged(image)
     ? h("span", {}, bdi(className(before[0])), ` ${percent(before[1])} → `, bdi(className(now[0])), ` ${percent(now[1])}`)
-    : h("span", {}, bdi(className(now[0])), `, as before: ${percent(before[1])} → ${percent(now[1])}`)) : null;
+    : h("span", {}, bdi(className(now[0])), ` in both: ${percent(before[1])} → ${percent(now[1])}`)) : null;
   const rows = distances ? [
-    row("order", `rank correlation ${fixed(distances[0])} (1: the heat has kept its order)`),
+    row("order", `rank correlation ${fixed(distances[0])} (1: the same order of heat)`),
     row("hottest", `the hottest 20 % overlap by ${percent(distances[1])}`),
     row("mass", `divergence ${fixed(distances[2])} (0: the same, 1: nothing in common)`),
     row("centre", `moved by ${percent(distances[3])} of the diagonal`),
-  ] : [row("map", "cannot be compared: one of the two shows nothing")];
-  return h("section", {}, h("h3", {}, "What changed"), h("dl", { className: "words" }, predictions, rows));
+  ] : [row("map", earlierMap(image) ? "cannot be compared: one of the two shows nothing" : `the other run has none of ${META.maps[state.map][0]}`)];
+  return h("section", {}, h("h3", {}, "What is different"), h("dl", { className: "words" }, predictions, rows));
 }
 
 function mapsSection(image) {
@@ -88,9 +88,10 @@ function wordsSection(image, map) {
   const rows = [
     row("explains", targetWords(map)),
     row("hottest", map.pk ? `${placeWords(image, map.pk)}, at pixel ${map.pk.map(Math.round).join(", ")}` : null),
-    row("spread", map.en == null ? null : `entropy ${fixed(map.en)}: ${spreadWords(map.en)} (0: one cell, 1: everywhere alike)`),
+    row("spread", map.hs ? spreadWords(map.hs) : null),
+    row("entropy", map.en == null ? null : `${fixed(map.en)}${map.g && !map.rd ? ` on ${map.g.join(" × ")} cells` : ""} (0: all heat in one cell, 1: everywhere alike; a finer map comes nearer to 1 by weak heat alone)`),
     row("border", map.bo == null ? null : `${fixed(map.bo)} times the heat of an even map: ${borderWords(map.bo)}`),
-    row("extent", map.bx && image.wh ? `half the maximum or more in a box over ${percent(((map.bx[2] - map.bx[0]) * (map.bx[3] - map.bx[1])) / (image.wh[0] * image.wh[1]))} of the image` : null),
+    row("extent", map.bx && image.wh ? `the largest hot spot (half the maximum or more) lies in a box over ${percent(((map.bx[2] - map.bx[0]) * (map.bx[3] - map.bx[1])) / (image.wh[0] * image.wh[1]))} of the image` : null),
     row("agreement", image.d == null ? null : `the methods' maps correlate by ${fixed(1 - image.d)}: ${image.d < 0.3 ? "they agree" : image.d < 0.6 ? "they agree in part" : "they contradict each other, so rely on neither alone"}`),
     row("raw values", map.r ? `${map.r.map((value) => value.toPrecision(3).replace("-", "−")).join(" to ")}, on ${map.g ? map.g.join(" × ") : "?"} cells${map.rd ? " (averaged for the index)" : ""}` : null),
     row("note", map.im ? "The model practically rules this class out; its map says little." : map.st ? STATUS_SENTENCES[map.st] : null),
@@ -100,14 +101,25 @@ function wordsSection(image, map) {
 
 function targetWords(map) {
   if (map.t == null) return "the image as a whole, no single class";
-  return h("span", {}, bdi(className(map.t)), map.tp == null ? "" : ` (${percent(map.tp)})`, map.tb ? h("span", { className: "muted" }, `, chosen by ${map.tb}`) : null);
+  return h("span", {}, bdi(className(map.t)), map.tp == null ? "" : ` (${percent(map.tp)})`, map.tb ? h("span", { className: "muted" }, `, ${chosenWords(map.tb)}`) : null);
+}
+/** Why this class: `chosen_by` of the index. */
+function chosenWords(by) {
+  const rank = /^top:(\d+)$/.exec(by)?.[1];
+  if (rank) return rank === "1" ? "the most probable class" : `number ${rank} of the most probable classes`;
+  return { predicted: "the predicted class", label: "the label of the image", index: "given by its index", name: "given by its name" }[by] ?? by;
 }
 function placeWords(image, [x, y]) {
   const row = ["top", "middle", "bottom"][Math.min(2, Math.floor((3 * y) / image.wh[1]))];
   const column = ["left", "centre", "right"][Math.min(2, Math.floor((3 * x) / image.wh[0]))];
   return row === "middle" && column === "centre" ? "in the centre" : `${row} ${column}`;
 }
-const spreadWords = (entropy) => (entropy < 0.5 ? "concentrated" : entropy < 0.75 ? "moderately concentrated" : entropy < 0.92 ? "spread over much of the view" : "nearly even, so it says little");
+/** By the share of the view at half the maximum or more, and of the heat that lies there: the same for coarse and fine maps. */
+function spreadWords([area, heat]) {
+  const size = area < 0.05 ? "small hot spots" : area < 0.2 ? "concentrated" : area < 0.5 ? "over a part of the view" : area < 0.8 ? "spread over much of the view" : "nearly even, so it says little";
+  const rest = heat < 0.3 ? ", with weaker heat around" : "";
+  return `${size}${rest}: ${percent(area)} of the view has half the maximum or more; ${percent(heat)} of the heat lies there`;
+}
 const borderWords = (border) => (border < 0.7 ? "the heat keeps off the edge" : border < 1.3 ? "about as much as anywhere" : "much of the heat lies at the edge");
 
 /** An artefact of the run, relative to the page. */

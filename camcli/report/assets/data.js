@@ -32,6 +32,13 @@ const mapName = (key) => {
   const layers = META.maps.filter((other) => other[0] === method).length;
   return layers > 1 && layer ? `${method} at ${layer}` : method;
 };
+/** A run by its name, and the method, options and layers of a map of it. */
+function runWords(name, options, map) {
+  if (!map) return name;
+  const [method, layer] = META.maps[map.k];
+  const own = options.filter((text) => text.startsWith(`${method}.`)).map((text) => text.slice(method.length + 1));
+  return `${name} · ${method}${own.length ? ` (${own.join(", ")})` : ""}${layer ? ` at ${layer}` : ""}`;
+}
 const prediction = (image) => image.p?.[0];
 const isFailed = (image) => image.st === 1;
 

@@ -80,15 +80,23 @@ function fillControls() {
   options(at("sort"), Object.entries(SORTS).filter(([key, [, value]]) => key === "order" || key === DEFAULTS.sort || images.some((image) => value(image) != null)).map(([key, [words]]) => [key, words]));
   const labelled = images.some((image) => image.c != null);
   options(at("group"), Object.entries(GROUPS).filter(([key]) => (key === "change" ? META.against : labelled || key === "pred")).map(([key, [words]]) => [key, words]), "none");
-  options(at("map"), META.maps.map((_, key) => [key, mapName(key)]));
+  options(at("map"), META.own.map((key) => [key, mapName(key)]));
   const most = images.reduce((number, image) => Math.max(number, mapsOf(image, 0).length), 1);
   const sample = images.find((image) => mapsOf(image, 0).length === most);
-  options(at("target"), Array.from({ length: most }, (_, place) => [place, sample ? (mapsOf(sample, 0)[place]?.tb ?? `${place + 1}`) : `${place + 1}`]));
-  const needs = { labels: labelled, maps: META.maps.length > 1, targets: most > 1 };
+  options(at("target"), Array.from({ length: most }, (_, place) => [place, targetName(sample && mapsOf(sample, 0)[place], place)]));
+  const needs = { labels: labelled, maps: META.own.length > 1, targets: most > 1 };
   for (const element of document.querySelectorAll("[data-needs]")) element.hidden = !needs[element.dataset.needs];
   for (const box of [at("view"), at("viewer-view")]) {
     box.append(h("span", {}, VIEWS.map(([value, words]) => h("button", { type: "button", "data-view": value, onclick: () => setState({ view: value }) }, words))));
   }
+}
+
+/** Of a target that all images have: how its class is chosen, or the class where it was given. */
+function targetName(map, place) {
+  const rank = /^top:(\d+)$/.exec(map?.tb ?? "")?.[1];
+  if (rank) return `number ${rank}`;
+  if (map?.tb === "index" || map?.tb === "name") return className(map.t);
+  return { predicted: "predicted class", label: "label" }[map?.tb] ?? `${place + 1}`;
 }
 
 function syncControls() {
@@ -185,7 +193,7 @@ function commonKey({ key }) {
   return {
     1: () => setState({ view: "original" }), 2: () => setState({ view: "overlay" }), 3: () => setState({ view: "heatmap" }),
     "[": () => setState({ opacity: Math.max(0, state.opacity - 10) }), "]": () => setState({ opacity: Math.min(100, state.opacity + 10) }),
-    m: () => setState({ map: (state.map + 1) % Math.max(1, META.maps.length) }),
+    m: () => setState({ map: META.own[(META.own.indexOf(state.map) + 1) % META.own.length] ?? 0 }),
     t: () => setState({ target: (state.target + 1) % Math.max(1, at("target").options.length) }),
     d: switchTheme, "?": () => at("keys").togglePopover(),
   }[key];
@@ -220,7 +228,7 @@ function startTheme() {
 }
 
 function showAll() {
-  state.map = Math.min(state.map, Math.max(0, META.maps.length - 1));
+  if (!META.own.includes(state.map)) state.map = META.own[0] ?? 0;
   if (!VIEWS.some(([value]) => value === state.view)) state.view = "overlay";
   document.documentElement.style.setProperty("--tile", `${state.size}px`);
   document.documentElement.style.setProperty("--pictures", META.against ? 2 : 1);

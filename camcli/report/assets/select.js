@@ -47,7 +47,7 @@ function matches(image, words) {
 const probabilityOf = (predictions, k) =>
   predictions?.find((one) => className(one[0]) === className(k))?.[1] ?? (predictions?.length ? 0 : null);
 
-/** How far the confidence falls short: of the other run's prediction since then, or of the label behind the top one. */
+/** How far the confidence falls short: of the other run's prediction in this one, or of the label behind the top one. */
 function lostConfidence(image) {
   if (image.a?.p[0]) return image.a.p[0][1] == null ? null : image.a.p[0][1] - probabilityOf(image.p, image.a.p[0][0]);
   const top = prediction(image);
@@ -64,7 +64,7 @@ const SORTS = {
   order: ["order of the run", (image) => image.i, false],
   name: ["name", (image) => image.n, false],
   probability: [META.values ? "output" : "probability", (image) => prediction(image)?.[META.values ? 2 : 1], true],
-  loss: [META.against ? "loss of confidence since then" : "loss of confidence (against the label)", lostConfidence, true],
+  loss: [META.against ? "loss of confidence against the other run" : "loss of confidence (against the label)", lostConfidence, true],
   margin: ["margin to the second class", (image) => (image.p?.[1] && image.p[0][1] != null ? image.p[0][1] - image.p[1][1] : null), false],
   entropy: ["entropy of the map", (image) => shownMap(image)?.en, true],
   border: ["heat at the border", (image) => shownMap(image)?.bo, true],

@@ -12,7 +12,7 @@ function showSummary() {
     ? h("p", { className: "muted" }, `Of the ${count(shown.length, "image")} that the filters show. `, h("button", { type: "button", className: "link", onclick: clearFilters }, "Take all"))
     : null;
   section.replaceChildren(...[
-    note, keyFigures(explained), META.against ? againstCard(explained) : null, mapsCard(explained), distributions(explained), classesCard(explained),
+    note, keyFigures(explained), META.choice ? choiceLine() : null, META.against ? againstCard(explained) : null, mapsCard(explained), distributions(explained), classesCard(explained),
     confusionCard(explained), outliersCard(explained), failedCard(),
   ].filter(Boolean));
 }
@@ -36,6 +36,8 @@ function keyFigures(explained) {
     figure(String(maps.length), `maps${degenerate ? `, ${degenerate} of which show nothing` : ""}`),
     figure(String(shown.length - explained.length), "images failed"));
 }
+
+const choiceLine = () => h("p", {}, bdi(META.choice), ". ", h("button", { type: "button", className: "link", onclick: () => setState({ tab: "run" }) }, "All candidates"));
 
 function againstCard(explained) {
   const both = explained.filter((image) => image.a);

@@ -126,7 +126,7 @@ function tileContent(image) {
     caption(image));
 }
 
-/** The picture with its map; before and after where there is another run. */
+/** The picture with its map; that of the other run first where there is one. */
 const picturesOf = (image) => h("span", { className: "pictures" },
   image.a ? pictureOf(image, earlierMap(image), image.a.v) : null, pictureOf(image, shownMap(image), image.v));
 

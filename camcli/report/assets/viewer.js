@@ -53,8 +53,8 @@ function showViewer() {
   const stages = document.getElementById("stages");
   if (image.a) {
     stages.replaceChildren(
-      stage(image, earlierMap(image), image.a.v, `before: ${META.against.name}`),
-      stage(image, shownMap(image), image.v, `now: ${META.run}`));
+      stage(image, earlierMap(image), image.a.v, runWords(META.against.name, META.against.options, earlierMap(image))),
+      stage(image, shownMap(image), image.v, runWords(META.run, META.options, shownMap(image))));
   } else stages.replaceChildren(stage(image, shownMap(image), image.v, null));
   placeDivider();
   const order = viewerOrder(), place = order.indexOf(image);
@@ -78,6 +78,7 @@ function stage(image, map, view, title) {
     if (state.view !== "original") frame.append(h("div", { className: "bar", "aria-hidden": "true", onpointerdown: dragDivider }));
     if (image.x) frame.append(h("p", { className: "none" }, problemWords(image)));
     else if (map?.st) frame.append(h("p", { className: "none" }, STATUS_SENTENCES[map.st] ?? map.st));
+    else if (!map && state.view !== "original") frame.append(h("p", { className: "none" }, "This run has no such map."));
   }
   return h("div", { className: "stage" }, title ? h("h3", {}, bdi(title)) : null, frame);
 }
