@@ -27,7 +27,7 @@ from camcli.map_summary import CONSTANT, VANISHING
 from camcli.pipeline.assembly import BatchResults, ExplainedImage, assemble, maps_to_show, record_event, with_note
 from camcli.pipeline.items import Explanation, Failed
 from camcli.pipeline.setup import Setup
-from camcli.render import ZERO, Canvas, Style, blend, colours, dim, frame_width
+from camcli.render import ZERO, Canvas, Style, blend, colours, dim, frame_width, mix, signed_shares
 
 KINDS = ("overlay", "heatmap", "gray")
 """What is drawn here; the others (``panel``, ``map``) are left to the CPU."""
@@ -220,7 +220,11 @@ class Painter:
         """
         coloured, values = colours(self.style.colormap), np.arange(256, dtype=np.uint8)
         over = np.repeat(coloured.reshape(768, 1), 256, axis=1)  # a row for each level and channel
-        inside = blend(over, np.tile(values, (768, 1)), self.style.alpha)
+        under = np.tile(values, (768, 1))
+        if self.style.signed:
+            inside = mix(over, under, np.repeat(signed_shares(self.style.alpha), 3)[:, None])
+        else:
+            inside = blend(over, under, self.style.alpha)
         outside = np.tile(dim(values).reshape(1, 256), (3, 1))
         tables = {
             "gray": np.append(values, np.full(2, ZERO if self.style.signed else 0, np.uint8)),

@@ -14,13 +14,13 @@ Pictures are (height, width, 3) uint8 in BGR order, as OpenCV encodes them.
 """
 
 from camcli.render.canvas import OUTSIDE_BRIGHTNESS, Canvas, dim, draw_on, frame_width, make_canvas, place
-from camcli.render.colours import ZERO, apply_gamma, blend, colour, colours, to_gray, to_levels
+from camcli.render.colours import ZERO, apply_gamma, blend, colour, colours, mix, signed_shares, to_gray, to_levels
 from camcli.render.drawing import Drawing, Style, normalise, value_range
 from camcli.render.encoding import encode, extension
 from camcli.render.panel import PANEL_SIDE, PanelText
 
 __all__ = [
     "OUTSIDE_BRIGHTNESS", "PANEL_SIDE", "ZERO", "Canvas", "Drawing", "PanelText", "Style", "apply_gamma", "blend",
-    "colour", "colours", "dim", "draw_on", "encode", "extension", "frame_width", "make_canvas", "normalise", "place",
-    "to_gray", "to_levels", "value_range",
+    "colour", "colours", "dim", "draw_on", "encode", "extension", "frame_width", "make_canvas", "mix", "normalise",
+    "place", "signed_shares", "to_gray", "to_levels", "value_range",
 ]  # fmt: skip

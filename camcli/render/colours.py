@@ -71,6 +71,25 @@ def blend(coloured: np.ndarray, pixels: np.ndarray, alpha: float) -> np.ndarray:
     return cv2.addWeighted(coloured, alpha, pixels, 1 - alpha, 0)
 
 
+def signed_shares(alpha: float) -> np.ndarray:
+    """The share of heat in an overlay by the level of a map that keeps its sign, (256,) uint16 in 256ths: none at zero,
+    so that the middle of the colours hides nothing, ``alpha`` at both ends, linear between them.
+    """
+    distance = np.abs(np.arange(256) - 127.5) - 0.5
+    shares: np.ndarray = np.rint(256 * alpha * distance / distance.max()).astype(np.uint16)
+    return shares
+
+
+def mix(coloured: np.ndarray, pixels: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Colours over pixels, both uint8, by a share for each, uint16 in 256ths; arrays that fit together."""
+    total = coloured * shares
+    total += pixels * (256 - shares)
+    total += 128
+    total >>= 8
+    mixed: np.ndarray = total.astype(np.uint8)
+    return mixed
+
+
 def to_gray(placed: np.ndarray) -> np.ndarray:
     """[0, 1] to 8 bits, rounded."""
     gray: np.ndarray = cv2.convertScaleAbs(placed, alpha=255)

@@ -8,7 +8,7 @@ import numpy as np
 
 from camcli.map_summary import CONSTANT, VANISHING, map_status
 from camcli.render.canvas import Canvas, dim, framed, place
-from camcli.render.colours import ZERO, blend, colour_levels, to_levels
+from camcli.render.colours import ZERO, blend, colour_levels, mix, signed_shares, to_levels
 from camcli.render.panel import NOT_SEEN, ColourBar, PanelText, compose, tile_size
 
 Limits = tuple[float, float]
@@ -16,7 +16,15 @@ Limits = tuple[float, float]
 
 @dataclass(frozen=True)
 class Style:
-    """Everything that determines a picture of a map."""
+    """Everything that determines a picture of a map.
+
+    Attributes:
+        colormap: of the heat.
+        alpha: its share in an overlay; of a map that keeps its sign at the ends of the colours, and less towards zero.
+        gamma: exponent of the map.
+        image_format, quality: of the files.
+        signed: whether maps keep their sign.
+    """
 
     colormap: str = "jet"
     alpha: float = 0.5
@@ -109,7 +117,13 @@ class Drawing:
         pixels, alpha = self.canvas.pixels, self.style.alpha
         picture = dim(pixels)
         if self.patch.size:
-            picture[self.inside] = blend(self._coloured, pixels[self.inside], alpha)
+            seen = pixels[self.inside]
+            if self.style.signed:
+                shares = cv2.LUT(self._levels(self.patch), signed_shares(alpha).reshape(1, 256))
+                shares = cv2.cvtColor(shares, cv2.COLOR_GRAY2BGR)  # faster than one share for three channels
+                picture[self.inside] = mix(self._coloured, seen, shares)
+            else:
+                picture[self.inside] = blend(self._coloured, seen, alpha)
         return framed(picture, self.inside)
 
     @cached_property

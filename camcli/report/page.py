@@ -13,7 +13,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from camcli._version import __version__
-from camcli.render import OUTSIDE_BRIGHTNESS, colours, to_levels
+from camcli.render import OUTSIDE_BRIGHTNESS, colours, signed_shares, to_levels
 from camcli.report.choice import choice_of
 from camcli.report.command_line import flags_of
 from camcli.report.data_files import page_json
@@ -52,11 +52,15 @@ def describe_run(run: RunRows, records: Records, images: int) -> dict[str, Any]:
 
 
 def _colours(config: Mapping[str, Any]) -> bytes:
-    """256 colours in RGB for the levels of maps; the run's gamma is in them."""
+    """256 colours in RGB for the levels of maps, and the share of heat in overlays at each, where ``--alpha`` is 1; the
+    run's gamma is in them.
+    """
     signed = bool(config.get("signed"))
     heat = np.linspace(-1 if signed else 0, 1, 256, dtype=np.float32)
     levels = to_levels(heat, config.get("gamma") or 1.0, signed).ravel()
-    return bytes(colours(config.get("colormap") or "jet")[levels][:, ::-1].tobytes())
+    shares = signed_shares(1.0)[levels].clip(max=255) if signed else np.full(256, 255)
+    rgb = colours(config.get("colormap") or "jet")[levels][:, ::-1]
+    return np.column_stack([rgb, shares]).astype(np.uint8).tobytes()
 
 
 def render_page(run: RunRows, records: Records, meta: Mapping[str, Any], embedded: Sequence[str]) -> Iterator[str]:

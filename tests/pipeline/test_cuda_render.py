@@ -27,7 +27,7 @@ from camcli.pipeline.cuda_render import KINDS, DrawingFinisher, Painter, Subject
 from camcli.pipeline.items import Explanation, Failed, ImageMetadata, Loaded
 from camcli.pipeline.stream import STAGES, Stream, run
 from camcli.pipeline.targets import TargetSpec
-from camcli.render import Canvas, Drawing, Style, colours, encode, normalise
+from camcli.render import Canvas, Drawing, Style, colours, encode, mix, normalise, signed_shares
 from camcli.render.canvas import framed
 from tests.out_of_memory import FORMS
 
@@ -143,6 +143,20 @@ def test_signed_maps_are_those_of_the_cpu(subjects: list[Subject]) -> None:
         outside[own.inside] = False
         assert np.array_equal(drawn["overlay"][outside], own.overlay[outside])
         assert np.array_equal(drawn["heatmap"][outside], own.heatmap[outside])
+
+
+@pytest.mark.parametrize("alpha", [0.37, 1.0])
+def test_equal_levels_of_signed_maps_give_the_same_bytes(subjects: list[Subject], alpha: float) -> None:
+    style = Style("coolwarm", alpha=alpha, signed=True)
+    shares = signed_shares(alpha)
+    for subject, drawn in zip(subjects, painter(colormap="coolwarm", alpha=alpha, signed=True).draw(subjects),
+                              strict=True):  # fmt: skip
+        own = one_by_one(subject, style)
+        levels, pixels = drawn["gray"][own.inside], subject.canvas.pixels[own.inside]
+        expected = mix(colours("coolwarm")[levels], pixels, shares[levels][..., None])
+        assert np.array_equal(drawn["overlay"][own.inside], expected)
+        is_zero = (levels == 127) | (levels == 128)
+        assert np.array_equal(drawn["overlay"][own.inside][is_zero], pixels[is_zero])
 
 
 @pytest.mark.parametrize("gamma", [0.5, 2.2])

@@ -215,6 +215,29 @@ def test_a_signed_map_keeps_its_sign_and_zero_is_in_the_middle() -> None:
     assert np.array_equal(drawing.heatmap, colours("coolwarm")[[[0, 128, 191]]])
 
 
+@pytest.mark.parametrize("colormap", ["coolwarm", "turbo"])
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
+def test_the_share_of_a_signed_map_in_an_overlay_follows_its_values(colormap: str, alpha: float) -> None:
+    """At zero the photograph as it is, at both ends ``alpha`` of the colours, in between in proportion."""
+    raw = np.array([[-1.0, -0.5, 0.0, 0.25, 1.0]], np.float32)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 5, 3), dtype=np.uint8)
+    drawing = Drawing(raw, Canvas(pixels, View(0, 0, 5, 1)), (1, 5), Style(colormap, alpha=alpha, signed=True))
+    share = alpha * np.array([1, 0.5, 0, 0.25, 1])[None, :, None]
+    expected = share * drawing.heatmap + (1 - share) * pixels
+    assert np.abs(drawing.overlay - expected).max() <= 2
+    assert (drawing.overlay[0, 2] == pixels[0, 2]).all()
+    if alpha == 1:
+        assert np.array_equal(drawing.overlay[0, [0, 4]], drawing.heatmap[0, [0, 4]])
+
+
+def test_a_signed_map_that_shows_nothing_leaves_the_photograph() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    drawing = Drawing(
+        np.zeros((2, 2), np.float32), Canvas(pixels, View(0, 0, 4, 4)), (4, 4), Style("coolwarm", signed=True)
+    )
+    assert np.array_equal(drawing.overlay, pixels)
+
+
 def test_the_gamma_of_a_signed_map_leaves_its_sign() -> None:
     raw = np.array([[-1.0, -0.25, 0.0, 0.25]], np.float32)
     canvas = Canvas(np.zeros((1, 4, 3), np.uint8), View(0, 0, 4, 1))

@@ -363,6 +363,22 @@ def test_the_colours_are_those_of_the_run(page: Any, galleries: Galleries) -> No
     assert np.abs(ours - heatmap).mean() < 4  # what JPEG and 8 bits change
 
 
+def test_the_share_of_heat_is_that_of_its_level(page: Any, galleries: Galleries) -> None:
+    show(page, galleries.page)
+    shares = page.evaluate(
+        """() => {
+          COLOURS[4 * 64 + 3] = 51;
+          return [0.5, 1, 2].map((opacity) => {
+            const canvas = document.createElement("canvas");
+            canvas.width = canvas.height = 1;
+            drawMap(canvas, { g: [1, 1], h: btoa("@") }, null, [1, 1], opacity);  // level 64
+            return canvas.getContext("2d").getImageData(0, 0, 1, 1).data[3];
+          });
+        }"""
+    )
+    assert shares == [26, 51, 255], "the colours alone have no picture below them"
+
+
 def test_narrow_and_dark(page: Any, galleries: Galleries) -> None:
     page.set_viewport_size(NARROW)
     page.emulate_media(color_scheme="dark")

@@ -16,9 +16,11 @@ import pytest
 from PIL import Image
 
 from camcli.map_summary import native_copy
+from camcli.render import colours
 from camcli.report import ReportOptions, build_report
 from camcli.report.command_line import flags_of
 from camcli.report.data_files import page_json
+from camcli.report.page import _colours
 from camcli.report.records import Records, disagreement, hot_share
 from tests.conftest import TINY, Cam, index_of
 from tests.report.gallery_run import make_run
@@ -309,3 +311,13 @@ def test_one_file_holds_its_pictures(cam: Cam, run: Path, tmp_path: Path) -> Non
     assert len(records) == gallery.images == 3
     assert all(one["t"].startswith("data:image/jpeg;base64,") and "o" not in one for one in records)
     assert "data-0001.js" not in page
+
+
+def test_the_colours_of_a_page_have_the_share_of_heat_in_overlays() -> None:
+    plain = np.frombuffer(_colours({}), np.uint8).reshape(256, 4)
+    assert (plain[:, 3] == 255).all()
+    assert np.array_equal(plain[:, 2::-1], colours("jet"))
+    signed = np.frombuffer(_colours({"signed": True, "colormap": "coolwarm"}), np.uint8).reshape(256, 4)
+    assert signed[[0, 127, 128, 255], 3].tolist() == [255, 0, 0, 255]
+    steep = np.frombuffer(_colours({"signed": True, "colormap": "coolwarm", "gamma": 0.5}), np.uint8).reshape(256, 4)
+    assert np.abs(steep[[32, 223], 3].astype(int) - 255 * 0.75**0.5).max() <= 3

@@ -1,7 +1,7 @@
 // Maps drawn over pictures: the grid of the index, interpolated between the centres of its cells, through the run's
 // colours, at the place that the model saw.
 
-const COLOURS = bytesOf(META.colours);
+const COLOURS = bytesOf(META.colours); // red, green, blue, and the share of heat, which is smaller near zero with a sign
 const OUTSIDE = Math.round(255 * (1 - META.outside)); // how dark what the model did not see becomes
 
 function bytesOf(text) {
@@ -49,12 +49,12 @@ function drawMap(canvas, grid, view, size, opacity) {
         const c = column[x], s = share[x];
         const above = values[upper + c] * (1 - s) + values[upper + c + next] * s;
         const under = values[lower + c] * (1 - s) + values[lower + c + next] * s;
-        const colour = 3 * Math.round(above * (1 - below) + under * below);
+        const colour = 4 * Math.round(above * (1 - below) + under * below);
         const place = 4 * (y * width + x);
         pixels[place] = COLOURS[colour];
         pixels[place + 1] = COLOURS[colour + 1];
         pixels[place + 2] = COLOURS[colour + 2];
-        pixels[place + 3] = heat;
+        pixels[place + 3] = alone ? 255 : Math.round((heat * COLOURS[colour + 3]) / 255);
       }
     }
   }
