@@ -246,7 +246,7 @@ def test_shortcut_without_images_or_classes_is_inconclusive(tmp_path: Path) -> N
 
 
 def test_a_folder_without_a_finished_run_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"no index\.json"):
+    with pytest.raises(SourceError, match=r"neither index\.json nor index\.jsonl, so it is no run"):
         check_run(str(tmp_path))
     (tmp_path / "index.jsonl").write_text("{}\n")  # a run that has not ended is not taken for a folder of images
     assert is_run_folder(str(tmp_path))

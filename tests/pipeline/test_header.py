@@ -66,6 +66,8 @@ OTHER: dict[str, Any] = {
     "seed": 7,
     "fail_fast": True,
     "dry_run": True,
+    "shard": "0/2",
+    "processes": "2",
 }
 TOGETHER_WITH: dict[str, dict[str, Any]] = {"option": {"method": "scorecam"}, "layout": {"layer": "features.2"}}
 NOT_ALONE = {
