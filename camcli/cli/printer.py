@@ -22,9 +22,10 @@ from camcli.config.parse import Shard
 from camcli.errors import CamError, printable
 from camcli.images import ASSUMED
 from camcli.output import INDEX_NAME
+from camcli.pipeline.inputs import list_sources
 from camcli.pipeline.items import IMPROBABLE
 from camcli.pipeline.pictures import limit_lines
-from camcli.pipeline.setup import Setup, list_sources
+from camcli.pipeline.setup import Setup
 from camcli.pipeline.stream import Summary, Watcher
 from camcli.schemas.index import ImageRow
 

@@ -15,7 +15,7 @@ from camcli.errors import printable
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from camcli.redraw import Kept, Redrawn
+    from camcli.redraw import KeptPictures, RedrawResult
 
 HELP = "Draw the pictures of a finished run again with other colours, without its model."
 EXAMPLES = """Examples:
@@ -70,7 +70,7 @@ def command(
     raise typer.Exit(done.exit_code)
 
 
-def _of_kept(done: Redrawn, are_named: bool) -> str:
+def _of_kept(done: RedrawResult, are_named: bool) -> str:
     """How many images keep their pictures, what that means for the run, and what to do."""
     first, some = done.kept[0], len(done.kept)
     which = "" if are_named else f"; the first: {first.image}: {first.message}"
@@ -85,7 +85,7 @@ def _of_kept(done: Redrawn, are_named: bool) -> str:
     return f"{kept} {means}."
 
 
-def _document(done: Redrawn) -> dict[str, Any]:
+def _document(done: RedrawResult) -> dict[str, Any]:
     return {
         "status": "complete",
         "exit_code": done.exit_code,
@@ -112,18 +112,18 @@ def _printer(mode: OutputMode) -> Any:
             self.total = self.done = self.named = 0
             self.last = time.monotonic()
 
-        def ready(self, redrawn: Redrawn) -> None:
-            self.total = redrawn.images
+        def ready(self, result: RedrawResult) -> None:
+            self.total = result.images
             if mode.quiet:
                 return
-            for line in limit_lines(redrawn.limits):
+            for line in limit_lines(result.limits):
                 print(line, file=sys.stderr if mode.json else sys.stdout)
-            for note in redrawn.notes:
+            for note in result.notes:
                 print(f"note     {note}", file=sys.stderr)
             if sys.stderr.isatty():
                 self.bar = tqdm(total=self.total, unit=" images", desc="drawing", leave=False, dynamic_ncols=True)
 
-        def image(self, kept: Kept | None) -> None:
+        def image(self, kept: KeptPictures | None) -> None:
             self.done += 1
             if mode.quiet:
                 return

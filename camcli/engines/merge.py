@@ -80,10 +80,9 @@ def merge(run_dir: str | Path, csv: str | None = None, timing: Timing | None = N
                 f"{path} was merged already, and changed since (`cam render`): merging again would undo that. To do "
                 f"so, remove {path / JOURNAL_NAME} and {path / INDEX_NAME}."
             )
-        endings = [read_ending(path, shard) for shard in plan.all_shards()]
-        if any(ending is None or ending["status"] != "complete" for ending in endings):
+        ends = _endings(path, plan)
+        if ends is None:
             raise IncompleteError(describe_missing(path, plan))
-        ends = [ending for ending in endings if ending is not None]
         header: Header = {**plan.header, "started": min(end["started"] for end in ends)}
         sweep_temporaries(path, FOLDERS.values())
         write_atomically(path / JOURNAL_NAME, _journal(path, plan, header))
@@ -102,11 +101,14 @@ def merge_if_all_ended(run_dir: str | Path) -> Merged | None:
     Each shard calls this after it has written how it ended: so the one that ends last sees that all have.
     """
     path = Path(run_dir)
-    plan = _require_plan(path)
+    return None if _endings(path, _require_plan(path)) is None else merge(path)
+
+
+def _endings(path: Path, plan: Plan) -> list[Header] | None:
+    """How each shard ended; None where one has not, or not completely."""
     endings = [read_ending(path, shard) for shard in plan.all_shards()]
-    if any(ending is None or ending["status"] != "complete" for ending in endings):
-        return None
-    return merge(path)
+    ends = [ending for ending in endings if ending is not None and ending["status"] == "complete"]
+    return ends if len(ends) == plan.shards else None
 
 
 def write_partial_index(
@@ -172,7 +174,7 @@ class _PartialRows:
 
 
 def _rows_of(path: Path, shard: Shard, stack: ExitStack) -> Iterator[bytes]:
-    """The whole rows of a shard's journal; of one that was not begun none."""
+    """The whole rows of a shard's journal; of one that has not started none."""
     file_path = path / journal_name(shard)
     with naming_os_errors(file_path, "read"):
         try:
@@ -215,13 +217,12 @@ def describe_missing(run_dir: Path, plan: Plan) -> str:
     for index in list(keys)[:_MOST_SHARDS_NAMED]:
         shard = Shard(index, plan.shards)
         images, there = plan.share(shard), len(keys[index])
-        begun = (
-            f"{there} of {images} images" if (run_dir / journal_name(shard)).exists() else f"none of {images} images"
-        )
+        has_journal = (run_dir / journal_name(shard)).exists()
+        progress = f"{there} of {images} images" if has_journal else f"none of {images} images"
         listed = names.get(index, [])
         more = images - there - len(listed)
         missing = ", ".join([*listed, *([f"and {more} more"] if more > 0 else [])]) if listed else ""
-        lines.append(f"\n  shard {shard}: {begun}" + (f"; missing: {missing}" if missing else ""))
+        lines.append(f"\n  shard {shard}: {progress}" + (f"; missing: {missing}" if missing else ""))
     if len(keys) > _MOST_SHARDS_NAMED:
         lines.append(f"\n  and {len(keys) - _MOST_SHARDS_NAMED} more")
     return (
@@ -233,15 +234,12 @@ def describe_missing(run_dir: Path, plan: Plan) -> str:
 def _missing_names(plan: Plan, keys: dict[int, set[int | None]]) -> dict[int, list[str]]:
     """The first missing images of each of these shards; nothing where the inputs cannot be listed from here."""
     from camcli.config.settings import RunConfig
-    from camcli.images import Sampler, Sources
+    from camcli.pipeline.inputs import list_sources
 
     recorded, digest, names = plan.header["config"], InputDigest(), dict[int, list[str]]()
     with suppress(CamError, OSError, TypeError):
-        config = RunConfig(**{name: recorded[name] for name in ("image_path", "limit", "sample", "seed")})
-        size = config.parsed.sample
-        sampler = None if size is None else Sampler(size.count, size.per_class, config.seed)
-        folder = Path(recorded["output_dir"] or ".")
-        for entry in Sources(config.image_path, exclude=folder, limit=config.limit, sample=sampler):
+        config = RunConfig(**{name: recorded[name] for name in ("image_path", "output_dir", "limit", "sample", "seed")})
+        for entry in list_sources(config):
             key, index = digest.add(entry.source, entry.image), entry.ordinal // plan.batch_size % plan.shards
             if index in keys and key not in keys[index] and len(names.setdefault(index, [])) < _MOST_NAMED:
                 names[index].append(entry.image)
@@ -260,13 +258,18 @@ def _require_plan(path: Path) -> Plan:
 def _sum_timing(ends: list[Header]) -> Timing:
     """Seconds of the slowest shard; rates and busy seconds of all."""
     timings = [end["timing"] for end in ends if end["timing"] is not None]
+    seconds = max((timing["seconds"] for timing in timings), default=0.0)
+    rate = round(sum(timing["images_per_second"] for timing in timings), 3)
+    return {"seconds": seconds, "images_per_second": rate, "stages": sum_stages(timings)}
+
+
+def sum_stages(timings: Iterable[Timing]) -> dict[str, float]:
+    """Busy seconds of each stage, of all processes."""
     stages: dict[str, float] = {}
     for timing in timings:
         for stage, spent in timing["stages"].items():
             stages[stage] = round(stages.get(stage, 0.0) + spent, 4)
-    seconds = max((timing["seconds"] for timing in timings), default=0.0)
-    rate = round(sum(timing["images_per_second"] for timing in timings), 3)
-    return {"seconds": seconds, "images_per_second": rate, "stages": stages}
+    return stages
 
 
 def _passed_over(ends: list[Header]) -> int:

@@ -25,7 +25,7 @@ from camcli.concurrency import Stop
 from camcli.config.parse import Shard
 from camcli.config.settings import RunConfig
 from camcli.engines.child import start
-from camcli.engines.merge import merge, write_partial_index
+from camcli.engines.merge import merge, sum_stages, write_partial_index
 from camcli.engines.placement import cores, devices
 from camcli.errors import CamError, ConfigError, ResumeError
 from camcli.images import Sources
@@ -168,11 +168,8 @@ class _Head:
 
     def timing(self, seconds: float) -> Timing:
         """Of the whole run: its seconds, and the busy seconds of all processes."""
-        stages = dict.fromkeys(STAGES, 0.0)
-        for one in self._processes:
-            for timing in one.timings:
-                for stage, spent in timing["stages"].items():
-                    stages[stage] = round(stages.get(stage, 0.0) + spent, 4)
+        timings = [timing for one in self._processes for timing in one.timings]
+        stages = dict.fromkeys(STAGES, 0.0) | sum_stages(timings)
         rate = round(self.explained / seconds, 3) if seconds else 0.0
         return {"seconds": round(seconds, 3), "images_per_second": rate, "stages": stages}
 

@@ -15,13 +15,14 @@ from camcli.config.settings import BEST, RunConfig
 from camcli.device import BatchLimit, choose_device, choose_precision, device_name, require_memory
 from camcli.errors import ConfigError, SourceError, TargetError
 from camcli.explainer import Explainer, ExplainOptions, Progress
-from camcli.images import ASSUMED, DecodeSettings, Preprocessing, Sampler, Sources, require_device_decoder
+from camcli.images import ASSUMED, DecodeSettings, Preprocessing, Sources, require_device_decoder
 from camcli.layers import Layer
 from camcli.models import Model, load_model
 from camcli.models.output_examination import examine, require_row_per_image
 from camcli.models.repetition import make_repeatable
 from camcli.output import check_named_file
 from camcli.pipeline.first_image import first_image
+from camcli.pipeline.inputs import list_sources
 from camcli.pipeline.labels import Labeller
 from camcli.pipeline.pictures import fixed_limits, style_of
 from camcli.pipeline.recorded_pass import RecordedPass
@@ -72,13 +73,6 @@ class Setup:
     def classless(self) -> bool:
         """Whether the model is an encoder without classes; its maps explain none."""
         return self.model.num_classes is None
-
-
-def list_sources(config: RunConfig) -> Sources:
-    """The inputs of a run, of which nothing is read yet."""
-    size = config.parsed.sample
-    sampler = None if size is None else Sampler(size.count, size.per_class, config.seed)
-    return Sources(config.image_path, exclude=Path(config.run_dir), limit=config.limit, sample=sampler)
 
 
 def open_sources(config: RunConfig) -> Sources:

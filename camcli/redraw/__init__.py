@@ -8,6 +8,6 @@
 No model is opened, and torch is not imported.
 """
 
-from camcli.redraw.redraw import Kept, Redrawn, Watcher, redraw
+from camcli.redraw.redraw import KeptPictures, RedrawResult, Watcher, redraw
 
-__all__ = ["Kept", "Redrawn", "Watcher", "redraw"]
+__all__ = ["KeptPictures", "RedrawResult", "Watcher", "redraw"]

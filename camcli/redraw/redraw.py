@@ -39,7 +39,7 @@ _LOOKED_AT = 64
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptPictures:
     """An image that keeps the pictures it had.
 
     Attributes:
@@ -54,7 +54,7 @@ class Kept:
 
 
 @dataclass
-class Redrawn:
+class RedrawResult:
     """What was drawn.
 
     Attributes:
@@ -75,7 +75,7 @@ class Redrawn:
     images: int = 0
     drawn: int = 0
     failed: int = 0
-    kept: list[Kept] = field(default_factory=list)
+    kept: list[KeptPictures] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     is_recorded: bool = True
 
@@ -88,14 +88,14 @@ class Redrawn:
 class Watcher:
     """Receives what happens; the command line prints it. This one ignores it."""
 
-    def ready(self, redrawn: Redrawn) -> None:
+    def ready(self, result: RedrawResult) -> None:
         """All is decided; the first image comes next."""
 
-    def image(self, kept: Kept | None) -> None:
+    def image(self, kept: KeptPictures | None) -> None:
         """An image was drawn, or keeps its pictures."""
 
 
-def redraw(run_dir: str | Path, changes: Mapping[str, Any], *, watch: Watcher | None = None) -> Redrawn:
+def redraw(run_dir: str | Path, changes: Mapping[str, Any], *, watch: Watcher | None = None) -> RedrawResult:
     """Draw the pictures of a finished run with other settings; what is not given stays as it was.
 
     Pictures, index and journal are then those of a run with these settings. Pictures are replaced one by one, journal
@@ -116,7 +116,7 @@ def redraw(run_dir: str | Path, changes: Mapping[str, Any], *, watch: Watcher | 
         return _redraw(folder, changes, watch or Watcher())
 
 
-def _redraw(folder: Redrawing, changes: Mapping[str, Any], watch: Watcher) -> Redrawn:
+def _redraw(folder: Redrawing, changes: Mapping[str, Any], watch: Watcher) -> RedrawResult:
     header, journal = folder.header, folder.journal
     before = recorded_config(header)
     after = changed_config(before, changes)
@@ -125,7 +125,7 @@ def _redraw(folder: Redrawing, changes: Mapping[str, Any], watch: Watcher) -> Re
     limits = _limits(folder, before, after, rows)
     same = frozenset[str]() if folder.was_stopped else unaffected(before, after)
     painter = _painter(folder, after, limits, rows, same)
-    done = Redrawn(folder.path, after.save, limits, images=len(rows))
+    done = RedrawResult(folder.path, after.save, limits, images=len(rows))
     if not can_be_continued(header, before):
         done.notes.append("another version of cam made this run: `cam run` will not continue it")
     if "save" in changes and len(after.save) > len(RunConfig(save=changes["save"]).save):
@@ -133,7 +133,7 @@ def _redraw(folder: Redrawing, changes: Mapping[str, Any], watch: Watcher) -> Re
     watch.ready(done)
     originals = Originals(folder.path, header, journal)
 
-    def draw(pair: tuple[int, Entry | None]) -> tuple[ImageRow, ImageRow, Kept | None]:
+    def draw(pair: tuple[int, Entry | None]) -> tuple[ImageRow, ImageRow, KeptPictures | None]:
         row = _row(journal, pair[0])
         if row["status"] != "ok":
             return row, row, None
@@ -143,7 +143,7 @@ def _redraw(folder: Redrawing, changes: Mapping[str, Any], watch: Watcher) -> Re
         except ImageError as error:
             note = [] if EARLIER in row["notes"] else [EARLIER]
             new: ExplainedRow = {**row, "notes": [*row["notes"], *note]}
-            return row, new, Kept(row["image"], row["source"], error.kind, error.message)
+            return row, new, KeptPictures(row["image"], row["source"], error.kind, error.message)
 
     def draw_all() -> Iterator[tuple[ImageRow, ImageRow]]:
         with (
@@ -168,7 +168,7 @@ def _redraw(folder: Redrawing, changes: Mapping[str, Any], watch: Watcher) -> Re
     return done
 
 
-def _count(done: Redrawn, row: ImageRow, kept: Kept | None) -> None:
+def _count(done: RedrawResult, row: ImageRow, kept: KeptPictures | None) -> None:
     if kept is not None:
         done.kept.append(kept)
     elif row["status"] == "ok":
