@@ -16,9 +16,12 @@ from camcli.output.jsontext import strict_json, true_name
 from camcli.output.named_file import check_named_file, write_named_file
 from camcli.output.names import artefact_path
 from camcli.output.redrawing import NothingDrawnError, Redrawing
+from camcli.output.row_keys import parse_row, row_line
 from camcli.output.run_folder import RESULT_NAMES, RunFolder, check_resumable, open_run
 from camcli.output.shard_plan import InputDigest, Inputs, Plan, read_plan
 from camcli.output.shards import end_shard, open_shard
+from camcli.output.unit_folder import WHOLE, UnitFolder, end_units, open_units
+from camcli.output.units import UnitError, UnitFiles, UnitRows
 
 __all__ = [
     "COLUMNS",
@@ -27,6 +30,7 @@ __all__ = [
     "JOURNAL_NAME",
     "RESULT_NAMES",
     "SCHEMA",
+    "WHOLE",
     "ArtefactWriter",
     "Counts",
     "Ending",
@@ -38,12 +42,17 @@ __all__ = [
     "Plan",
     "Redrawing",
     "RunFolder",
+    "UnitError",
+    "UnitFiles",
+    "UnitFolder",
+    "UnitRows",
     "artefact_path",
     "artefacts_intact",
     "check_named_file",
     "check_resumable",
     "default_folder",
     "end_shard",
+    "end_units",
     "find_earlier",
     "in_folder",
     "naming_os_errors",
@@ -51,10 +60,13 @@ __all__ = [
     "open_default_run",
     "open_run",
     "open_shard",
+    "open_units",
+    "parse_row",
     "read_header",
     "read_index_header",
     "read_index_items",
     "read_plan",
+    "row_line",
     "strict_json",
     "table_of",
     "true_name",

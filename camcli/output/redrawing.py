@@ -30,7 +30,7 @@ from camcli.output.journal import Journal
 from camcli.output.jsontext import strict_json
 from camcli.output.lock import RunLock
 from camcli.output.names import FOLDERS
-from camcli.output.row_keys import names_of
+from camcli.output.row_keys import row_line
 from camcli.schemas.index import Header, ImageRow
 
 MARK_NAME = ".cam.redraw"
@@ -144,8 +144,7 @@ class Redrawing:
         for before, after in rows:
             self._stale |= before["sizes"].keys()
             self._stale -= after["sizes"].keys()
-            names = names_of(after)
-            yield strict_json(names | {key: value for key, value in after.items() if key not in names}) + b"\n"
+            yield row_line(after) + b"\n"
         self._mark()  # the journal that names them is about to be replaced
 
     def _mark(self) -> None:
