@@ -11,7 +11,7 @@ from camcli.config.parse import Shard
 from camcli.errors import ResumeError
 from camcli.output.artefacts import ArtefactWriter
 from camcli.output.atomic import naming_os_errors, sweep_temporaries, write_atomically
-from camcli.output.header import JOURNAL_NAME, header_fields, journal_header
+from camcli.output.header import JOURNAL_NAME, header_fields
 from camcli.output.index import Counts, Ending, count_items, write_index
 from camcli.output.jsontext import strict_json
 from camcli.output.lock import RunLock
@@ -123,15 +123,15 @@ def end_units(folder: UnitFolder, header: Header, ending: Ending) -> Counts:
     )
     if folder.shard == WHOLE:
         if ending.status == "complete":
-            write_journal(folder.path, header, folder.files)
+            write_journal(folder.path, folder.files)
         write_index(folder.path, header, folder.files, None, ending)
     name = ending_name(folder.shard)
     write_atomically(folder.path / name, [strict_json(dict(fields)) + b"\n"], durable=folder.files.durable)
     return counts
 
 
-def write_journal(run_dir: Path, header: Header, files: UnitFiles) -> None:
+def write_journal(run_dir: Path, files: UnitFiles) -> None:
     """Write the rows of all units as the journal that one process would have appended to."""
-    head = strict_json(dict(journal_header(header))) + b"\n"
+    head = strict_json(dict(files.plan.header)) + b"\n"
     lines = (line + b"\n" for _, line in files.lines())
     write_atomically(run_dir / JOURNAL_NAME, (chunk for chunks in ([head], lines) for chunk in chunks))
