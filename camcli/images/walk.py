@@ -16,6 +16,8 @@ from camcli.images.entry import PASSED_OVER, Problem, SourceItem, has_image_exte
 
 _MAGIC = re.compile(r"[*?\[]")
 _RUN_MARK = b'"camcli.index/'
+_RUN_FILES = (("index.jsonl", "index.jsonl"), ("shards", "shards/plan.json"))
+"""What shows that a folder is a run, and the file that has the mark: the journal, or the plan of its shards."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class _Level:
                     self._sort_in(item)
         except OSError as error:
             self.problem = Problem("unreadable", f"the folder cannot be listed ({error.strerror})")
-        self.is_run = bool(relative) and "index.jsonl" in names and _is_run(path)
+        self.is_run = bool(relative) and any(name in names and _is_run(path, file) for name, file in _RUN_FILES)
         self.names = iter(sorted(names))
 
     def _sort_in(self, item: os.DirEntry[str]) -> None:
@@ -120,10 +122,10 @@ class _Level:
         return os.path.realpath(below) if name in self.links else below
 
 
-def _is_run(path: str) -> bool:
+def _is_run(path: str, file: str) -> bool:
     """Whether a folder is the result of an earlier run: its overlays are results, not inputs."""
     try:
-        with open(os.path.join(path, "index.jsonl"), "rb") as journal:
+        with open(os.path.join(path, file), "rb") as journal:
             return _RUN_MARK in journal.read(4096)
     except OSError:
         return False

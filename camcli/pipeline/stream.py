@@ -33,6 +33,7 @@ from camcli.output import (
     artefacts_intact,
     end_shard,
     in_folder,
+    no_finished_run,
     read_index_header,
     read_index_items,
     table_of,
@@ -90,7 +91,10 @@ class Summary:
 
         Raises:
             ImportError: pandas is not installed.
+            SourceError: this was one shard, and the whole run has no index yet.
         """
+        if self.unmerged:
+            raise no_finished_run(self.run_dir)
         try:
             from pandas import DataFrame
         except ImportError as error:
