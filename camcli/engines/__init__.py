@@ -5,6 +5,8 @@
 ``processes``  the head of several processes: each explains one shard
 ``child``      one of them
 ``merge``      the shards of a run become its index
+``shard_rows`` the rows of any number of shards
+``missing``    which shards and images are not there
 
 Imports nothing itself: ``cam merge`` must not wait for torch.
 """
