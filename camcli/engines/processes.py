@@ -54,9 +54,7 @@ def run_processes(
         command, stop, watch, decide: as there.
     """
     started = time.perf_counter()
-    if "-" in config.image_path:
-        raise ConfigError("--processes: each process lists the inputs. Write standard input to a file, and give @FILE.")
-    own = [_own_config(config, Shard(index, count), device) for index, device in enumerate(devices(config, count))]
+    own = own_configs(config, count)
     sources = _begin(config, own[0], count, command, watch, decide)
     head = _Head(own, command, stop, watch)
     stop.flowing = True
@@ -88,13 +86,47 @@ class _Names:
         return ((entry.source, entry.image) for entry in self._sources)
 
 
-def _own_config(config: RunConfig, shard: Shard, device: str) -> RunConfig:
-    """The settings of one process: its shard, its device, its share of the threads."""
-    workers = config.workers if config.workers != "auto" else str(min(16, max(2, cores() // shard.count)))
-    return replace(
-        config, shard=str(shard), processes="1", device=device, workers=workers, output_dir=config.run_dir, csv=None,
-        overwrite=False, resume=True, dry_run=False,
-    )  # fmt: skip
+def own_configs(config: RunConfig, count: int) -> list[RunConfig]:
+    """The settings of each process: its shard, its device, its share of the threads.
+
+    Raises:
+        ConfigError: the inputs are on standard input, which only one process can read.
+        ResumeError: the folder holds a run, which is not to be continued.
+    """
+    if "-" in config.image_path:
+        raise ConfigError("--processes: each process lists the inputs. Write standard input to a file, and give @FILE.")
+    path = Path(config.run_dir)
+    if not config.resume and not config.overwrite and (read_plan(path) or read_header(path)):
+        raise ResumeError(
+            f"{path} holds a run already, and --no-resume forbids to continue it. Choose another --output-dir, or "
+            "replace what is there with --overwrite."
+        )
+    workers = config.workers if config.workers != "auto" else str(min(16, max(2, cores() // count)))
+    own = replace(
+        config, processes="1", workers=workers, output_dir=config.run_dir, csv=None, overwrite=False, resume=True
+    )
+    return [
+        replace(own, shard=str(Shard(index, count)), device=device)
+        for index, device in enumerate(devices(config, count))
+    ]
+
+
+def decides(config: RunConfig, first: RunConfig) -> RunConfig:
+    """The settings with which the head decides: those of the first process, as a part of the run that is continued.
+
+    With ``--overwrite`` none is: nothing of the run that is there is used again.
+    """
+    return replace(first, shard=None, overwrite=True) if config.overwrite else first
+
+
+def describe_processes(own: Sequence[str], device: str) -> str:
+    """``4 processes on cuda:0, cuda:1``.
+
+    Args:
+        own: the device of each, as it is asked for.
+        device: what ``auto`` is.
+    """
+    return f"{len(own)} processes on {', '.join(sorted({device if one == 'auto' else one for one in own}))}"
 
 
 def _begin(
@@ -102,12 +134,7 @@ def _begin(
 ) -> Sources:
     """Decide everything, and write the plan; nothing of the model stays."""
     path = Path(config.run_dir)
-    if not config.resume and not config.overwrite and (read_plan(path) or read_header(path)):
-        raise ResumeError(
-            f"{path} holds a run already, and --no-resume forbids to continue it. Choose another --output-dir, or "
-            "replace what is there with --overwrite."
-        )
-    with prepared(first, watch, decide) as setup:
+    with prepared(decides(config, first), watch, decide) as setup:
         header = in_folder(make_header(setup, command), path)
         header["config"] = {**header["config"], "processes": str(count), "csv": config.csv}
         setup.sources.exclude(path)
@@ -115,8 +142,7 @@ def _begin(
             if config.overwrite:
                 remove_run(path)
             join_plan(path, header, count, list_inputs(setup.sources), durable=config.durable)
-        where = sorted(set(devices(config, count)))
-        note = f"{count} processes on {', '.join(where) if where != ['auto'] else setup.device}"
+        note = describe_processes(devices(config, count), str(setup.device))
         watch.ready(replace(setup, config=replace(setup.config, shard=None)), [note])
         return setup.sources
 
