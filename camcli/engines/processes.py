@@ -1,15 +1,15 @@
 """Several processes on this machine: each explains one shard, and this one, their head, explains nothing.
 
 The head decides everything first, as a run of one process does (so that what is wrong is said once, before any image),
-and writes the plan; each process then loads the model for itself. They share nothing but the run folder: on one GPU as
-on several, a process is what it is alone, and one that dies costs what it had in flight. Its shard goes on in another
-process, which tries in a process of its own what may have ended the last one (``pipeline.crash_guard``).
+and writes the plan. The others import meanwhile; each then loads the model for itself. They share nothing but the run
+folder: on one GPU as on several, a process is what it is alone, and one that dies costs what it had in flight. Its
+shard goes on in another process, which tries in a process of its own what may have ended the last one
+(``pipeline.crash_guard``).
 """
 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import threading
@@ -24,7 +24,7 @@ from typing import Any
 from camcli.concurrency import Stop
 from camcli.config.parse import Shard
 from camcli.config.settings import RunConfig
-from camcli.engines.child import start
+from camcli.engines.child import Waiting, begin
 from camcli.engines.merge import merge, sum_stages, write_partial_index
 from camcli.engines.placement import cores, devices
 from camcli.errors import CamError, ConfigError, ResumeError
@@ -44,7 +44,14 @@ _TICK = 0.2
 
 
 def run_processes(
-    config: RunConfig, count: int, *, command: Sequence[str], stop: Stop, watch: Watcher, decide: Decide | None
+    config: RunConfig,
+    count: int,
+    *,
+    command: Sequence[str],
+    stop: Stop,
+    watch: Watcher,
+    decide: Decide | None,
+    waiting: Waiting | None = None,
 ) -> Summary:
     """Explain images with several processes; like :func:`camcli.pipeline.stream.run`.
 
@@ -52,11 +59,14 @@ def run_processes(
         config: the settings; its number of processes may be ``auto``.
         count: how many processes.
         command, stop, watch, decide: as there.
+        waiting: processes that have been started already.
     """
     started = time.perf_counter()
     own = own_configs(config, count)
-    sources = _begin(config, own[0], count, command, watch, decide)
-    head = _Head(own, command, stop, watch)
+    with waiting or Waiting() as waiting:
+        waiting.fill(count)
+        sources = _begin(config, own[0], count, command, watch, decide)
+        head = _Head(own, command, stop, watch, waiting)
     stop.flowing = True
     try:
         status = head.run()
@@ -163,8 +173,10 @@ class _Process:
 class _Head:
     """Starts the processes, passes on what they report, and replaces those that die."""
 
-    def __init__(self, configs: Sequence[RunConfig], command: Sequence[str], stop: Stop, watch: Watcher) -> None:
-        self.command, self.stop, self.watch = command, stop, watch
+    def __init__(
+        self, configs: Sequence[RunConfig], command: Sequence[str], stop: Stop, watch: Watcher, waiting: Waiting
+    ) -> None:
+        self.command, self.stop, self.watch, self._waiting = command, stop, watch, waiting
         self.explained = 0
         self.error: CamError | None = None
         self.aborted = False
@@ -200,10 +212,8 @@ class _Head:
         return {"seconds": round(seconds, 3), "images_per_second": rate, "stages": stages}
 
     def _start(self, index: int, config: RunConfig) -> subprocess.Popen[bytes]:
-        # As many threads of the model as one process has: with others, convolutions add up in another order, and the
-        # last digits of a map are others. They wait passively, so that the processes do not take cores from each other.
-        environment = {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
-        process = start(config, self.command, environment)
+        process = self._waiting.take()
+        begin(process, config, self.command)
         threading.Thread(target=self._read, args=(index, process), daemon=True).start()
         return process
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from camcli.concurrency import Stop
 from camcli.config.settings import RunConfig
+from camcli.engines.child import Waiting
 from camcli.engines.merge import merge_if_all_ended
 from camcli.engines.placement import ALL_GPUS, count_processes, devices, place
 from camcli.engines.processes import decides, own_configs, run_processes
@@ -38,13 +39,22 @@ def planned(config: RunConfig) -> tuple[RunConfig, Sequence[str]]:
 
 
 def run(
-    config: RunConfig, *, command: Sequence[str], stop: Stop, watch: Watcher, decide: Decide | None = None
+    config: RunConfig,
+    *,
+    command: Sequence[str],
+    stop: Stop,
+    watch: Watcher,
+    decide: Decide | None = None,
+    waiting: Waiting | None = None,
 ) -> Summary:
-    """Explain images into a run folder; see :func:`camcli.pipeline.stream.run`."""
+    """Explain images into a run folder; see :func:`camcli.pipeline.stream.run`.
+
+    With ``waiting`` processes have been started for it already.
+    """
     if config.shard is None:
         count = count_processes(config)
         if count > 1:
-            return run_processes(config, count, command=command, stop=stop, watch=watch, decide=decide)
+            return run_processes(config, count, command=command, stop=stop, watch=watch, decide=decide, waiting=waiting)
         return stream.run(_on_one_gpu(config), command=command, stop=stop, watch=watch, decide=decide)
     placed = place(config, os.environ)
     summary = stream.run(placed.config, command=command, stop=stop, watch=watch, decide=decide)
