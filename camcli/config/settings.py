@@ -22,6 +22,7 @@ from camcli.config.parse import (
     parse_window,
 )
 from camcli.errors import ConfigError, did_you_mean
+from camcli.storage import MOST_CONNECTIONS
 
 DEFAULT_OUTPUT_DIR = "cam-output"
 """The run folder without ``--output-dir``; where it is taken, a number is appended."""
@@ -57,7 +58,8 @@ class RunConfig:
     image_path: tuple[str, ...] = setting(
         (),
         "Images to explain: a file, a folder (searched recursively), a glob, @list.txt or '-' (a path a line, from a "
-        "file or from stdin), a .csv or .jsonl manifest, a .tar; repeatable.",
+        "file or from stdin), a .csv or .jsonl manifest, a .tar; each also as a URL (s3://, gs://, hf://, https:// …); "
+        "repeatable.",
         affects="maps", resolved=True, group="images", metavar="PATH", path="input",
         synonyms=("source", "data-dir", "data", "input", "input-dir", "images"),
     )  # fmt: skip
@@ -359,6 +361,12 @@ class RunConfig:
         "With --engine ray: CPU cores of a worker (default: an even share of those for each GPU, or 4), also the "
         "threads of its model.",
         affects="nothing", group="run", metavar="C", least=0,
+    )  # fmt: skip
+    connections: int = setting(
+        32,
+        "Images of an object store or web server (s3://, gs://, hf://, https://) that are read at once, ahead of the "
+        "model.",
+        affects="nothing", group="run", metavar="N", least=1, most=MOST_CONNECTIONS, synonyms=("concurrency",),
     )  # fmt: skip
     dry_run: bool = setting(
         False, "Load the model, print what would be done, and stop.", affects="nothing", group="run",

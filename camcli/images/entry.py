@@ -48,7 +48,7 @@ class SourceItem:
 
     Attributes:
         image: relative to the source, ``/`` between its parts.
-        path: the file on disk; of a tar, the archive.
+        path: the file on disk, or its URL with all that is needed to read it; of a tar, the archive.
         member: its position in the archive, else None.
         folder: name of the folder that it is in, which may be its class; None where that is unknown.
         label, target: as the manifest has them.
@@ -56,6 +56,7 @@ class SourceItem:
         box: the manifest's box.
         avoid: where the model must not look, by the manifest: a box, or the resolved path of a mask.
         problem: set where the input can only fail, such as a folder that cannot be listed.
+        size: bytes of the file, where the listing of a store says.
     """
 
     image: str
@@ -68,6 +69,7 @@ class SourceItem:
     box: Box | None = None
     avoid: Box | str | None = None
     problem: Problem | None = None
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +81,7 @@ class Entry(SourceItem):
 
     Attributes:
         ordinal: position in input order, from 0.
-        source: the ``--image-path`` as typed.
+        source: the ``--image-path`` as typed; of a URL, without what must stay secret.
         source_slug: a name for the source that can be a folder; with ``image`` it is unique in the run.
     """
 

@@ -1,11 +1,12 @@
 """Everything ``--image-path`` takes, as one stream of entries in a fixed order.
 
 What a path means, in this order: ``-`` is standard input; ``@x`` a list; a path that exists is a folder, a manifest
-(.csv, .jsonl), an archive (.tar) or a file; what contains ``*``, ``?`` or ``[`` is a glob.
+(.csv, .jsonl), an archive (.tar) or a file; what contains ``*``, ``?`` or ``[`` is a glob. The same holds for URLs.
 """
 
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -17,10 +18,12 @@ from camcli.errors import SourceError, near_misses
 from camcli.images.entry import PASSED_OVER, Entry, Problem, SourceItem
 from camcli.images.lists import Replay, from_list, from_manifest, from_stdin, is_manifest
 from camcli.images.other_files import what_instead
+from camcli.images.remote import check_stores, first_of, kind_of_url
 from camcli.images.sample import Sampler
 from camcli.images.tar import check_tar, from_tar, is_tar
 from camcli.images.unique import UniqueNames
 from camcli.images.walk import Walk, class_folders, glob, is_pattern, split_pattern
+from camcli.storage import as_local, base_name, is_remote, is_url, masked, parent
 
 Kind = Literal["stdin", "list", "folder", "manifest", "tar", "file", "glob"]
 
@@ -28,14 +31,18 @@ Kind = Literal["stdin", "list", "folder", "manifest", "tar", "file", "glob"]
 @dataclass(frozen=True, slots=True)
 class _Source:
     kind: Kind
-    typed: str
+    typed: str  # as it is recorded: a URL without secrets
     path: str
     slug: str
     repeats: bool  # whether the same image name may come more than once below this slug
+    size: int | None = None  # of a file in a store
 
     @property
     def folder(self) -> str | None:
         """Name of the folder of the images that are in no folder below the source."""
+        if is_remote(self.path):
+            place = parent(self.path) if self.kind == "file" else self.path
+            return base_name(place) if self.kind in ("file", "folder") else None
         if self.kind == "file":
             return os.path.basename(os.path.dirname(os.path.abspath(self.path))) or None
         return os.path.basename(os.path.abspath(self.path)) or None if self.kind == "folder" else None
@@ -70,11 +77,13 @@ class Sources:
         stdin: TextIO | None = None,
     ) -> None:
         self.passed_over = 0
-        self._exclude = None if exclude is None else os.path.realpath(exclude)
+        self._exclude = None if exclude is None else _real(exclude)
         self._limit = limit
         self._sampler = sample
         self._stdin = Replay(stdin)
         self._checked = False
+        self._class_folders: dict[str, tuple[str, ...]] = {}
+        self._listing = threading.Lock()
         self._sources = self._with_slugs([self._source(os.fspath(path)) for path in image_paths])
         self._refuse_other_files()
 
@@ -91,7 +100,7 @@ class Sources:
 
     def exclude(self, run_dir: Path) -> None:
         """Never enter this folder from now on, instead of the one before."""
-        self._exclude = os.path.realpath(run_dir)
+        self._exclude = _real(run_dir)
 
     def count(self) -> int:
         """How many entries an iteration gives."""
@@ -128,16 +137,21 @@ class Sources:
             return
         for source in self._sources:
             if source.kind == "manifest":
-                for _ in from_manifest(source.path):
-                    pass
+                check_stores(source.typed, from_manifest(source.path))
             elif source.kind == "list":
-                next(from_list(source.path), None)
+                check_stores(source.typed, first_of(from_list(source.path)))
             elif source.kind == "tar":
                 check_tar(source.path)
         self._checked = True
 
     def class_folders(self, source: str) -> tuple[str, ...]:
         """Sorted names of the class folders below a source, as typed; of lists, manifests and standard input none."""
+        with self._listing:  # threads ask for it at the same time, and a store takes its time
+            if source not in self._class_folders:
+                self._class_folders[source] = self._list_class_folders(source)
+        return self._class_folders[source]
+
+    def _list_class_folders(self, source: str) -> tuple[str, ...]:
         for candidate in self._sources:
             if candidate.typed == source and candidate.kind == "folder":
                 return class_folders(candidate.path, self._exclude)
@@ -151,6 +165,8 @@ class Sources:
 
         if typed == "-":
             return of("stdin", typed)
+        if is_url(typed.removeprefix("@")):
+            return self._url_source(typed)
         if typed.startswith("@"):
             if not os.path.exists(typed[1:]):
                 raise SourceError(f"--image-path {typed}: no list {typed[1:]!r} is there.{_suggestion(typed[1:])}")
@@ -174,9 +190,20 @@ class Sources:
             return of("glob", typed)
         raise SourceError(f"--image-path {typed}: no such file or folder.{_suggestion(typed)}{_looked_in(typed)}")
 
+    def _url_source(self, typed: str) -> _Source:
+        at, url = ("@", typed[1:]) if typed.startswith("@") else ("", typed)
+        if not is_remote(url):
+            return replace(self._source(at + as_local(url)), typed=typed)
+        kind, path, size = kind_of_url(typed)
+        if kind in ("folder", "glob"):
+            self._refuse_run_folder(masked(typed), path if kind == "folder" else split_pattern(path)[0])
+        return _Source(kind, masked(typed), path, "", kind in ("list", "manifest", "tar"), size)
+
     def _refuse_run_folder(self, typed: str, path: str) -> None:
-        real = os.path.realpath(path)
-        if self._exclude is not None and (real == self._exclude or real.startswith(os.path.join(self._exclude, ""))):
+        real = _real(path)
+        if self._exclude is not None and (
+            real == self._exclude or real.startswith(f"{self._exclude.rstrip(os.sep)}{os.sep}")
+        ):
             raise SourceError(
                 f"--image-path {typed} lies in the run folder {self._exclude}, whose pictures are results. "
                 "Choose another --output-dir."
@@ -206,14 +233,20 @@ class Sources:
         readers: dict[Kind, Callable[[str], Iterator[SourceItem | None]]] = {
             "folder": Walk(self._exclude), "glob": partial(glob, exclude=self._exclude), "tar": from_tar,
             "manifest": from_manifest, "list": from_list, "stdin": lambda _: from_stdin(self._stdin),
-            "file": lambda path: iter((_file_item(path),)),
+            "file": lambda path: iter((_file_item(path, source.size),)),
         }  # fmt: skip
         return readers[source.kind](source.path)
 
 
-def _file_item(path: str) -> SourceItem:
+def _file_item(path: str, size: int | None) -> SourceItem:
     remedy = what_instead(path)
-    return SourceItem(os.path.basename(path), path, problem=Problem("not-an-image", remedy) if remedy else None)
+    name = base_name(path) if is_remote(path) else os.path.basename(path)
+    return SourceItem(name, path, problem=Problem("not-an-image", remedy) if remedy else None, size=size)
+
+
+def _real(path: str | Path) -> str:
+    """A path without links; of a URL, one without a slash at its end."""
+    return str(path).rstrip("/") if is_url(str(path)) else os.path.realpath(path)
 
 
 def _features(one: tuple[_Source, str, SourceItem]) -> tuple[str, str | None, str | None]:
@@ -231,17 +264,19 @@ def _entry(ordinal: int, source: _Source, image: str, item: SourceItem) -> Entry
 def _place(source: _Source) -> tuple[str, str]:
     """What makes two sources the same place: names below it are relative to it."""
     if source.kind == "glob":
-        return "folder", os.path.realpath(split_pattern(source.path)[0])
+        return "folder", _real(split_pattern(source.path)[0])
     if source.kind == "file":
+        if is_remote(source.path):
+            return "folder", parent(source.path)
         return "folder", os.path.realpath(os.path.dirname(source.path) or ".")
     if source.kind == "stdin":
         return "stdin", "-"
-    return source.kind, os.path.realpath(source.path)
+    return source.kind, _real(source.path)
 
 
 def _slug(place: tuple[str, str]) -> str:
     kind, path = place
-    name = "stdin" if kind == "stdin" else os.path.basename(path)
+    name = "stdin" if kind == "stdin" else base_name(path) if is_url(path) else os.path.basename(path)
     name = name if kind == "folder" else os.path.splitext(name)[0]
     return re.sub(r"[^0-9A-Za-z._-]+", "_", name)[:64].strip(".") or "root"
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from camcli.errors import SourceError
 from camcli.images.entry import PASSED_OVER, Problem, SourceItem, TarMember, has_image_extension, parent_name
+from camcli.storage import without_query
 
 
 def is_tar(path: str) -> bool:
     """Whether a file is read as an archive, by its extension."""
-    return path.lower().endswith(".tar")
+    return without_query(path).lower().endswith(".tar")
 
 
 def check_tar(path: str) -> None:

@@ -7,7 +7,8 @@ The arrows are generators: the last one requests a row, and each stage pulls wha
 as far ahead as its window allows. So memory does not grow with the number of images, results come out in the order
 of the inputs, and when no new path is taken (a signal, an error) the stream ends after the images in flight. On an
 accelerator the model has a thread of its own, so that the device computes the next batch while this thread passes on
-the last one; and a CUDA device draws as well, a batch at once, before the threads encode and write.
+the last one; and a CUDA device draws as well, a batch at once, before the threads encode and write. Images
+of object stores are read ahead by threads of their own.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from camcli.pipeline.folder import earlier_header, open_folder
 from camcli.pipeline.header import make_header, now
 from camcli.pipeline.items import Explanation, Failed, Loaded, pixel_bytes
 from camcli.pipeline.loader import make_loader
+from camcli.pipeline.read_ahead import read_ahead
 from camcli.pipeline.recording import Recording, record
 from camcli.pipeline.scale_sample import sample_limits
 from camcli.pipeline.setup import Decide, Setup, in_run_folder, prepare
@@ -255,7 +257,8 @@ class Stream:
             ThreadPoolExecutor(threads, "load", lower_priority) as loaders,
             ThreadPoolExecutor(threads, "draw", lower_priority) as drawers,
             closing(quarantine.test_entries(entries)) as tested,
-            closing(in_order(loaders, quarantine.wrap_loader(load), tested, ahead, pixel_bytes)) as loaded,
+            closing(read_ahead(tested, setup.config.connections)) as fetched,
+            closing(in_order(loaders, quarantine.wrap_loader(load), fetched, ahead, pixel_bytes)) as loaded,
             closing(self._explain(loaded)) as explained,
             closing(in_order(drawers, draw, explained, ahead, pixel_bytes)) as rows,
         ):
