@@ -32,6 +32,7 @@ from camcli.output import (
     RunFolder,
     UnitFolder,
     in_folder,
+    no_finished_run,
     read_index_items,
     table_of,
 )
@@ -87,7 +88,10 @@ class Summary:
 
         Raises:
             ImportError: pandas is not installed.
+            SourceError: this was one shard, and the whole run has no index yet.
         """
+        if self.unmerged:
+            raise no_finished_run(self.run_dir)
         try:
             from pandas import DataFrame
         except ImportError as error:

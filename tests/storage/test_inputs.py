@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 from tests.conftest import Cam, artefacts, index_of, items
 
 from .conftest import Upload
-from .servers import FaultyServer
 
 STORES = ("memory://bucket/in", "s3://bucket/in")
 
