@@ -24,6 +24,7 @@ from camcli.config.settings import RunConfig
 from camcli.errors import CamError, printable
 from camcli.images import ASSUMED
 from camcli.output import INDEX_NAME
+from camcli.output.shard_plan import SHARDS
 from camcli.pipeline.inputs import list_sources
 from camcli.pipeline.items import IMPROBABLE
 from camcli.pipeline.setup import Setup
@@ -331,5 +332,5 @@ def prediction(row: ImageRow) -> str:
 
 def contents(summary: Summary) -> str:
     """The subfolders and the index of the run folder."""
-    folders = sorted(p.name + "/" for p in summary.run_dir.iterdir() if p.is_dir())
+    folders = sorted(p.name + "/" for p in summary.run_dir.iterdir() if p.is_dir() and p.name != SHARDS)
     return ", ".join([*folders, "index.json"])

@@ -29,6 +29,8 @@ DEFAULT_OUTPUT_DIR = "cam-output"
 DEFAULT_BUDGET = 30
 """Forward passes an image that a method chosen by ``--method best`` may cost."""
 ENGINES = ("local", "ray")
+PLACES = ("shard", "processes", "engine", "ray_address", "gpus_per_worker", "cpus_per_worker")
+"""Settings of what a run is spread over; of other commands there is one process."""
 BEST = "best"
 """Stands for a method, or a layer, that is chosen by measurement."""
 SAVE_KINDS = ("overlay", "heatmap", "gray", "raw", "map", "panel")
@@ -344,7 +346,7 @@ class RunConfig:
     )  # fmt: skip
     engine: str = setting(
         "local", "What the run is spread over: this machine, or a Ray cluster (extra ray).",
-        affects="nothing", group="run", choices=ENGINES, synonyms=("backend", "executor"),
+        affects="nothing", group="run", metavar="E", choices=ENGINES, synonyms=("backend", "executor"),
     )  # fmt: skip
     ray_address: str | None = setting(
         None,

@@ -152,6 +152,25 @@ def test_a_worker_that_is_killed_is_replaced(mixed: Path, one: Path, tmp_path: P
     assert_same(tmp_path / "run", one)
 
 
+@pytest.mark.slow  # two more nodes are started
+def test_a_node_that_is_lost_costs_nothing(mixed: Path, one: Path, tmp_path: Path) -> None:
+    from ray.cluster_utils import Cluster
+
+    if ray.is_initialized():
+        ray.shutdown()
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100 << 20})
+    lost = nodes.add_node(num_cpus=1, object_store_memory=100 << 20)
+    try:
+        ray.init(nodes.address, log_to_driver=False, logging_level="ERROR")
+        watch = Events(3, lambda: nodes.remove_node(lost, allow_graceful=False))
+        assert explain(settings(mixed, tmp_path / "run"), watch).exit_code == 3
+        assert watch.rows == 16
+    finally:
+        ray.shutdown()
+        nodes.shutdown()
+    assert_same(tmp_path / "run", one)
+
+
 @pytest.mark.usefixtures("cluster")
 def test_an_image_that_ends_every_worker_is_named(mixed: Path, tmp_path: Path) -> None:
     photos = tmp_path / "mixed"
