@@ -60,7 +60,7 @@ class RunConfig:
     image_path: tuple[str, ...] = setting(
         (),
         "Images to explain: a file, a folder (searched recursively), a glob, @list.txt or '-' (a path a line, from a "
-        "file or from stdin), a .csv or .jsonl manifest, a .tar; each also as a URL (s3://, gs://, hf://, https:// …); "
+        "file or from stdin), a .csv or .jsonl manifest, a .tar; each also as a URL (s3://, gs://, hf://, https:// and others); "
         "repeatable.",
         affects="maps", resolved=True, group="images", metavar="PATH", path="input",
         synonyms=("source", "data-dir", "data", "input", "input-dir", "images"),
@@ -345,7 +345,7 @@ class RunConfig:
         affects="nothing", group="run", metavar="N|auto", synonyms=("num-processes", "nproc", "num-gpus", "gpus"),
     )  # fmt: skip
     engine: str = setting(
-        "local", "What the run is spread over: this machine, or a Ray cluster (extra ray).",
+        "local", "What the run is spread over: local (this machine), ray (a Ray cluster; extra ray).",
         affects="nothing", group="run", metavar="E", choices=ENGINES, synonyms=("backend", "executor"),
     )  # fmt: skip
     ray_address: str | None = setting(
