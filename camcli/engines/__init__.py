@@ -6,6 +6,8 @@
 ``child``      one of them
 ``ray_engine`` the head of the workers of a Ray cluster (``ray_cluster``), each a ``unit_worker``
 ``merge``      the shards of a run become its index
+``shard_rows`` the rows of any number of shards
+``missing``    which shards and images are not there
 
 Imports nothing itself: ``cam merge`` must not wait for torch.
 """
