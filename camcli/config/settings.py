@@ -56,7 +56,8 @@ class RunConfig:
     image_path: tuple[str, ...] = setting(
         (),
         "Images to explain: a file, a folder (searched recursively), a glob, @list.txt or '-' (a path a line, from a "
-        "file or from stdin), a .csv or .jsonl manifest, a .tar; repeatable.",
+        "file or from stdin), a .csv or .jsonl manifest, a .tar or .parquet or several ('train-{0000..0099}.tar'), a "
+        "Hugging Face data set saved on disk; repeatable.",
         affects="maps", resolved=True, group="images", metavar="PATH", path="input",
         synonyms=("source", "data-dir", "data", "input", "input-dir", "images"),
     )  # fmt: skip

@@ -35,6 +35,21 @@ class TarMember:
 
 
 @dataclass(frozen=True, slots=True)
+class TableRow:
+    """Where the content of an image is in a table.
+
+    Attributes:
+        column: that holds the images.
+        group: the row group of the file.
+        row: in the group.
+    """
+
+    column: str
+    group: int
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Why an input cannot be read: reading it raises an ImageError of this kind and message."""
 
@@ -48,8 +63,8 @@ class SourceItem:
 
     Attributes:
         image: relative to the source, ``/`` between its parts.
-        path: the file on disk; of a tar, the archive.
-        member: its position in the archive, else None.
+        path: the file on disk; of a tar or a table, this one.
+        member: its position in that file, else None.
         folder: name of the folder that it is in, which may be its class; None where that is unknown.
         label, target: as the manifest has them.
         mask: path of the manifest's mask, resolved.
@@ -60,7 +75,7 @@ class SourceItem:
 
     image: str
     path: str
-    member: TarMember | None = None
+    member: TarMember | TableRow | None = None
     folder: str | None = None
     label: str | None = None
     target: str | None = None

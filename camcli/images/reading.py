@@ -5,7 +5,8 @@ import os
 import stat
 
 from camcli.errors import ErrorKind, ImageError
-from camcli.images.entry import Entry, TarMember
+from camcli.images.entry import Entry, TableRow, TarMember
+from camcli.images.table_rows import read_row
 
 MAX_BYTES = 1 << 31
 """A file above this is not read: no image within ``--max-pixels`` is as large, and memory holds several at once."""
@@ -22,7 +23,7 @@ _KINDS = (
 
 
 def read(entry: Entry) -> bytes:
-    """The content of an input's file or tar member.
+    """The content of an input's file, tar member or row of a table.
 
     Raises:
         ImageError: ``missing``, ``unreadable``, ``empty``, ``changed``, ``truncated`` (a tar that ends within the
@@ -30,13 +31,25 @@ def read(entry: Entry) -> bytes:
     """
     if entry.problem is not None:
         raise ImageError(entry.problem.kind, entry.problem.message)
+    if not isinstance(entry.member, TableRow):
+        return _read_file(entry.path, entry.member)
+    content = read_row(entry.path, entry.member)
+    if isinstance(content, str):
+        return _read_file(content, None)
+    _check_size(len(content))
+    if not content:
+        raise ImageError("empty", "the table has an image of 0 bytes in this row")
+    return content
+
+
+def _read_file(path: str, member: TarMember | None) -> bytes:
     try:
         # O_NONBLOCK: opening a pipe that nobody writes to would block for ever.
-        handle = os.open(entry.path, _FLAGS)
+        handle = os.open(path, _FLAGS)
     except (OSError, ValueError) as error:
         raise _refusal(error) from error
     try:
-        return _content(handle, entry.member)
+        return _content(handle, member)
     except OSError as error:
         raise _refusal(error) from error
     except MemoryError as error:
@@ -52,6 +65,8 @@ def was_replaced(entry: Entry, size: int | None) -> bool:
     """
     if size is None or entry.problem is not None:
         return False
+    if isinstance(entry.member, TableRow):  # its size is known only when it is read
+        return False
     if entry.member is not None:
         return entry.member.size != size
     try:
@@ -66,8 +81,7 @@ def _content(handle: int, member: TarMember | None) -> bytes:
         kind = next((name for test, name in _KINDS if test(before.st_mode)), "no regular file")
         raise ImageError("unreadable", f"this is {kind}, not a file")
     offset, size = (member.offset, member.size) if member is not None else (0, before.st_size)
-    if size > MAX_BYTES:
-        raise ImageError("too-large", f"the file has {size:,} bytes, more than the {MAX_BYTES:,} that are read")
+    _check_size(size)
     data = _exactly(handle, offset, size)
     after = os.fstat(handle)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
@@ -77,6 +91,11 @@ def _content(handle: int, member: TarMember | None) -> bytes:
     if not data:
         raise ImageError("empty", "the file is empty (0 bytes)")
     return data
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_BYTES:
+        raise ImageError("too-large", f"the file has {size:,} bytes, more than the {MAX_BYTES:,} that are read")
 
 
 def _exactly(handle: int, offset: int, size: int) -> bytes:

@@ -1,7 +1,8 @@
 """Everything ``--image-path`` takes, as one stream of entries in a fixed order.
 
 What a path means, in this order: ``-`` is standard input; ``@x`` a list; a path that exists is a folder, a manifest
-(.csv, .jsonl), an archive (.tar) or a file; what contains ``*``, ``?`` or ``[`` is a glob.
+(.csv, .jsonl), an archive (.tar), a table (.parquet), a data set saved on disk or a file; what contains ``*``, ``?``,
+``[`` or braces and ends in ``.tar`` or ``.parquet`` names several of these; any other pattern is a glob.
 """
 
 import os
@@ -17,12 +18,12 @@ from camcli.errors import SourceError, near_misses
 from camcli.images.entry import PASSED_OVER, Entry, Problem, SourceItem
 from camcli.images.lists import Replay, from_list, from_manifest, from_stdin, is_manifest
 from camcli.images.other_files import what_instead
+from camcli.images.packed import Packed, find_packed
 from camcli.images.sample import Sampler
-from camcli.images.tar import check_tar, from_tar, is_tar
 from camcli.images.unique import UniqueNames
 from camcli.images.walk import Walk, class_folders, glob, is_pattern, split_pattern
 
-Kind = Literal["stdin", "list", "folder", "manifest", "tar", "file", "glob"]
+Kind = Literal["stdin", "list", "folder", "manifest", "packed", "file", "glob"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class _Source:
     path: str
     slug: str
     repeats: bool  # whether the same image name may come more than once below this slug
+    packed: Packed | None = None
 
     @property
     def folder(self) -> str | None:
@@ -132,8 +134,8 @@ class Sources:
                     pass
             elif source.kind == "list":
                 next(from_list(source.path), None)
-            elif source.kind == "tar":
-                check_tar(source.path)
+            elif source.packed is not None:
+                source.packed.check()
         self._checked = True
 
     def class_folders(self, source: str) -> tuple[str, ...]:
@@ -141,13 +143,15 @@ class Sources:
         for candidate in self._sources:
             if candidate.typed == source and candidate.kind == "folder":
                 return class_folders(candidate.path, self._exclude)
-            if candidate.typed == source and candidate.kind in ("glob", "tar"):
+            if candidate.typed == source and candidate.packed is not None:
+                return candidate.packed.class_folders()
+            if candidate.typed == source and candidate.kind == "glob":
                 return tuple(sorted({f.folder for f in self._items_of(candidate) if f is not None and f.folder}))
         return ()
 
     def _source(self, typed: str) -> _Source:
         def of(kind: Kind, path: str) -> _Source:
-            return _Source(kind, typed, path, "", repeats=kind in ("stdin", "list", "manifest", "tar"))
+            return _Source(kind, typed, path, "", repeats=kind in ("stdin", "list", "manifest"))
 
         if typed == "-":
             return of("stdin", typed)
@@ -159,13 +163,17 @@ class Sources:
                     f"--image-path {typed}: not a regular file. Pipe the list to `--image-path -` instead."
                 )
             return of("list", typed[1:])
+        packed = find_packed(typed)
+        if packed is not None:
+            self._refuse_run_folder(typed, packed.files[0])
+            return _Source("packed", typed, typed, "", repeats=True, packed=packed)
         if os.path.isdir(typed):
             self._refuse_run_folder(typed, typed)
             return of("folder", typed)
         if os.path.lexists(typed):
             if not os.path.isfile(typed):  # a pipe or a broken link: named when it is read
                 return of("file", typed)
-            return of("manifest" if is_manifest(typed) else "tar" if is_tar(typed) else "file", typed)
+            return of("manifest" if is_manifest(typed) else "file", typed)
         if is_pattern(typed):
             root = split_pattern(typed)[0]
             if not os.path.isdir(root):
@@ -203,8 +211,10 @@ class Sources:
         ]
 
     def _items_of(self, source: _Source) -> Iterator[SourceItem | None]:
+        if source.packed is not None:
+            return source.packed.items()
         readers: dict[Kind, Callable[[str], Iterator[SourceItem | None]]] = {
-            "folder": Walk(self._exclude), "glob": partial(glob, exclude=self._exclude), "tar": from_tar,
+            "folder": Walk(self._exclude), "glob": partial(glob, exclude=self._exclude),
             "manifest": from_manifest, "list": from_list, "stdin": lambda _: from_stdin(self._stdin),
             "file": lambda path: iter((_file_item(path),)),
         }  # fmt: skip
