@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -27,8 +26,10 @@ from camcli.images import (
     show_input,
     split_batch,
 )
+from camcli.images.reading import read_path
 from camcli.pipeline.items import Loaded
 from camcli.pipeline.targets import TargetSpec
+from camcli.storage import as_local, masked
 
 ImageLike: TypeAlias = str | os.PathLike[str] | np.ndarray | torch.Tensor | Image.Image
 """One image, or a batch of arrays or tensors."""
@@ -141,11 +142,11 @@ def _as_input(array: np.ndarray, preprocessing: Preprocessing) -> np.ndarray | N
 
 def _read(path: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        return read_path(as_local(path))
     except IsADirectoryError as error:
         raise SourceError(f"{path}: a folder. Give the files in it, or let camcli.run explain the folder.") from error
     except (OSError, ValueError) as error:
-        raise ImageError("missing", f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from error
+        raise ImageError("missing", f"{masked(path)}: cannot be read ({getattr(error, 'strerror', error)})") from error
 
 
 def _decode_image(path: str, data: bytes, settings: DecodeSettings) -> Image.Image:

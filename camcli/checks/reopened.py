@@ -21,6 +21,7 @@ from camcli.checks.rereading import decode_again
 from camcli.checks.run_paths import locate, started_in
 from camcli.config.settings import SETTINGS, RunConfig
 from camcli.errors import CamError, DeviceError
+from camcli.storage import is_url
 
 if TYPE_CHECKING:
     import torch
@@ -124,7 +125,8 @@ class ReopenedModel:
     def _path_hint(self) -> str:
         config = self.run.header["config"]
         paths = [*config["image_path"], *(config[name] for name in INPUT_FILES)]
-        if all(path is None or os.path.isabs(path.removeprefix("@")) for path in paths):
+        names = [path.removeprefix("@") for path in paths if path is not None]
+        if all(is_url(name) or os.path.isabs(name) for name in names):
             return ""
         start = started_in(self.run)
         looked = f"in {start} and " if start is not None and start != os.getcwd() else ""

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from camcli.checks.recorded import RecordedRun
 from camcli.images import Entry, Sources
 from camcli.images.walk import is_pattern, split_pattern
+from camcli.storage import is_url
 
 
 def started_in(run: RecordedRun) -> str | None:
@@ -31,7 +32,7 @@ def locate(run: RecordedRun, path: str) -> str:
     if path.startswith("@"):
         return "@" + locate(run, path[1:])
     start = started_in(run)
-    if start is None or path == "-" or os.path.isabs(path):
+    if start is None or path == "-" or is_url(path) or os.path.isabs(path):
         return path
     there = os.path.join(start, path)
     return there if _exists(there) or not _exists(path) else path

@@ -129,7 +129,7 @@ def command(
 
 def _folder(settings: dict[str, Any], paths: list[str], mode: OutputMode) -> tuple[str, int | None]:
     """The run folder that is checked, and the exit code of the run if it is made now."""
-    from camcli.checks import is_run_folder
+    from camcli.output import is_run_folder
 
     if len(paths) == 1 and is_run_folder(paths[0]):
         extra = [flag(name) for name in settings if name not in _WITH_RUN]

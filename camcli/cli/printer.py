@@ -92,7 +92,7 @@ class Printer(Watcher):
         self.last = self.started = time.monotonic()
         self.batch_size = setup.batch_size
         # Of standard input nobody knows; the first ones have lines.
-        if "-" not in setup.config.image_path:
+        if setup.sources.is_cheap_to_count:
             self.are_few = sum(1 for _ in islice(setup.sources, _LINES + 1)) <= _LINES
         self.drawn_by_itself = setup.config.pictures and not setup.limits
         self.show(*describe_setup(setup, passes=self.mode.verbose))
@@ -105,7 +105,7 @@ class Printer(Watcher):
             self.show(f"note     {note}")
         if sys.stderr.isatty():
             self.bar = tqdm(unit=" images", desc="explaining", leave=False, dynamic_ncols=True)
-        if "-" not in setup.config.image_path:
+        if setup.sources.is_cheap_to_count:
             threading.Thread(target=self._count, args=(setup,), daemon=True).start()
 
     def _count(self, setup: Setup) -> None:
@@ -118,7 +118,7 @@ class Printer(Watcher):
         """Say what slow methods cost; how long they take is said after the first batch."""
         if not cost_lines(setup, None):
             return
-        if "-" not in setup.config.image_path:
+        if setup.sources.is_cheap_to_count:
             self.total = setup.sources.count()
         for line in cost_lines(setup, self.total):
             self._print(line, sys.stderr)

@@ -8,6 +8,7 @@ from typing import Any
 from camcli.config.settings import SETTINGS
 from camcli.config.suggest import suggest_setting
 from camcli.errors import ConfigError
+from camcli.storage import is_url
 
 OUTPUT_FLAGS = ("quiet", "verbose", "json")
 """Flags of every command that are not settings of a run."""
@@ -80,4 +81,4 @@ def _relative_to(base: str, name: str, value: Any) -> Any:
 def _join(base: str, path: str) -> str:
     if path.startswith("@"):
         return "@" + _join(base, path[1:])
-    return path if path == "-" else os.path.normpath(os.path.join(base, path))
+    return path if path == "-" or is_url(path) else os.path.normpath(os.path.join(base, path))

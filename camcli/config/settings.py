@@ -22,6 +22,7 @@ from camcli.config.parse import (
     parse_window,
 )
 from camcli.errors import ConfigError, did_you_mean
+from camcli.storage import MOST_CONNECTIONS
 
 DEFAULT_OUTPUT_DIR = "cam-output"
 """The run folder without ``--output-dir``; where it is taken, a number is appended."""
@@ -57,7 +58,7 @@ class RunConfig:
         (),
         "Images to explain: a file, a folder (searched recursively), a glob, @list.txt or '-' (a path a line, from a "
         "file or from stdin), a .csv or .jsonl manifest, a .tar or .parquet or several ('train-{0000..0099}.tar'), a "
-        "Hugging Face data set saved on disk; repeatable.",
+        "Hugging Face data set saved on disk; most also as URLs (s3://, gs://, hf://, https:// …); repeatable.",
         affects="maps", resolved=True, group="images", metavar="PATH", path="input",
         synonyms=("source", "data-dir", "data", "input", "input-dir", "images"),
     )  # fmt: skip
@@ -339,6 +340,12 @@ class RunConfig:
         "Processes on this machine that share the images, the GPUs dealt out in turn; auto: one for each GPU, or for "
         "each 4 cores.",
         affects="nothing", group="run", metavar="N|auto", synonyms=("num-processes", "nproc", "num-gpus", "gpus"),
+    )  # fmt: skip
+    connections: int = setting(
+        32,
+        "Images of an object store or web server (s3://, gs://, hf://, https://) that are read at once, ahead of the "
+        "model.",
+        affects="nothing", group="run", metavar="N", least=1, most=MOST_CONNECTIONS, synonyms=("concurrency",),
     )  # fmt: skip
     dry_run: bool = setting(
         False, "Load the model, print what would be done, and stop.", affects="nothing", group="run",

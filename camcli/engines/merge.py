@@ -21,7 +21,8 @@ from camcli.output.index import Ending, FinalStatus, write_index
 from camcli.output.lock import RunLock
 from camcli.output.names import FOLDERS
 from camcli.output.row_keys import key_of_line
-from camcli.output.shard_plan import InputDigest, Plan, journal_name, read_ending, read_plan, require_no_writer
+from camcli.output.shard_plan import SHARDS, InputDigest, Plan, journal_name, read_ending, read_plan, require_no_writer
+from camcli.output.units import UnitFiles
 from camcli.schemas.index import Header, Timing
 
 _MOST_NAMED = 5
@@ -84,7 +85,7 @@ def merge(run_dir: str | Path, csv: str | None = None, timing: Timing | None = N
         if ends is None:
             raise IncompleteError(describe_missing(path, plan))
         header: Header = {**plan.header, "started": min(end["started"] for end in ends)}
-        sweep_temporaries(path, FOLDERS.values())
+        sweep_temporaries(path, [*FOLDERS.values(), SHARDS])
         write_atomically(path / JOURNAL_NAME, _journal(path, plan, header))
         rows = MergedJournal(path / JOURNAL_NAME)
         finished = max(end["finished"] or "" for end in ends)
@@ -163,18 +164,21 @@ class _PartialRows:
         assert order is None
         plan, digest = self._plan, InputDigest()
         with ExitStack() as stack:
-            shards = [_rows_of(self._path, shard, stack) for shard in plan.all_shards()]
+            shards = [_rows_of(self._path, plan, shard, stack) for shard in plan.all_shards()]
             following = [next(rows, None) for rows in shards]
             for ordinal, (source, image) in enumerate(self._names):
-                key, index = digest.add(source, image), ordinal // plan.batch_size % plan.shards
+                key, index = digest.add(source, image), plan.shard_of(ordinal)
                 line = following[index]
                 if line is not None and key_of_line(line) == key:
                     yield 0, line.removesuffix(b"\n")
                     following[index] = next(shards[index], None)
 
 
-def _rows_of(path: Path, shard: Shard, stack: ExitStack) -> Iterator[bytes]:
-    """The whole rows of a shard's journal; of one that has not started none."""
+def _rows_of(path: Path, plan: Plan, shard: Shard, stack: ExitStack) -> Iterator[bytes]:
+    """The whole rows of a shard, as far as it came, each with its newline; of one that has not started none."""
+    if plan.unit is not None:
+        yield from (line + b"\n" for _, line in UnitFiles(path, plan, shard=shard).lines())
+        return
     file_path = path / journal_name(shard)
     with naming_os_errors(file_path, "read"):
         try:
@@ -190,9 +194,9 @@ def _journal(path: Path, plan: Plan, header: Header) -> Iterator[bytes]:
     yield strict_json(dict(header)) + b"\n"
     digest = InputDigest()
     with ExitStack() as stack:
-        shards = [_rows_of(path, shard, stack) for shard in plan.all_shards()]
+        shards = [_rows_of(path, plan, shard, stack) for shard in plan.all_shards()]
         for ordinal in range(plan.inputs.count):
-            line = next(shards[ordinal // plan.batch_size % plan.shards], None)
+            line = next(shards[plan.shard_of(ordinal)], None)
             if line is None:
                 break
             digest.add_key(key_of_line(line) or 0)
@@ -212,23 +216,25 @@ def describe_missing(run_dir: Path, plan: Plan) -> str:
         if ending is not None and ending["status"] == "complete":
             continue
         with ExitStack() as stack:
-            keys[shard.index] = {key_of_line(line) for line in _rows_of(run_dir, shard, stack)}
+            keys[shard.index] = {key_of_line(line) for line in _rows_of(run_dir, plan, shard, stack)}
     names = _missing_names(plan, keys)
     for index in list(keys)[:_MOST_SHARDS_NAMED]:
         shard = Shard(index, plan.shards)
         images, there = plan.share(shard), len(keys[index])
-        has_journal = (run_dir / journal_name(shard)).exists()
-        progress = f"{there} of {images} images" if has_journal else f"none of {images} images"
+        progress = f"{there or 'none'} of {images} images"
         listed = names.get(index, [])
         more = images - there - len(listed)
         missing = ", ".join([*listed, *([f"and {more} more"] if more > 0 else [])]) if listed else ""
         lines.append(f"\n  shard {shard}: {progress}" + (f"; missing: {missing}" if missing else ""))
     if len(keys) > _MOST_SHARDS_NAMED:
         lines.append(f"\n  and {len(keys) - _MOST_SHARDS_NAMED} more")
-    return (
-        f"{run_dir}: {len(keys)} of {plan.shards} shards have not ended:{''.join(lines)}\n"
-        "Repeat their commands (`--shard I/N`), which continue, then `cam merge`."
-    )
+    return f"{run_dir}: {len(keys)} of {plan.shards} shards have not ended:{''.join(lines)}\n" + _remedy(plan)
+
+
+def _remedy(plan: Plan) -> str:
+    if plan.shards == 1:
+        return "Repeat the command that began the run: it continues, and merges at its end."
+    return "Repeat their commands (`--shard I/N`), which continue, then `cam merge`."
 
 
 def _missing_names(plan: Plan, keys: dict[int, set[int | None]]) -> dict[int, list[str]]:
@@ -240,7 +246,7 @@ def _missing_names(plan: Plan, keys: dict[int, set[int | None]]) -> dict[int, li
     with suppress(CamError, OSError, TypeError):
         config = RunConfig(**{name: recorded[name] for name in ("image_path", "output_dir", "limit", "sample", "seed")})
         for entry in list_sources(config):
-            key, index = digest.add(entry.source, entry.image), entry.ordinal // plan.batch_size % plan.shards
+            key, index = digest.add(entry.source, entry.image), plan.shard_of(entry.ordinal)
             if index in keys and key not in keys[index] and len(names.setdefault(index, [])) < _MOST_NAMED:
                 names[index].append(entry.image)
     return names if digest.inputs == plan.inputs else {}

@@ -1,6 +1,6 @@
 """One input of a run, before anything of it is read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from camcli.errors import ErrorKind
 
@@ -32,6 +32,7 @@ class TarMember:
 
     offset: int
     size: int
+    content: bytes | None = field(default=None, compare=False, repr=False)  # where it came along with the header
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class SourceItem:
 
     Attributes:
         image: relative to the source, ``/`` between its parts.
-        path: the file on disk; of a tar or a table, this one.
+        path: the file on disk, or its URL with all that is needed to read it; of a tar or a table, this one.
         member: its position in that file, else None.
         folder: name of the folder that it is in, which may be its class; None where that is unknown.
         label, target: as the manifest has them.
@@ -71,6 +72,7 @@ class SourceItem:
         box: the manifest's box.
         avoid: where the model must not look, by the manifest: a box, or the resolved path of a mask.
         problem: set where the input can only fail, such as a folder that cannot be listed.
+        size: bytes of the file, where the listing of a store says.
     """
 
     image: str
@@ -83,6 +85,7 @@ class SourceItem:
     box: Box | None = None
     avoid: Box | str | None = None
     problem: Problem | None = None
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,13 +97,19 @@ class Entry(SourceItem):
 
     Attributes:
         ordinal: position in input order, from 0.
-        source: the ``--image-path`` as typed.
+        source: the ``--image-path`` as typed; of a URL, without what must stay secret.
         source_slug: a name for the source that can be a folder; with ``image`` it is unique in the run.
     """
 
     ordinal: int
     source: str
     source_slug: str
+
+    def without_content(self) -> "Entry":
+        """The same without the content that came along, once that is read: rows are in memory longer."""
+        if not isinstance(self.member, TarMember) or self.member.content is None:
+            return self
+        return replace(self, member=replace(self.member, content=None))
 
 
 PASSED_OVER = None

@@ -1,6 +1,7 @@
 """Inputs named in text: a list of paths, standard input, a CSV or JSON-lines manifest."""
 
 import csv
+import io
 import json
 import math
 import os
@@ -8,10 +9,12 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import IO, Any, TextIO
 
 from camcli.errors import SourceError
 from camcli.images.entry import Box, SourceItem, parent_name
+from camcli.storage import as_local, is_remote, is_url, join, masked, open_stream, parent, without_query
 
 _BOM = b"\xef\xbb\xbf"
 _IN_MEMORY = 1 << 22  # bytes of standard input that are kept without a file
@@ -56,22 +59,39 @@ def from_stdin(lines: Replay) -> Iterator[SourceItem]:
     for path in _paths(lines):
         inside = os.path.isabs(path) and os.path.normpath(path).startswith(os.path.join(here, ""))
         image = os.path.relpath(path, here) if inside else path
-        yield _item(image, os.path.join(here, path))
+        yield _item(image, resolve(here, path))
 
 
 def from_list(path: str) -> Iterator[SourceItem]:
     """``@list.txt``: one path a line, relative to the folder that holds the list; ``image`` is as written.
 
+    The list, and what it names, may be URLs.
+
     Raises:
         SourceError: the list cannot be read.
     """
-    folder = os.path.dirname(os.path.abspath(path))
+    folder = _folder_of(path)
     try:
-        with open(path, "rb") as lines:
+        with _open(path) as lines:
             for written in _paths(lines):
-                yield _item(written, os.path.join(folder, written))
+                yield _item(written, resolve(folder, written))
     except OSError as error:
-        raise SourceError(f"--image-path @{path}: the list cannot be read ({error.strerror}).") from error
+        raise SourceError(f"--image-path @{masked(path)}: the list cannot be read ({error.strerror}).") from error
+
+
+def resolve(folder: str, path: str) -> str:
+    """A path as a file of a folder names it; either may be a URL."""
+    if is_url(path):
+        return as_local(path)
+    return join(folder, path) if is_remote(folder) else os.path.join(folder, path)
+
+
+def _folder_of(path: str) -> str:
+    return parent(path) if is_remote(path) else os.path.dirname(os.path.abspath(path))
+
+
+def _open(path: str) -> IO[bytes]:
+    return open_stream(path) if is_remote(path) else open(path, "rb")
 
 
 def _paths(lines: Iterator[bytes] | Replay | IO[bytes]) -> Iterator[str]:
@@ -83,13 +103,13 @@ def _paths(lines: Iterator[bytes] | Replay | IO[bytes]) -> Iterator[str]:
 
 
 def _item(image: str, path: str) -> SourceItem:
-    image = image.replace(os.sep, "/")
+    image = masked(image).replace(os.sep, "/")
     return SourceItem(image, path, folder=parent_name(image))
 
 
 def is_manifest(path: str) -> bool:
     """Whether a file is read as a manifest, by its extension."""
-    return path.lower().endswith((".csv", ".jsonl"))
+    return without_query(path).lower().endswith((".csv", ".jsonl"))
 
 
 def from_manifest(path: str) -> Iterator[SourceItem]:
@@ -100,28 +120,26 @@ def from_manifest(path: str) -> Iterator[SourceItem]:
     Raises:
         SourceError: it cannot be read, has no ``image`` column, or a row is not what it must be; the row is named.
     """
-    folder = os.path.dirname(os.path.abspath(path))
-    rows = _csv_rows if path.lower().endswith(".csv") else _json_rows
+    folder, shown = _folder_of(path), masked(path)
+    rows = _csv_rows if without_query(path).lower().endswith(".csv") else _json_rows
     try:
-        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
-            for line, row in rows(path, text):
-                where = f"--image-path {path}, line {line}"
+        with io.TextIOWrapper(_open(path), encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+            for line, row in rows(shown, text):
+                where = f"--image-path {shown}, line {line}"
                 image = _text(row, "image")
                 if image is None:
                     raise SourceError(f"{where}: `image` is empty. Every row needs the path of its image.")
                 mask = _text(row, "mask")
-                yield SourceItem(
-                    image=image.replace(os.sep, "/"),
-                    path=os.path.join(folder, image),
-                    folder=parent_name(image.replace(os.sep, "/")),
+                yield replace(
+                    _item(image, resolve(folder, image)),
                     label=_text(row, "label"),
                     target=_text(row, "target"),
-                    mask=None if mask is None else os.path.join(folder, mask),
+                    mask=None if mask is None else resolve(folder, mask),
                     box=_box(row.get("box"), where),
                     avoid=_avoid(row, folder, where),
                 )
     except OSError as error:
-        raise SourceError(f"--image-path {path}: the manifest cannot be read ({error.strerror}).") from error
+        raise SourceError(f"--image-path {shown}: the manifest cannot be read ({error.strerror}).") from error
 
 
 def _csv_rows(path: str, text: TextIO) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -166,7 +184,7 @@ def _avoid(row: Mapping[str, Any], folder: str, where: str) -> Box | str | None:
     """A box where it begins like one, else the path of a mask."""
     text = _text(row, "avoid")
     if text is None or not re.match(r"[\s\[(]*[-+]?[\d.]+\s*[,;]", text):
-        return None if text is None else os.path.join(folder, text)
+        return None if text is None else resolve(folder, text)
     return _box(row["avoid"], where)
 
 

@@ -1,9 +1,9 @@
 """Inputs whose files hold many images each: tars and tables, one or those of a pattern, and data sets on disk."""
 
-import glob
 import json
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,10 +12,13 @@ from camcli.images.braces import expand_braces, has_braces
 from camcli.images.entry import SourceItem
 from camcli.images.table_files import require_pyarrow
 from camcli.images.tables import check_table, class_names_of, count_rows, from_table, is_table
-from camcli.images.tar import check_tar, from_tar, is_compressed_tar, is_tar
-from camcli.images.walk import is_pattern
+from camcli.images.tar import from_tar, is_compressed_tar, is_tar
+from camcli.images.tar_members import check_tar
+from camcli.images.walk import glob, is_pattern, split_pattern
+from camcli.storage import StorageError, base_name, find, is_remote, masked
 
 _MOST_NAMED = 5
+_MOST_AT_ONCE = 16
 _DATASET = ("state.json", "dataset_info.json")
 _SPLITS = "dataset_dict.json"
 
@@ -36,25 +39,39 @@ class Packed:
 
     def check(self) -> None:
         """Open each file once; raises SourceError for the first that cannot be read as what it is."""
-        for file in self.files:
-            (check_tar if self.kind == "tar" else check_table)(file)
+        check = check_tar if self.kind == "tar" else check_table
+        with ThreadPoolExecutor(_MOST_AT_ONCE if any(map(is_remote, self.files)) else 1) as pool:
+            for _ in pool.map(check, self.files):
+                pass
 
-    def items(self) -> Iterator[SourceItem | None]:
-        """What the files hold, one after the other."""
+    @property
+    def is_stream(self) -> bool:
+        """Whether listing what the files hold means to transfer all of them."""
+        return self.kind == "tar" and any(map(is_remote, self.files))
+
+    def items(self, contents: bool = False) -> Iterator[SourceItem | None]:
+        """What the files hold, one after the other; ``contents``: with that of images that are read as a stream."""
         first = 0
         for file in self.files:
             if self.kind == "tar":
-                yield from from_tar(file)
+                yield from from_tar(file, contents)
             elif self.dataset is None:
-                yield from from_table(file, os.path.splitext(os.path.basename(file))[0])
+                yield from from_table(
+                    file, os.path.splitext(base_name(file) if is_remote(file) else os.path.basename(file))[0]
+                )
             else:
                 yield from from_table(file, os.path.basename(os.path.abspath(self.dataset)), first)
                 first += count_rows(file)
 
     def class_folders(self) -> tuple[str, ...]:
-        """Names of classes in their order: the sorted folders of a tar, or as a table numbers them."""
+        """Names of classes in their order: the sorted folders of a tar, or as a table numbers them.
+
+        Of tars in a store none: they are not transferred for it.
+        """
         if self.kind == "table":
             return class_names_of(self.files[0])
+        if self.is_stream:
+            return ()
         return tuple(sorted({item.folder for item in self.items() if item is not None and item.folder}))
 
 
@@ -64,56 +81,66 @@ def find_packed(typed: str) -> Packed | None:
     Raises:
         SourceError: some of them are not there, a data set lacks a file or has several splits, or pyarrow is needed.
     """
-    if os.path.isdir(typed):
+    remote = is_remote(typed)
+    if not remote and os.path.isdir(typed):
         return _dataset(typed)
-    if os.path.lexists(typed):
-        if not os.path.isfile(typed):
-            return None
-        return _of_files(typed, [typed])
-    if not (has_braces(typed) or is_pattern(typed)):
+    if not remote and os.path.lexists(typed):
+        return _of_files(typed, [typed]) if os.path.isfile(typed) else None
+    if "::" in typed or not (remote or has_braces(typed) or is_pattern(typed)):
         return None
     names = expand_braces(typed)
-    if not all(is_tar(name) or is_table(name) for name in names):
-        if any(map(is_compressed_tar, names)):
-            raise SourceError(f"--image-path {typed}: compressed tars are not read in place. Decompress them first.")
-        return None
-    return _of_files(typed, list(_existing(typed, names)))
+    if all(is_tar(name) or is_table(name) for name in names):
+        return _of_files(typed, _existing(typed, names))
+    if any(map(is_compressed_tar, names)) and len(names) > 1:
+        raise SourceError(
+            f"--image-path {masked(typed)}: compressed tars are not read in place. Decompress them first."
+        )
+    return None
 
 
 def _of_files(typed: str, files: Sequence[str]) -> Packed | None:
     if all(map(is_tar, files)):
         return Packed("tar", tuple(files))
     if all(map(is_table, files)):
-        require_pyarrow(typed)
+        require_pyarrow(masked(typed))
         return Packed("table", tuple(files))
     if len(files) > 1:
-        raise SourceError(f"--image-path {typed}: names both tars and tables. Name them one after the other.")
+        raise SourceError(f"--image-path {masked(typed)}: names both tars and tables. Name them one after the other.")
     return None
 
 
-def _existing(typed: str, names: Sequence[str]) -> Iterator[str]:
+def _existing(typed: str, names: Sequence[str]) -> list[str]:
     """The files of a pattern, those of globs sorted; raises SourceError where any is not there."""
-    missing, matched = [], 0
-    for name in names:
-        files = [name] if os.path.isfile(name) else _match(name) if is_pattern(name) else []
-        if not files:
-            missing.append(name)
-        matched += len(files)
-        yield from files
+    shown = masked(typed)
+    try:
+        with ThreadPoolExecutor(_MOST_AT_ONCE) as pool:  # each file of a store takes a request
+            matches = list(pool.map(_match, names)) if is_remote(typed) else list(map(_match, names))
+    except StorageError as error:
+        raise SourceError(f"--image-path {shown}: {error.strerror}.") from error
+    missing = [masked(name) for name, files in zip(names, matches, strict=True) if not files]
     if not missing:
-        return
+        return [file for files in matches for file in files]
+    if len(names) == 1:
+        raise SourceError(
+            f"--image-path {shown}: no file {'matches' if is_pattern(typed) else 'of this name is there'}."
+        )
     more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
-    listed = ", ".join(missing[:_MOST_NAMED]) + more
-    if not matched and len(names) == 1:
-        raise SourceError(f"--image-path {typed}: no file matches.")
     raise SourceError(
-        f"--image-path {typed}: {len(missing)} of {len(names)} files are not there: {listed}. Fetch them, or narrow "
-        "the pattern."
+        f"--image-path {shown}: {len(missing)} of {len(names)} files are not there: "
+        f"{', '.join(missing[:_MOST_NAMED])}{more}. Fetch them, or narrow the pattern."
     )
 
 
-def _match(pattern: str) -> list[str]:
-    return sorted(file for file in glob.glob(pattern, recursive=True) if os.path.isfile(file))
+def _match(name: str) -> list[str]:
+    """The files that one name of a pattern stands for: itself, or what it matches as a glob."""
+    listed = find(name) if is_remote(name) else None
+    if os.path.isfile(name) or (listed is not None and not listed.is_folder):
+        return [name]
+    if not is_pattern(name):
+        return []
+    if not is_remote(name) and not os.path.isdir(split_pattern(name)[0]):
+        return []
+    return [item.path for item in glob(name, None) if item is not None and item.problem is None]
 
 
 def _dataset(folder: str) -> Packed | None:

@@ -18,7 +18,6 @@ Of a file with several frames or pages, the first is the mask.
 """
 
 import io
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -27,6 +26,8 @@ from camcli.errors import SourceError
 from camcli.images.decode import image_formats
 from camcli.images.entry import Box
 from camcli.images.geometry import Size, View
+from camcli.images.reading import read_path
+from camcli.storage import masked
 
 Region = Box | str
 """A box, or the path of a mask."""
@@ -44,16 +45,18 @@ def read_mask(path: str, image: Size) -> np.ndarray:
     """
     try:
         # From bytes, as images are: Pillow maps some TIFF files that it opens by name into memory without turning them.
-        with Image.open(io.BytesIO(Path(path).read_bytes()), formats=image_formats()) as opened:
+        with Image.open(io.BytesIO(read_path(path)), formats=image_formats()) as opened:
             mask = _foreground(ImageOps.exif_transpose(opened))
     except Exception as error:  # decoders raise nearly anything on a damaged file
         reason = error.strerror if isinstance(error, OSError) else None
-        raise SourceError(f"mask {path}: cannot be read ({reason or error or type(error).__name__}).") from error
+        raise SourceError(
+            f"mask {masked(path)}: cannot be read ({reason or error or type(error).__name__})."
+        ) from error
     height, width = mask.shape
     # The difference that rounding both sizes to whole pixels makes is allowed.
     if abs(width * image[0] - height * image[1]) > max(image) + max(height, width):
         raise SourceError(
-            f"mask {path} has {width}×{height} pixels and its image {image[1]}×{image[0]}: the shapes differ. "
+            f"mask {masked(path)} has {width}×{height} pixels and its image {image[1]}×{image[0]}: the shapes differ. "
             "A mask covers the whole upright image."
         )
     return mask

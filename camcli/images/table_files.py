@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from camcli.errors import SourceError
+from camcli.storage import StorageError, is_remote, masked, open_parts, without_query
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,15 +64,20 @@ def opened(path: str) -> Iterator[TableFile]:
 
 def open_table(path: str) -> TableFile:
     """A file of a table, which the caller closes; raises as :func:`opened`."""
-    require_pyarrow(path)
+    shown, is_arrow = masked(path), without_query(path).lower().endswith(".arrow")
+    require_pyarrow(shown)
+    if is_arrow and is_remote(path):
+        raise SourceError(f"--image-path {shown}: Arrow files are read from a disk only. Copy it, or use Parquet.")
     try:
-        return _Arrow(path) if path.lower().endswith(".arrow") else _Parquet(path)
+        return _Arrow(path) if is_arrow else _Parquet(path)
+    except StorageError as error:
+        raise SourceError(f"--image-path {shown}: cannot be read ({error.strerror}).") from error
     except damages() as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise SourceError(f"--image-path {path}: cannot be read ({error.strerror or error}).") from error
-        kind = "an Arrow" if path.lower().endswith(".arrow") else "a Parquet"
+            raise SourceError(f"--image-path {shown}: cannot be read ({error.strerror or error}).") from error
+        kind = "an Arrow" if is_arrow else "a Parquet"
         message = f"not {kind} file, or cut short ({one_line(error)}). Copy or write it again."
-        raise SourceError(f"--image-path {path}: {message}") from error
+        raise SourceError(f"--image-path {shown}: {message}") from error
 
 
 def damages() -> tuple[type[Exception], ...]:
@@ -93,7 +99,8 @@ class _Parquet:
         from pyarrow.parquet import ParquetFile
 
         # Without a buffer, a whole column of a row group would be in memory.
-        self._file = ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
+        source = open_parts(path) if is_remote(path) else path
+        self._file = ParquetFile(source, buffer_size=_BUFFER, pre_buffer=False)
         self.schema: pa.Schema = self._file.schema_arrow
         metadata = self._file.metadata
         self.group_rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]

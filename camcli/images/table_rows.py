@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from camcli.errors import ImageError, SourceError
 from camcli.images.entry import TableRow
 from camcli.images.table_files import damages, one_line, open_table
+from camcli.storage import is_remote, is_url, join, parent
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,8 +30,8 @@ def read_row(path: str, place: TableRow) -> bytes | str:
         ImageError: ``missing`` (the table, or a value), ``corrupt``.
     """
     try:
-        status = os.stat(path)
-        value = _open_group(path, status.st_size, status.st_mtime_ns, place.column, place.group).value(place.row)
+        version = (0, 0) if is_remote(path) else _version(path)
+        value = _open_group(path, version, place.column, place.group).value(place.row)
     except FileNotFoundError as error:
         raise ImageError("missing", f"the table is not there ({error.strerror})") from error
     except SourceError as error:
@@ -38,17 +39,26 @@ def read_row(path: str, place: TableRow) -> bytes | str:
     except damages() as error:
         raise ImageError("corrupt", f"the table is damaged in this row ({one_line(error)})") from error
     if isinstance(value, dict):
-        folder = os.path.dirname(os.path.abspath(path))
-        value = value.get("bytes") if value.get("bytes") is not None else _resolve(folder, value.get("path"))
+        value = value.get("bytes") if value.get("bytes") is not None else _resolve(path, value.get("path"))
     elif isinstance(value, str):
-        value = _resolve(os.path.dirname(os.path.abspath(path)), value)
+        value = _resolve(path, value)
     if not isinstance(value, bytes | str):
         raise ImageError("missing", f"the column {place.column} has no image in this row (null)")
     return value
 
 
-def _resolve(folder: str, path: Any) -> str | None:
-    return os.path.join(folder, path) if isinstance(path, str) and path else None
+def _resolve(table: str, path: Any) -> str | None:
+    """A path in a table: relative to the folder that holds it."""
+    if not isinstance(path, str) or not path:
+        return None
+    if is_remote(table):
+        return join(parent(table), path)
+    return path if is_url(path) else os.path.join(os.path.dirname(os.path.abspath(table)), path)
+
+
+def _version(path: str) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns
 
 
 class _Group:
@@ -92,6 +102,6 @@ class _Group:
 
 
 @lru_cache(maxsize=4)  # of several threads at the border of two groups
-def _open_group(path: str, size: int, modified: int, column: str, group: int) -> _Group:
+def _open_group(path: str, version: tuple[int, int], column: str, group: int) -> _Group:
     """A group of a file as it is now: a file that was replaced is another one."""
     return _Group(path, column, group)

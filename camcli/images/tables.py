@@ -16,6 +16,7 @@ from camcli.errors import SourceError
 from camcli.images.entry import Problem, SourceItem, TableRow, parent_name
 from camcli.images.label_keys import LABEL_KEYS, label_of_value
 from camcli.images.table_files import TableFile, damages, one_line, opened
+from camcli.storage import masked, without_query
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,7 +57,7 @@ class _Row:
 
 def is_table(path: str) -> bool:
     """Whether a file is read as a table of images, by its extension."""
-    return path.lower().endswith((".parquet", ".arrow"))
+    return without_query(path).lower().endswith((".parquet", ".arrow"))
 
 
 def check_table(path: str) -> None:
@@ -145,13 +146,13 @@ def choose_columns(path: str, schema: pa.Schema) -> Columns:
     if not images:
         listed = ", ".join(f"{field.name} ({field.type})" for field in schema) or "none"
         raise SourceError(
-            f"--image-path {path}: no column holds images; there is {listed}. One is needed of binary values (encoded "
-            "images), of structs of `bytes` and `path` as Hugging Face writes them, or `image` of paths."
+            f"--image-path {masked(path)}: no column holds images; there is {listed}. One is needed of binary values "
+            "(encoded images), of structs of `bytes` and `path` as Hugging Face writes them, or `image` of paths."
         )
     if len(images) > 1 and not preferred:
         raise SourceError(
-            f"--image-path {path}: several columns hold images: {', '.join(images)}. The one that is called `image` is "
-            "taken: rename one, or write a table with one of them."
+            f"--image-path {masked(path)}: several columns hold images: {', '.join(images)}. The one that is called "
+            "`image` is taken: rename one, or write a table with one of them."
         )
     image = (preferred or images)[0]
     label = _label_column(schema, features)

@@ -10,12 +10,14 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from camcli.errors import SourceError
-from camcli.images.entry import PASSED_OVER, Problem, SourceItem, has_image_extension, parent_name
+from camcli.images.entry import PASSED_OVER, SourceItem, has_image_extension, parent_name
+from camcli.images.levels import Level, open_level
+from camcli.storage import is_url, masked, without_query
 
 _MAGIC = re.compile(r"[*?\[]")
-_RUN_MARK = b'"camcli.index/'
 
 
 @dataclass(frozen=True)
@@ -43,34 +45,35 @@ class Walk:
             SourceError: the root itself cannot be listed.
         """
         linked: set[tuple[int, int]] = set()  # a folder reached by links is entered once, or n links give n! paths
-        levels = [_Level(root, "", os.path.realpath(root))]
+        levels = [open_level(root)]
         if levels[0].problem is not None:
-            raise SourceError(f"--image-path {root}: {levels[0].problem.message}. Check its permissions.")
+            raise SourceError(f"--image-path {masked(root)}: {levels[0].problem.message}. {levels[0].remedy}")
         while levels:
             level = levels[-1]
-            name = next(level.names, None)
+            name, is_folder = next(level.names, (None, False))
             if name is None:
                 levels.pop()
                 continue
             relative = f"{level.relative}/{name}" if level.relative else name
-            if name not in level.folders:
+            if not is_folder:
                 if self.take(relative):
                     yield self._file(level, name, relative)
                 continue
             if not self.enter(relative):
                 continue
-            below = _Level(os.path.join(level.path, name), relative, level.real_below(name))
+            below = level.below(name)
             if below.problem is not None:
                 yield SourceItem(relative, below.path, folder=parent_name(relative), problem=below.problem)
             elif not self._is_repeated(below, name in level.links, levels, linked) and not below.is_run:
                 levels.append(below)
 
-    def _file(self, level: _Level, name: str, relative: str) -> SourceItem | None:
+    def _file(self, level: Level, name: str, relative: str) -> SourceItem | None:
         if name in level.others or not (self.any_extension or has_image_extension(name)):
             return PASSED_OVER
-        return SourceItem(relative, os.path.join(level.path, name), folder=parent_name(relative))
+        path, size = level.path_of(name), level.sizes.get(name)
+        return SourceItem(relative, path, folder=parent_name(relative), size=size)
 
-    def _is_repeated(self, below: _Level, is_link: bool, levels: list[_Level], linked: set[tuple[int, int]]) -> bool:
+    def _is_repeated(self, below: Level, is_link: bool, levels: list[Level], linked: set[tuple[int, int]]) -> bool:
         if below.real == self.exclude:
             return True
         if not is_link:
@@ -81,82 +84,37 @@ class Walk:
         return False
 
 
-class _Level:
-    """One folder on the way down, listed."""
-
-    def __init__(self, path: str, relative: str, real: str) -> None:
-        self.path, self.relative, self.real = path, relative, real
-        self.folders: set[str] = set()
-        self.links: set[str] = set()
-        self.others: set[str] = set()  # pipes, sockets, devices: opening one may block
-        self.identity = (0, 0)
-        self.problem: Problem | None = None
-        names: list[str] = []
-        try:
-            info = os.stat(path)
-            self.identity = (info.st_dev, info.st_ino)
-            with os.scandir(path) as listing:
-                for item in listing:
-                    names.append(item.name)
-                    self._sort_in(item)
-        except OSError as error:
-            self.problem = Problem("unreadable", f"the folder cannot be listed ({error.strerror})")
-        self.is_run = bool(relative) and "index.jsonl" in names and _is_run(path)
-        self.names = iter(sorted(names))
-
-    def _sort_in(self, item: os.DirEntry[str]) -> None:
-        try:
-            if item.is_dir():
-                self.folders.add(item.name)
-                if item.is_symlink():
-                    self.links.add(item.name)
-            elif not item.is_file() and os.path.exists(item.path):  # reading a broken link names it
-                self.others.add(item.name)
-        except OSError:  # a circular link: reading it names it
-            return
-
-    def real_below(self, name: str) -> str:
-        below = os.path.join(self.real, name)
-        return os.path.realpath(below) if name in self.links else below
-
-
-def _is_run(path: str) -> bool:
-    """Whether a folder is the result of an earlier run: its overlays are results, not inputs."""
-    try:
-        with open(os.path.join(path, "index.jsonl"), "rb") as journal:
-            return _RUN_MARK in journal.read(4096)
-    except OSError:
-        return False
-
-
 def class_folders(root: str, exclude: str | None = None) -> tuple[str, ...]:
     """Sorted names of the folders below ``root`` that hold images, or nothing: what ImageFolder takes for classes."""
-    names: set[str] = set()
-    pending = [root]
+    classes: set[str] = set()
+    pending = [partial(open_level, root)]
     while pending:
-        path = pending.pop()
-        below = path != root
-        level = _Level(path, path if below else "", path)
-        if level.is_run or os.path.realpath(path) == exclude:
+        level = pending.pop()()
+        if level.is_run or level.real == exclude:
             continue
+        names = list(level.names)
+        folders = {name for name, is_folder in names if is_folder}
         # A linked folder is a class of its own and is not descended into: it may be circular.
-        pending += [os.path.join(path, name) for name in level.folders - level.links]
-        names |= level.links
-        holds_images = any(has_image_extension(name) for name in level.names if name not in level.folders)
-        if below and (holds_images or not level.folders):
-            names.add(os.path.basename(path))
-    return tuple(sorted(names))
+        pending += [partial(level.below, name) for name in sorted(folders - level.links, reverse=True)]
+        classes |= level.links
+        holds_images = any(has_image_extension(name) for name, is_folder in names if not is_folder)
+        if level.relative and (holds_images or not folders):
+            classes.add(level.relative.rpartition("/")[2])
+    return tuple(sorted(classes))
 
 
 def is_pattern(path: str) -> bool:
-    """Whether a path that does not exist as it is written is a glob."""
+    """Whether a path that does not exist as it is written is a glob; of a URL, what comes after the host."""
+    if is_url(path):
+        path = without_query(path).partition("://")[2].partition("/")[2]
     return _MAGIC.search(path) is not None
 
 
 def split_pattern(pattern: str) -> tuple[str, list[str]]:
     """The fixed folder a glob begins in, and the components of the rest."""
     parts = pattern.replace(os.sep, "/").split("/")
-    first = next(i for i, part in enumerate(parts) if is_pattern(part))
+    host = 3 if is_url(pattern) else 0
+    first = next(i for i, part in enumerate(parts) if i >= host and is_pattern(part))
     fixed = "/".join(parts[:first])
     return fixed or ("/" if pattern.startswith("/") else "."), [part for part in parts[first:] if part not in ("", ".")]
 

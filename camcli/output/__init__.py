@@ -9,16 +9,20 @@ from camcli.output.artefacts import EARLIER, ArtefactWriter, artefacts_intact
 from camcli.output.atomic import naming_os_errors, write_atomically
 from camcli.output.csv_table import COLUMNS, table_of, write_csv
 from camcli.output.default_folder import default_folder, find_earlier, in_folder, open_default_run
-from camcli.output.header import INDEX_NAME, JOURNAL_NAME, SCHEMA, no_finished_run, read_header, read_index_header
+from camcli.output.finished import describe_shards, is_run_folder, no_finished_run, unmerged_plan
+from camcli.output.header import INDEX_NAME, JOURNAL_NAME, SCHEMA, read_header, read_index_header
 from camcli.output.index import Counts, Ending, FinalStatus, read_index_items, write_index
 from camcli.output.journal import Journal
 from camcli.output.jsontext import strict_json, true_name
 from camcli.output.named_file import check_named_file, write_named_file
 from camcli.output.names import artefact_path
 from camcli.output.redrawing import NothingDrawnError, Redrawing
+from camcli.output.row_keys import parse_row, row_line
 from camcli.output.run_folder import RESULT_NAMES, RunFolder, check_resumable, open_run
 from camcli.output.shard_plan import InputDigest, Inputs, Plan, read_plan
 from camcli.output.shards import end_shard, open_shard
+from camcli.output.unit_folder import WHOLE, UnitFolder, end_units, open_units
+from camcli.output.units import UnitError, UnitFiles, UnitRows
 
 __all__ = [
     "COLUMNS",
@@ -27,6 +31,7 @@ __all__ = [
     "JOURNAL_NAME",
     "RESULT_NAMES",
     "SCHEMA",
+    "WHOLE",
     "ArtefactWriter",
     "Counts",
     "Ending",
@@ -38,26 +43,37 @@ __all__ = [
     "Plan",
     "Redrawing",
     "RunFolder",
+    "UnitError",
+    "UnitFiles",
+    "UnitFolder",
+    "UnitRows",
     "artefact_path",
     "artefacts_intact",
     "check_named_file",
     "check_resumable",
     "default_folder",
+    "describe_shards",
     "end_shard",
+    "end_units",
     "find_earlier",
     "in_folder",
+    "is_run_folder",
     "naming_os_errors",
     "no_finished_run",
     "open_default_run",
     "open_run",
     "open_shard",
+    "open_units",
+    "parse_row",
     "read_header",
     "read_index_header",
     "read_index_items",
     "read_plan",
+    "row_line",
     "strict_json",
     "table_of",
     "true_name",
+    "unmerged_plan",
     "write_atomically",
     "write_csv",
     "write_index",

@@ -27,7 +27,7 @@ from camcli.output.atomic import PORTABLE_FLAGS, naming_os_errors, write_atomica
 from camcli.output.header import JOURNAL_NAME, journal_header, read_journal_header
 from camcli.output.jsontext import strict_json
 from camcli.output.offsets import OffsetTable
-from camcli.output.row_keys import JournalRow, is_named, key_of, key_of_line, names_of, parse_row
+from camcli.output.row_keys import JournalRow, is_named, key_of, key_of_line, names_of, parse_row, row_line
 from camcli.schemas.index import Header, ImageRow
 
 _READ_AT_ONCE = 1 << 14
@@ -88,8 +88,7 @@ class Journal:
             ValueError: a number of the item is not finite; nothing was written.
             OutputError: the system refused; the journal is as it was before.
         """
-        names = names_of(item)
-        line = strict_json(names | {key: value for key, value in item.items() if key not in names}) + b"\n"
+        line = row_line(item) + b"\n"
         with self._lock, naming_os_errors(self._path):
             offset = self._end
             try:
@@ -104,7 +103,7 @@ class Journal:
                 raise
             self._end = offset + len(line)
             if self._table is not None:
-                self._table[key_of(names)] = offset
+                self._table[key_of(names_of(item))] = offset
             self._lines += 1
         return offset
 

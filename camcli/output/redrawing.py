@@ -17,11 +17,11 @@ from typing import Self
 from camcli.errors import SourceError
 from camcli.output.artefacts import ArtefactWriter
 from camcli.output.atomic import naming_os_errors, sweep_temporaries, write_atomically
+from camcli.output.finished import no_finished_run, unmerged_plan
 from camcli.output.header import (
     INDEX_NAME,
     JOURNAL_NAME,
     journal_header,
-    no_finished_run,
     read_index_header,
     read_journal_header,
 )
@@ -30,7 +30,7 @@ from camcli.output.journal import Journal
 from camcli.output.jsontext import strict_json
 from camcli.output.lock import RunLock
 from camcli.output.names import FOLDERS
-from camcli.output.row_keys import names_of
+from camcli.output.row_keys import row_line
 from camcli.schemas.index import Header, ImageRow
 
 MARK_NAME = ".cam.redraw"
@@ -62,7 +62,7 @@ class Redrawing:
 
     def __init__(self, run_dir: str | Path) -> None:
         self.path = Path(run_dir)
-        if not (self.path / INDEX_NAME).is_file():
+        if not (self.path / INDEX_NAME).is_file() or unmerged_plan(self.path) is not None:
             raise no_finished_run(self.path)
         self._lock = RunLock(self.path)
         try:
@@ -144,8 +144,7 @@ class Redrawing:
         for before, after in rows:
             self._stale |= before["sizes"].keys()
             self._stale -= after["sizes"].keys()
-            names = names_of(after)
-            yield strict_json(names | {key: value for key, value in after.items() if key not in names}) + b"\n"
+            yield row_line(after) + b"\n"
         self._mark()  # the journal that names them is about to be replaced
 
     def _mark(self) -> None:

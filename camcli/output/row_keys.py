@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from camcli.output.jsontext import name_bytes, name_fields
+from camcli.output.jsontext import name_bytes, name_fields, strict_json
 from camcli.output.offsets import key_hash
 from camcli.schemas.index import ImageNames, ImageRow
 
@@ -36,6 +36,16 @@ def names_of(item: ImageNames) -> dict[str, str]:
         encoded = f"{key}_b64"
         names |= {key: fields[key], encoded: fields[encoded]} if encoded in fields else name_fields(fields[key], key)
     return names
+
+
+def row_line(item: ImageRow) -> bytes:
+    """The line of an image's row without its newline, its names first.
+
+    Raises:
+        ValueError: a number of the item is not finite.
+    """
+    names = names_of(item)
+    return strict_json(names | {key: value for key, value in item.items() if key not in names})
 
 
 def is_named(item: ImageNames, names: Mapping[str, str]) -> bool:

@@ -19,7 +19,7 @@ from camcli.config.parse import Shard
 from camcli.errors import ResumeError
 from camcli.output.atomic import naming_os_errors, write_atomically
 from camcli.output.compare import differences, is_same_run
-from camcli.output.header import JOURNAL_NAME, journal_header
+from camcli.output.header import journal_header
 from camcli.output.jsontext import strict_json
 from camcli.output.lock import RunLock
 from camcli.output.row_keys import key_of, names_of
@@ -27,9 +27,12 @@ from camcli.schemas.index import Header
 
 SHARDS = "shards"
 """The folder of a run folder that holds the files of its shards."""
+UNITS = f"{SHARDS}/units"
+"""Where the rows of units are."""
 PLAN_SCHEMA = "camcli.shards/1"
 _PLAN = f"{SHARDS}/plan.json"
 _MOST_DIFFERENCES = 12
+_MOST_BATCHES, _ENOUGH_UNITS = 32, 64
 
 
 @dataclass(frozen=True)
@@ -78,12 +81,20 @@ class Plan:
         batch_size: parts are whole batches.
         inputs: of the whole run.
         header: of the index, as the first shard began it.
+        unit: how many images have their rows in one file (:mod:`.units`), which is a whole number of batches; None:
+            each shard has a journal.
     """
 
     shards: int
     batch_size: int
     inputs: Inputs
     header: Header
+    unit: int | None = None
+
+    @property
+    def part(self) -> int:
+        """How many images in a row belong to the same shard."""
+        return self.unit or self.batch_size
 
     def all_shards(self) -> list[Shard]:
         """Every part, in order."""
@@ -91,12 +102,29 @@ class Plan:
 
     def share(self, shard: Shard) -> int:
         """How many inputs a part has."""
-        return shard.share(self.inputs.count, self.batch_size)
+        return shard.share(self.inputs.count, self.part)
+
+    @property
+    def units(self) -> int:
+        """How many units there are; 0 where shards have journals."""
+        return 0 if self.unit is None else -(-self.inputs.count // self.unit)
+
+    def shard_of(self, ordinal: int) -> int:
+        """The number of the shard that an input belongs to, by its position."""
+        return ordinal // self.part % self.shards
 
 
-def make_plan(header: Header, shards: int, inputs: Inputs) -> Plan:
+def make_plan(header: Header, shards: int, inputs: Inputs, *, in_units: bool = False) -> Plan:
     """The plan of a run that is about to begin."""
-    return Plan(shards, int(header["config"]["batch_size"]), inputs, _of_whole_run(header))
+    size = int(header["config"]["batch_size"])
+    unit = size * batches_of_a_unit(inputs.count, size) if in_units else None
+    return Plan(shards, size, inputs, _of_whole_run(header), unit)
+
+
+def batches_of_a_unit(images: int, batch_size: int) -> int:
+    """So many that there are enough units for many workers, and that a unit is long against its beginning and end."""
+    batches = -(-images // batch_size)
+    return min(_MOST_BATCHES, max(1, batches // _ENOUGH_UNITS))
 
 
 def _of_whole_run(header: Header) -> Header:
@@ -147,6 +175,9 @@ def check_plan(run_dir: str | Path, recorded: Plan, plan: Plan) -> None:
         lines[_MOST_DIFFERENCES:] = [f"and {len(lines) - _MOST_DIFFERENCES} more"] * (len(lines) > _MOST_DIFFERENCES)
     if recorded.shards != plan.shards:
         lines.append(f"the number of shards: {recorded.shards} → {plan.shards}")
+    if (recorded.unit is None) != (plan.unit is None):
+        kinds = ["a journal a shard" if one.unit is None else "a file a unit" for one in (recorded, plan)]
+        lines.append(f"where rows are: {kinds[0]} → {kinds[1]}")
     if recorded.inputs != plan.inputs:
         before, now = recorded.inputs.count, plan.inputs.count
         what = f"{before} → {now} images" if before != now else f"{now} images as before, with other names or order"
@@ -160,25 +191,14 @@ def check_plan(run_dir: str | Path, recorded: Plan, plan: Plan) -> None:
         )
 
 
-def require_merged(run_dir: str | Path) -> None:
-    """Refuse to continue as one process what shards have begun.
-
-    Raises:
-        ResumeError: the folder holds shards that are not merged.
-    """
-    if (Path(run_dir) / _PLAN).exists() and not (Path(run_dir) / JOURNAL_NAME).exists():
-        plan = read_plan(run_dir)
-        count = plan.shards if plan is not None else 0
-        raise ResumeError(
-            f"{run_dir} holds a run in {count} shards that are not merged. Finish them with the same --shard or "
-            f"--processes ({count}) as before, then `cam merge {run_dir}`; or choose another --output-dir, or replace "
-            "what is there with --overwrite."
-        )
-
-
 def journal_name(shard: Shard) -> str:
     """The journal of a shard, below the run folder."""
     return f"{SHARDS}/{shard.stem}.jsonl"
+
+
+def unit_name(number: int) -> str:
+    """The file with the rows of a unit, below the run folder."""
+    return f"{UNITS}/{number:08d}.jsonl"
 
 
 def ending_name(shard: Shard) -> str:
@@ -237,6 +257,10 @@ def remove_shards(run_dir: str | Path) -> bool:
         for shard in plan.all_shards():
             for name in (ending_name(shard), journal_name(shard)):
                 (Path(run_dir) / name).unlink(missing_ok=True)
+        for number in range(plan.units):
+            (Path(run_dir) / unit_name(number)).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            os.rmdir(Path(run_dir) / UNITS)
         (Path(run_dir) / _PLAN).unlink(missing_ok=True)  # last: as long as it is there, the others are
         with contextlib.suppress(OSError):  # not empty: it holds files that are not ours
             os.rmdir(folder)

@@ -89,13 +89,15 @@ def locked_for_a_moment(run_dir: Path) -> Iterator[None]:
         yield
 
 
-def join_plan(run_dir: Path, header: Header, shards: int, inputs: Inputs, *, durable: bool = False) -> None:
+def join_plan(
+    run_dir: Path, header: Header, shards: int, inputs: Inputs, *, durable: bool = False, in_units: bool = False
+) -> None:
     """Write the plan of a run in shards, or compare with the one that is there; the folder is locked.
 
     Raises:
         ResumeError: the folder holds another run, or one that is not in shards.
     """
-    plan, recorded = make_plan(header, shards, inputs), read_plan(run_dir)
+    plan, recorded = make_plan(header, shards, inputs, in_units=in_units), read_plan(run_dir)
     if recorded is not None:
         refuse_half_drawn(run_dir)
         check_plan(run_dir, recorded, plan)

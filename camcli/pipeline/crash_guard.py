@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from camcli.errors import ImageError
 from camcli.images import DecodeSettings, Entry, decode, pillow_limits, read
-from camcli.pipeline.items import Failed, Loaded
+from camcli.pipeline.items import Failed, Fetched, Loaded
 
 # Not `-m camcli.pipeline.crash_guard`: that would import from the working directory, and not from where a script has
 # extended sys.path to. multiprocessing would run a caller's script again where that has no main guard.
@@ -54,10 +54,12 @@ class CrashQuarantine:
                 message = f"reading this image ends the whole process ({cause}): it crashes its decoder"
                 yield entry if cause is None else Failed(entry, ImageError("worker-died", message))
 
-    def wrap_loader(self, load: Callable[[Entry], Loaded | Failed]) -> Callable[[Entry | Failed], Loaded | Failed]:
-        """``load``, for what comes out of :meth:`test_entries`; called from many threads."""
+    def wrap_loader(
+        self, load: Callable[[Entry | Fetched], Loaded | Failed]
+    ) -> Callable[[Entry | Failed | Fetched], Loaded | Failed]:
+        """``load``, for what comes out of :meth:`test_entries` and was read since; called from many threads."""
 
-        def load_tested(item: Entry | Failed) -> Loaded | Failed:
+        def load_tested(item: Entry | Failed | Fetched) -> Loaded | Failed:
             if isinstance(item, Failed):
                 return item
             result = load(item)

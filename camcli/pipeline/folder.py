@@ -7,9 +7,12 @@ from camcli.config.parse import Shard
 from camcli.config.settings import RunConfig
 from camcli.images import Sources
 from camcli.output import (
+    JOURNAL_NAME,
+    WHOLE,
     InputDigest,
     Inputs,
     RunFolder,
+    UnitFolder,
     check_resumable,
     default_folder,
     find_earlier,
@@ -17,6 +20,7 @@ from camcli.output import (
     open_default_run,
     open_run,
     open_shard,
+    open_units,
     read_header,
     read_plan,
 )
@@ -34,7 +38,7 @@ def earlier_header(config: RunConfig) -> Header | None:
     """The header of the run that may be continued."""
     if not config.resume or config.overwrite:
         return None
-    if config.shard is not None:
+    if config.shard is not None or is_in_units(config):
         plan = read_plan(config.run_dir)
         return None if plan is None else plan.header
     return find_earlier(config) if _takes_default(config) else read_header(config.run_dir)
@@ -61,16 +65,28 @@ def list_inputs(sources: Sources) -> Inputs:
     return digest.inputs
 
 
-def open_folder(config: RunConfig, header: Header, sources: Sources) -> RunFolder:
+def open_folder(config: RunConfig, header: Header, sources: Sources) -> RunFolder | UnitFolder:
     """Open the run folder of a configuration; raises as :func:`camcli.output.open_run` and ``open_shard``."""
     shard = config.parsed.shard
+    how = {"resume": config.resume, "durable": config.durable}
+    if is_in_units(config):
+        inputs, of_folder = list_inputs(sources), in_folder(header, config.run_dir)
+        part = shard if isinstance(shard, Shard) else WHOLE
+        return open_units(config.run_dir, of_folder, inputs, part, overwrite=config.overwrite, **how)
     if isinstance(shard, Shard):
         inputs, of_folder = list_inputs(sources), in_folder(header, config.run_dir)
-        return open_shard(config.run_dir, of_folder, shard, inputs, resume=config.resume, durable=config.durable)
+        return open_shard(config.run_dir, of_folder, shard, inputs, **how)
     if _takes_default(config):
-        return open_default_run(header, resume=config.resume, durable=config.durable)
-    how = {"resume": config.resume, "overwrite": config.overwrite, "durable": config.durable}
-    return open_run(config.run_dir, in_folder(header, config.run_dir), **how)
+        return open_default_run(header, **how)
+    return open_run(config.run_dir, in_folder(header, config.run_dir), overwrite=config.overwrite, **how)
+
+
+def is_in_units(config: RunConfig) -> bool:
+    """Whether the rows of a run are files of units, not a journal: where a run that is to be continued has begun so."""
+    if config.overwrite or (Path(config.run_dir) / JOURNAL_NAME).exists():
+        return False
+    plan = read_plan(config.run_dir)
+    return plan is not None and plan.unit is not None
 
 
 def plan_folder(setup: Setup) -> Path:

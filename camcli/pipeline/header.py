@@ -14,6 +14,7 @@ from camcli.config.settings import collect_verbatim
 from camcli.output import SCHEMA
 from camcli.pipeline.pictures import decides_pictures, fingerprint
 from camcli.schemas.index import Environment, Header, LayerFields, ModelFields, OutputFields, ProbabilitySource
+from camcli.storage import mask_all, masked
 
 if TYPE_CHECKING:
     from camcli.models import Model
@@ -30,7 +31,7 @@ def make_header(setup: Setup, command: Sequence[str]) -> Header:
         "camcli": __version__,
         "started": now(),
         "finished": None,
-        "command": list(command),
+        "command": mask_all(command),
         "config": resolved_config(setup),
         "fingerprint": fingerprint(_decides_maps(setup)),
         "render_fingerprint": fingerprint(decides_pictures(setup.config, _limits(setup), names_digest(setup.model))),
@@ -58,6 +59,7 @@ def resolved_config(setup: Setup) -> dict[str, Any]:
     settings = dataclasses.asdict(setup.config) | {
         "target": setup.config.target or "predicted", "device": str(setup.device), "precision": setup.precision,
         "batch_size": setup.batch_size, "workers": setup.workers, "scale_limits": _limits(setup),
+        "image_path": [masked(path) for path in setup.config.image_path],
     }  # fmt: skip
     return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
 

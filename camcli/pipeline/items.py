@@ -32,6 +32,14 @@ class Loaded:
 
 
 @dataclass(frozen=True)
+class Fetched:
+    """An image of a store, and the content of its file."""
+
+    entry: Entry
+    content: bytes
+
+
+@dataclass(frozen=True)
 class Failed:
     """An image that cannot be explained, and why."""
 
@@ -79,7 +87,9 @@ class Explanation:
 
 
 def pixel_bytes(thing: object) -> int:
-    """Bytes of pixels that an item of the stream holds."""
+    """Bytes of pixels, or of the content of a file, that an item of the stream holds."""
+    if isinstance(thing, Fetched):
+        return len(thing.content)
     if isinstance(thing, Explanation):
         drawn = sum(picture.nbytes for one in thing.maps for picture in one.pictures.values())
         return pixel_bytes(thing.loaded) + drawn

@@ -6,7 +6,7 @@ from camcli.concurrency import Clock
 from camcli.errors import ImageError, TargetError
 from camcli.images import Decoded, DecodeSettings, Entry, Preprocessing, decode, read
 from camcli.pipeline.isolation import run_guarded
-from camcli.pipeline.items import Failed, Loaded
+from camcli.pipeline.items import Failed, Fetched, Loaded
 from camcli.pipeline.labels import Labeller
 from camcli.pipeline.setup import Setup, decode_settings
 from camcli.pipeline.targets import Names, TargetSpec, parse_target
@@ -38,11 +38,12 @@ class Loader:
     clock: Clock
     only_view: bool = False
 
-    def __call__(self, entry: Entry) -> Loaded | Failed:
+    def __call__(self, item: Entry | Fetched) -> Loaded | Failed:
         metadata = None
+        entry = item.entry if isinstance(item, Fetched) else item
         try:
             with self.clock("decode"):
-                decoded = run_guarded(lambda: decode(read(entry), self.decode), "reading")
+                decoded = run_guarded(lambda: decode(_content(item), self.decode), "reading")
                 metadata = decoded.metadata
             with self.clock("preprocess"):
                 return run_guarded(lambda: self._prepare(entry, decoded), "preprocessing")
@@ -70,6 +71,10 @@ class Loader:
         if len(specs) != 1:
             raise ImageError("target", f"the manifest's target {entry.target!r} must name one class")
         return specs[0]
+
+
+def _content(item: Entry | Fetched) -> bytes:
+    return item.content if isinstance(item, Fetched) else read(item)
 
 
 def make_loader(setup: Setup, clock: Clock) -> Loader:

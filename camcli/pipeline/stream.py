@@ -7,13 +7,13 @@ The arrows are generators: the last one requests a row, and each stage pulls wha
 as far ahead as its window allows. So memory does not grow with the number of images, results come out in the order
 of the inputs, and when no new path is taken (a signal, an error) the stream ends after the images in flight. On an
 accelerator the model has a thread of its own, so that the device computes the next batch while this thread passes on
-the last one; and a CUDA device draws as well, a batch at once, before the threads encode and write.
+the last one; and a CUDA device draws as well, a batch at once, before the threads encode and write. Images
+of object stores are read ahead by threads of their own.
 """
 
 from __future__ import annotations
 
 import time
-from array import array
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -23,21 +23,18 @@ from typing import TYPE_CHECKING
 
 from camcli.concurrency import Clock, Stop, in_order, lower_priority
 from camcli.config.settings import RunConfig
-from camcli.errors import OutputError, ResumeError
-from camcli.images import Entry, pillow_limits, was_replaced
+from camcli.errors import OutputError
+from camcli.images import Entry, pillow_limits
 from camcli.output import (
     COLUMNS,
     Ending,
     FinalStatus,
     RunFolder,
-    artefacts_intact,
-    end_shard,
+    UnitFolder,
     in_folder,
-    read_index_header,
+    no_finished_run,
     read_index_items,
     table_of,
-    write_csv,
-    write_index,
 )
 from camcli.pipeline.at_speed import at_speed
 from camcli.pipeline.batching import BatchExplainer
@@ -47,6 +44,8 @@ from camcli.pipeline.folder import earlier_header, open_folder
 from camcli.pipeline.header import make_header, now
 from camcli.pipeline.items import Explanation, Failed, Loaded, pixel_bytes
 from camcli.pipeline.loader import make_loader
+from camcli.pipeline.read_ahead import read_ahead
+from camcli.pipeline.recording import record
 from camcli.pipeline.scale_sample import sample_limits
 from camcli.pipeline.setup import Decide, Setup, in_run_folder, prepare
 from camcli.pipeline.writer import Drawer
@@ -56,7 +55,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 STAGES = ("decode", "preprocess", "model", "render", "encode", "write")
-NOT_REACHED = -1
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,10 @@ class Summary:
 
         Raises:
             ImportError: pandas is not installed.
+            SourceError: this was one shard, and the whole run has no index yet.
         """
+        if self.unmerged:
+            raise no_finished_run(self.run_dir)
         try:
             from pandas import DataFrame
         except ImportError as error:
@@ -190,14 +191,14 @@ def prepared(config: RunConfig, watch: Watcher, decide: Decide | None) -> Iterat
 class Stream:
     """One run of the stream into an open run folder."""
 
-    def __init__(self, setup: Setup, folder: RunFolder, stop: Stop, watch: Watcher, started: float) -> None:
+    def __init__(
+        self, setup: Setup, folder: RunFolder | UnitFolder, stop: Stop, watch: Watcher, started: float
+    ) -> None:
         self.setup, self.folder, self.stop, self.watch, self.started = setup, folder, stop, watch, started
         self.clock = Clock(STAGES)
         self.explained = 0
         self.ended: FinalStatus | None = None  # set when no further image is to be explained
-        # Where the journal has the row of each image, by the image's position in the input: 8 bytes an image. Of a run
-        # that was not started before, nothing: its rows are appended in the order of the input.
-        self.offsets = array("q")
+        self.recording = record(folder, setup.config, setup.batch_size)
 
     def run(self, header: Header) -> Summary:
         """Run the stream, then write the index, whatever happened."""
@@ -219,12 +220,14 @@ class Stream:
         draw = Drawer(setup, self.folder.writer, self.clock)
         ahead = 2 * setup.batch_size + threads
         in_flight = 2 * ahead + 4 * setup.batch_size  # two windows of threads, three batches explained, one incomplete
+        in_flight += self.recording.most_lost
         quarantine = CrashQuarantine(load.decode, in_flight if self.folder.abandoned else 0, lambda: self._is_ending)
         with (
             ThreadPoolExecutor(threads, "load", lower_priority) as loaders,
             ThreadPoolExecutor(threads, "draw", lower_priority) as drawers,
             closing(quarantine.test_entries(entries)) as tested,
-            closing(in_order(loaders, quarantine.wrap_loader(load), tested, ahead, pixel_bytes)) as loaded,
+            closing(read_ahead(tested, setup.config.connections)) as fetched,
+            closing(in_order(loaders, quarantine.wrap_loader(load), fetched, ahead, pixel_bytes)) as loaded,
             closing(self._explain(loaded)) as explained,
             closing(in_order(drawers, draw, explained, ahead, pixel_bytes)) as rows,
         ):
@@ -244,73 +247,32 @@ class Stream:
 
     def _entries(self) -> Iterator[Entry]:
         """The images that are still to be explained, without those that an earlier start finished."""
-        for entry in self.setup.sources:
-            if self._is_ending and not self.folder.resumed:
+        for entry in self.setup.sources.with_contents():
+            if self._is_ending and not self.recording.needs_all:
                 return
-            if not self.folder.owns(entry.ordinal, self.setup.batch_size):
+            if not self.recording.owns(entry):
                 continue
-            offset = self._finished_row(entry) if self.folder.resumed else NOT_REACHED
-            self._keep_offset(entry, offset)
-            if offset != NOT_REACHED:
+            if self.recording.is_done(entry):
                 self.watch.skipped(1)
             elif not self._is_ending:
                 yield entry
 
-    def _finished_row(self, entry: Entry) -> int:
-        """Where the journal has the row of an image that need not be explained again."""
-        row = self.folder.journal.find(entry.source, entry.image)
-        if row is None or (row.item["status"] == "failed" and self.setup.config.retry_failed):
-            return NOT_REACHED
-        if was_replaced(entry, row.item["bytes"]):
-            return NOT_REACHED
-        if row.item["status"] == "ok" and not artefacts_intact(self.folder.path, row.item):
-            return NOT_REACHED
-        return row.offset
-
     def _record(self, entry: Entry, row: ImageRow) -> None:
-        self._keep_offset(entry, self.folder.journal.append(row))
+        self.recording.add(entry, row)
         self.explained += 1
         self.watch.row(row)
         if row["status"] == "failed" and self.setup.config.fail_fast:
             self.ended = "aborted"
 
-    def _keep_offset(self, entry: Entry, offset: int) -> None:
-        if not self.folder.resumed:
-            return
-        while len(self.offsets) <= entry.ordinal:
-            self.offsets.append(NOT_REACHED)
-        self.offsets[entry.ordinal] = offset
-
-    def _unchanged(self, ending: Ending) -> Ending:
-        """The ending as it is recorded already, where this start had nothing to do."""
-        recorded = None
-        if self.folder.resumed and not self.explained and self.folder.shard is None:
-            with suppress(ResumeError, OutputError):  # damaged: it is written again
-                recorded = read_index_header(self.folder.path)
-        if recorded is None or recorded["timing"] is None:
-            return ending
-        same = recorded["status"] == ending.status and recorded["finished"] is not None
-        finished = recorded["finished"] if same else ending.finished
-        return replace(ending, timing=recorded["timing"], finished=finished or ending.finished)
-
     def _finish(self, header: Header, entries: Iterator[Entry]) -> Summary:
         folder, setup, signal = self.folder, self.setup, self.stop.signal
         status = self.ended or ("interrupted" if signal is not None else "complete")
-        if self._is_ending and self.folder.resumed:  # the index also has what earlier starts finished
+        if self._is_ending and self.recording.needs_all:
             for _ in entries:
                 pass
-        order = None
-        if folder.resumed:
-            order = folder.journal.compact(offset for offset in self.offsets if offset != NOT_REACHED)
         seconds = round(time.perf_counter() - self.started, 3)
         rate = round(self.explained / seconds, 3) if seconds else 0.0
         timing: Timing = {"seconds": seconds, "images_per_second": rate, "stages": self.clock.seconds()}
-        header = {**header, "started": folder.journal.header["started"]}
-        ending = self._unchanged(Ending(status, now(), timing, setup.sources.passed_over))
-        if folder.shard is None:
-            counts = write_index(folder.path, header, folder.journal, order, ending)
-        else:
-            counts = end_shard(folder, header, order, ending)
-        if setup.config.csv:
-            write_csv(setup.config.csv, folder.journal, order)
+        ending = Ending(status, now(), timing, setup.sources.passed_over)
+        counts = self.recording.end(header, ending, self.explained)
         return Summary(status, folder.path, asdict(counts), self.explained, timing, signal, folder.instead_of)

@@ -8,10 +8,12 @@ from camcli.config.parse import flag
 from camcli.config.settings import SETTINGS, default_colormap
 from camcli.images import Entry
 from camcli.report.rows import Row
+from camcli.storage import masked
 
 _WITHOUT = (
     "image_path", "output_dir", "device", "use_cuda", "batch_size", "workers", "limit", "sample", "csv", "resume",
     "retry_failed", "overwrite", "durable", "shard", "processes", "fail_fast", "dry_run", "compile", "config", "scale",
+    "connections",
 )  # fmt: skip
 """What concerns the whole run, or the machine, and not the maps of one image."""
 
@@ -51,7 +53,7 @@ def image_argument(row: Row, entry: Entry | None) -> str | None:
     Where the original is not there any more, it is the path that it had.
     """
     if entry is not None:
-        return None if entry.member is not None else entry.path
+        return None if entry.member is not None else masked(entry.path)
     source, image = str(row.get("source", "")), str(row["image"])
     if source.lower().endswith((".tar", ".parquet", ".arrow")):
         return None

@@ -22,6 +22,7 @@ from camcli.images import DecodeSettings, Entry, decode, read, was_replaced
 from camcli.output import write_named_file
 from camcli.report.originals import SHOWN_BY_BROWSERS
 from camcli.report.rows import Row, RunRows
+from camcli.storage import is_remote
 
 THUMBNAIL = 288
 """Longer side of a thumbnail in pixels; twice that of the smallest tile."""
@@ -165,14 +166,19 @@ def _settings(run: RunRows) -> DecodeSettings:
 
 
 def _problem(row: Row, entry: Entry | None) -> Problem | None:
-    if entry is None or (entry.member is None and not os.path.isfile(entry.path)):
+    if entry is None or (entry.member is None and not _is_there(entry.path)):
         return "missing"
     return "changed" if was_replaced(entry, row.get("bytes")) else None
 
 
+def _is_there(path: str) -> bool:
+    """Whether an image is there; of one in a store, its listing says so, or reading it will."""
+    return is_remote(path) or os.path.isfile(path)
+
+
 def _shown_by_browsers(row: Row, entry: Entry | None) -> bool:
     """Whether a browser shows the file itself as the run saw it; notes say what was converted."""
-    is_file = entry is None or entry.member is None
+    is_file = entry is None or (entry.member is None and not is_remote(entry.path))
     plain = row.get("format") in SHOWN_BY_BROWSERS and row.get("frames") == 1 and not row.get("notes")
     return bool(is_file and plain)
 

@@ -14,8 +14,7 @@ import pytest
 import webdataset
 
 from camcli.errors import SourceError
-from camcli.images import Sampler, Sources, read
-from camcli.images import tar as tar_module
+from camcli.images import Sampler, Sources, read, tar_members
 from camcli.images.entry import TarMember
 from camcli.images.tar import is_compressed_tar
 
@@ -136,7 +135,7 @@ def test_each_byte_is_read_at_most_once(tree: Path, monkeypatch: pytest.MonkeyPa
     contents = {f"{i}.jpg": os.urandom(30_000 + 77 * i) for i in range(40)}
     members = [pair for name, data in contents.items() for pair in ((name, data), (name[:-3] + "cls", b"1"))]
     archive(tree / "set.tar", members)
-    monkeypatch.setattr(tar_module, "_open", lambda path: _Counting(path, "rb"))
+    monkeypatch.setattr(tar_members, "open_unbuffered", lambda path: _Counting(path, "rb"))
     _Counting.places.clear()
     of_contents = []
     for entry in Sources(["set.tar"]):  # as the stream: the content is read in place, when its turn has come

@@ -1,0 +1,170 @@
+"""Rows of a run as files of units, where no journal can be appended to, or where any worker may explain any part.
+
+The inputs are cut into units: whole batches, in their order. A unit's artefacts are written under their final names,
+and last of all one file with its rows, ``shards/units/00000042.jsonl``, which appears whole: that it exists says that
+the unit is done. A unit without its file is explained again, which writes the same.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from camcli.config.parse import Shard
+from camcli.errors import CamError
+from camcli.output.atomic import naming_os_errors, write_atomically
+from camcli.output.jsontext import strict_json
+from camcli.output.row_keys import key_of_line
+from camcli.output.shard_plan import UNITS, Plan, unit_name
+
+UNIT_SCHEMA = "camcli.unit/1"
+_NAME = re.compile(r"(\d{8,})\.jsonl")
+
+
+class UnitError(CamError):
+    """A file of a unit that is not the one its run wrote."""
+
+
+class UnitFiles:
+    """The files of the units of a run.
+
+    Args:
+        run_dir: the run folder.
+        plan: of the run, in units.
+        durable: wait for the disk with every file.
+        shard: only the units of a shard; None: of all.
+    """
+
+    def __init__(self, run_dir: Path, plan: Plan, *, durable: bool = False, shard: Shard | None = None) -> None:
+        assert plan.unit is not None
+        self.plan, self.durable = plan, durable
+        self.size = plan.unit
+        self._path, self._shard = run_dir, shard
+
+    def number_of(self, ordinal: int) -> int:
+        """The unit of an input, by its position."""
+        return ordinal // self.size
+
+    def share(self, number: int) -> int:
+        """How many images a unit has."""
+        return min(self.size, self.plan.inputs.count - number * self.size)
+
+    @cached_property
+    def done(self) -> set[int]:
+        """The units that were done when this was first asked for, and those that were written since."""
+        folder = self._path / UNITS
+        with naming_os_errors(folder, "read"):
+            try:
+                names = [path.name for path in folder.iterdir()]
+            except (FileNotFoundError, NotADirectoryError):
+                return set()
+        return {int(match[1]) for match in map(_NAME.fullmatch, names) if match}
+
+    def missing(self) -> Iterator[int]:
+        """The units that are not done."""
+        return (number for number in self._numbers() if number not in self.done)
+
+    def write(self, number: int, rows: Sequence[bytes]) -> None:
+        """Write the rows of a unit, one an image and in order, each a line without its newline.
+
+        Raises:
+            OutputError: the system refused; the unit is not done.
+        """
+        assert len(rows) == self.share(number)
+        path = self._path / unit_name(number)
+        with naming_os_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        head = strict_json({"schema": UNIT_SCHEMA, "unit": number, "run": self._run})
+        write_atomically(path, [b"\n".join([head, *rows, b""])], durable=self.durable)
+        self.done.add(number)
+
+    def read(self, number: int) -> list[bytes]:
+        """The rows of a unit that is done, each a line without its newline.
+
+        Raises:
+            UnitError: they are not of this run, or damaged.
+            OutputError: the file cannot be read.
+        """
+        path = self._path / unit_name(number)
+        with naming_os_errors(path, "read"):
+            head, *lines = path.read_bytes().split(b"\n")
+        rows = lines[:-1]
+        whole = len(rows) == self.share(number) and lines[-1] == b"" and all(key_of_line(b"%b\n" % row) for row in rows)
+        if not whole or not self._is_of_this_run(head, number):
+            raise UnitError(
+                f"{path} was changed, or belongs to another run: its images would be missing. Remove it and repeat the "
+                "command that began the run: that unit is then explained again."
+            )
+        return rows
+
+    def lines(self, order: Iterable[int] | None = None) -> Iterator[tuple[int, bytes]]:
+        """The rows of all units that are done, in the order of the inputs; the offsets mean nothing."""
+        assert order is None
+        for number in self._numbers():
+            if number in self.done:
+                yield from ((0, row) for row in self.read(number))
+
+    def _numbers(self) -> Iterator[int]:
+        numbers = range(self.plan.units)
+        return iter(numbers if self._shard is None else numbers[self._shard.index :: self._shard.count])
+
+    @cached_property
+    def _run(self) -> str:
+        """What tells the units of this run from those of another one that was in this folder."""
+        return f"{self.plan.header['fingerprint']} {self.plan.inputs.sha256} {self.plan.header['started']}"
+
+    def _is_of_this_run(self, head: bytes, number: int) -> bool:
+        try:
+            fields = json.loads(head)
+            return (fields["schema"], fields["unit"], fields["run"]) == (UNIT_SCHEMA, number, self._run)
+        except (ValueError, TypeError, KeyError):
+            return False
+
+
+class UnitRows:
+    """Collects rows until a unit has all of its own, and writes them then.
+
+    Rows may come in any order; what is collected of units that never become whole is not written.
+    """
+
+    def __init__(self, files: UnitFiles) -> None:
+        self._files = files
+        self._pending: dict[int, dict[int, bytes]] = {}  # by unit, then by place in it
+        self._latest: tuple[int, list[bytes]] | None = None  # a unit that is done, since its rows are asked for in turn
+
+    def find(self, ordinal: int) -> bytes | None:
+        """The row of an input whose unit is done; None where it is not, or is damaged: then it is made again.
+
+        Raises:
+            OutputError: as :meth:`UnitFiles.read`.
+        """
+        number = self._files.number_of(ordinal)
+        if number not in self._files.done:
+            return None
+        if self._latest is None or self._latest[0] != number:
+            try:
+                self._latest = number, self._files.read(number)
+            except UnitError:
+                self._files.done.discard(number)
+                return None
+        return self._latest[1][ordinal % self._files.size]
+
+    def add(self, ordinal: int, row: bytes) -> None:
+        """Add the row of an input; the other rows of a unit that was done before stay.
+
+        Raises:
+            OutputError: as :meth:`UnitFiles.write`.
+        """
+        number, files = self._files.number_of(ordinal), self._files
+        if number not in self._pending:
+            earlier = files.read(number) if number in files.done else []
+            self._pending[number] = dict(enumerate(earlier))
+        rows = self._pending[number]
+        rows[ordinal % files.size] = row
+        if len(rows) == files.share(number):
+            files.write(number, [rows[place] for place in sorted(rows)])
+            self._latest = None
+            del self._pending[number]

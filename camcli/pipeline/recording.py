@@ -1,0 +1,163 @@
+"""Which images of a run are done, and where the rows of the others go: a journal, or files of units."""
+
+from __future__ import annotations
+
+from array import array
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from camcli.config.settings import RunConfig
+from camcli.errors import OutputError, ResumeError
+from camcli.images import Entry, was_replaced
+from camcli.output import (
+    WHOLE,
+    Counts,
+    Ending,
+    RunFolder,
+    UnitFolder,
+    UnitRows,
+    artefacts_intact,
+    end_shard,
+    end_units,
+    parse_row,
+    read_index_header,
+    row_line,
+    write_csv,
+    write_index,
+)
+from camcli.schemas.index import Header, ImageRow
+
+_NOT_REACHED = -1
+
+
+class Recording(Protocol):
+    """Where the rows of a run go.
+
+    Attributes:
+        needs_all: whether :meth:`is_done` must be asked for every image, also when no other is explained any more.
+        most_lost: how many rows that were added are lost at most when the process is killed.
+    """
+
+    needs_all: bool
+    most_lost: int
+
+    def owns(self, entry: Entry) -> bool:
+        """Whether an image is explained by this process."""
+
+    def is_done(self, entry: Entry) -> bool:
+        """Whether an image has a row that stands; asked once, in the order of the images."""
+
+    def add(self, entry: Entry, row: ImageRow) -> None:
+        """Add the row of an image, whose artefacts are in place."""
+
+    def end(self, header: Header, ending: Ending, explained: int) -> Counts:
+        """Write the index, after the last row; ``explained`` images were added."""
+
+
+def record(folder: RunFolder | UnitFolder, config: RunConfig, batch_size: int) -> Recording:
+    """Where the rows of a run go, by its folder."""
+    if isinstance(folder, UnitFolder):
+        return _InUnits(folder, config)
+    return _InJournal(folder, config, batch_size)
+
+
+def row_stands(row: ImageRow, entry: Entry, run_dir: Path, *, retry_failed: bool) -> bool:
+    """Whether what a row says of an image still holds, so that it need not be explained again."""
+    if row["status"] == "failed" and retry_failed:
+        return False
+    if was_replaced(entry, row["bytes"]):
+        return False
+    return row["status"] != "ok" or artefacts_intact(run_dir, row)
+
+
+class _InJournal:
+    most_lost = 0
+
+    def __init__(self, folder: RunFolder, config: RunConfig, batch_size: int) -> None:
+        self._folder, self._config, self._batch_size = folder, config, batch_size
+        self.needs_all = folder.resumed  # the index also has what earlier starts finished
+        # Where the journal has the row of each image, by the image's position in the input: 8 bytes an image. Of a run
+        # that was not started before, nothing: its rows are appended in the order of the input.
+        self._offsets = array("q")
+
+    def owns(self, entry: Entry) -> bool:
+        return self._folder.owns(entry.ordinal, self._batch_size)
+
+    def is_done(self, entry: Entry) -> bool:
+        if not self._folder.resumed:
+            return False
+        row = self._folder.journal.find(entry.source, entry.image)
+        stands = row is not None and row_stands(
+            row.item, entry, self._folder.path, retry_failed=self._config.retry_failed
+        )
+        self._keep_offset(entry, row.offset if stands and row is not None else _NOT_REACHED)
+        return stands
+
+    def add(self, entry: Entry, row: ImageRow) -> None:
+        self._keep_offset(entry, self._folder.journal.append(row))
+
+    def end(self, header: Header, ending: Ending, explained: int) -> Counts:
+        folder, order = self._folder, None
+        if folder.resumed:
+            order = folder.journal.compact(offset for offset in self._offsets if offset != _NOT_REACHED)
+        header = {**header, "started": folder.journal.header["started"]}
+        if folder.resumed and not explained and folder.shard is None:
+            ending = _unchanged(folder.path, ending)
+        if folder.shard is None:
+            counts = write_index(folder.path, header, folder.journal, order, ending)
+        else:
+            counts = end_shard(folder, header, order, ending)
+        if self._config.csv:
+            write_csv(self._config.csv, folder.journal, order)
+        return counts
+
+    def _keep_offset(self, entry: Entry, offset: int) -> None:
+        if not self._folder.resumed:
+            return
+        while len(self._offsets) <= entry.ordinal:
+            self._offsets.append(_NOT_REACHED)
+        self._offsets[entry.ordinal] = offset
+
+
+class _InUnits:
+    needs_all = False
+
+    def __init__(self, folder: UnitFolder, config: RunConfig) -> None:
+        self._folder, self._config = folder, config
+        self._rows = UnitRows(folder.files)
+        self.most_lost = folder.files.size
+
+    def owns(self, entry: Entry) -> bool:
+        return self._folder.owns(entry.ordinal)
+
+    def is_done(self, entry: Entry) -> bool:
+        line = self._rows.find(entry.ordinal)
+        row = None if line is None else parse_row(line)
+        return row is not None and row_stands(row, entry, self._folder.path, retry_failed=self._config.retry_failed)
+
+    def add(self, entry: Entry, row: ImageRow) -> None:
+        self._rows.add(entry.ordinal, row_line(row))
+
+    def end(self, header: Header, ending: Ending, explained: int) -> Counts:
+        folder = self._folder
+        header = {**header, "started": folder.plan.header["started"]}
+        if folder.resumed and not explained and folder.shard == WHOLE:
+            ending = _unchanged(folder.path, ending)
+        counts = end_units(folder, header, ending)
+        if self._config.csv:
+            write_csv(self._config.csv, folder.files, None)
+        return counts
+
+
+def _unchanged(run_dir: Path, ending: Ending) -> Ending:
+    """The ending as it is recorded already, of a run whose last start had nothing to do."""
+    recorded = None
+    with suppress(ResumeError, OutputError):  # damaged: it is written again
+        recorded = read_index_header(run_dir)
+    if recorded is None or recorded["timing"] is None:
+        return ending
+    same = recorded["status"] == ending.status and recorded["finished"] is not None
+    finished = recorded["finished"] if same else ending.finished
+    return replace(ending, timing=recorded["timing"], finished=finished or ending.finished)

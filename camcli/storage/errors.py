@@ -1,0 +1,30 @@
+"""What can go wrong with a store, as an OSError with words for people."""
+
+import errno
+from typing import Literal
+
+from camcli.storage.urls import mask_text
+
+Cause = Literal["missing", "no-store", "denied", "unusable", "broken"]
+"""Not there; its bucket is not there; no permission or no credentials; a scheme or a package that is not there;
+anything that may pass."""
+
+_NUMBERS: dict[Cause, int] = {
+    "missing": errno.ENOENT, "no-store": errno.ENOENT, "denied": errno.EACCES, "unusable": errno.ENOSYS,
+    "broken": errno.EIO,
+}  # fmt: skip
+
+
+class StorageError(OSError):
+    """A file system behind a URL refused or failed; ``strerror`` is the reason, without secrets.
+
+    Attributes:
+        cause: what kind of reason it is.
+    """
+
+    def __init__(self, cause: Cause, reason: str) -> None:
+        super().__init__(_NUMBERS[cause], mask_text(reason))
+        self.cause: Cause = cause
+
+    def __reduce__(self) -> tuple[type["StorageError"], tuple[Cause, str]]:
+        return StorageError, (self.cause, self.strerror or "")

@@ -1,0 +1,117 @@
+"""Rows as files of units: the index of one process, and what is done again when a run is continued."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from camcli.errors import CamError
+from camcli.output import UnitFiles, read_plan
+from camcli.output.shard_plan import batches_of_a_unit
+from tests.conftest import Cam, index_of, items
+
+from .conftest import BATCH, artefacts_of, rows_of
+
+ENDS = ("index.json", "index.jsonl", "shards/0-of-1.json")
+
+
+@pytest.fixture
+def begun(tiny: Cam, mixed: Path, tmp_path: Path) -> Path:
+    """A run folder that holds the plan of a run in units of two batches, and nothing else."""
+    run = tmp_path / "run"
+    tiny(mixed, "-o", tmp_path / "other", *BATCH, "--shard", "0/1")
+    plan = json.loads((tmp_path / "other/shards/plan.json").read_text())
+    (run / "shards").mkdir(parents=True)
+    (run / "shards/plan.json").write_text(json.dumps(plan | {"unit": 4}) + "\n")
+    return run
+
+
+def unit_file(run: Path, number: int) -> Path:
+    return run / f"shards/units/{number:08d}.jsonl"
+
+
+def test_units_give_what_one_process_gives(tiny: Cam, mixed: Path, begun: Path, tmp_path: Path) -> None:
+    one = tmp_path / "one"
+    assert tiny(mixed, "-o", one, *BATCH).code == 3
+    assert tiny(mixed, "-o", begun, *BATCH).code == 3
+    assert sorted(path.name for path in (begun / "shards/units").iterdir()) == [f"{n:08d}.jsonl" for n in range(4)]
+    assert items(begun) == items(one)
+    assert rows_of(begun) == rows_of(one)
+    assert index_of(begun)["counts"] == index_of(one)["counts"]
+    assert {k: v for k, v in artefacts_of(begun).items() if not k.startswith("shards")} == artefacts_of(one)
+
+
+def test_only_what_is_not_done_is_explained(tiny: Cam, cam: Cam, mixed: Path, begun: Path) -> None:
+    run = (mixed, "-o", begun, *BATCH, "--json")
+    assert tiny(*run).document["explained_now"] == 16
+    before = {name: (begun / name).read_bytes() for name in ENDS}
+    begin_again(begun)
+    assert tiny(*run).document["explained_now"] == 0
+    begin_again(begun)
+    unit_file(begun, 2).unlink()
+    assert tiny(*run).document["explained_now"] == 4
+    (begun / items(begun)[1]["maps"][0]["files"]["overlay"]).unlink()
+    begin_again(begun)
+    assert tiny(*run).document["explained_now"] == 1
+    begin_again(begun)
+    assert tiny(*run, "--retry-failed").document["explained_now"] == 4
+    assert cam("merge", begun).code == 3
+    after = {name: (begun / name).read_bytes() for name in ENDS}
+    assert after["index.jsonl"] == before["index.jsonl"]
+    assert json.loads(after["index.json"])["items"] == json.loads(before["index.json"])["items"]
+
+
+def begin_again(run: Path) -> None:
+    """As if the run had been killed before its end."""
+    for name in ENDS:
+        (run / name).unlink()
+
+
+@pytest.mark.parametrize("damage", ["cut", "of another run", "of another unit", "a row lost", "no JSON"])
+def test_a_damaged_unit_is_explained_again(tiny: Cam, mixed: Path, begun: Path, damage: str) -> None:
+    run = (mixed, "-o", begun, *BATCH, "--json")
+    tiny(*run)
+    expected, path = (begun / "index.jsonl").read_bytes(), unit_file(begun, 1)
+    text = path.read_bytes()
+    head, *rows = text.splitlines(keepends=True)
+    path.write_bytes(
+        {
+            "cut": text[:-7],
+            "of another run": head.replace(b"sha256:", b"sha256:0") + b"".join(rows),
+            "of another unit": unit_file(begun, 0).read_bytes(),
+            "a row lost": head + b"".join(rows[1:]),
+            "no JSON": b"\0" * len(text),
+        }[damage]
+    )
+    begin_again(begun)
+    plan = read_plan(begun)
+    assert plan is not None
+    with pytest.raises(CamError, match=r"00000001\.jsonl was changed, or belongs to another run"):
+        UnitFiles(begun, plan).read(1)
+    assert tiny(*run).document["explained_now"] == 4
+    assert (begun / "index.jsonl").read_bytes() == expected
+
+
+def test_what_is_missing_is_named(tiny: Cam, cam: Cam, mixed: Path, begun: Path) -> None:
+    tiny(mixed, "-o", begun, *BATCH)
+    begin_again(begun)
+    unit_file(begun, 3).unlink()
+    missing = cam("merge", begun)
+    assert missing.code == 1
+    assert "shard 0/1: 12 of 16 images; missing: 09.png, 10.png, 11.png, 99.png" in missing.err
+    assert "Repeat the command that began the run" in missing.err
+
+
+def test_units_cannot_become_shards_with_journals(tiny: Cam, mixed: Path, begun: Path) -> None:
+    refused = tiny(mixed, "-o", begun, *BATCH, "--processes", "2")
+    assert refused.code == 2
+    assert "where rows are: a file a unit → a journal a shard" in refused.err
+    assert tiny(mixed, "-o", begun, *BATCH, "--overwrite").code == 3
+    assert not (begun / "shards").exists()
+
+
+@pytest.mark.parametrize(("images", "batch", "batches"), [(16, 2, 1), (200, 12, 1), (3000, 12, 3), (10**8, 12, 32)])
+def test_units_are_many_and_not_too_small(images: int, batch: int, batches: int) -> None:
+    assert batches_of_a_unit(images, batch) == batches

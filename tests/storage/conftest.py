@@ -1,0 +1,92 @@
+"""Stores for tests: one in memory, and an S3 server over real HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from camcli.storage import file_system, forget_file_systems, retry
+from tests.conftest import photographs
+
+from .servers import FaultyServer, files_below, s3_application
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.001)
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[FaultyServer]:
+    server = FaultyServer(s3_application())
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3(moto_server: FaultyServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
+    """An empty S3 server with a bucket `bucket`, found by the variables of the environment."""
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "SECRET-VALUE", "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": moto_server.url, "AWS_MAX_ATTEMPTS": "1", "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    forget_all()
+    fs = file_system("s3://")
+    fs.mkdir("bucket")
+    moto_server.reset()
+    yield moto_server
+    moto_server.reset()
+    if fs.exists("bucket"):
+        fs.rm("bucket", recursive=True)
+    forget_all()
+
+
+@pytest.fixture
+def memory() -> Iterator[None]:
+    fs = file_system("memory://")
+    fs.store.clear()
+    yield
+    fs.store.clear()
+    fs.pseudo_dirs[:] = [""]
+
+
+def forget_all() -> None:
+    import s3fs
+
+    forget_file_systems()
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+Upload = Callable[[Path, str], None]
+
+
+@pytest.fixture
+def upload() -> Upload:
+    """Copies a local folder to a URL."""
+
+    def copy(folder: Path, url: str) -> None:
+        fs = file_system(url)
+        for name, content in files_below(folder):
+            fs.pipe_file(f"{url}/{name}", content)
+
+    return copy
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Photographs in class folders, with names of all kinds, a broken one and a file that is no image."""
+    folder = tmp_path / "pictures"
+    names = ("cat/a.jpg", "cat/b b.png", "dog/ä#1.jpg", "dog/deep/c.jpg", "dog.jpg", "cup/100%.jpg", "cup/a.jpg")
+    for number, (name, source) in enumerate(zip(names, photographs() * 2, strict=False)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        picture = Image.open(source).convert("RGB")
+        picture.thumbnail((96 + number, 96))
+        picture.save(folder / name)
+    (folder / "flower").mkdir()
+    (folder / "flower/broken.jpg").write_bytes((folder / "cat/a.jpg").read_bytes()[:700])
+    (folder / "flower/notes.txt").write_text("no image")
+    return folder

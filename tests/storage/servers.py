@@ -1,0 +1,143 @@
+"""An S3 server in this process, over real HTTP, that can answer slowly, with errors, or break off in the middle."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+
+@dataclass
+class Fault:
+    """What happens to requests whose ``METHOD /path`` matches a pattern, so many times.
+
+    Attributes:
+        status: they are answered with this status; None: with what the server says.
+        cut: of an answer, half is sent, or with ``of_request``, of a request, half is received.
+    """
+
+    pattern: str
+    times: int
+    status: int | None = None
+    cut: bool = False
+    hang_up: bool = False
+
+
+class FaultyServer:
+    """A web application behind faults.
+
+    Attributes:
+        requests: ``METHOD /path`` of each so far.
+        most_at_once: the most requests that were answered at the same time.
+        delay: seconds before each answer.
+    """
+
+    def __init__(self, application: Callable[..., Iterable[bytes]]) -> None:
+        self._application = application
+        self._lock = threading.Lock()
+        self._faults: list[Fault] = []
+        self._now = 0
+        self.requests: list[str] = []
+        self.most_at_once = 0
+        self.delay = 0.0
+        logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
+        self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=_QuietHandler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def fail(self, pattern: str, times: int = 10**9, status: int = 503) -> None:
+        """Answer with an error."""
+        self._faults.append(Fault(pattern, times, status))
+
+    def cut(self, pattern: str, times: int = 10**9) -> None:
+        """Announce the whole length, send half of it, and close the connection."""
+        self._faults.append(Fault(pattern, times, cut=True))
+
+    def hang_up(self, pattern: str, times: int = 10**9) -> None:
+        """Close the connection without an answer, before the request was carried out."""
+        self._faults.append(Fault(pattern, times, hang_up=True))
+
+    def reset(self) -> None:
+        """Behave from now on."""
+        self._faults.clear()
+        self.requests.clear()
+        self.most_at_once, self.delay = 0, 0.0
+
+    def count(self, pattern: str) -> int:
+        """How many requests matched."""
+        return sum(1 for request in self.requests if re.search(pattern, request))
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
+        query = f"?{environ['QUERY_STRING']}" if environ.get("QUERY_STRING") else ""
+        request = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}{query}"
+        with self._lock:
+            self.requests.append(request)
+            self._now += 1
+            self.most_at_once = max(self.most_at_once, self._now)
+            fault = next((one for one in self._faults if one.times > 0 and re.search(one.pattern, request)), None)
+            if fault is not None:
+                fault.times -= 1
+        try:
+            time.sleep(self.delay)
+            yield from self._answer(fault, environ, start_response)
+        finally:
+            with self._lock:
+                self._now -= 1
+
+    def _answer(
+        self, fault: Fault | None, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        if fault is not None and fault.hang_up:
+            raise ConnectionError("hung up")
+        if fault is not None and fault.status is not None:
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            start_response(f"{fault.status} Injected", [("Content-Type", "text/plain"), ("Content-Length", "0")])
+            return [b""]
+        answer = self._application(environ, start_response)
+        if fault is None or not fault.cut:
+            return answer
+        content = b"".join(answer)
+        return _broken_off(content)
+
+
+def _broken_off(content: bytes) -> Iterator[bytes]:
+    yield content[: len(content) // 2]
+    raise ConnectionError("broken off")
+
+
+class _QuietHandler(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log(self, *_: object) -> None:
+        """Nothing."""
+
+    def run_wsgi(self) -> None:
+        try:
+            super().run_wsgi()
+        except ConnectionError:
+            self.close_connection = True
+
+
+def s3_application() -> Callable[..., Iterable[bytes]]:
+    """The S3 of moto, as a web application."""
+    application: Callable[..., Iterable[bytes]] = DomainDispatcherApplication(create_backend_app)
+    return application
+
+
+def files_below(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Relative path and content of each file below a folder."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield path.relative_to(folder).as_posix(), path.read_bytes()
