@@ -112,8 +112,9 @@ class Printer(Watcher):
         self.last = self.started = time.monotonic()
         self.batch_size = description.batch_size
         # Of standard input nobody knows; the first ones have lines.
-        if "-" not in config.image_path:
-            self.are_few = sum(1 for _ in islice(list_sources(config), _LINES + 1)) <= _LINES
+        sources = list_sources(config)
+        if sources.is_cheap_to_count:
+            self.are_few = sum(1 for _ in islice(sources, _LINES + 1)) <= _LINES
         self.drawn_by_itself = description.drawn_by_itself
         self.show(*description.lines)
         for line in description.assumptions:
@@ -125,7 +126,7 @@ class Printer(Watcher):
             self.show(f"note     {note}")
         if sys.stderr.isatty():
             self.bar = tqdm(unit=" images", desc="explaining", leave=False, dynamic_ncols=True)
-        if "-" not in config.image_path:
+        if list_sources(config).is_cheap_to_count:
             threading.Thread(target=self._count, args=(config,), daemon=True).start()
 
     def _count(self, config: RunConfig) -> None:
@@ -136,7 +137,7 @@ class Printer(Watcher):
 
     def _announce_cost(self, setup: Setup) -> None:
         """Say what slow methods cost; how long they take is said after the first batch."""
-        if "-" not in setup.config.image_path:
+        if setup.sources.is_cheap_to_count:
             self.total = setup.sources.count()
         for line in cost_lines(setup, self.total):
             self._print(line, sys.stderr)

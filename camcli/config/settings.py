@@ -60,8 +60,8 @@ class RunConfig:
     image_path: tuple[str, ...] = setting(
         (),
         "Images to explain: a file, a folder (searched recursively), a glob, @list.txt or '-' (a path a line, from a "
-        "file or from stdin), a .csv or .jsonl manifest, a .tar; each also as a URL (s3://, gs://, hf://, https:// and "
-        "others); repeatable.",
+        "file or from stdin), a .csv or .jsonl manifest, a .tar or .parquet or several ('train-{0000..0099}.tar'), a "
+        "Hugging Face data set saved on disk; most also as URLs (s3://, gs://, hf://, https://); repeatable.",
         affects="maps", resolved=True, group="images", metavar="PATH", path="input",
         synonyms=("source", "data-dir", "data", "input", "input-dir", "images"),
     )  # fmt: skip

@@ -232,7 +232,7 @@ class Stream:
         self.clock = Clock(STAGES)
         self.explained = 0
         self.ended: FinalStatus | None = None  # set when no further image is to be explained
-        self.entries = setup.sources if entries is None else entries
+        self.entries = setup.sources.with_contents() if entries is None else entries
         self.recording = recording or record(folder, setup.config, setup.batch_size)
 
     def run(self, header: Header) -> Summary:
