@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -36,7 +38,7 @@ class FaultyServer:
 
     Attributes:
         requests: ``METHOD /path`` of each so far.
-        most_at_once: the most requests that were answered at the same time.
+        most_reads_at_once: the most objects that were read at the same time.
         delay: seconds before each answer.
     """
 
@@ -44,9 +46,9 @@ class FaultyServer:
         self._application = application
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
-        self._now = 0
+        self._reads = 0
         self.requests: list[str] = []
-        self.most_at_once = 0
+        self.most_reads_at_once = 0
         self.delay = 0.0
         logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
         self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=_QuietHandler)
@@ -73,7 +75,7 @@ class FaultyServer:
         """Behave from now on."""
         self._faults.clear()
         self.requests.clear()
-        self.most_at_once, self.delay = 0, 0.0
+        self.most_reads_at_once, self.delay = 0, 0.0
 
     def count(self, pattern: str) -> int:
         """How many requests matched."""
@@ -81,11 +83,12 @@ class FaultyServer:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
         query = f"?{environ['QUERY_STRING']}" if environ.get("QUERY_STRING") else ""
-        request = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}{query}"
+        request = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}{unquote(query)}"
         with self._lock:
             self.requests.append(request)
-            self._now += 1
-            self.most_at_once = max(self.most_at_once, self._now)
+            is_read = environ["REQUEST_METHOD"] == "GET" and not query
+            self._reads += is_read
+            self.most_reads_at_once = max(self.most_reads_at_once, self._reads)
             fault = next((one for one in self._faults if one.times > 0 and re.search(one.pattern, request)), None)
             if fault is not None:
                 fault.times -= 1
@@ -94,13 +97,13 @@ class FaultyServer:
             yield from self._answer(fault, environ, start_response)
         finally:
             with self._lock:
-                self._now -= 1
+                self._reads -= is_read
 
     def _answer(
         self, fault: Fault | None, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         if fault is not None and fault.hang_up:
-            raise ConnectionError("hung up")
+            _hang_up(environ)
         if fault is not None and fault.status is not None:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             start_response(f"{fault.status} Injected", [("Content-Type", "text/plain"), ("Content-Length", "0")])
@@ -109,12 +112,17 @@ class FaultyServer:
         if fault is None or not fault.cut:
             return answer
         content = b"".join(answer)
-        return _broken_off(content)
+        return _broken_off(content, environ)
 
 
-def _broken_off(content: bytes) -> Iterator[bytes]:
+def _broken_off(content: bytes, environ: dict[str, Any]) -> Iterator[bytes]:
     yield content[: len(content) // 2]
-    raise ConnectionError("broken off")
+    _hang_up(environ)
+
+
+def _hang_up(environ: dict[str, Any]) -> None:
+    environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+    raise ConnectionError("hung up")
 
 
 class _QuietHandler(WSGIRequestHandler):
@@ -122,12 +130,6 @@ class _QuietHandler(WSGIRequestHandler):
 
     def log(self, *_: object) -> None:
         """Nothing."""
-
-    def run_wsgi(self) -> None:
-        try:
-            super().run_wsgi()
-        except ConnectionError:
-            self.close_connection = True
 
 
 def s3_application() -> Callable[..., Iterable[bytes]]:
