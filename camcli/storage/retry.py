@@ -96,7 +96,9 @@ def _source(error: BaseException) -> BaseException:
 
 def _status(error: BaseException) -> int | None:
     """The HTTP status that a server answered with."""
-    if any(kind.__name__ == "HttpProcessingError" for kind in type(error).__mro__):  # an answer that aiohttp cannot read
+    if any(
+        kind.__name__ == "HttpProcessingError" for kind in type(error).__mro__
+    ):  # of aiohttp: no answer
         return None
     response = getattr(error, "response", None)
     if isinstance(response, dict):  # of botocore

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from camcli.errors import SourceError
-from camcli.images import Sources
-from camcli.storage import StorageError, open_stream, read_bytes, reading
+from camcli.images import Sources, read
+from camcli.storage import StorageError, file_system, open_stream, read_bytes, reading
 from tests.conftest import Cam, index_of, items
 
 from .conftest import Upload
@@ -44,9 +44,7 @@ def test_what_passes_leaves_no_trace(
 
 
 @pytest.mark.parametrize(("fault", "words"), [("fail", "HTTP 503"), ("cut", "ayload"), ("hang_up", "onnection")])
-def test_what_does_not_pass_is_named(
-    tiny: Cam, uploaded: FaultyServer, tmp_path: Path, fault: str, words: str
-) -> None:
+def test_what_does_not_pass_is_named(tiny: Cam, uploaded: FaultyServer, tmp_path: Path, fault: str, words: str) -> None:
     getattr(uploaded, fault)("GET /bucket/in/(cat/a|dog).jpg")
     outcome = tiny(IN, "-o", tmp_path / "run")
     assert outcome.code == 3
@@ -180,3 +178,18 @@ def test_a_reason_is_without_secrets() -> None:
     with pytest.raises(StorageError) as caught:
         read_bytes("http://me:hush@127.0.0.1:9/a.jpg?sig=hush")
     assert "hush" not in str(caught.value)
+
+
+def test_a_short_answer_is_noticed_by_the_size_of_the_listing(
+    memory: None, pictures: Path, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(pictures, "memory://in")
+    fs = file_system("memory://in")
+    (entry,) = Sources(["memory://in/dog.jpg"])
+    whole, answers = (pictures / "dog.jpg").read_bytes(), [b"", (pictures / "dog.jpg").read_bytes()[:9]]
+    monkeypatch.setattr(fs, "cat_file", lambda *_: answers.pop() if answers else whole)
+    assert read(entry) == whole
+    assert not answers
+    fs.pipe_file("memory://in/dog.jpg", b"another one")
+    monkeypatch.undo()
+    assert read(entry) == b"another one"
