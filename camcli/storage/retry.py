@@ -13,8 +13,8 @@ from camcli.storage.urls import scheme_of
 Out = TypeVar("Out")
 
 ATTEMPTS = 3
-"""Attempts at one request in all, with pauses of 0.3 and 0.9 seconds on average. The libraries of s3, gs and hf repeat a
-request by themselves as well, but for what breaks off in the middle of an answer."""
+"""Attempts at one request in all, with pauses of 0.3 and 0.9 seconds on average. The libraries of s3, gs and hf
+repeat a request by themselves as well, but for what breaks off in the middle of an answer."""
 FIRST_PAUSE = 0.3
 
 _TEMPORARY_STATUS = (408, 425, 429)
@@ -96,9 +96,8 @@ def _source(error: BaseException) -> BaseException:
 
 def _status(error: BaseException) -> int | None:
     """The HTTP status that a server answered with."""
-    if any(
-        kind.__name__ == "HttpProcessingError" for kind in type(error).__mro__
-    ):  # of aiohttp: no answer
+    # An answer that aiohttp cannot read has a status of its own.
+    if any(kind.__name__ == "HttpProcessingError" for kind in type(error).__mro__):
         return None
     response = getattr(error, "response", None)
     if isinstance(response, dict):  # of botocore
