@@ -17,7 +17,7 @@ from dataclasses import replace
 from camcli.checks.baseline import Baseline, baseline_of, read_baseline, write_baseline
 from camcli.checks.context import Context
 from camcli.checks.manifest_regions import ManifestRegions
-from camcli.checks.recorded import MethodLayer, RecordedRun, is_run_folder, read_run
+from camcli.checks.recorded import MethodLayer, RecordedRun, read_run
 from camcli.checks.registry import CHECKS
 from camcli.checks.reopened import ReopenedModel, UnavailableError
 from camcli.checks.result import Condition, Result, Status, WorstImage, overall, skip
@@ -36,7 +36,6 @@ __all__ = [
     "baseline_of",
     "check_run",
     "choose_maps",
-    "is_run_folder",
     "load_suite",
     "overall",
     "read_baseline",

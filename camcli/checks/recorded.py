@@ -14,7 +14,7 @@ import numpy as np
 from camcli.errors import SourceError
 from camcli.images import View
 from camcli.map_summary import read_native
-from camcli.output import INDEX_NAME, JOURNAL_NAME, SCHEMA, no_finished_run, true_name
+from camcli.output import INDEX_NAME, SCHEMA, no_finished_run, true_name
 from camcli.schemas.index import Header, ImageRow, MapRow
 
 _ITEMS = '"items": ['
@@ -136,11 +136,6 @@ class RecordedRun:
 
 
 MOST_NAMED = 100
-
-
-def is_run_folder(path: str) -> bool:
-    """Whether a path is a folder that a run writes or has written."""
-    return any((Path(path) / name).is_file() for name in (INDEX_NAME, JOURNAL_NAME))
 
 
 def read_run(path: str | Path) -> RecordedRun:

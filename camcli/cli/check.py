@@ -22,7 +22,7 @@ from camcli.cli.check_report import (
 from camcli.cli.options import OutputMode, takes_settings
 from camcli.cli.run import stopping, with_positional
 from camcli.config.parse import flag
-from camcli.config.settings import RunConfig
+from camcli.config.settings import PLACES, RunConfig
 from camcli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ images."""
 _WITH_RUN = ("device", "use_cuda")
 
 
-@takes_settings(
-    ("images", "model", "explain", "device", "output", "run"), without=("shard", "processes"), panel="Checks"
-)
+@takes_settings(("images", "model", "explain", "device", "output", "run"), without=PLACES, panel="Checks")
 def command(
     settings: dict[str, Any],
     mode: OutputMode,
@@ -129,7 +127,7 @@ def command(
 
 def _folder(settings: dict[str, Any], paths: list[str], mode: OutputMode) -> tuple[str, int | None]:
     """The run folder that is checked, and the exit code of the run if it is made now."""
-    from camcli.checks import is_run_folder
+    from camcli.output import is_run_folder
 
     if len(paths) == 1 and is_run_folder(paths[0]):
         extra = [flag(name) for name in settings if name not in _WITH_RUN]

@@ -59,9 +59,10 @@ def command(
     fail_on: str = FAIL_ON_FLAG,
 ) -> None:
     reporter = Reporter(mode, format, fail_on, junit, "camcli.diff/1")
-    from camcli.checks import choose_maps, is_run_folder, load_suite, read_run
+    from camcli.checks import choose_maps, load_suite, read_run
     from camcli.checks.diff import difference, judge_difference
     from camcli.checks.report.run_document import DIFF_NAME, leave_in_run
+    from camcli.output import is_run_folder
     from camcli.render.pages import page_format
 
     chosen = load_suite(suite, [*(set_ or ()), "drift.enabled=true"])
@@ -84,7 +85,8 @@ def command(
 
 
 def _base(path: str, key: MethodLayer) -> Baseline:
-    from camcli.checks import baseline_of, is_run_folder, read_baseline, read_run
+    from camcli.checks import baseline_of, read_baseline, read_run
+    from camcli.output import is_run_folder
 
     if not is_run_folder(path):
         if Path(path).is_dir():
@@ -144,8 +146,9 @@ def _sheet(path: str, base: str, recorded: RecordedRun, key: MethodLayer, change
     """Write the images with the largest changes, before and after; a baseline file has the maps only."""
     import numpy as np
 
-    from camcli.checks import is_run_folder, read_run
+    from camcli.checks import read_run
     from camcli.checks.report.contact_sheet import SheetRow, heat_alone, overlays, write_sheet
+    from camcli.output import is_run_folder
 
     most = changes.largest_changes(12)
     after = overlays(recorded, key, [one.record for one in most])

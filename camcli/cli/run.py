@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from camcli.concurrency import Stop
 from camcli.config.parse import flag
 from camcli.config.settings import RunConfig
 from camcli.config.suggest import find_setting
-from camcli.errors import CamError, ConfigError
+from camcli.errors import CamError, ConfigError, printable
 
 if TYPE_CHECKING:
     from camcli.pipeline.stream import Summary
@@ -73,7 +74,10 @@ def command(
         printer.failures(summary)
     else:
         printer.summary(summary)
-    if sheet and summary.counts["ok"] and not summary.unmerged:
+    if sheet and summary.unmerged:
+        later = f"`cam report {shlex.quote(str(summary.run_dir))} --sheet {shlex.quote(sheet)}`"
+        print(printable(f"note: no sheet of a shard: after `cam merge`, {later} writes it"), file=sys.stderr)
+    elif sheet and summary.counts["ok"]:
         from camcli.report.sheet import write_sheet
 
         written = write_sheet([summary.run_dir], sheet)

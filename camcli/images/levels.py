@@ -12,7 +12,8 @@ from camcli.images.entry import Problem
 from camcli.storage import Listed, StorageError, child, is_remote, list_folder, masked, read_bytes
 
 _RUN_MARK = b'"camcli.index/'
-_JOURNAL = "index.jsonl"
+_RUN_FILES = (("index.jsonl", "index.jsonl"), ("shards", "shards/plan.json"))
+"""What shows that a folder is a run, and the file that has the mark: the journal, or the plan of its shards."""
 _LISTED_AHEAD = 8  # subfolders of a store whose names are requested before they are needed
 
 
@@ -78,7 +79,7 @@ class _LocalLevel(Level):
                     self._sort_in(item, folders)
         except OSError as error:
             self.problem = Problem("unreadable", f"the folder cannot be listed ({error.strerror})")
-        self.is_run = bool(relative) and _JOURNAL in names and self._is_run()
+        self.is_run = bool(relative) and any(name in names and self._is_run(file) for name, file in _RUN_FILES)
         self.names = iter([(name, name in folders) for name in sorted(names)])
 
     def path_of(self, name: str) -> str:
@@ -100,9 +101,9 @@ class _LocalLevel(Level):
         except OSError:  # a circular link: reading it names it
             return
 
-    def _is_run(self) -> bool:
+    def _is_run(self, file: str) -> bool:
         try:
-            with open(os.path.join(self.path, _JOURNAL), "rb") as journal:
+            with open(os.path.join(self.path, file), "rb") as journal:
                 return _RUN_MARK in journal.read(4096)
         except OSError:
             return False
@@ -121,7 +122,8 @@ class _RemoteLevel(Level):
             return
         self.names = iter([(one.name, one.is_folder) for one in listed])
         self.sizes = {one.name: one.size for one in listed if not one.is_folder}
-        self.is_run = bool(relative) and _JOURNAL in self.sizes and self._is_run()
+        names = {one.name for one in listed}
+        self.is_run = bool(relative) and any(name in names and self._is_run(file) for name, file in _RUN_FILES)
         self._folders = [one.name for one in listed if one.is_folder]
         self._asked = 0  # how many of them
         self._coming: deque[tuple[str, Future[list[Listed]]]] = deque()
@@ -153,8 +155,8 @@ class _RemoteLevel(Level):
         except StorageError:
             return None  # listed once more, which says what is wrong
 
-    def _is_run(self) -> bool:
+    def _is_run(self, file: str) -> bool:
         try:
-            return _RUN_MARK in read_bytes(child(self.path, _JOURNAL), 0, 4096)
+            return _RUN_MARK in read_bytes(child(self.path, file), 0, 4096)
         except StorageError:
             return False

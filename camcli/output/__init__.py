@@ -9,7 +9,8 @@ from camcli.output.artefacts import EARLIER, ArtefactWriter, artefacts_intact
 from camcli.output.atomic import naming_os_errors, write_atomically
 from camcli.output.csv_table import COLUMNS, table_of, write_csv
 from camcli.output.default_folder import default_folder, find_earlier, in_folder, open_default_run
-from camcli.output.header import INDEX_NAME, JOURNAL_NAME, SCHEMA, no_finished_run, read_header, read_index_header
+from camcli.output.finished import describe_shards, is_run_folder, no_finished_run, unmerged_plan
+from camcli.output.header import INDEX_NAME, JOURNAL_NAME, SCHEMA, read_header, read_index_header
 from camcli.output.index import Counts, Ending, FinalStatus, read_index_items, write_index
 from camcli.output.journal import Journal
 from camcli.output.jsontext import strict_json, true_name
@@ -51,10 +52,12 @@ __all__ = [
     "check_named_file",
     "check_resumable",
     "default_folder",
+    "describe_shards",
     "end_shard",
     "end_units",
     "find_earlier",
     "in_folder",
+    "is_run_folder",
     "naming_os_errors",
     "no_finished_run",
     "open_default_run",
@@ -70,6 +73,7 @@ __all__ = [
     "strict_json",
     "table_of",
     "true_name",
+    "unmerged_plan",
     "write_atomically",
     "write_csv",
     "write_index",

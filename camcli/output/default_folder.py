@@ -19,6 +19,7 @@ from camcli.config.settings import DEFAULT_OUTPUT_DIR, RunConfig
 from camcli.errors import LockedError, OutputError, ResumeError
 from camcli.output.atomic import is_temporary
 from camcli.output.compare import could_be_same_run, is_same_run
+from camcli.output.finished import describe_shards, unmerged_plan
 from camcli.output.header import read_header
 from camcli.output.lock import LOCK_NAME
 from camcli.output.run_folder import RunFolder, open_run
@@ -125,4 +126,6 @@ def _with_note(folder: RunFolder) -> RunFolder:
 def _describe(path: Path) -> str:
     if _recorded(path) is not None:
         return "another run"
+    if (plan := unmerged_plan(path)) is not None:
+        return f"a run in {describe_shards(plan)} (`cam merge {path}`)"
     return "other files" if os.path.lexists(path) else "nothing"

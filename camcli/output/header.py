@@ -1,11 +1,10 @@
 """The top-level fields of the index: the journal's first line, and all of ``index.json`` but its items."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any, cast
 
-from camcli.errors import ResumeError, SourceError
+from camcli.errors import ResumeError
 from camcli.output.atomic import naming_os_errors
 from camcli.schemas.index import Header
 
@@ -24,19 +23,6 @@ ITEMS_BEGIN = b'"items": ['
 
 _OURS = b'{"schema": "camcli.index/'
 _LONGEST_LINE = 1 << 26
-
-
-def no_finished_run(run_dir: str | Path) -> SourceError:
-    """Why a folder without an index cannot be used as a finished run."""
-    folder = Path(run_dir)
-    if (folder / JOURNAL_NAME).is_file():
-        return SourceError(
-            f"{folder} has no {INDEX_NAME}: no run has ended there. Repeat its `cam run` to let it finish."
-        )
-    if not os.path.lexists(folder):
-        return SourceError(f"{folder}: no such run folder. Name a folder that `cam run` has written.")
-    what = f"has neither {INDEX_NAME} nor {JOURNAL_NAME}, so it is no run" if folder.is_dir() else "is no folder"
-    return SourceError(f"{folder} {what}. Name a folder that `cam run` has written.")
 
 
 def header_fields(header: Header, **changed: Any) -> Header:

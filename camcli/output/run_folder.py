@@ -12,12 +12,13 @@ from camcli.errors import ResumeError
 from camcli.output.artefacts import ArtefactWriter
 from camcli.output.atomic import is_temporary, naming_os_errors, sweep_temporaries
 from camcli.output.compare import differences, is_same_run
+from camcli.output.finished import require_merged
 from camcli.output.header import INDEX_NAME, JOURNAL_NAME, read_header
 from camcli.output.journal import Journal
 from camcli.output.lock import RunLock
 from camcli.output.names import EXTENSIONS, FOLDERS
 from camcli.output.redrawing import MARK_NAME, is_half_drawn
-from camcli.output.shard_plan import remove_shards, require_merged
+from camcli.output.shard_plan import remove_shards
 from camcli.schemas.index import Header
 
 _MOST_DIFFERENCES = 12

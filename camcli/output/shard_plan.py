@@ -19,7 +19,7 @@ from camcli.config.parse import Shard
 from camcli.errors import ResumeError
 from camcli.output.atomic import naming_os_errors, write_atomically
 from camcli.output.compare import differences, is_same_run
-from camcli.output.header import JOURNAL_NAME, journal_header
+from camcli.output.header import journal_header
 from camcli.output.jsontext import strict_json
 from camcli.output.lock import RunLock
 from camcli.output.row_keys import key_of, names_of
@@ -188,22 +188,6 @@ def check_plan(run_dir: str | Path, recorded: Plan, plan: Plan) -> None:
             f"{run_dir} holds shards of another run (there → asked for):{listed}\nRepeat the command that began it, or "
             "choose another --output-dir. Once all shards are merged (`cam merge`), `cam run` without --shard and "
             "--processes explains inputs that were added."
-        )
-
-
-def require_merged(run_dir: str | Path) -> None:
-    """Refuse to continue as one process what shards have begun.
-
-    Raises:
-        ResumeError: the folder holds shards that are not merged.
-    """
-    if (Path(run_dir) / _PLAN).exists() and not (Path(run_dir) / JOURNAL_NAME).exists():
-        plan = read_plan(run_dir)
-        count = plan.shards if plan is not None else 0
-        raise ResumeError(
-            f"{run_dir} holds a run in {count} shards that are not merged. Finish them with the same --shard or "
-            f"--processes ({count}) as before, then `cam merge {run_dir}`; or choose another --output-dir, or replace "
-            "what is there with --overwrite."
         )
 
 

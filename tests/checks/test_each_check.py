@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from camcli.checks import Result, check_run, is_run_folder
+from camcli.checks import Result, check_run
 from camcli.checks.distances import mass
 from camcli.errors import ConfigError, SourceError
 from camcli.map_summary import border_share
+from camcli.output import is_run_folder
 
 from .handmade import HEADER, blob, blobs, item, only, write_run
 
