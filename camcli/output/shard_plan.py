@@ -185,18 +185,16 @@ def check_plan(run_dir: str | Path, recorded: Plan, plan: Plan) -> None:
         lines.append(f"the list of inputs: {what}")
     if lines:
         listed = "".join(f"\n  {line}" for line in lines)
-        what, way_out = (
-            "shards of another run",
-            (
-                " Once all shards are merged (`cam merge`), `cam run` without --shard and --processes explains inputs that "
-                "were added."
-            ),
+        what = "shards of another run"
+        more = (
+            "Once all shards are merged (`cam merge`), `cam run` without --shard and --processes explains inputs that "
+            "were added."
         )
         if is_remote(str(run_dir)):
-            what, way_out = "another run", " In an object store, inputs cannot be added to a run."
+            what, more = "another run", "In an object store, inputs cannot be added to a run."
         raise ResumeError(
             f"{run_dir} holds {what} (there → asked for):{listed}\nRepeat the command that began it, or choose another "
-            f"--output-dir.{way_out}"
+            f"--output-dir. {more}"
         )
 
 

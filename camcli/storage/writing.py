@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterable
+from itertools import chain
 
 from camcli.storage.errors import StorageError
 from camcli.storage.filesystem import file_system
@@ -11,7 +13,8 @@ from camcli.storage.reading import find, list_folder
 from camcli.storage.retry import with_retries
 from camcli.storage.urls import child, is_web, scheme_of
 
-_IN_MEMORY = 1 << 23  # bytes of an upload that are kept without a file
+IN_MEMORY = 1 << 23
+"""Bytes of an upload that are kept without a file; larger ones are sent in parts, by stores that have that."""
 _WHOLE_OBJECTS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss", "memory")
 
 
@@ -49,16 +52,21 @@ def write_object(url: str, chunks: Iterable[bytes]) -> int:
         StorageError: it could not be written, as often as it was tried.
     """
     fs = file_system(url)
-    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as content:
-        size = sum(map(content.write, chunks))
-        content.seek(0)
-        if size <= _IN_MEMORY:
-            data = content.read()
-            with_retries(url, lambda: fs.pipe_file(url, data))
-        else:
-            content.rollover()
-            content.flush()
-            with_retries(url, lambda: fs.put_file(f"/dev/fd/{content.fileno()}", url))
+    rest, head, size = iter(chunks), list[bytes](), 0
+    for chunk in rest:
+        head.append(chunk)
+        size += len(chunk)
+        if size > IN_MEMORY:
+            break
+    if size <= IN_MEMORY:
+        data = b"".join(head)
+        with_retries(url, lambda: fs.pipe_file(url, data))
+        return size
+    with tempfile.TemporaryDirectory(prefix="cam-") as folder:
+        path = os.path.join(folder, "object")
+        with open(path, "wb") as file:
+            size = sum(map(file.write, chain(head, rest)))
+        with_retries(url, lambda: fs.put_file(path, url))
     return size
 
 

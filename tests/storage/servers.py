@@ -23,7 +23,9 @@ class Fault:
 
     Attributes:
         status: they are answered with this status; None: with what the server says.
-        cut: of an answer, half is sent, or with ``of_request``, of a request, half is received.
+        cut: of the answer, half is sent.
+        hang_up: there is no answer.
+        cut_request: half of the request is read.
     """
 
     pattern: str
@@ -31,6 +33,7 @@ class Fault:
     status: int | None = None
     cut: bool = False
     hang_up: bool = False
+    cut_request: bool = False
 
 
 class FaultyServer:
@@ -38,7 +41,7 @@ class FaultyServer:
 
     Attributes:
         requests: ``METHOD /path`` of each so far.
-        most_reads_at_once: the most objects that were read at the same time.
+        most_reads_at_once, most_writes_at_once: the most objects that were read or written at the same time.
         delay: seconds before each answer.
     """
 
@@ -46,9 +49,9 @@ class FaultyServer:
         self._application = application
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
-        self._reads = 0
+        self._reads = self._writes = 0
         self.requests: list[str] = []
-        self.most_reads_at_once = 0
+        self.most_reads_at_once = self.most_writes_at_once = 0
         self.delay = 0.0
         logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
         self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=_QuietHandler)
@@ -71,11 +74,15 @@ class FaultyServer:
         """Close the connection without an answer, before the request was carried out."""
         self._faults.append(Fault(pattern, times, hang_up=True))
 
+    def cut_request(self, pattern: str, times: int = 10**9) -> None:
+        """Close the connection when half of the request has come; the application gets that half."""
+        self._faults.append(Fault(pattern, times, cut_request=True))
+
     def reset(self) -> None:
         """Behave from now on."""
         self._faults.clear()
         self.requests.clear()
-        self.most_reads_at_once, self.delay = 0, 0.0
+        self.most_reads_at_once, self.most_writes_at_once, self.delay = 0, 0, 0.0
 
     def count(self, pattern: str) -> int:
         """How many requests matched."""
@@ -89,6 +96,9 @@ class FaultyServer:
             is_read = environ["REQUEST_METHOD"] == "GET" and not query
             self._reads += is_read
             self.most_reads_at_once = max(self.most_reads_at_once, self._reads)
+            is_write = environ["REQUEST_METHOD"] == "PUT"
+            self._writes += is_write
+            self.most_writes_at_once = max(self.most_writes_at_once, self._writes)
             fault = next((one for one in self._faults if one.times > 0 and re.search(one.pattern, request)), None)
             if fault is not None:
                 fault.times -= 1
@@ -98,10 +108,14 @@ class FaultyServer:
         finally:
             with self._lock:
                 self._reads -= is_read
+                self._writes -= is_write
 
     def _answer(
         self, fault: Fault | None, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
+        if fault is not None and fault.cut_request:
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0) // 2)
+            _hang_up(environ)
         if fault is not None and fault.hang_up:
             _hang_up(environ)
         if fault is not None and fault.status is not None:
