@@ -140,7 +140,7 @@ class _Progress:
             from camcli.cli.cost import cost_lines
             from camcli.cli.setup_lines import describe_setup
 
-            images = None if "-" in setup.config.image_path else setup.sources.count()
+            images = setup.sources.count() if setup.sources.is_cheap_to_count else None
             lines = [*describe_setup(setup, passes=self.mode.verbose), *cost_lines(setup, images)]
             print(*lines, sep="\n", file=sys.stderr, flush=True)
         elif time.monotonic() - self.last > _EVERY:

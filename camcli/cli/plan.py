@@ -71,6 +71,8 @@ def print_plan(config: RunConfig, mode: OutputMode) -> None:
         print(line)
     if several:
         print(f"note     {describe_processes(several, str(setup.device))}")
+    if config.engine == "ray":
+        print("note     decided on this machine; on the cluster, a worker decides device and batch size")
     print(
         f"images   {count}"
         + (f", {own} of them in shard {shard}" if shard is not None else "")

@@ -61,7 +61,7 @@ def command(
     if sheet:
         check_sheet(sheet)
     with stopping() as stop, Waiting() as waiting:
-        if not config.dry_run and (config.parsed.processes or 1) > 1:
+        if not config.dry_run and config.engine == "local" and (config.parsed.processes or 1) > 1:
             waiting.fill(config.parsed.processes or 1)  # they import while this process does
         from camcli.api.run import run
         from camcli.cli.plan import print_plan

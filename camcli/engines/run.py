@@ -1,4 +1,4 @@
-"""A run by one process, by a shard of it, or by several processes of this machine."""
+"""A run by one process, by a shard of it, by several processes of this machine, or by a Ray cluster."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from camcli.engines.child import Waiting
 from camcli.engines.merge import merge_if_all_ended
 from camcli.engines.placement import ALL_GPUS, count_processes, devices, place
 from camcli.engines.processes import decides, own_configs, run_processes
+from camcli.engines.ray_engine import run_on_ray
 from camcli.errors import LockedError
 from camcli.pipeline import stream
 from camcli.pipeline.setup import Decide
@@ -32,7 +33,7 @@ def planned(config: RunConfig) -> tuple[RunConfig, Sequence[str]]:
     """
     if config.shard is not None:
         return place(config, os.environ).config, ()
-    count = count_processes(config)
+    count = count_processes(config) if config.engine == "local" else 1
     if count > 1:
         return decides(config, own_configs(config, count)[0]), devices(config, count)
     return _on_one_gpu(config), ()
@@ -51,6 +52,8 @@ def run(
 
     With ``waiting`` processes have been started for it already.
     """
+    if config.engine == "ray":
+        return run_on_ray(config, command=command, stop=stop, watch=watch, decide=decide)
     if config.shard is None:
         count = count_processes(config)
         if count > 1:

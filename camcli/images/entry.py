@@ -1,6 +1,6 @@
 """One input of a run, before anything of it is read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from camcli.errors import ErrorKind
 
@@ -32,6 +32,22 @@ class TarMember:
 
     offset: int
     size: int
+    content: bytes | None = field(default=None, compare=False, repr=False)  # where it came along with the header
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """Where the content of an image is in a table.
+
+    Attributes:
+        column: that holds the images.
+        group: the row group of the file.
+        row: in the group.
+    """
+
+    column: str
+    group: int
+    row: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +64,8 @@ class SourceItem:
 
     Attributes:
         image: relative to the source, ``/`` between its parts.
-        path: the file on disk, or its URL with all that is needed to read it; of a tar, the archive.
-        member: its position in the archive, else None.
+        path: the file on disk, or its URL with all that is needed to read it; of a tar or a table, this one.
+        member: its position in that file, else None.
         folder: name of the folder that it is in, which may be its class; None where that is unknown.
         label, target: as the manifest has them.
         mask: path of the manifest's mask, resolved.
@@ -61,7 +77,7 @@ class SourceItem:
 
     image: str
     path: str
-    member: TarMember | None = None
+    member: TarMember | TableRow | None = None
     folder: str | None = None
     label: str | None = None
     target: str | None = None
@@ -88,6 +104,12 @@ class Entry(SourceItem):
     ordinal: int
     source: str
     source_slug: str
+
+    def without_content(self) -> "Entry":
+        """The same without the content that came along, once that is read: rows are in memory longer."""
+        if not isinstance(self.member, TarMember) or self.member.content is None:
+            return self
+        return replace(self, member=replace(self.member, content=None))
 
 
 PASSED_OVER = None

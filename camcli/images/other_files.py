@@ -3,11 +3,12 @@
 import os
 
 from camcli.images.damage import has_known_start
+from camcli.images.tar import COMPRESSED
 from camcli.storage import is_remote, masked, read_bytes, without_query
 
 _LISTS = (".txt", ".lst", ".list")
-_TABLES = (".json", ".tsv", ".xlsx", ".xls", ".parquet", ".ndjson")
-_ARCHIVES = (".zip", ".7z", ".rar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tbz2", ".txz")
+_TABLES = (".json", ".tsv", ".xlsx", ".xls", ".ndjson", ".feather")
+_ARCHIVES = (".zip", ".7z", ".rar")
 _VIDEOS = (
     ".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".m2ts", ".mts", ".3gp", ".ogv",
 )  # fmt: skip
@@ -21,6 +22,7 @@ def what_instead(path: str) -> str | None:
         (_LISTS, f"a list is named with an @: --image-path @{shown}"),
         (_TABLES, "a manifest is a .csv or .jsonl file with a column `image`; convert it"),
         (_ARCHIVES, "an archive is read only as an uncompressed .tar; unpack it and name the folder"),
+        (COMPRESSED, "a compressed tar is not read in place; decompress it and name the .tar, or unpack it"),
         (_VIDEOS, _of_video(shown)),
     )
     remedy = next((text for endings, text in kinds if name.endswith(endings)), None)

@@ -8,7 +8,8 @@ import os
 import stat
 
 from camcli.errors import ErrorKind, ImageError
-from camcli.images.entry import Entry, TarMember
+from camcli.images.entry import Entry, TableRow, TarMember
+from camcli.images.table_rows import read_row
 from camcli.storage import StorageError, is_remote, read_bytes
 
 MAX_BYTES = 1 << 31
@@ -26,7 +27,7 @@ _KINDS = (
 
 
 def read(entry: Entry) -> bytes:
-    """The content of an input's file or tar member.
+    """The content of an input's file, tar member or row of a table.
 
     Raises:
         ImageError: ``missing``, ``unreadable``, ``empty``, ``changed``, ``truncated`` (a tar that ends within the
@@ -34,15 +35,28 @@ def read(entry: Entry) -> bytes:
     """
     if entry.problem is not None:
         raise ImageError(entry.problem.kind, entry.problem.message)
-    if is_remote(entry.path):
-        return _remote_content(entry)
+    if isinstance(entry.member, TarMember) and entry.member.content is not None:
+        return _whole(entry.member.content, entry.member)
+    if not isinstance(entry.member, TableRow):
+        return _read_file(entry.path, entry.member, entry.size)
+    content = read_row(entry.path, entry.member)
+    if isinstance(content, str):
+        return _read_file(content, None, None)
+    if len(content) > MAX_BYTES:
+        raise _too_large(len(content))
+    return _whole(content, None)
+
+
+def _read_file(path: str, member: TarMember | None, size: int | None) -> bytes:
+    if is_remote(path):
+        return _remote_content(path, member, size)
     try:
         # O_NONBLOCK: opening a pipe that nobody writes to would block for ever.
-        handle = os.open(entry.path, _FLAGS)
+        handle = os.open(path, _FLAGS)
     except (OSError, ValueError) as error:
         raise _refusal(error) from error
     try:
-        return _content(handle, entry.member)
+        return _content(handle, member)
     except OSError as error:
         raise _refusal(error) from error
     except MemoryError as error:
@@ -66,6 +80,8 @@ def was_replaced(entry: Entry, size: int | None) -> bool:
     listing: no request is made, so that one that a list names was never replaced.
     """
     if size is None or entry.problem is not None:
+        return False
+    if isinstance(entry.member, TableRow):  # its size is known only when it is read
         return False
     if entry.member is not None:
         return entry.member.size != size
@@ -92,22 +108,22 @@ def _content(handle: int, member: TarMember | None) -> bytes:
     return _whole(data, member)
 
 
-def _remote_content(entry: Entry) -> bytes:
-    size = entry.size if entry.member is None else entry.member.size
+def _remote_content(path: str, member: TarMember | None, size: int | None) -> bytes:
+    size = size if member is None else member.size
     if size is not None and size > MAX_BYTES:
         raise _too_large(size)
     try:
-        if entry.member is None:
-            data = read_bytes(entry.path, size=size)
+        if member is None:
+            data = read_bytes(path, size=size)
         else:
-            data = read_bytes(entry.path, entry.member.offset, entry.member.offset + entry.member.size)
+            data = read_bytes(path, member.offset, member.offset + member.size)
     except StorageError as error:
         if error.cause == "missing":
             raise ImageError("missing", f"{error.strerror}") from error
         raise ImageError("unreadable", f"it cannot be read: {error.strerror}") from error
     except MemoryError as error:
         raise ImageError("out-of-memory", "the file does not fit into memory") from error
-    return _whole(data, entry.member)
+    return _whole(data, member)
 
 
 def _too_large(size: int) -> ImageError:

@@ -7,11 +7,10 @@ from typing import Literal
 from camcli.errors import SourceError
 from camcli.images.entry import SourceItem
 from camcli.images.lists import is_manifest
-from camcli.images.tar import is_tar
 from camcli.images.walk import is_pattern, split_pattern
 from camcli.storage import Listed, StorageError, find, is_remote, is_web, masked, require_store
 
-RemoteKind = Literal["list", "folder", "manifest", "tar", "file", "glob"]
+RemoteKind = Literal["list", "folder", "manifest", "file", "glob"]
 
 _TRIED = 3  # files of one store, before it counts as one that cannot be used
 
@@ -37,7 +36,7 @@ def kind_of_url(typed: str) -> tuple[RemoteKind, str, int | None]:
         return "glob", url, None
     if listed.is_folder:
         return "folder", url if is_web(url) else url.rstrip("/"), None
-    return "manifest" if is_manifest(url) else "tar" if is_tar(url) else "file", url, listed.size
+    return "manifest" if is_manifest(url) else "file", url, listed.size
 
 
 def _look_up(url: str, shown: str) -> Listed | None:

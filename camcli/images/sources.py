@@ -1,7 +1,9 @@
 """Everything ``--image-path`` takes, as one stream of entries in a fixed order.
 
 What a path means, in this order: ``-`` is standard input; ``@x`` a list; a path that exists is a folder, a manifest
-(.csv, .jsonl), an archive (.tar) or a file; what contains ``*``, ``?`` or ``[`` is a glob. The same holds for URLs.
+(.csv, .jsonl), an archive (.tar), a table (.parquet), a data set saved on disk or a file; what contains ``*``, ``?``,
+``[`` or braces and ends in ``.tar`` or ``.parquet`` names several of these; any other pattern is a glob. The same holds
+for URLs.
 """
 
 import os
@@ -18,14 +20,14 @@ from camcli.errors import SourceError, near_misses
 from camcli.images.entry import PASSED_OVER, Entry, Problem, SourceItem
 from camcli.images.lists import Replay, from_list, from_manifest, from_stdin, is_manifest
 from camcli.images.other_files import what_instead
+from camcli.images.packed import Packed, find_packed
 from camcli.images.remote import check_stores, first_of, kind_of_url
 from camcli.images.sample import Sampler
-from camcli.images.tar import check_tar, from_tar, is_tar
 from camcli.images.unique import UniqueNames
 from camcli.images.walk import Walk, class_folders, glob, is_pattern, split_pattern
 from camcli.storage import as_local, base_name, is_remote, is_url, masked, parent
 
-Kind = Literal["stdin", "list", "folder", "manifest", "tar", "file", "glob"]
+Kind = Literal["stdin", "list", "folder", "manifest", "packed", "file", "glob"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class _Source:
     path: str
     slug: str
     repeats: bool  # whether the same image name may come more than once below this slug
+    packed: Packed | None = None
     size: int | None = None  # of a file in a store
 
     @property
@@ -88,15 +91,28 @@ class Sources:
         self._refuse_other_files()
 
     def __iter__(self) -> Iterator[Entry]:
-        chosen = self._list(self._limit) if self._sampler is None else self._sample(self._sampler)
+        return self._entries(contents=False)
+
+    def with_contents(self) -> Iterator[Entry]:
+        """The same entries; those whose source is read from front to back come with their content."""
+        return self._entries(contents=True)
+
+    @property
+    def is_cheap_to_count(self) -> bool:
+        """Whether :meth:`count` neither waits for standard input nor transfers archives."""
+        return not any(s.kind == "stdin" or (s.packed is not None and s.packed.is_stream) for s in self._sources)
+
+    def _entries(self, contents: bool) -> Iterator[Entry]:
+        sampler = self._sampler
+        chosen = self._list(self._limit, contents) if sampler is None else self._sample(sampler, contents)
         for ordinal, (source, image, item) in enumerate(chosen):
             yield _entry(ordinal, source, image, item)
 
-    def _sample(self, sampler: Sampler) -> Iterator[tuple[_Source, str, SourceItem]]:
+    def _sample(self, sampler: Sampler, contents: bool) -> Iterator[tuple[_Source, str, SourceItem]]:
         """The entries of the sample; the first time, all are listed twice."""
         if not sampler.is_ready:
             sampler.choose(_features(one) for one in self._list(None))
-        return islice((one for one in self._list(None) if sampler.takes(*_features(one))), self._limit)
+        return islice((one for one in self._list(None, contents) if sampler.takes(*_features(one))), self._limit)
 
     def exclude(self, run_dir: Path) -> None:
         """Never enter this folder from now on, instead of the one before."""
@@ -108,17 +124,17 @@ class Sources:
             return sum(1 for _ in self)
         return sum(1 for _ in self._items(self._limit))
 
-    def _list(self, limit: int | None) -> Iterator[tuple[_Source, str, SourceItem]]:
+    def _list(self, limit: int | None, contents: bool = False) -> Iterator[tuple[_Source, str, SourceItem]]:
         """Every item with its name in the run."""
         names = {source.slug: UniqueNames() for source in self._sources if source.repeats}
-        for source, item in self._items(limit):
+        for source, item in self._items(limit, contents):
             yield source, names[source.slug](item.image) if source.repeats else item.image, item
 
-    def _items(self, limit: int | None) -> Iterator[tuple[_Source, SourceItem]]:
+    def _items(self, limit: int | None, contents: bool = False) -> Iterator[tuple[_Source, SourceItem]]:
         self.check()
         self.passed_over = listed = 0
         for source in self._sources:
-            for item in self._items_of(source):
+            for item in self._items_of(source, contents):
                 if limit is not None and listed >= limit:
                     return
                 if item is PASSED_OVER:
@@ -140,8 +156,8 @@ class Sources:
                 check_stores(source.typed, from_manifest(source.path))
             elif source.kind == "list":
                 check_stores(source.typed, first_of(from_list(source.path)))
-            elif source.kind == "tar":
-                check_tar(source.path)
+            elif source.packed is not None:
+                source.packed.check()
         self._checked = True
 
     def class_folders(self, source: str) -> tuple[str, ...]:
@@ -155,13 +171,15 @@ class Sources:
         for candidate in self._sources:
             if candidate.typed == source and candidate.kind == "folder":
                 return class_folders(candidate.path, self._exclude)
-            if candidate.typed == source and candidate.kind in ("glob", "tar"):
+            if candidate.typed == source and candidate.packed is not None:
+                return candidate.packed.class_folders()
+            if candidate.typed == source and candidate.kind == "glob":
                 return tuple(sorted({f.folder for f in self._items_of(candidate) if f is not None and f.folder}))
         return ()
 
     def _source(self, typed: str) -> _Source:
         def of(kind: Kind, path: str) -> _Source:
-            return _Source(kind, typed, path, "", repeats=kind in ("stdin", "list", "manifest", "tar"))
+            return _Source(kind, typed, path, "", repeats=kind in ("stdin", "list", "manifest"))
 
         if typed == "-":
             return of("stdin", typed)
@@ -175,13 +193,17 @@ class Sources:
                     f"--image-path {typed}: not a regular file. Pipe the list to `--image-path -` instead."
                 )
             return of("list", typed[1:])
+        packed = find_packed(typed)
+        if packed is not None:
+            self._refuse_run_folder(typed, packed.files[0])
+            return _Source("packed", typed, typed, "", repeats=True, packed=packed)
         if os.path.isdir(typed):
             self._refuse_run_folder(typed, typed)
             return of("folder", typed)
         if os.path.lexists(typed):
             if not os.path.isfile(typed):  # a pipe or a broken link: named when it is read
                 return of("file", typed)
-            return of("manifest" if is_manifest(typed) else "tar" if is_tar(typed) else "file", typed)
+            return of("manifest" if is_manifest(typed) else "file", typed)
         if is_pattern(typed):
             root = split_pattern(typed)[0]
             if not os.path.isdir(root):
@@ -194,10 +216,13 @@ class Sources:
         at, url = ("@", typed[1:]) if typed.startswith("@") else ("", typed)
         if not is_remote(url):
             return replace(self._source(at + as_local(url)), typed=typed)
+        if not at and (packed := find_packed(url)) is not None:
+            self._refuse_run_folder(masked(typed), packed.files[0])
+            return _Source("packed", masked(typed), url, "", repeats=True, packed=packed)
         kind, path, size = kind_of_url(typed)
         if kind in ("folder", "glob"):
             self._refuse_run_folder(masked(typed), path if kind == "folder" else split_pattern(path)[0])
-        return _Source(kind, masked(typed), path, "", kind in ("list", "manifest", "tar"), size)
+        return _Source(kind, masked(typed), path, "", kind in ("list", "manifest"), size=size)
 
     def _refuse_run_folder(self, typed: str, path: str) -> None:
         real = _real(path)
@@ -229,9 +254,11 @@ class Sources:
             for s, place in zip(sources, places, strict=True)
         ]
 
-    def _items_of(self, source: _Source) -> Iterator[SourceItem | None]:
+    def _items_of(self, source: _Source, contents: bool = False) -> Iterator[SourceItem | None]:
+        if source.packed is not None:
+            return source.packed.items(contents)
         readers: dict[Kind, Callable[[str], Iterator[SourceItem | None]]] = {
-            "folder": Walk(self._exclude), "glob": partial(glob, exclude=self._exclude), "tar": from_tar,
+            "folder": Walk(self._exclude), "glob": partial(glob, exclude=self._exclude),
             "manifest": from_manifest, "list": from_list, "stdin": lambda _: from_stdin(self._stdin),
             "file": lambda path: iter((_file_item(path, source.size),)),
         }  # fmt: skip
@@ -246,7 +273,7 @@ def _file_item(path: str, size: int | None) -> SourceItem:
 
 def _real(path: str | Path) -> str:
     """A path without links; of a URL, one without a slash at its end."""
-    return str(path).rstrip("/") if is_url(str(path)) else os.path.realpath(path)
+    return masked(str(path)).rstrip("/") if is_url(str(path)) else os.path.realpath(path)
 
 
 def _features(one: tuple[_Source, str, SourceItem]) -> tuple[str, str | None, str | None]:
@@ -267,7 +294,7 @@ def _place(source: _Source) -> tuple[str, str]:
         return "folder", _real(split_pattern(source.path)[0])
     if source.kind == "file":
         if is_remote(source.path):
-            return "folder", parent(source.path)
+            return "folder", masked(parent(source.path))
         return "folder", os.path.realpath(os.path.dirname(source.path) or ".")
     if source.kind == "stdin":
         return "stdin", "-"

@@ -5,7 +5,7 @@
 write the results from the journal at the end.
 """
 
-from camcli.output.artefacts import EARLIER, ArtefactWriter, artefacts_intact
+from camcli.output.artefacts import EARLIER, ArtefactWriter, SizeOf, artefacts_intact, sizes_in
 from camcli.output.atomic import naming_os_errors, write_atomically
 from camcli.output.csv_table import COLUMNS, table_of, write_csv
 from camcli.output.default_folder import default_folder, find_earlier, in_folder, open_default_run
@@ -43,6 +43,7 @@ __all__ = [
     "Plan",
     "Redrawing",
     "RunFolder",
+    "SizeOf",
     "UnitError",
     "UnitFiles",
     "UnitFolder",
@@ -74,6 +75,7 @@ __all__ = [
     "refuse_begun",
     "require_merged",
     "row_line",
+    "sizes_in",
     "strict_json",
     "table_of",
     "true_name",

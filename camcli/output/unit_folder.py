@@ -21,6 +21,7 @@ from camcli.output.shard_plan import SHARDS, Inputs, Plan, ending_name, lock_sha
 from camcli.output.shards import join_plan, locked_for_a_moment
 from camcli.output.units import UnitFiles
 from camcli.schemas.index import Header
+from camcli.storage import is_remote, run_path
 
 WHOLE = Shard(0, 1)
 """The one shard of a run that nobody has divided."""
@@ -37,6 +38,7 @@ class UnitFolder:
         resumed: whether an earlier run is continued.
         abandoned: whether that did not end by itself: killed, crashed.
         notes: what the user should know.
+        lock: keeps other processes out; None in a worker, whose head has it.
         shard: the part of the run that is written; :data:`WHOLE` for all of it.
     """
 
@@ -46,7 +48,7 @@ class UnitFolder:
     resumed: bool
     abandoned: bool
     notes: tuple[str, ...]
-    lock: RunLock
+    lock: RunLock | None
     shard: Shard = WHOLE
     instead_of: str | None = None
 
@@ -61,7 +63,8 @@ class UnitFolder:
 
     def close(self) -> None:
         """Release the folder; a second call does nothing."""
-        self.lock.release()
+        if self.lock is not None:
+            self.lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -87,7 +90,7 @@ def open_units(
         LockedError: another process is writing it.
         OutputError: the system refused; the message names the path.
     """
-    path = Path(run_dir)
+    path = run_path(run_dir)
     with ExitStack() as stack:
         stack.enter_context(locked_for_a_moment(path))
         if overwrite:
@@ -106,13 +109,17 @@ def open_units(
         lock = lock_shard(path, shard)
         with naming_os_errors(path):
             (path / ending_name(shard)).unlink(missing_ok=True)  # it has not ended any more
-    notes = []
+    notes, what = [], "it" if shard == WHOLE else "each shard"
     if not lock.exclusive:
-        notes.append(f"{path} is on a file system without locks: start only one process on it")
+        notes.append(f"{path} is {_unlocked(path)}: start only one process on {what}")
     if abandoned:
         notes.append("the last start was killed or crashed: the images it was at are tried in a process of their own")
     files = UnitFiles(path, plan, durable=durable, shard=shard)
     return UnitFolder(path, files, ArtefactWriter(path, durable), resumed, abandoned, tuple(notes), lock, shard)
+
+
+def _unlocked(path: Path) -> str:
+    return "in an object store, which has no locks" if is_remote(str(path)) else "on a file system without locks"
 
 
 def end_units(folder: UnitFolder, header: Header, ending: Ending) -> Counts:

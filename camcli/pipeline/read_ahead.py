@@ -8,6 +8,7 @@ from itertools import chain
 from camcli.concurrency import in_order
 from camcli.errors import ImageError
 from camcli.images import Entry, read
+from camcli.images.entry import TarMember
 from camcli.pipeline.isolation import run_guarded
 from camcli.pipeline.items import Failed, Fetched
 from camcli.storage import is_remote
@@ -41,12 +42,14 @@ def _fetch(item: Entry | Failed) -> Entry | Failed | Fetched:
     if not isinstance(item, Entry) or not _is_remote(item):
         return item
     try:
-        return Fetched(item, run_guarded(lambda: read(item), "reading"))
+        return Fetched(item.without_content(), run_guarded(lambda: read(item), "reading"))
     except ImageError as error:
-        return Failed(item, error)
+        return Failed(item.without_content(), error)
 
 
 def _size(item: Entry | Failed | Fetched) -> int:
     if isinstance(item, Fetched):
         return len(item.content)
-    return (item.size or 0) if isinstance(item, Entry) else 0
+    if not isinstance(item, Entry):
+        return 0
+    return item.member.size if isinstance(item.member, TarMember) else item.size or 0

@@ -16,6 +16,7 @@ from camcli.output import (
     Counts,
     Ending,
     RunFolder,
+    SizeOf,
     UnitFolder,
     UnitRows,
     artefacts_intact,
@@ -24,6 +25,7 @@ from camcli.output import (
     parse_row,
     read_index_header,
     row_line,
+    sizes_in,
     write_csv,
     write_index,
 )
@@ -63,13 +65,15 @@ def record(folder: RunFolder | UnitFolder, config: RunConfig, batch_size: int) -
     return _InJournal(folder, config, batch_size)
 
 
-def row_stands(row: ImageRow, entry: Entry, run_dir: Path, *, retry_failed: bool) -> bool:
+def row_stands(
+    row: ImageRow, entry: Entry, run_dir: Path, *, retry_failed: bool, size_of: SizeOf | None = None
+) -> bool:
     """Whether what a row says of an image still holds, so that it need not be explained again."""
     if row["status"] == "failed" and retry_failed:
         return False
     if was_replaced(entry, row["bytes"]):
         return False
-    return row["status"] != "ok" or artefacts_intact(run_dir, row)
+    return row["status"] != "ok" or artefacts_intact(run_dir, row, size_of)
 
 
 class _InJournal:
@@ -127,6 +131,7 @@ class _InUnits:
     def __init__(self, folder: UnitFolder, config: RunConfig) -> None:
         self._folder, self._config = folder, config
         self._rows = UnitRows(folder.files)
+        self._size_of = sizes_in(folder.path)
         self.most_lost = folder.files.size
 
     def owns(self, entry: Entry) -> bool:
@@ -135,7 +140,10 @@ class _InUnits:
     def is_done(self, entry: Entry) -> bool:
         line = self._rows.find(entry.ordinal)
         row = None if line is None else parse_row(line)
-        return row is not None and row_stands(row, entry, self._folder.path, retry_failed=self._config.retry_failed)
+        retry_failed = self._config.retry_failed
+        return row is not None and row_stands(
+            row, entry, self._folder.path, retry_failed=retry_failed, size_of=self._size_of
+        )
 
     def add(self, entry: Entry, row: ImageRow) -> None:
         self._rows.add(entry.ordinal, row_line(row))

@@ -48,14 +48,14 @@ def _scale(config: Mapping[str, Any]) -> list[str]:
 
 
 def image_argument(row: Row, entry: Entry | None) -> str | None:
-    """The path by which the image can be named; None: it lies in an archive.
+    """The path by which the image can be named; None: it lies in an archive or a table.
 
     Where the original is not there any more, it is the path that it had.
     """
     if entry is not None:
         return None if entry.member is not None else masked(entry.path)
     source, image = str(row.get("source", "")), str(row["image"])
-    if source.endswith(".tar"):
+    if source.lower().endswith((".tar", ".parquet", ".arrow")):
         return None
     if source in ("-", image) or source.startswith("@") or os.path.basename(source) == image:
         return image if source in ("-", image) or source.startswith("@") else source

@@ -16,6 +16,7 @@ from camcli.storage.urls import base_name, is_web, scheme_of, without_query
 BLOCK = 1 << 22
 """Bytes of one request of a stream."""
 _BLOCKS_AHEAD = 4
+_PART = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,47 @@ def open_stream(url: str) -> io.BufferedReader:
     if one.size is None or one.size <= BLOCK:
         return io.BufferedReader(io.BytesIO(read_bytes(url, size=one.size)))
     return io.BufferedReader(_Blocks(url, one.size), BLOCK)
+
+
+def open_parts(url: str) -> io.BufferedReader:
+    """A file of which parts are read, wherever they are: each a request, repeated where it breaks off.
+
+    Raises:
+        StorageError: as :func:`open_stream`.
+    """
+    one = find(url)
+    if one is None or one.is_folder:
+        raise StorageError("missing", "it is not there" if one is None else "it is a folder")
+    if one.size is None:
+        return io.BufferedReader(io.BytesIO(read_bytes(url)))
+    return io.BufferedReader(_Parts(url, one.size), _PART)
+
+
+class _Parts(io.RawIOBase):
+    """A file that can be sought in."""
+
+    def __init__(self, url: str, size: int) -> None:
+        self._url, self._size, self._at = url, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        end = min(self._at + len(buffer), self._size)
+        data = read_bytes(self._url, self._at, end, size=self._size) if end > self._at else b""
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
 
 
 class _Blocks(io.RawIOBase):
