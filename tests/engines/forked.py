@@ -67,14 +67,21 @@ class Forked:
 class ForkServer:
     """The process that forks; a context manager that ends it.
 
+    Args:
+        first: folders that Python searches before all others.
+
     Attributes:
         address: of its socket.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first: Sequence[str] = ()) -> None:
         self._folder, self._count = tempfile.TemporaryDirectory(), 0
         self.address = str(Path(self._folder.name, "socket"))
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join([*first, str(ROOT), *sys.path]),
+        }
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.engines.forked", self.address],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, cwd=ROOT,

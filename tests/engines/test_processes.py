@@ -32,9 +32,12 @@ SLOW = ("--model", "factory:tests.engines.models:build_slow", "--input-size", 64
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ForkServer]:
-    with ForkServer() as server:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    """Forks processes with a decoder that a picture can let crash."""
+    decoder = Decoder(tmp_path_factory.mktemp("decoder") / "decoder")
+    with ForkServer([str(decoder.folder)]) as server:
         yield server
+    decoder.release()
 
 
 @pytest.fixture
@@ -141,13 +144,12 @@ def test_a_run_that_is_stopped_goes_on_with_the_same_command(
     assert_same(run_dir, one)
 
 
+@pytest.mark.usefixtures("forked")
 def test_an_image_that_kills_its_process_is_named(
-    cam: Cam, mixed: Path, one: Path, tmp_path: Path, decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+    mixed: Path, one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos = Path(shutil.copytree(mixed, tmp_path / "mixed"))
     Image.open(photos / "03.png").save(photos / "03.jpg", comment=b"SEGV")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(decoder.folder), *sys.path]))
-    monkeypatch.syspath_prepend(str(decoder.folder))
     watch = Pids(monkeypatch)
     assert explain(settings(photos, tmp_path / "run", 2), watch).exit_code == 3
     assert watch.notes
