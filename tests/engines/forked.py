@@ -206,8 +206,9 @@ def _be_parent(request: dict[str, Any] | None, stdin: int, stdout: int, status: 
             os._exit(code)
     for descriptor in (0, stdin, stdout):
         os.close(descriptor)
-    os.write(status, _PID.pack(pid))
-    os.write(status, _STATUS.pack(os.waitpid(pid, 0)[1]))
+    with suppress(BrokenPipeError):  # the head, which would know, was killed
+        os.write(status, _PID.pack(pid))
+        os.write(status, _STATUS.pack(os.waitpid(pid, 0)[1]))
     return 0
 
 
