@@ -59,6 +59,9 @@ def command(
     config = RunConfig(**with_positional(settings, images))
     if sheet:
         check_sheet(sheet)
+        from camcli.output import folder_on_disk
+
+        folder_on_disk(config.run_dir, "--sheet")
     with stopping() as stop:
         from camcli.api.run import run
         from camcli.cli.plan import print_plan

@@ -31,7 +31,7 @@ from camcli.images import Sources
 from camcli.output import FinalStatus, in_folder, read_header, read_plan
 from camcli.output.run_folder import remove_run
 from camcli.output.shards import join_plan, locked_for_a_moment
-from camcli.pipeline.folder import list_inputs
+from camcli.pipeline.folder import is_in_units, list_inputs
 from camcli.pipeline.header import make_header, now
 from camcli.pipeline.setup import Decide
 from camcli.pipeline.stream import STAGES, Summary, Watcher, prepared
@@ -56,6 +56,8 @@ def run_processes(
     started = time.perf_counter()
     if "-" in config.image_path:
         raise ConfigError("--processes: each process lists the inputs. Write standard input to a file, and give @FILE.")
+    if any(path.startswith("memory://") for path in (config.run_dir, *config.image_path)):
+        raise ConfigError("--processes: memory:// is the memory of one process. Name a folder or another store.")
     own = [_own_config(config, Shard(index, count), device) for index, device in enumerate(devices(config, count))]
     sources = _begin(config, own[0], count, command, watch, decide)
     head = _Head(own, command, stop, watch)
@@ -114,7 +116,8 @@ def _begin(
         with locked_for_a_moment(path):
             if config.overwrite:
                 remove_run(path)
-            join_plan(path, header, count, list_inputs(setup.sources), durable=config.durable)
+            inputs = list_inputs(setup.sources)
+            join_plan(path, header, count, inputs, durable=config.durable, in_units=is_in_units(config))
         where = sorted(set(devices(config, count)))
         note = f"{count} processes on {', '.join(where) if where != ['auto'] else setup.device}"
         watch.ready(replace(setup, config=replace(setup.config, shard=None)), [note])

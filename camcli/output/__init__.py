@@ -9,7 +9,7 @@ from camcli.output.artefacts import EARLIER, ArtefactWriter, SizeOf, artefacts_i
 from camcli.output.atomic import naming_os_errors, write_atomically
 from camcli.output.csv_table import COLUMNS, table_of, write_csv
 from camcli.output.default_folder import default_folder, find_earlier, in_folder, open_default_run
-from camcli.output.finished import describe_shards, is_run_folder, no_finished_run, unmerged_plan
+from camcli.output.finished import describe_shards, folder_on_disk, is_run_folder, no_finished_run, unmerged_plan
 from camcli.output.header import INDEX_NAME, JOURNAL_NAME, SCHEMA, read_header, read_index_header
 from camcli.output.index import Counts, Ending, FinalStatus, read_index_items, write_index
 from camcli.output.journal import Journal
@@ -57,6 +57,7 @@ __all__ = [
     "end_shard",
     "end_units",
     "find_earlier",
+    "folder_on_disk",
     "in_folder",
     "is_run_folder",
     "naming_os_errors",

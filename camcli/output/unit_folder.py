@@ -21,7 +21,7 @@ from camcli.output.shard_plan import SHARDS, Inputs, Plan, ending_name, lock_sha
 from camcli.output.shards import join_plan, locked_for_a_moment
 from camcli.output.units import UnitFiles
 from camcli.schemas.index import Header
-from camcli.storage import is_remote, run_path
+from camcli.storage import is_remote, run_path, scheme_of
 
 WHOLE = Shard(0, 1)
 """The one shard of a run that nobody has divided."""
@@ -112,6 +112,8 @@ def open_units(
     notes, what = [], "it" if shard == WHOLE else "each shard"
     if not lock.exclusive:
         notes.append(f"{path} is {_unlocked(path)}: start only one process on {what}")
+    if is_remote(str(path)) and scheme_of(str(path)) == "memory":
+        notes.append(f"{path} is in the memory of this process, and gone when it ends")
     if abandoned:
         notes.append("the last start was killed or crashed: the images it was at are tried in a process of their own")
     files = UnitFiles(path, plan, durable=durable, shard=shard)

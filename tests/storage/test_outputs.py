@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from camcli.storage import file_system, writing
-from tests.conftest import Cam, artefacts, index_of, items
+from tests.conftest import TINY, Cam, artefacts, index_of, items
+from tests.faults.conftest import pictures as some_pictures
+from tests.faults.forking import Forks
 
 from .conftest import Upload
+from .contents import artefacts_at, content, index_at
+from .kills import kill_until
 from .servers import FaultyServer
 
 BATCH = ("--batch-size", 2)
 RUNS = ("memory://bucket/run", "s3://bucket/run")
+RUN = RUNS[1]
 SECONDS = ("started", "finished", "timing", "command", "config")
 
 
@@ -26,25 +28,6 @@ def run(request: pytest.FixtureRequest) -> str:
     url: str = request.param
     request.getfixturevalue("s3" if url.startswith("s3") else "memory")
     return url
-
-
-def content(url: str) -> dict[str, bytes]:
-    """Relative path and content of each object below a URL."""
-    fs = file_system(url)
-    paths = fs.find(url)
-    root = fs._strip_protocol(url).rstrip("/")
-    return {path.removeprefix(root + "/"): fs.cat_file(path) for path in paths}
-
-
-def index_at(url: str) -> dict[str, Any]:
-    document = json.loads(content(url)["index.json"])
-    assert isinstance(document, dict)
-    return document
-
-
-def artefacts_at(url: str) -> dict[str, str]:
-    objects = {name: data for name, data in content(url).items() if not name.startswith(("index.json", "shards/"))}
-    return {name: hashlib.sha256(data).hexdigest() for name, data in objects.items()}
 
 
 def same_as(url: str, run_dir: Path) -> None:
@@ -210,3 +193,50 @@ def test_artefacts_are_sent_at_once(tiny: Cam, s3: FaultyServer, pictures: Path)
     s3.delay = 0.05
     assert tiny(pictures, "-o", "s3://bucket/run", *BATCH, "--workers", 1, "--connections", 4).code == 3
     assert s3.most_writes_at_once == 4
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("check", RUN), ("report", RUN), ("render", RUN, "--colormap", "hot"), ("diff", RUN, RUN), ("merge", RUN)],
+    ids=lambda command: command[0],
+)  # fmt: skip
+def test_commands_on_a_run_in_a_store(
+    tiny: Cam, cam: Cam, s3: object, pictures: Path, command: tuple[str, ...]
+) -> None:
+    assert tiny(pictures, "-o", RUN, *BATCH).code == 3
+    outcome = cam(*command)
+    if command[0] == "merge":
+        assert outcome.code == 3
+        return
+    assert outcome.code == 2
+    assert f"Copy it, and name the copy: aws s3 sync {RUN} RUN" in outcome.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("check", "-o", RUN), ("eval", "--output-dir", RUN), ("run", "-o", RUN, "--sheet", "x.jpg")],
+    ids=lambda command: command[0],
+)  # fmt: skip
+def test_what_needs_a_disk_is_refused_at_the_start(
+    cam: Cam, s3: object, pictures: Path, command: tuple[str, ...]
+) -> None:
+    outcome = cam(command[0], pictures, *command[1:])
+    assert outcome.code == 2
+    assert "needs the run folder on a disk. Name a folder there." in outcome.err
+    assert content("s3://bucket") == {}
+
+
+def test_killed_at_random_requests(s3: FaultyServer, tmp_path: Path) -> None:
+    with Forks() as forks:
+        photos = some_pictures(tmp_path / "photos", 8)
+        (photos / "0003.jpg").write_bytes((photos / "0003.jpg").read_bytes()[:300])
+        assert kill_until(4, forks, s3, photos) == 4
+
+
+@pytest.mark.slow
+def test_several_processes(cam: Cam, s3: object, pictures: Path, tmp_path: Path) -> None:
+    outcome = cam("run", pictures, "-o", RUN, *BATCH, *TINY, "--processes", 2)
+    assert outcome.code == 3, outcome.err
+    assert cam("run", pictures, "-o", tmp_path / "run", *BATCH, *TINY).code == 3
+    same_as(RUN, tmp_path / "run")
+    assert cam("run", pictures, "-o", "memory://run", *TINY, "--processes", 2).code == 2
