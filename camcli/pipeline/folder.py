@@ -18,12 +18,16 @@ from camcli.output import (
     default_folder,
     find_earlier,
     in_folder,
+    is_joinable,
+    make_plan,
     open_default_run,
     open_run,
     open_shard,
     open_units,
     read_header,
     read_plan,
+    refuse_begun,
+    require_merged,
 )
 from camcli.pipeline.header import make_header
 from camcli.pipeline.setup import Setup
@@ -122,10 +126,20 @@ def plan_folder(setup: Setup) -> Path:
     header = make_header(replace(setup, tuning=replace(setup.tuning, compiled=config.compile)), ())
     if _takes_default(config):
         return default_folder(header)
-    folder, recorded = run_path(config.run_dir), None
-    if not config.overwrite:
-        plan = read_plan(folder) if is_in_units(config) else None
-        recorded = read_header(folder) if plan is None else plan.header
+    folder, in_units = run_path(config.run_dir), is_in_units(config)
+    if config.overwrite:
+        return folder
+    if isinstance(shard := config.parsed.shard, Shard):
+        plan = make_plan(in_folder(header, folder), shard.count, list_inputs(setup.sources), in_units=in_units)
+        is_joinable(folder, plan)
+        refuse_begun(folder, shard, config.resume)
+        return folder
+    if in_units:
+        begun = read_plan(folder)
+        recorded = None if begun is None else begun.header
+    else:
+        require_merged(folder)
+        recorded = read_header(folder)
     if recorded is not None:
         check_resumable(folder, recorded, in_folder(header, folder), config.resume)
     return folder

@@ -140,8 +140,10 @@ class _InUnits:
     def is_done(self, entry: Entry) -> bool:
         line = self._rows.find(entry.ordinal)
         row = None if line is None else parse_row(line)
-        how = {"retry_failed": self._config.retry_failed, "size_of": self._size_of}
-        return row is not None and row_stands(row, entry, self._folder.path, **how)
+        retry_failed = self._config.retry_failed
+        return row is not None and row_stands(
+            row, entry, self._folder.path, retry_failed=retry_failed, size_of=self._size_of
+        )
 
     def add(self, entry: Entry, row: ImageRow) -> None:
         self._rows.add(entry.ordinal, row_line(row))
