@@ -58,7 +58,7 @@ class RunConfig:
         (),
         "Images to explain: a file, a folder (searched recursively), a glob, @list.txt or '-' (a path a line, from a "
         "file or from stdin), a .csv or .jsonl manifest, a .tar or .parquet or several ('train-{0000..0099}.tar'), a "
-        "Hugging Face data set saved on disk; most also as URLs (s3://, gs://, hf://, https:// …); repeatable.",
+        "Hugging Face data set saved on disk; most also as URLs (s3://, gs://, hf://, https://); repeatable.",
         affects="maps", resolved=True, group="images", metavar="PATH", path="input",
         synonyms=("source", "data-dir", "data", "input", "input-dir", "images"),
     )  # fmt: skip
@@ -258,6 +258,12 @@ class RunConfig:
         "How map values become colours: per-image stretches each map to its own range; LO:HI gives all images the same "
         "limits, in raw map values; sample:N takes such limits from the first N images (1st and 99th percentile).",
         affects="pictures", group="output", metavar="LIMITS", separator=":",
+    )  # fmt: skip
+    save_to: str = setting(
+        "folder",
+        "Where artefacts are written: folder (a file each), or tar (WebDataset shards in the run folder: fewer files, "
+        "for very many images).",
+        affects="pictures", resolved=True, group="output", metavar="WHERE", choices=("folder", "tar"),
     )  # fmt: skip
     max_side: int = setting(
         1024, "Longest side of the pictures in pixels; 0: the size of the image.",

@@ -22,6 +22,7 @@ from camcli.output.lock import RunLock
 from camcli.output.names import FOLDERS
 from camcli.output.row_keys import key_of_line
 from camcli.output.shard_plan import SHARDS, InputDigest, Plan, journal_name, read_ending, read_plan, require_no_writer
+from camcli.output.tar_names import TARS
 from camcli.output.units import UnitFiles
 from camcli.schemas.index import Header, Timing
 
@@ -85,7 +86,7 @@ def merge(run_dir: str | Path, csv: str | None = None, timing: Timing | None = N
         if ends is None:
             raise IncompleteError(describe_missing(path, plan))
         header: Header = {**plan.header, "started": min(end["started"] for end in ends)}
-        sweep_temporaries(path, [*FOLDERS.values(), SHARDS])
+        sweep_temporaries(path, [*FOLDERS.values(), TARS, SHARDS])
         write_atomically(path / JOURNAL_NAME, _journal(path, plan, header))
         rows = MergedJournal(path / JOURNAL_NAME)
         finished = max(end["finished"] or "" for end in ends)

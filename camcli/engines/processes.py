@@ -114,7 +114,8 @@ def _begin(
         with locked_for_a_moment(path):
             if config.overwrite:
                 remove_run(path)
-            join_plan(path, header, count, list_inputs(setup.sources), durable=config.durable)
+            inputs, in_units = list_inputs(setup.sources), config.save_to == "tar"
+            join_plan(path, header, count, inputs, durable=config.durable, in_units=in_units)
         where = sorted(set(devices(config, count)))
         note = f"{count} processes on {', '.join(where) if where != ['auto'] else setup.device}"
         watch.ready(replace(setup, config=replace(setup.config, shard=None)), [note])

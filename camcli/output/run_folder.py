@@ -19,9 +19,11 @@ from camcli.output.lock import RunLock
 from camcli.output.names import EXTENSIONS, FOLDERS
 from camcli.output.redrawing import MARK_NAME, is_half_drawn
 from camcli.output.shard_plan import remove_shards
+from camcli.output.tar_names import TARS
 from camcli.schemas.index import Header
 
 _MOST_DIFFERENCES = 12
+_ENDINGS = tuple(f".{ending}" for ending in (*EXTENSIONS, "tar"))
 RESULT_NAMES = ("check.json", "diff.json")
 """The last results of ``cam check`` and ``cam diff`` of a run; they go with it."""
 
@@ -161,7 +163,7 @@ def remove_run(path: Path) -> None:
         for name in RESULT_NAMES:
             (path / name).unlink(missing_ok=True)
     sweep_temporaries(path, ())
-    for folder in (path / name for name in FOLDERS.values()):
+    for folder in (path / name for name in (*FOLDERS.values(), TARS)):
         if not folder.is_symlink():  # where the user's link leads to, more may lie than this run's files
             with naming_os_errors(folder):
                 _remove_artefacts(folder)
@@ -174,7 +176,7 @@ def _remove_artefacts(folder: str | Path) -> None:
     for entry in _entries(folder):
         if entry.is_dir(follow_symlinks=False):
             _remove_artefacts(entry.path)
-        elif entry.name.endswith(tuple(f".{ending}" for ending in EXTENSIONS)) or is_temporary(entry.name):
+        elif entry.name.endswith(_ENDINGS) or is_temporary(entry.name):
             os.unlink(entry.path)
     with contextlib.suppress(OSError):  # not empty: it holds files that are not ours
         os.rmdir(folder)

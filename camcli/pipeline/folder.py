@@ -83,6 +83,8 @@ def open_folder(config: RunConfig, header: Header, sources: Sources) -> RunFolde
 
 def is_in_units(config: RunConfig) -> bool:
     """Whether the rows of a run are files of units, not a journal: where a run that is to be continued has begun so."""
+    if config.save_to == "tar":
+        return True
     if config.overwrite or (Path(config.run_dir) / JOURNAL_NAME).exists():
         return False
     plan = read_plan(config.run_dir)

@@ -16,6 +16,8 @@ from camcli.output import (
     Counts,
     Ending,
     RunFolder,
+    TarWriter,
+    UnitError,
     UnitFolder,
     UnitRows,
     artefacts_intact,
@@ -126,16 +128,34 @@ class _InUnits:
 
     def __init__(self, folder: UnitFolder, config: RunConfig) -> None:
         self._folder, self._config = folder, config
-        self._rows = UnitRows(folder.files)
+        # In tars a unit is done again as a whole: what is done of one image would write its tar once more.
+        self._tars = folder.writer if isinstance(folder.writer, TarWriter) else None
+        self._rows = UnitRows(folder.files, self._tars.write_unit if self._tars is not None else None)
+        self._checked = -1
         self.most_lost = folder.files.size
 
     def owns(self, entry: Entry) -> bool:
         return self._folder.owns(entry.ordinal)
 
     def is_done(self, entry: Entry) -> bool:
+        if self._tars is not None:
+            self._check_unit(self._folder.files.number_of(entry.ordinal))
         line = self._rows.find(entry.ordinal)
         row = None if line is None else parse_row(line)
         return row is not None and row_stands(row, entry, self._folder.path, retry_failed=self._config.retry_failed)
+
+    def _check_unit(self, number: int) -> None:
+        """Forget that a unit was done where its tar is not whole, or holds images that are to be tried again."""
+        files = self._folder.files
+        if number == self._checked or number not in files.done:
+            return
+        self._checked = number
+        with suppress(UnitError):  # damaged: it is forgotten below
+            rows = [parse_row(line) for line in files.read(number)]
+            retry = self._config.retry_failed and any(row is not None and row["status"] == "failed" for row in rows)
+            if not retry and all(row is not None and artefacts_intact(self._folder.path, row) for row in rows):
+                return
+        files.done.discard(number)
 
     def add(self, entry: Entry, row: ImageRow) -> None:
         self._rows.add(entry.ordinal, row_line(row))

@@ -12,8 +12,8 @@ from camcli.storage import masked
 
 _WITHOUT = (
     "image_path", "output_dir", "device", "use_cuda", "batch_size", "workers", "limit", "sample", "csv", "resume",
-    "retry_failed", "overwrite", "durable", "shard", "processes", "fail_fast", "dry_run", "compile", "config", "scale",
-    "connections",
+    "retry_failed", "overwrite", "durable", "shard", "processes", "save_to", "fail_fast", "dry_run", "compile",
+    "config", "scale", "connections",
 )  # fmt: skip
 """What concerns the whole run, or the machine, and not the maps of one image."""
 
