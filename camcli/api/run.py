@@ -32,10 +32,20 @@ def run(
     """
     own = watch or Watcher()
 
-    def decide(config: RunConfig, model: Model, sources: Sources) -> ChosenMethod:
+    return run_engine(config, command=command, stop=Stop() if stop is None else stop, watch=own, decide=_Decide(own))
+
+
+class _Decide:
+    """Chooses a method by a trial; where this is sent to another machine, nobody hears how far the trial is."""
+
+    def __init__(self, watch: Watcher) -> None:
+        self._watch = watch
+
+    def __call__(self, config: RunConfig, model: Model, sources: Sources) -> ChosenMethod:
         from camcli.evaluation.best import choose_method  # takes a moment to import, and is rarely needed
 
         require_continuable(config)
-        return choose_method(config, model, sources, own.choosing)
+        return choose_method(config, model, sources, self._watch.choosing)
 
-    return run_engine(config, command=command, stop=Stop() if stop is None else stop, watch=own, decide=decide)
+    def __getstate__(self) -> dict[str, object]:
+        return {"_watch": Watcher()}

@@ -22,7 +22,7 @@ from camcli.cli.check_report import (
 from camcli.cli.options import OutputMode, takes_settings
 from camcli.cli.run import stopping, with_positional
 from camcli.config.parse import flag
-from camcli.config.settings import RunConfig
+from camcli.config.settings import PLACES, RunConfig
 from camcli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ images."""
 _WITH_RUN = ("device", "use_cuda")
 
 
-@takes_settings(
-    ("images", "model", "explain", "device", "output", "run"), without=("shard", "processes"), panel="Checks"
-)
+@takes_settings(("images", "model", "explain", "device", "output", "run"), without=PLACES, panel="Checks")
 def command(
     settings: dict[str, Any],
     mode: OutputMode,

@@ -6,8 +6,9 @@ import shlex
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import Any, TextIO
 
@@ -16,15 +17,16 @@ from tqdm import tqdm
 from camcli.cli.class_summary import ClassSummary
 from camcli.cli.cost import cost_lines, duration, remaining_line
 from camcli.cli.options import OutputMode
-from camcli.cli.setup_lines import describe_setup
+from camcli.cli.setup_lines import Description, describe
 from camcli.cli.streams import discard_output
 from camcli.config.parse import Shard
+from camcli.config.settings import RunConfig
 from camcli.errors import CamError, printable
 from camcli.images import ASSUMED
 from camcli.output import INDEX_NAME
+from camcli.output.shard_plan import SHARDS
 from camcli.pipeline.inputs import list_sources
 from camcli.pipeline.items import IMPROBABLE
-from camcli.pipeline.pictures import limit_lines
 from camcli.pipeline.setup import Setup
 from camcli.pipeline.stream import Summary, Watcher
 from camcli.schemas.index import ImageRow
@@ -89,35 +91,52 @@ class Printer(Watcher):
     def ready(self, setup: Setup, notes: Sequence[str]) -> None:
         if self.mode.quiet:
             return
+        description = describe(setup, passes=self.mode.verbose)
+        self._show_setup(setup.config, description)
+        if description.costs:
+            self._announce_cost(setup)
+        self._begin(setup.config, (*description.notes, *notes))
+
+    def describe(self) -> Callable[[Setup], Any]:
+        return partial(describe, passes=self.mode.verbose)
+
+    def ready_elsewhere(self, config: RunConfig, description: Any, notes: Sequence[str]) -> None:
+        if self.mode.quiet:
+            return
+        self._show_setup(config, description)
+        for line in description.costs:
+            self._print(line, sys.stderr)
+        self._begin(config, (*description.notes, *notes))
+
+    def _show_setup(self, config: RunConfig, description: Description) -> None:
         self.last = self.started = time.monotonic()
-        self.batch_size = setup.batch_size
+        self.batch_size = description.batch_size
         # Of standard input nobody knows; the first ones have lines.
-        if setup.sources.is_cheap_to_count:
-            self.are_few = sum(1 for _ in islice(setup.sources, _LINES + 1)) <= _LINES
-        self.drawn_by_itself = setup.config.pictures and not setup.limits
-        self.show(*describe_setup(setup, passes=self.mode.verbose))
-        for line in setup.assumptions:
+        sources = list_sources(config)
+        if sources.is_cheap_to_count:
+            self.are_few = sum(1 for _ in islice(sources, _LINES + 1)) <= _LINES
+        self.drawn_by_itself = description.drawn_by_itself
+        self.show(*description.lines)
+        for line in description.assumptions:
             self.problem(printable(f"note     {line}"))
-        if setup.config.parsed.scale.sample:
-            self.show(*limit_lines(setup.limits))
-        self._announce_cost(setup)
-        for note in (*setup.model.notes, *setup.explainer.notes, *notes):
+        self.show(*description.limits)
+
+    def _begin(self, config: RunConfig, notes: Sequence[str]) -> None:
+        for note in notes:
             self.show(f"note     {note}")
         if sys.stderr.isatty():
             self.bar = tqdm(unit=" images", desc="explaining", leave=False, dynamic_ncols=True)
-        if setup.sources.is_cheap_to_count:
-            threading.Thread(target=self._count, args=(setup,), daemon=True).start()
+        if list_sources(config).is_cheap_to_count:
+            threading.Thread(target=self._count, args=(config,), daemon=True).start()
 
-    def _count(self, setup: Setup) -> None:
+    def _count(self, config: RunConfig) -> None:
         # Only for the bar: the stream reports what is wrong with a source.
         with suppress(CamError, OSError):
-            total, shard = list_sources(setup.config).count(), setup.config.parsed.shard
-            self.total = shard.share(total, setup.batch_size) if isinstance(shard, Shard) else total
+            total, shard = list_sources(config).count(), config.parsed.shard
+            self.total = shard.share(total, self.batch_size) if isinstance(shard, Shard) else total
 
     def _announce_cost(self, setup: Setup) -> None:
         """Say what slow methods cost; how long they take is said after the first batch."""
-        if not cost_lines(setup, None):
-            return
         if setup.sources.is_cheap_to_count:
             self.total = setup.sources.count()
         for line in cost_lines(setup, self.total):
@@ -314,5 +333,5 @@ def prediction(row: ImageRow) -> str:
 
 def contents(summary: Summary) -> str:
     """The subfolders and the index of the run folder."""
-    folders = sorted(p.name + "/" for p in summary.run_dir.iterdir() if p.is_dir())
+    folders = sorted(p.name + "/" for p in summary.run_dir.iterdir() if p.is_dir() and p.name != SHARDS)
     return ", ".join([*folders, "index.json"])

@@ -2,11 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from camcli.cli.cost import cost_lines
 from camcli.cli.layer_tree import verification
 from camcli.errors import printable
 from camcli.models import Model
+from camcli.pipeline.pictures import limit_lines
 from camcli.pipeline.setup import Setup
 from camcli.schemas.index import CandidateFields, ChosenMethod
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is printed of a setup before the first image; may be sent from one machine to another.
+
+    Attributes:
+        lines: model, layers, method and device.
+        assumptions: what was assumed.
+        limits: the limits of the colours, where a sample decided them.
+        costs: of slow methods.
+        notes: what the user should know.
+        batch_size: images in a batch.
+        drawn_by_itself: whether each map has colours of its own scale.
+    """
+
+    lines: tuple[str, ...]
+    assumptions: tuple[str, ...]
+    limits: tuple[str, ...]
+    costs: tuple[str, ...]
+    notes: tuple[str, ...]
+    batch_size: int
+    drawn_by_itself: bool
+
+
+def describe(setup: Setup, *, passes: bool) -> Description:
+    """What is printed of a setup; ``passes``: with what every pass is for."""
+    return Description(
+        lines=tuple(describe_setup(setup, passes=passes)),
+        assumptions=setup.assumptions,
+        limits=tuple(limit_lines(setup.limits)) if setup.config.parsed.scale.sample else (),
+        costs=tuple(cost_lines(setup, None)),
+        notes=(*setup.model.notes, *setup.explainer.notes),
+        batch_size=setup.batch_size,
+        drawn_by_itself=setup.config.pictures and not setup.limits,
+    )
 
 
 def describe_setup(setup: Setup, *, passes: bool) -> list[str]:

@@ -28,6 +28,9 @@ DEFAULT_OUTPUT_DIR = "cam-output"
 """The run folder without ``--output-dir``; where it is taken, a number is appended."""
 DEFAULT_BUDGET = 30
 """Forward passes an image that a method chosen by ``--method best`` may cost."""
+ENGINES = ("local", "ray")
+PLACES = ("shard", "processes", "engine", "ray_address", "gpus_per_worker", "cpus_per_worker")
+"""Settings of what a run is spread over; of other commands there is one process."""
 BEST = "best"
 """Stands for a method, or a layer, that is chosen by measurement."""
 SAVE_KINDS = ("overlay", "heatmap", "gray", "raw", "map", "panel")
@@ -344,8 +347,28 @@ class RunConfig:
     processes: str = setting(
         "1",
         "Processes on this machine that share the images, the GPUs dealt out in turn; auto: one for each GPU, or for "
-        "each 4 cores.",
+        "each 4 cores. With --engine ray: its workers (without it, as many as the cluster has room for).",
         affects="nothing", group="run", metavar="N|auto", synonyms=("num-processes", "nproc", "num-gpus", "gpus"),
+    )  # fmt: skip
+    engine: str = setting(
+        "local", "What the run is spread over: local (this machine), ray (a Ray cluster; extra ray).",
+        affects="nothing", group="run", metavar="E", choices=ENGINES, synonyms=("backend", "executor"),
+    )  # fmt: skip
+    ray_address: str | None = setting(
+        None,
+        "With --engine ray: the cluster (auto: the one that this machine belongs to; ray://HOST:10001); without it, "
+        "RAY_ADDRESS, or a cluster on this machine alone.",
+        affects="nothing", group="run", metavar="A",
+    )  # fmt: skip
+    gpus_per_worker: float | None = setting(
+        None, "With --engine ray: GPUs of a worker, fractions allowed (default: 1 where the cluster has GPUs).",
+        affects="nothing", group="run", metavar="G", least=0,
+    )  # fmt: skip
+    cpus_per_worker: float | None = setting(
+        None,
+        "With --engine ray: CPU cores of a worker (default: an even share of those for each GPU, or 4), also the "
+        "threads of its model.",
+        affects="nothing", group="run", metavar="C", least=0,
     )  # fmt: skip
     connections: int = setting(
         32,
@@ -449,6 +472,15 @@ def _check(config: RunConfig) -> None:
 
 def _check_parts(config: RunConfig) -> None:
     """Refuse what contradicts itself where several processes share a run."""
+    of_ray = {name: getattr(config, name) for name in ("ray_address", "gpus_per_worker", "cpus_per_worker")}
+    if config.engine != "ray":
+        for name, value in of_ray.items():
+            if value is not None:
+                raise ConfigError(f"{flag(name)} is for --engine ray. Add that, or leave it out.")
+    elif config.shard is not None:
+        raise ConfigError("--engine ray and --shard contradict each other: Ray hands out the images. Give one.")
+    elif "-" in config.image_path:
+        raise ConfigError("--engine ray: the workers list the inputs, too. Write standard input to a file: @FILE.")
     if config.shard is None:
         return
     if config.processes != "1":

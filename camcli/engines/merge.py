@@ -8,26 +8,21 @@ exactly once is shown by the hash of all names in order, which the shards comput
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from camcli.config.parse import Shard
-from camcli.errors import CamError, ConfigError, ResumeError
+from camcli.engines.missing import IncompleteError, describe_missing
+from camcli.engines.shard_rows import ShardRows
+from camcli.errors import ConfigError, ResumeError
 from camcli.output import INDEX_NAME, JOURNAL_NAME, read_header, strict_json, write_atomically, write_csv
 from camcli.output.atomic import naming_os_errors, sweep_temporaries
 from camcli.output.compare import is_same_run
 from camcli.output.index import Ending, FinalStatus, write_index
 from camcli.output.lock import RunLock
 from camcli.output.names import FOLDERS
-from camcli.output.row_keys import key_of_line
-from camcli.output.shard_plan import SHARDS, InputDigest, Plan, journal_name, read_ending, read_plan, require_no_writer
+from camcli.output.shard_plan import SHARDS, InputDigest, Plan, read_ending, read_plan, require_no_writer
 from camcli.output.tar_names import TARS
-from camcli.output.units import UnitFiles
 from camcli.schemas.index import Header, Timing
-
-_MOST_NAMED = 5
-_MOST_SHARDS_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -51,10 +46,6 @@ class Merged:
     def exit_code(self) -> int:
         """As that of ``cam run``: 3 where images failed."""
         return 3 if self.counts["failed"] else 0
-
-
-class IncompleteError(CamError):
-    """Shards of a run are missing, or have not ended."""
 
 
 def merge(run_dir: str | Path, csv: str | None = None, timing: Timing | None = None) -> Merged:
@@ -164,93 +155,34 @@ class _PartialRows:
         """Each row; the offsets mean nothing."""
         assert order is None
         plan, digest = self._plan, InputDigest()
-        with ExitStack() as stack:
-            shards = [_rows_of(self._path, plan, shard, stack) for shard in plan.all_shards()]
-            following = [next(rows, None) for rows in shards]
+        with ShardRows(self._path, plan) as rows:
+            shards = [rows.of(shard) for shard in plan.all_shards()]
+            following = [next(own, None) for own in shards]
             for ordinal, (source, image) in enumerate(self._names):
                 key, index = digest.add(source, image), plan.shard_of(ordinal)
-                line = following[index]
-                if line is not None and key_of_line(line) == key:
-                    yield 0, line.removesuffix(b"\n")
+                row = following[index]
+                if row is not None and row[0] == key:
+                    yield 0, row[1].removesuffix(b"\n")
                     following[index] = next(shards[index], None)
-
-
-def _rows_of(path: Path, plan: Plan, shard: Shard, stack: ExitStack) -> Iterator[bytes]:
-    """The whole rows of a shard, as far as it came, each with its newline; of one that has not started none."""
-    if plan.unit is not None:
-        yield from (line + b"\n" for _, line in UnitFiles(path, plan, shard=shard).lines())
-        return
-    file_path = path / journal_name(shard)
-    with naming_os_errors(file_path, "read"):
-        try:
-            file = stack.enter_context(file_path.open("rb"))
-        except FileNotFoundError:
-            return
-        file.readline()
-        yield from (line for line in file if key_of_line(line) is not None)
 
 
 def _journal(path: Path, plan: Plan, header: Header) -> Iterator[bytes]:
     """The lines of the merged journal; raises IncompleteError where they are not those of the plan."""
     yield strict_json(dict(header)) + b"\n"
     digest = InputDigest()
-    with ExitStack() as stack:
-        shards = [_rows_of(path, plan, shard, stack) for shard in plan.all_shards()]
+    with ShardRows(path, plan) as rows:
+        shards = [rows.of(shard) for shard in plan.all_shards()]
         for ordinal in range(plan.inputs.count):
-            line = next(shards[plan.shard_of(ordinal)], None)
-            if line is None:
+            row = next(shards[plan.shard_of(ordinal)], None)
+            if row is None:
                 break
-            digest.add_key(key_of_line(line) or 0)
-            yield line
-        if any(next(rows, None) is not None for rows in shards) or digest.inputs != plan.inputs:
+            digest.add_key(row[0])
+            yield row[1]
+        if any(next(left, None) is not None for left in shards) or digest.inputs != plan.inputs:
             raise IncompleteError(
                 f"{path}: the rows of the shards are not those of the inputs, one each and in order: a journal in "
                 f"{path / 'shards'} was changed or damaged. Repeat the commands of the shards, then `cam merge`."
             )
-
-
-def describe_missing(run_dir: Path, plan: Plan) -> str:
-    """Which shards have not ended, and which of their images are missing."""
-    lines, keys = [], dict[int, set[int | None]]()
-    for shard in plan.all_shards():
-        ending = read_ending(run_dir, shard)
-        if ending is not None and ending["status"] == "complete":
-            continue
-        with ExitStack() as stack:
-            keys[shard.index] = {key_of_line(line) for line in _rows_of(run_dir, plan, shard, stack)}
-    names = _missing_names(plan, keys)
-    for index in list(keys)[:_MOST_SHARDS_NAMED]:
-        shard = Shard(index, plan.shards)
-        images, there = plan.share(shard), len(keys[index])
-        progress = f"{there or 'none'} of {images} images"
-        listed = names.get(index, [])
-        more = images - there - len(listed)
-        missing = ", ".join([*listed, *([f"and {more} more"] if more > 0 else [])]) if listed else ""
-        lines.append(f"\n  shard {shard}: {progress}" + (f"; missing: {missing}" if missing else ""))
-    if len(keys) > _MOST_SHARDS_NAMED:
-        lines.append(f"\n  and {len(keys) - _MOST_SHARDS_NAMED} more")
-    return f"{run_dir}: {len(keys)} of {plan.shards} shards have not ended:{''.join(lines)}\n" + _remedy(plan)
-
-
-def _remedy(plan: Plan) -> str:
-    if plan.shards == 1:
-        return "Repeat the command that began the run: it continues, and merges at its end."
-    return "Repeat their commands (`--shard I/N`), which continue, then `cam merge`."
-
-
-def _missing_names(plan: Plan, keys: dict[int, set[int | None]]) -> dict[int, list[str]]:
-    """The first missing images of each of these shards; nothing where the inputs cannot be listed from here."""
-    from camcli.config.settings import RunConfig
-    from camcli.pipeline.inputs import list_sources
-
-    recorded, digest, names = plan.header["config"], InputDigest(), dict[int, list[str]]()
-    with suppress(CamError, OSError, TypeError):
-        config = RunConfig(**{name: recorded[name] for name in ("image_path", "output_dir", "limit", "sample", "seed")})
-        for entry in list_sources(config):
-            key, index = digest.add(entry.source, entry.image), plan.shard_of(entry.ordinal)
-            if index in keys and key not in keys[index] and len(names.setdefault(index, [])) < _MOST_NAMED:
-                names[index].append(entry.image)
-    return names if digest.inputs == plan.inputs else {}
 
 
 def _require_plan(path: Path) -> Plan:

@@ -1,4 +1,4 @@
-"""A run by one process, by a shard of it, or by several processes of this machine."""
+"""A run by one process, by a shard of it, by several processes of this machine, or by a Ray cluster."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from camcli.config.settings import RunConfig
 from camcli.engines.merge import merge_if_all_ended
 from camcli.engines.placement import count_processes, place
 from camcli.engines.processes import run_processes
+from camcli.engines.ray_engine import run_on_ray
 from camcli.errors import LockedError
 from camcli.pipeline import stream
 from camcli.pipeline.setup import Decide
@@ -22,6 +23,8 @@ def run(
     config: RunConfig, *, command: Sequence[str], stop: Stop, watch: Watcher, decide: Decide | None = None
 ) -> Summary:
     """Explain images into a run folder; see :func:`camcli.pipeline.stream.run`."""
+    if config.engine == "ray":
+        return run_on_ray(config, command=command, stop=stop, watch=watch, decide=decide)
     if config.shard is None:
         count = count_processes(config)
         if count > 1:

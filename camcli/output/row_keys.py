@@ -14,7 +14,7 @@ from camcli.schemas.index import ImageNames, ImageRow
 _NAME_KEYS = ("image", "image_b64", "source", "source_b64")
 
 # The names come first in a line, so that a journal can be opened without parsing all of it.
-_STRING = rb'("(?:[^"\\]|\\.)*")'
+_STRING = rb'("(?:[^"\\\x00-\x1f]|\\.)*")'
 _NAMES_FIRST = re.compile(
     rb'\{"image": %b(?:, "image_b64": %b)?, "source": %b(?:, "source_b64": %b)?[,}]' % ((_STRING,) * 4)
 )
@@ -65,6 +65,10 @@ def key_of_line(line: bytes) -> int | None:
     match = _NAMES_FIRST.match(line)
     try:
         if match is not None:
+            image, image_bytes, source, source_bytes = match.groups()
+            if image_bytes is source_bytes is None and b"\\" not in image and b"\\" not in source:
+                image.decode(), source.decode()
+                return key_hash(image[1:-1], source[1:-1])
             names = {key: json.loads(text) for key, text in zip(_NAME_KEYS, match.groups(), strict=True) if text}
         else:  # not in the form that we write, but perhaps a row
             names = json.loads(line)
@@ -76,7 +80,7 @@ def key_of_line(line: bytes) -> int | None:
 def parse_row(line: bytes) -> ImageRow | None:
     """A line of the journal as a row, or None where it is damaged."""
     try:
-        item = json.loads(line)
+        item = json.loads(line.decode())  # faster than of bytes, whose encoding is detected first
     except ValueError:
         return None
     return cast(ImageRow, item) if isinstance(item, dict) else None

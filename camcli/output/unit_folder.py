@@ -39,6 +39,7 @@ class UnitFolder:
         resumed: whether an earlier run is continued.
         abandoned: whether that did not end by itself: killed, crashed.
         notes: what the user should know.
+        lock: keeps other processes out; None in a worker, whose head has it.
         shard: the part of the run that is written; :data:`WHOLE` for all of it.
     """
 
@@ -48,7 +49,7 @@ class UnitFolder:
     resumed: bool
     abandoned: bool
     notes: tuple[str, ...]
-    lock: RunLock
+    lock: RunLock | None
     shard: Shard = WHOLE
     instead_of: str | None = None
 
@@ -63,7 +64,8 @@ class UnitFolder:
 
     def close(self) -> None:
         """Release the folder; a second call does nothing."""
-        self.lock.release()
+        if self.lock is not None:
+            self.lock.release()
 
     def __enter__(self) -> Self:
         return self

@@ -14,12 +14,12 @@ of object stores are read ahead by threads of their own.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from camcli.concurrency import Clock, Stop, in_order, lower_priority
 from camcli.config.settings import RunConfig
@@ -45,7 +45,7 @@ from camcli.pipeline.header import make_header, now
 from camcli.pipeline.items import Explanation, Failed, Loaded, pixel_bytes
 from camcli.pipeline.loader import make_loader
 from camcli.pipeline.read_ahead import read_ahead
-from camcli.pipeline.recording import record
+from camcli.pipeline.recording import Recording, record
 from camcli.pipeline.scale_sample import sample_limits
 from camcli.pipeline.setup import Decide, Setup, in_run_folder, prepare
 from camcli.pipeline.writer import Drawer
@@ -108,6 +108,10 @@ class Summary:
         return 3 if self.counts["failed"] and not self.ends_others else 0
 
 
+def _nothing(setup: Setup) -> None:
+    """What a watcher that prints nothing wants to know of a setup."""
+
+
 class Watcher:
     """Receives the events of a run; the command line prints them. This one ignores them."""
 
@@ -119,6 +123,13 @@ class Watcher:
 
     def ready(self, setup: Setup, notes: Sequence[str]) -> None:
         """Everything is decided; the first image comes next."""
+
+    def describe(self) -> Callable[[Setup], Any]:
+        """A function that may be sent to another machine; :meth:`ready_elsewhere` gets what it returns there."""
+        return _nothing
+
+    def ready_elsewhere(self, config: RunConfig, description: Any, notes: Sequence[str]) -> None:
+        """As ``ready``, where the model is on other machines."""
 
     def elsewhere(self, note: str) -> None:
         """The default run folder holds something else, and the run is in another; ``ready`` gets the note as well."""
@@ -173,13 +184,19 @@ def run(
 
 
 @contextmanager
-def prepared(config: RunConfig, watch: Watcher, decide: Decide | None) -> Iterator[Setup]:
+def prepared(
+    config: RunConfig, watch: Watcher, decide: Decide | None, recorded: Header | None = None
+) -> Iterator[Setup]:
     """Everything that is decided before the first image, and inside, the model as it runs.
+
+    Args:
+        config, watch, decide: as in :func:`run`.
+        recorded: the header of the run that is continued; without it, it is read from the run folder.
 
     Raises:
         UsageError: something is wrong with the configuration.
     """
-    setup = prepare(config, earlier_header(config), watch.inside, decide)
+    setup = prepare(config, recorded or earlier_header(config), watch.inside, decide)
     if config.compile:
         watch.compiling()
     with setup.model.prepared(), at_speed(setup) as setup, pillow_limits(max_pixels=config.max_pixels):
@@ -189,16 +206,34 @@ def prepared(config: RunConfig, watch: Watcher, decide: Decide | None) -> Iterat
 
 
 class Stream:
-    """One run of the stream into an open run folder."""
+    """One run of the stream into an open run folder.
+
+    Args:
+        setup: what was decided.
+        folder: the run folder.
+        stop: ends the run after the images in flight.
+        watch: receives the events of the run.
+        started: when the command started, by ``time.perf_counter``.
+        recording: where rows go; None: as the folder says.
+        entries: the images; None: those of the setup.
+    """
 
     def __init__(
-        self, setup: Setup, folder: RunFolder | UnitFolder, stop: Stop, watch: Watcher, started: float
+        self,
+        setup: Setup,
+        folder: RunFolder | UnitFolder,
+        stop: Stop,
+        watch: Watcher,
+        started: float,
+        recording: Recording | None = None,
+        entries: Iterable[Entry] | None = None,
     ) -> None:
         self.setup, self.folder, self.stop, self.watch, self.started = setup, folder, stop, watch, started
         self.clock = Clock(STAGES)
         self.explained = 0
         self.ended: FinalStatus | None = None  # set when no further image is to be explained
-        self.recording = record(folder, setup.config, setup.batch_size)
+        self.entries = setup.sources.with_contents() if entries is None else entries
+        self.recording = recording or record(folder, setup.config, setup.batch_size)
 
     def run(self, header: Header) -> Summary:
         """Run the stream, then write the index, whatever happened."""
@@ -247,7 +282,7 @@ class Stream:
 
     def _entries(self) -> Iterator[Entry]:
         """The images that are still to be explained, without those that an earlier start finished."""
-        for entry in self.setup.sources.with_contents():
+        for entry in self.entries:
             if self._is_ending and not self.recording.needs_all:
                 return
             if not self.recording.owns(entry):

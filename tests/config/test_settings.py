@@ -48,6 +48,7 @@ def test_lists_derived_from_the_declarations() -> None:
     assert {name for name, declared in SETTINGS.items() if declared.affects == "nothing"} == {
         "output_dir", "trust_checkpoint", "device", "use_cuda", "workers", "csv", "resume", "retry_failed", "overwrite",
         "durable", "allow_truncated", "max_pixels", "sample", "limit", "shard", "processes", "fail_fast", "dry_run",
+        "engine", "ray_address", "gpus_per_worker", "cpus_per_worker", "connections",
     }  # fmt: skip
     assert collect_verbatim(RunConfig(), "maps") == {
         "output_key": None, "probability": "auto", "fuse": "none", "score": "logit", "fast_decode": False, "seed": 0,

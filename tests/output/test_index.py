@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from camcli.errors import OutputError
+from camcli.output import atomic
 from camcli.output.header import HEADER_KEYS, read_header
 from camcli.output.index import Counts, Ending, write_index
 from camcli.output.journal import Journal
@@ -89,7 +90,10 @@ def test_the_header_is_found_again_when_the_journal_is_lost(tmp_path: Path) -> N
     )
 
 
-def test_a_fault_at_any_system_call_leaves_the_old_or_the_new_index(tmp_path: Path) -> None:
+def test_a_fault_at_any_system_call_leaves_the_old_or_the_new_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(atomic, "_BLOCK", 1)  # a write for each line
     with Journal.open(tmp_path, header()) as journal:
         offsets = [journal.append(item(f"{number}.jpg")) for number in range(2)]
         write_index(tmp_path, header(), journal, offsets[:1], ENDING)

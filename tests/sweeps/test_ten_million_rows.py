@@ -1,0 +1,33 @@
+"""Millions of synthetic rows of shards through ``cam merge``: half an hour and 30 GB of disk, so only when asked for.
+
+``python -m pytest tests/sweeps/test_ten_million_rows.py -n 0 -s --timeout 7200 --basetemp FOLDER_WITH_30_GB``;
+``ROWS=100000,300000`` is quicker.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from tests.engines.synthetic import merge_apart, write_shards
+from tests.output.test_memory import MEGABYTE, needs_proc
+
+ROWS = [int(rows) for rows in os.environ.get("ROWS", "1000000,3000000,10000000").split(",")]
+SHARDS = int(os.environ.get("SHARDS", "64"))
+
+
+@needs_proc
+def test_memory_of_a_merge_is_flat(tmp_path: Path) -> None:
+    """A row is 1 kB; the merge holds none of them."""
+    peaks = []
+    print(
+        f"\n{SHARDS} shards\n| rows | seconds | processor time, s | µs a row | peak memory, MB |\n|--:|--:|--:|--:|--:|"
+    )
+    for rows in ROWS:
+        run = tmp_path / str(rows)
+        write_shards(run, rows, SHARDS)
+        cost = merge_apart(run)
+        shutil.rmtree(run)
+        peaks.append(cost["peak"])
+        each, peak = 1e6 * cost["processor"] / rows, cost["peak"] / MEGABYTE
+        print(f"| {rows:,} | {cost['seconds']:.0f} | {cost['processor']:.0f} | {each:.0f} | {peak:.0f} |", flush=True)
+    assert max(peaks) - min(peaks) < 6 * MEGABYTE, peaks
