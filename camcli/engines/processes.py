@@ -72,7 +72,7 @@ def run_processes(
             write_partial_index(path, _Names(sources), status, now(), timing)
         raise head.error
     if status == "complete":
-        counts = merge(path, config.csv, timing).counts
+        counts = merge(path, config.csv, timing, config.parquet).counts
     else:
         counts = write_partial_index(path, _Names(sources), status, now(), timing)
     return Summary(status, path, counts, head.explained, timing, stop.signal)
@@ -92,8 +92,8 @@ def _own_config(config: RunConfig, shard: Shard, device: str) -> RunConfig:
     """The settings of one process: its shard, its device, its share of the threads."""
     workers = config.workers if config.workers != "auto" else str(min(16, max(2, cores() // shard.count)))
     return replace(
-        config, shard=str(shard), processes="1", device=device, workers=workers, output_dir=config.run_dir, csv=None,
-        overwrite=False, resume=True, dry_run=False,
+        config, shard=str(shard), processes="1", device=device, workers=workers, output_dir=config.run_dir,
+        csv=None, parquet=None, overwrite=False, resume=True, dry_run=False,
     )  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def _begin(
         )
     with prepared(first, watch, decide) as setup:
         header = in_folder(make_header(setup, command), path)
-        header["config"] = {**header["config"], "processes": str(count), "csv": config.csv}
+        header["config"] = {**header["config"], "processes": str(count), "csv": config.csv, "parquet": config.parquet}
         setup.sources.exclude(path)
         with locked_for_a_moment(path):
             if config.overwrite:

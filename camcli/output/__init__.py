@@ -16,6 +16,7 @@ from camcli.output.journal import Journal
 from camcli.output.jsontext import strict_json, true_name
 from camcli.output.named_file import check_named_file, write_named_file
 from camcli.output.names import ImagePlace, artefact_path
+from camcli.output.parquet_table import require_parquet, write_tables
 from camcli.output.redrawing import NothingDrawnError, Redrawing
 from camcli.output.row_keys import parse_row, row_line
 from camcli.output.run_folder import RESULT_NAMES, RunFolder, check_resumable, open_run
@@ -74,6 +75,7 @@ __all__ = [
     "read_index_header",
     "read_index_items",
     "read_plan",
+    "require_parquet",
     "row_line",
     "split_member",
     "strict_json",
@@ -84,4 +86,5 @@ __all__ = [
     "write_csv",
     "write_index",
     "write_named_file",
+    "write_tables",
 ]

@@ -26,8 +26,8 @@ from camcli.output import (
     parse_row,
     read_index_header,
     row_line,
-    write_csv,
     write_index,
+    write_tables,
 )
 from camcli.schemas.index import Header, ImageRow
 
@@ -111,8 +111,7 @@ class _InJournal:
             counts = write_index(folder.path, header, folder.journal, order, ending)
         else:
             counts = end_shard(folder, header, order, ending)
-        if self._config.csv:
-            write_csv(self._config.csv, folder.journal, order)
+        write_tables(self._config.csv, self._config.parquet, folder.journal, order)
         return counts
 
     def _keep_offset(self, entry: Entry, offset: int) -> None:
@@ -166,8 +165,7 @@ class _InUnits:
         if folder.resumed and not explained and folder.shard == WHOLE:
             ending = _unchanged(folder.path, ending)
         counts = end_units(folder, header, ending)
-        if self._config.csv:
-            write_csv(self._config.csv, folder.files, None)
+        write_tables(self._config.csv, self._config.parquet, folder.files, None)
         return counts
 
 
