@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from camcli.concurrency import Stop
 from camcli.config.settings import RunConfig
+from camcli.engines.child import Waiting
 from camcli.engines.run import run as run_engine
 from camcli.images import Sources
 from camcli.models import Model
@@ -20,11 +21,19 @@ def run(
     command: Sequence[str] = ("cam", "run"),
     stop: Stop | None = None,
     watch: Watcher | None = None,
+    waiting: Waiting | None = None,
 ) -> Summary:
     """Explain images into a run folder: what ``cam run`` does.
 
     A folder of the same configuration is continued: images that have a row there are not explained again. With the
     method ``best`` the most faithful one within ``budget`` is found first, by a trial on a few of the images.
+
+    Args:
+        config: the settings.
+        command: recorded in the index.
+        stop: ends the run after the images in flight.
+        watch: receives the events of the run.
+        waiting: processes for ``processes`` that have been started already.
 
     Raises:
         UsageError: something is wrong with the configuration; found before any image is explained.
@@ -32,7 +41,9 @@ def run(
     """
     own = watch or Watcher()
 
-    return run_engine(config, command=command, stop=Stop() if stop is None else stop, watch=own, decide=_Decide(own))
+    return run_engine(
+        config, command=command, stop=Stop() if stop is None else stop, watch=own, decide=_Decide(own), waiting=waiting
+    )
 
 
 class _Decide:

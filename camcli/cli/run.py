@@ -22,6 +22,7 @@ from camcli.concurrency import Stop
 from camcli.config.parse import flag
 from camcli.config.settings import RunConfig
 from camcli.config.suggest import find_setting
+from camcli.engines.child import Waiting
 from camcli.errors import CamError, ConfigError, printable
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ def command(
     config = RunConfig(**with_positional(settings, images))
     if sheet:
         check_sheet(sheet)
-    with stopping() as stop:
+    with stopping() as stop, Waiting() as waiting:
+        if not config.dry_run and config.engine == "local" and (config.parsed.processes or 1) > 1:
+            waiting.fill(config.parsed.processes or 1)  # they import while this process does
         from camcli.api.run import run
         from camcli.cli.plan import print_plan
         from camcli.cli.printer import Printer
@@ -68,7 +71,7 @@ def command(
             print_plan(config, mode)
             return
         with Printer(mode) as printer:
-            summary = run(config, command=["cam", *sys.argv[1:]], stop=stop, watch=printer)
+            summary = run(config, command=["cam", *sys.argv[1:]], stop=stop, watch=printer, waiting=waiting)
     if mode.json:
         print(json.dumps(summary_document(summary)), flush=True)
         printer.failures(summary)

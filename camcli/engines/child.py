@@ -1,7 +1,9 @@
 """One of several processes of a run: it explains one shard, and reports on a pipe how far it is.
 
-A fresh process: nothing is forked, so that threads, CUDA and the caller's script are not in it twice. On its standard
-input come the settings, and nothing more: when that pipe ends, the head of the run is gone, and this process stops.
+A fresh process: nothing is forked, so that threads, CUDA and the caller's script are not in it twice. It imports what a
+run needs, which takes seconds, and waits: so it can be started while the head decides, or imports the same itself. On
+its standard input come the settings, and nothing more: when that pipe ends, the head of the run is gone, and this
+process stops.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from camcli.concurrency import Stop, keep_freed_memory
 from camcli.config.settings import RunConfig
@@ -31,26 +33,57 @@ _NOT_SENT = ("native", "files", "attention")
 """Of each map: what nobody prints, and most of a row."""
 
 
-def start(config: RunConfig, command: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start a process for a shard; its standard output are events, one JSON object a line.
-
-    Args:
-        config: its settings, with a shard by number.
-        command: recorded in the index.
-        environment: variables, over those of this process.
-    """
-    process = subprocess.Popen(
+def spawn() -> subprocess.Popen[bytes]:
+    """Start a process that imports what a run needs, and waits. It sends events on its standard output, one a line."""
+    # As many threads of the model as one process has: with others, convolutions add up in another order, and the last
+    # digits of a map are others. They wait passively, so that the processes do not take cores from each other.
+    environment = {**os.environ, "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
+    return subprocess.Popen(
         [sys.executable or "", "-P", "-c", _CHILD, *sys.path],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is for the head, which passes it on
-        env={**os.environ, **environment},
+        env=environment,
     )
+
+
+def begin(process: subprocess.Popen[bytes], config: RunConfig, command: Sequence[str]) -> None:
+    """Let a process that waits explain a shard.
+
+    Args:
+        process: it.
+        config: its settings, with a shard by number.
+        command: recorded in the index.
+    """
     assert process.stdin is not None
     with suppress(OSError):  # it has ended already, and is replaced
         pickle.dump((config, list(command)), process.stdin)
         process.stdin.flush()
-    return process
+
+
+class Waiting:
+    """Processes that wait for a shard; on leaving, those that nobody took are ended."""
+
+    def __init__(self) -> None:
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def fill(self, count: int) -> None:
+        """Start as many as are missing."""
+        while len(self._processes) < count:
+            self._processes.append(spawn())
+
+    def take(self) -> subprocess.Popen[bytes]:
+        """One of them; a new one where none is left."""
+        return self._processes.pop() if self._processes else spawn()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.kill()
+            process.communicate()
+        self._processes = []
 
 
 def serve() -> None:
@@ -59,12 +92,15 @@ def serve() -> None:
     _take_signals(stop)
     events = _Events(os.dup(1), stop)
     os.dup2(2, 1)  # what libraries print must not be taken for an event
-    config, command = pickle.load(sys.stdin.buffer)
-    threading.Thread(target=_watch_head, args=(stop,), daemon=True).start()
     keep_freed_memory()
-    try:
-        from camcli.pipeline.stream import run
+    from camcli.pipeline.stream import run
 
+    try:
+        config, command = pickle.load(sys.stdin.buffer)
+    except EOFError:  # the head needs no further process, or is gone
+        return
+    threading.Thread(target=_watch_head, args=(stop,), daemon=True).start()
+    try:
         summary = run(config, command=command, stop=stop, watch=_watcher(events))
     except CamError as error:
         events.send("error", message=str(error), exit_code=error.exit_code)

@@ -1,15 +1,15 @@
 """Several processes on this machine: each explains one shard, and this one, their head, explains nothing.
 
 The head decides everything first, as a run of one process does (so that what is wrong is said once, before any image),
-and writes the plan; each process then loads the model for itself. They share nothing but the run folder: on one GPU as
-on several, a process is what it is alone, and one that dies costs what it had in flight. Its shard goes on in another
-process, which tries in a process of its own what may have ended the last one (``pipeline.crash_guard``).
+and writes the plan. The others import meanwhile; each then loads the model for itself. They share nothing but the run
+folder: on one GPU as on several, a process is what it is alone, and one that dies costs what it had in flight. Its
+shard goes on in another process, which tries in a process of its own what may have ended the last one
+(``pipeline.crash_guard``).
 """
 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import threading
@@ -24,7 +24,7 @@ from typing import Any
 from camcli.concurrency import Stop
 from camcli.config.parse import Shard
 from camcli.config.settings import RunConfig
-from camcli.engines.child import start
+from camcli.engines.child import Waiting, begin
 from camcli.engines.merge import merge, sum_stages, write_partial_index
 from camcli.engines.placement import cores, devices
 from camcli.errors import CamError, ConfigError, ResumeError
@@ -44,7 +44,14 @@ _TICK = 0.2
 
 
 def run_processes(
-    config: RunConfig, count: int, *, command: Sequence[str], stop: Stop, watch: Watcher, decide: Decide | None
+    config: RunConfig,
+    count: int,
+    *,
+    command: Sequence[str],
+    stop: Stop,
+    watch: Watcher,
+    decide: Decide | None,
+    waiting: Waiting | None = None,
 ) -> Summary:
     """Explain images with several processes; like :func:`camcli.pipeline.stream.run`.
 
@@ -52,13 +59,14 @@ def run_processes(
         config: the settings; its number of processes may be ``auto``.
         count: how many processes.
         command, stop, watch, decide: as there.
+        waiting: processes that have been started already.
     """
     started = time.perf_counter()
-    if "-" in config.image_path:
-        raise ConfigError("--processes: each process lists the inputs. Write standard input to a file, and give @FILE.")
-    own = [_own_config(config, Shard(index, count), device) for index, device in enumerate(devices(config, count))]
-    sources = _begin(config, own[0], count, command, watch, decide)
-    head = _Head(own, command, stop, watch)
+    own = own_configs(config, count)
+    with waiting or Waiting() as waiting:
+        waiting.fill(count)
+        sources = _begin(config, own[0], count, command, watch, decide)
+        head = _Head(own, command, stop, watch, waiting)
     stop.flowing = True
     try:
         status = head.run()
@@ -88,13 +96,54 @@ class _Names:
         return ((entry.source, entry.image) for entry in self._sources)
 
 
-def _own_config(config: RunConfig, shard: Shard, device: str) -> RunConfig:
-    """The settings of one process: its shard, its device, its share of the threads."""
-    workers = config.workers if config.workers != "auto" else str(min(16, max(2, cores() // shard.count)))
-    return replace(
-        config, shard=str(shard), processes="1", device=device, workers=workers, output_dir=config.run_dir,
-        csv=None, parquet=None, overwrite=False, resume=True, dry_run=False,
-    )  # fmt: skip
+def own_configs(config: RunConfig, count: int) -> list[RunConfig]:
+    """The settings of each process: its shard, its device, its share of the threads.
+
+    Raises:
+        ConfigError: the inputs are on standard input, which only one process can read.
+        ResumeError: the folder holds a run, which is not to be continued.
+    """
+    if "-" in config.image_path:
+        raise ConfigError("--processes: each process lists the inputs. Write standard input to a file, and give @FILE.")
+    path = Path(config.run_dir)
+    if not config.resume and not config.overwrite and (read_plan(path) or read_header(path)):
+        raise ResumeError(
+            f"{path} holds a run already, and --no-resume forbids to continue it. Choose another --output-dir, or "
+            "replace what is there with --overwrite."
+        )
+    workers = config.workers if config.workers != "auto" else str(min(16, max(2, cores() // count)))
+    own = replace(
+        config,
+        processes="1",
+        workers=workers,
+        output_dir=config.run_dir,
+        csv=None,
+        parquet=None,
+        overwrite=False,
+        resume=True,
+    )
+    return [
+        replace(own, shard=str(Shard(index, count)), device=device)
+        for index, device in enumerate(devices(config, count))
+    ]
+
+
+def decides(config: RunConfig, first: RunConfig) -> RunConfig:
+    """The settings with which the head decides: those of the first process, as a part of the run that is continued.
+
+    With ``--overwrite`` none is: nothing of the run that is there is used again.
+    """
+    return replace(first, shard=None, overwrite=True) if config.overwrite else first
+
+
+def describe_processes(own: Sequence[str], device: str) -> str:
+    """``4 processes on cuda:0, cuda:1``.
+
+    Args:
+        own: the device of each, as it is asked for.
+        device: what ``auto`` is.
+    """
+    return f"{len(own)} processes on {', '.join(sorted({device if one == 'auto' else one for one in own}))}"
 
 
 def _begin(
@@ -102,12 +151,7 @@ def _begin(
 ) -> Sources:
     """Decide everything, and write the plan; nothing of the model stays."""
     path = Path(config.run_dir)
-    if not config.resume and not config.overwrite and (read_plan(path) or read_header(path)):
-        raise ResumeError(
-            f"{path} holds a run already, and --no-resume forbids to continue it. Choose another --output-dir, or "
-            "replace what is there with --overwrite."
-        )
-    with prepared(first, watch, decide) as setup:
+    with prepared(decides(config, first), watch, decide) as setup:
         header = in_folder(make_header(setup, command), path)
         header["config"] = {**header["config"], "processes": str(count), "csv": config.csv, "parquet": config.parquet}
         setup.sources.exclude(path)
@@ -116,8 +160,7 @@ def _begin(
                 remove_run(path)
             inputs, in_units = list_inputs(setup.sources), config.save_to == "tar"
             join_plan(path, header, count, inputs, durable=config.durable, in_units=in_units)
-        where = sorted(set(devices(config, count)))
-        note = f"{count} processes on {', '.join(where) if where != ['auto'] else setup.device}"
+        note = describe_processes(devices(config, count), str(setup.device))
         watch.ready(replace(setup, config=replace(setup.config, shard=None)), [note])
         return setup.sources
 
@@ -138,8 +181,10 @@ class _Process:
 class _Head:
     """Starts the processes, passes on what they report, and replaces those that die."""
 
-    def __init__(self, configs: Sequence[RunConfig], command: Sequence[str], stop: Stop, watch: Watcher) -> None:
-        self.command, self.stop, self.watch = command, stop, watch
+    def __init__(
+        self, configs: Sequence[RunConfig], command: Sequence[str], stop: Stop, watch: Watcher, waiting: Waiting
+    ) -> None:
+        self.command, self.stop, self.watch, self._waiting = command, stop, watch, waiting
         self.explained = 0
         self.error: CamError | None = None
         self.aborted = False
@@ -175,10 +220,8 @@ class _Head:
         return {"seconds": round(seconds, 3), "images_per_second": rate, "stages": stages}
 
     def _start(self, index: int, config: RunConfig) -> subprocess.Popen[bytes]:
-        # As many threads of the model as one process has: with others, convolutions add up in another order, and the
-        # last digits of a map are others. They wait passively, so that the processes do not take cores from each other.
-        environment = {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
-        process = start(config, self.command, environment)
+        process = self._waiting.take()
+        begin(process, config, self.command)
         threading.Thread(target=self._read, args=(index, process), daemon=True).start()
         return process
 

@@ -9,7 +9,7 @@ from camcli.output.artefacts import EARLIER, ArtefactWriter, artefacts_intact, r
 from camcli.output.atomic import naming_os_errors, write_atomically
 from camcli.output.csv_table import COLUMNS, table_of, write_csv
 from camcli.output.default_folder import default_folder, find_earlier, in_folder, open_default_run
-from camcli.output.finished import describe_shards, is_run_folder, no_finished_run, unmerged_plan
+from camcli.output.finished import describe_shards, is_run_folder, no_finished_run, require_merged, unmerged_plan
 from camcli.output.header import INDEX_NAME, JOURNAL_NAME, SCHEMA, read_header, read_index_header
 from camcli.output.index import Counts, Ending, FinalStatus, read_index_items, write_index
 from camcli.output.journal import Journal
@@ -20,8 +20,8 @@ from camcli.output.parquet_table import require_parquet, write_tables
 from camcli.output.redrawing import NothingDrawnError, Redrawing
 from camcli.output.row_keys import parse_row, row_line
 from camcli.output.run_folder import RESULT_NAMES, RunFolder, check_resumable, open_run
-from camcli.output.shard_plan import InputDigest, Inputs, Plan, read_plan
-from camcli.output.shards import end_shard, open_shard
+from camcli.output.shard_plan import InputDigest, Inputs, Plan, make_plan, read_plan
+from camcli.output.shards import end_shard, is_joinable, open_shard, refuse_begun
 from camcli.output.tar_names import split_member
 from camcli.output.tars import TarWriter
 from camcli.output.unit_folder import WHOLE, UnitFolder, end_units, open_units
@@ -62,7 +62,9 @@ __all__ = [
     "end_units",
     "find_earlier",
     "in_folder",
+    "is_joinable",
     "is_run_folder",
+    "make_plan",
     "naming_os_errors",
     "no_finished_run",
     "open_default_run",
@@ -75,6 +77,8 @@ __all__ = [
     "read_index_header",
     "read_index_items",
     "read_plan",
+    "refuse_begun",
+    "require_merged",
     "require_parquet",
     "row_line",
     "split_member",

@@ -21,6 +21,7 @@ from camcli.output.lock import RunLock
 from camcli.output.run_folder import RunFolder, check_resumable, refuse_half_drawn
 from camcli.output.shard_plan import (
     Inputs,
+    Plan,
     check_plan,
     ending_name,
     journal_name,
@@ -50,16 +51,10 @@ def open_shard(
         join_plan(path, header, shard.count, inputs, durable=durable)
         lock = lock_shard(path, shard)
     try:
-        name = journal_name(shard)
-        resumed = read_journal_header(path, name) is not None
-        if resumed and not resume:
-            raise ResumeError(
-                f"{path} holds shard {shard} already, and --no-resume forbids to continue it. Choose another "
-                "--output-dir."
-            )
+        resumed = refuse_begun(path, shard, resume)
         with naming_os_errors(path):
             (path / ending_name(shard)).unlink(missing_ok=True)  # it has not ended any more
-        journal = Journal.open(path, header, durable=durable, name=name)
+        journal = Journal.open(path, header, durable=durable, name=journal_name(shard))
     except BaseException:
         lock.release()
         raise
@@ -70,6 +65,21 @@ def open_shard(
     if abandoned:
         notes.append("the last start was killed or crashed: the images it was at are tried in a process of their own")
     return RunFolder(path, journal, ArtefactWriter(path, durable), resumed, abandoned, tuple(notes), lock, shard=shard)
+
+
+def refuse_begun(run_dir: Path, shard: Shard, resume: bool) -> bool:
+    """Whether a shard has begun already.
+
+    Raises:
+        ResumeError: it has, and is not to be continued.
+    """
+    has_begun = read_journal_header(run_dir, journal_name(shard)) is not None
+    if has_begun and not resume:
+        raise ResumeError(
+            f"{run_dir} holds shard {shard} already, and --no-resume forbids to continue it. Choose another "
+            "--output-dir."
+        )
+    return has_begun
 
 
 @contextmanager
@@ -97,18 +107,28 @@ def join_plan(
     Raises:
         ResumeError: the folder holds another run, or one that is not in shards.
     """
-    plan, recorded = make_plan(header, shards, inputs, in_units=in_units), read_plan(run_dir)
+    plan = make_plan(header, shards, inputs, in_units=in_units)
+    if not is_joinable(run_dir, plan):
+        write_plan(run_dir, plan, durable=durable)
+
+
+def is_joinable(run_dir: Path, plan: Plan) -> bool:
+    """Whether a run folder holds shards of this very run; where it does not, it holds none.
+
+    Raises:
+        ResumeError: the folder holds another run, or one that is not in shards.
+    """
+    recorded = read_plan(run_dir)
     if recorded is not None:
         refuse_half_drawn(run_dir)
         check_plan(run_dir, recorded, plan)
     elif (earlier := read_header(run_dir)) is not None:
-        check_resumable(run_dir, earlier, header, resume=True)
+        check_resumable(run_dir, earlier, plan.header, resume=True)
         raise ResumeError(
             f"{run_dir} holds a run of one process. Continue it without --shard and --processes, or choose another "
             "--output-dir."
         )
-    else:
-        write_plan(run_dir, plan, durable=durable)
+    return recorded is not None
 
 
 def end_shard(folder: RunFolder, header: Header, order: array[int] | None, ending: Ending) -> Counts:

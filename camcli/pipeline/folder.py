@@ -17,12 +17,16 @@ from camcli.output import (
     default_folder,
     find_earlier,
     in_folder,
+    is_joinable,
+    make_plan,
     open_default_run,
     open_run,
     open_shard,
     open_units,
     read_header,
     read_plan,
+    refuse_begun,
+    require_merged,
 )
 from camcli.pipeline.header import make_header
 from camcli.pipeline.setup import Setup
@@ -103,7 +107,16 @@ def plan_folder(setup: Setup) -> Path:
     if _takes_default(config):
         return default_folder(header)
     folder = Path(config.run_dir)
-    recorded = None if config.overwrite else read_header(folder)
+    if config.overwrite:
+        return folder
+    shard, in_tars = config.parsed.shard, config.save_to == "tar"
+    if isinstance(shard, Shard) or in_tars:
+        part, inputs = shard if isinstance(shard, Shard) else WHOLE, list_inputs(setup.sources)
+        is_joinable(folder, make_plan(in_folder(header, folder), part.count, inputs, in_units=in_tars))
+        refuse_begun(folder, part, config.resume)
+        return folder
+    require_merged(folder)
+    recorded = read_header(folder)
     if recorded is not None:
         check_resumable(folder, recorded, in_folder(header, folder), config.resume)
     return folder

@@ -34,6 +34,7 @@ def test_a_run_loads_neither_compiler_nor_model_libraries(tmp_path: Path, sample
     loaded = loaded_by("run", str(samples / "tabby"), "--output-dir", str(tmp_path / "out"), cwd=tmp_path)
     assert "torch" in loaded
     assert not loaded & {"torch._dynamo", "torch._inductor", "timm", "torchvision", "huggingface_hub"}
+    assert not loaded & {"ray", "s3fs", "gcsfs", "aiohttp", "botocore", "pyarrow", "datasets", "webdataset"}
 
 
 def test_a_check_of_a_finished_run_does_not_load_pytorch(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from camcli.concurrency import Stop
 from camcli.config.settings import RunConfig
-from camcli.engines import processes
+from camcli.engines import child, processes
 from camcli.engines.run import run
 from camcli.errors import CamError
 from camcli.pipeline.stream import Summary, Watcher
@@ -38,7 +38,7 @@ def decoder(tmp_path: Path) -> Iterator[Decoder]:
     decoder.release()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def forks() -> Iterator[Forks]:
     with Forks() as server:
         yield server
@@ -59,13 +59,13 @@ class Pids(Watcher):
         self.rows = 0
         self.started: list[subprocess.Popen[bytes]] = []
         self.notes: list[str] = []
-        start = processes.start
+        begin = processes.begin
 
-        def recorded(*arguments: object) -> subprocess.Popen[bytes]:
-            self.started.append(start(*arguments))  # type: ignore[arg-type]
-            return self.started[-1]
+        def recorded(process: subprocess.Popen[bytes], *arguments: object) -> None:
+            self.started.append(process)
+            begin(process, *arguments)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(processes, "start", recorded)
+        monkeypatch.setattr(processes, "begin", recorded)
 
     def row(self, row: ImageRow) -> None:
         self.rows += 1
@@ -162,12 +162,12 @@ def test_a_process_that_always_dies_is_replaced_a_few_times(
     command = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
     started: list[int] = []
 
-    def start(*_: object) -> subprocess.Popen[bytes]:
+    def spawn() -> subprocess.Popen[bytes]:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         started.append(process.pid)
         return process
 
-    monkeypatch.setattr(processes, "start", start)
+    monkeypatch.setattr(child, "spawn", spawn)
     with pytest.raises(CamError, match=r"ended 3 times \(SIGKILL\) without explaining an image"):
         explain(settings(mixed, tmp_path / "run", 2))
     assert 3 <= len(started) <= 6

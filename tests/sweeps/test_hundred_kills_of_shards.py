@@ -10,6 +10,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -80,13 +81,13 @@ def test_processes_killed_at_random_instants(forks: Forks, tmp_path: Path, monke
     one = RunConfig(image_path=(str(photos),), output_dir=str(tmp_path / "one"), **model)  # type: ignore[arg-type]
     run(one, command=("cam", "run"), stop=Stop(), watch=Watcher())
     started: list[int] = []
-    start = processes.start
+    begin = processes.begin
 
-    def recorded(*arguments: object) -> object:
-        started.append((process := start(*arguments)).pid)  # type: ignore[arg-type]
-        return process
+    def recorded(process: subprocess.Popen[bytes], *arguments: object) -> None:
+        started.append(process.pid)
+        begin(process, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(processes, "start", recorded)
+    monkeypatch.setattr(processes, "begin", recorded)
     for seed in range(ROUNDS):
         chance, count = random.Random(seed), (2, 3, 7)[seed % 3]
         due = {chance.randrange(1, IMAGES) for _ in range(3)}
