@@ -23,6 +23,7 @@ from camcli.output.names import FOLDERS
 from camcli.output.shard_plan import SHARDS, InputDigest, Plan, read_ending, read_plan, require_no_writer
 from camcli.output.tar_names import TARS
 from camcli.schemas.index import Header, Timing
+from camcli.storage import run_path
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def merge(
         LockedError: a shard, or the run, is being written.
         OutputError: the system refused.
     """
-    path = Path(run_dir)
+    path = run_path(run_dir)
     plan = _require_plan(path)
     with RunLock(path):
         require_no_writer(path, plan.all_shards())
@@ -94,7 +95,7 @@ def merge_if_all_ended(run_dir: str | Path) -> Merged | None:
 
     Each shard calls this after it has written how it ended: so the one that ends last sees that all have.
     """
-    path = Path(run_dir)
+    path = run_path(run_dir)
     return None if _endings(path, _require_plan(path)) is None else merge(path)
 
 
@@ -119,7 +120,7 @@ def write_partial_index(
     Returns:
         The counts of the index.
     """
-    path = Path(run_dir)
+    path = run_path(run_dir)
     plan = _require_plan(path)
     with RunLock(path):
         rows = _PartialRows(path, plan, names)

@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -37,6 +36,7 @@ from camcli.pipeline.header import make_header, now
 from camcli.pipeline.setup import Decide
 from camcli.pipeline.stream import STAGES, Summary, Watcher, prepared
 from camcli.schemas.index import Timing
+from camcli.storage import run_path
 
 _MOST_DEATHS = 3
 """So often in a row a process of a shard may die without a single image explained; then the run ends."""
@@ -74,7 +74,7 @@ def run_processes(
         head.kill()
         raise
     timing = head.timing(time.perf_counter() - started)
-    path = Path(config.run_dir)
+    path = run_path(config.run_dir)
     if head.error is not None:
         with suppress(CamError):  # what stopped the run may stop the index too; the first error is the one to report
             write_partial_index(path, _Names(sources), status, now(), timing)
@@ -105,7 +105,7 @@ def own_configs(config: RunConfig, count: int) -> list[RunConfig]:
     """
     if "-" in config.image_path:
         raise ConfigError("--processes: each process lists the inputs. Write standard input to a file, and give @FILE.")
-    path = Path(config.run_dir)
+    path = run_path(config.run_dir)
     if not config.resume and not config.overwrite and (read_plan(path) or read_header(path)):
         raise ResumeError(
             f"{path} holds a run already, and --no-resume forbids to continue it. Choose another --output-dir, or "
@@ -150,7 +150,7 @@ def _begin(
     config: RunConfig, first: RunConfig, count: int, command: Sequence[str], watch: Watcher, decide: Decide | None
 ) -> Sources:
     """Decide everything, and write the plan; nothing of the model stays."""
-    path = Path(config.run_dir)
+    path = run_path(config.run_dir)
     with prepared(decides(config, first), watch, decide) as setup:
         header = in_folder(make_header(setup, command), path)
         header["config"] = {**header["config"], "processes": str(count), "csv": config.csv, "parquet": config.parquet}

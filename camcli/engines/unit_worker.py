@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from camcli._version import __version__
@@ -20,6 +19,7 @@ from camcli.errors import CamError, ConfigError
 from camcli.images import Entry
 from camcli.output import ArtefactWriter, Counts, Ending, FinalStatus, Plan, UnitFiles, UnitFolder, UnitRows, row_line
 from camcli.schemas.index import Header, ImageRow, Timing
+from camcli.storage import run_path
 
 if TYPE_CHECKING:
     from camcli.pipeline.setup import Decide, Setup
@@ -135,7 +135,7 @@ class UnitWorker:
             number: of the unit.
             entries: those of its images that have no row.
         """
-        files = UnitFiles(Path(self._config.run_dir), plan, durable=self._config.durable)
+        files = UnitFiles(run_path(self._config.run_dir), plan, durable=self._config.durable)
         recording = _OfOneUnit(files)
         try:
             status, timing = self._run(files, entries, recording)
@@ -147,7 +147,7 @@ class UnitWorker:
 
     def explain_alone(self, plan: Plan, entry: Entry) -> ImageRow | Refused:
         """Explain one image of a unit that has ended workers; its row is returned, and not written."""
-        files = UnitFiles(Path(self._config.run_dir), plan, durable=self._config.durable)
+        files = UnitFiles(run_path(self._config.run_dir), plan, durable=self._config.durable)
         recording = _Kept()
         try:
             self._run(files, [entry], recording)
@@ -177,7 +177,7 @@ class UnitWorker:
 
         assert self._setup is not None
         assert self._header is not None
-        path = Path(self._config.run_dir)
+        path = run_path(self._config.run_dir)
         writer = ArtefactWriter(path, self._config.durable)
         folder = UnitFolder(path, files, writer, resumed=False, abandoned=False, notes=(), lock=None)
         stream = Stream(self._setup, folder, Stop(), Watcher(), time.perf_counter(), recording, entries)

@@ -273,7 +273,7 @@ def _file_item(path: str, size: int | None) -> SourceItem:
 
 def _real(path: str | Path) -> str:
     """A path without links; of a URL, one without a slash at its end."""
-    return str(path).rstrip("/") if is_url(str(path)) else os.path.realpath(path)
+    return masked(str(path)).rstrip("/") if is_url(str(path)) else os.path.realpath(path)
 
 
 def _features(one: tuple[_Source, str, SourceItem]) -> tuple[str, str | None, str | None]:
@@ -294,7 +294,7 @@ def _place(source: _Source) -> tuple[str, str]:
         return "folder", _real(split_pattern(source.path)[0])
     if source.kind == "file":
         if is_remote(source.path):
-            return "folder", parent(source.path)
+            return "folder", masked(parent(source.path))
         return "folder", os.path.realpath(os.path.dirname(source.path) or ".")
     if source.kind == "stdin":
         return "stdin", "-"

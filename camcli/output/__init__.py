@@ -5,7 +5,7 @@
 write the results from the journal at the end.
 """
 
-from camcli.output.artefacts import EARLIER, ArtefactWriter, artefacts_intact, read_artefact
+from camcli.output.artefacts import EARLIER, ArtefactWriter, SizeOf, artefacts_intact, read_artefact, sizes_in
 from camcli.output.atomic import naming_os_errors, write_atomically
 from camcli.output.csv_table import COLUMNS, table_of, write_csv
 from camcli.output.default_folder import default_folder, find_earlier, in_folder, open_default_run
@@ -47,6 +47,7 @@ __all__ = [
     "Plan",
     "Redrawing",
     "RunFolder",
+    "SizeOf",
     "TarWriter",
     "UnitError",
     "UnitFiles",
@@ -81,6 +82,7 @@ __all__ = [
     "require_merged",
     "require_parquet",
     "row_line",
+    "sizes_in",
     "split_member",
     "strict_json",
     "table_of",

@@ -1,8 +1,10 @@
 """Artefacts of a run folder: written atomically, and verified by their sizes afterwards."""
 
+import contextlib
+import functools
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from camcli.errors import OutputError
@@ -11,8 +13,10 @@ from camcli.output.names import ImagePlace, artefact_path
 from camcli.output.tar_names import split_member
 from camcli.output.tars import member_size, read_member
 from camcli.schemas.index import ImageRow
+from camcli.storage import is_remote, list_folder
 
 _FOLDERS_REMEMBERED = 4096
+_FOLDERS_LISTED = 32
 EARLIER = "its pictures are of earlier settings, since its original was not there as it was"
 """The note of a row that kept its pictures when those of the others were drawn again."""
 
@@ -54,8 +58,9 @@ class ArtefactWriter:
         if relative.startswith("/") or ".." in relative.split("/"):
             raise ValueError(f"{relative!r} leaves the run folder")
         path = _absolute(self._run_dir, relative)
-        if not data:
-            raise OutputError(f"cannot write {path}: its encoder gave no bytes. Try another --image-format.")
+        if is_remote(path):
+            return write_atomically(path, [_not_empty(path, data)])
+        _not_empty(path, data)
         folder = os.path.dirname(path)
         if folder not in self._folders:
             self._make_folder(folder)
@@ -79,15 +84,61 @@ class ArtefactWriter:
         self._folders.add(folder)
 
 
-def artefacts_intact(run_dir: str | Path, item: ImageRow) -> bool:
+def _not_empty(path: str, data: bytes) -> bytes:
+    if not data:
+        raise OutputError(f"cannot write {path}: its encoder gave no bytes. Try another --image-format.")
+    return data
+
+
+SizeOf = Callable[[str], int | None]
+"""Gives the bytes of an artefact by its path below the run folder; None where it is not there."""
+
+
+class _ListedSizes:
+    """Sizes in an object store, by the listings of folders: no request for each artefact.
+
+    Listings are kept of the folders that were asked for last: a run asks for its artefacts in their order.
+    """
+
+    def __init__(self, run_dir: str) -> None:
+        self._run_dir = run_dir
+        self._folders: dict[str, dict[str, int | None]] = {}
+
+    def __call__(self, relative: str) -> int | None:
+        folder, _, name = relative.rpartition("/")
+        if folder not in self._folders:
+            while len(self._folders) >= _FOLDERS_LISTED:
+                del self._folders[next(iter(self._folders))]
+            self._folders[folder] = self._list(f"{self._run_dir}/{folder}")
+        return self._folders[folder].get(name)
+
+    def _list(self, url: str) -> dict[str, int | None]:
+        with naming_os_errors(url, "read"), contextlib.suppress(FileNotFoundError):
+            return {one.name: one.size for one in list_folder(url) if not one.is_folder}
+        return {}
+
+
+def sizes_in(run_dir: str | Path) -> SizeOf:
+    """What gives the sizes of the artefacts of a run folder."""
+    url = os.fspath(run_dir)
+    return _ListedSizes(url) if is_remote(url) else functools.partial(artefact_size, run_dir)
+
+
+def artefacts_intact(run_dir: str | Path, item: ImageRow, size_of: SizeOf | None = None) -> bool:
     """Whether every artefact of an index item is there with the size that was recorded (``sizes``), and of the settings
     of its run.
+
+    Args:
+        run_dir: the run folder.
+        item: of the index.
+        size_of: of :func:`sizes_in`, where that is asked for more than once.
     """
+    size_of = size_of or sizes_in(run_dir)
     if EARLIER in item["notes"]:
         return False
     sizes: Mapping[str, int] = item.get("sizes") or {}
     paths = {path for one in item["maps"] for path in one["files"].values() if path is not None}
-    return paths <= sizes.keys() and all(artefact_size(run_dir, path) == size for path, size in sizes.items())
+    return paths <= sizes.keys() and all(size_of(path) == size for path, size in sizes.items())
 
 
 def artefact_size(run_dir: str | Path, relative: str) -> int | None:

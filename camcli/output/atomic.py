@@ -15,6 +15,7 @@ from pathlib import Path
 
 from camcli.errors import OutputError
 from camcli.output.jsontext import replace_surrogates
+from camcli.storage import StorageError, is_remote, write_object
 
 PORTABLE_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 """For every ``os.open``: not inherited by child processes, and no translation of line ends."""
@@ -32,6 +33,7 @@ _ADVICE = {
 }
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _BLOCK = 1 << 16
+_OF_A_STORE = "What was finished is kept: repeat the same command, which goes on where it stopped."
 _CONTINUE = "repeat the same command: it goes on where it stopped"
 
 
@@ -50,6 +52,9 @@ def write_atomically(path: str | Path, chunks: Iterable[bytes], *, durable: bool
         OutputError: the system refused; the message names the path.
     """
     path = os.fspath(path)
+    if is_remote(path):
+        with naming_os_errors(path):
+            return write_object(path, chunks)
     temporary = os.path.join(os.path.dirname(path), f".cam-{secrets.token_hex(8)}.tmp")
     with naming_os_errors(path):
         # 0o666: the umask of the user decides, as for any other file.
@@ -118,6 +123,8 @@ def sweep_temporaries(folder: str | Path, below: Iterable[str]) -> int:
     Raises:
         OutputError: a temporary file or folder could not be read or removed.
     """
+    if is_remote(os.fspath(folder)):  # an upload that did not end leaves no object
+        return 0
     with naming_os_errors(folder):
         removed = _sweep(folder)
         waiting = [os.path.join(folder, name) for name in below]
@@ -157,7 +164,7 @@ def naming_os_errors(path: str | Path, action: str = "write", option: str | None
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        advice = _advise(error.errno or 0, option)
+        advice = _OF_A_STORE if isinstance(error, StorageError) else _advise(error.errno or 0, option)
         name = f"{option} {os.fspath(path)}" if option else os.fspath(path)
         raise OutputError(replace_surrogates(f"cannot {action} {name}: {reason}. {advice}")) from error
 

@@ -9,16 +9,17 @@ from pathlib import Path
 from camcli.errors import OutputError, ResumeError, SourceError
 from camcli.output.header import INDEX_NAME, JOURNAL_NAME
 from camcli.output.shard_plan import Plan, read_plan
+from camcli.storage import run_path
 
 
 def is_run_folder(path: str | Path) -> bool:
     """Whether a path is a folder that a run writes or has written, shards that are not merged among them."""
-    return any((Path(path) / name).is_file() for name in (INDEX_NAME, JOURNAL_NAME)) or _plan_of(path) is not None
+    return any((run_path(path) / name).is_file() for name in (INDEX_NAME, JOURNAL_NAME)) or _plan_of(path) is not None
 
 
 def unmerged_plan(run_dir: str | Path) -> Plan | None:
     """The plan of a run whose shards are not merged; None where the folder holds no such run."""
-    return None if (Path(run_dir) / JOURNAL_NAME).is_file() else _plan_of(run_dir)
+    return None if (run_path(run_dir) / JOURNAL_NAME).is_file() else _plan_of(run_dir)
 
 
 def _plan_of(run_dir: str | Path) -> Plan | None:
@@ -29,7 +30,7 @@ def _plan_of(run_dir: str | Path) -> Plan | None:
 
 def no_finished_run(run_dir: str | Path) -> SourceError:
     """Why a folder without an index or a journal cannot be used as a finished run."""
-    folder = Path(run_dir)
+    folder = run_path(run_dir)
     if (plan := unmerged_plan(folder)) is not None:
         return SourceError(
             f"{folder} holds a run in {describe_shards(plan)}. Let all of them end (repeat their `cam run`), then "
@@ -51,7 +52,7 @@ def require_merged(run_dir: str | Path) -> None:
     Raises:
         ResumeError: the folder holds shards that are not merged.
     """
-    if (Path(run_dir) / JOURNAL_NAME).exists() or (plan := read_plan(run_dir)) is None:
+    if (run_path(run_dir) / JOURNAL_NAME).exists() or (plan := read_plan(run_dir)) is None:
         return
     raise ResumeError(
         f"{run_dir} holds a run in {describe_shards(plan)}. Finish them with the same --shard or --processes "

@@ -7,6 +7,7 @@ from typing import Any, cast
 from camcli.errors import ResumeError
 from camcli.output.atomic import naming_os_errors
 from camcli.schemas.index import Header
+from camcli.storage import run_path
 
 JOURNAL_NAME = "index.jsonl"
 INDEX_NAME = "index.json"
@@ -51,7 +52,7 @@ def read_header(run_dir: str | Path) -> Header | None:
 
 def read_journal_header(run_dir: str | Path, name: str = JOURNAL_NAME) -> Header | None:
     """The header line of a run folder's journal, or None where there is none that is whole; raises as read_header."""
-    path = Path(run_dir) / name
+    path = run_path(run_dir) / name
     with naming_os_errors(path, "read"):
         try:
             with path.open("rb") as file:
@@ -67,7 +68,7 @@ def read_journal_header(run_dir: str | Path, name: str = JOURNAL_NAME) -> Header
 
 def read_index_header(run_dir: str | Path) -> Header | None:
     """The header of a run folder's ``index.json``, or None where there is none; raises as read_header."""
-    path, lines = Path(run_dir) / INDEX_NAME, []
+    path, lines = run_path(run_dir) / INDEX_NAME, []
     with naming_os_errors(path, "read"):
         try:
             with path.open("rb") as file:

@@ -12,6 +12,7 @@ from camcli.output.header import INDEX_NAME, ITEMS_BEGIN, header_fields
 from camcli.output.jsontext import strict_json, true_name
 from camcli.output.row_keys import parse_row
 from camcli.schemas.index import Header, ImageRow, Timing
+from camcli.storage import run_path
 
 FinalStatus = Literal["complete", "interrupted", "aborted"]
 
@@ -93,7 +94,7 @@ def write_index(
     top = header_fields(
         header, status=ending.status, finished=ending.finished, counts=asdict(counts), timing=ending.timing
     )
-    write_atomically(Path(run_dir) / INDEX_NAME, _document(top, journal, offsets), durable=journal.durable)
+    write_atomically(run_path(run_dir) / INDEX_NAME, _document(top, journal, offsets), durable=journal.durable)
     return counts
 
 
@@ -138,7 +139,7 @@ def read_index_names(run_dir: str | Path) -> Iterator[tuple[str, str]]:
 
 def read_index_items(run_dir: str | Path) -> Iterator[ImageRow]:
     """The items of an ``index.json`` as it is written here, one by one."""
-    path = Path(run_dir) / INDEX_NAME
+    path = run_path(run_dir) / INDEX_NAME
     with naming_os_errors(path, "read"), path.open("rb") as file:
         for line in file:
             if line.startswith(ITEMS_BEGIN):

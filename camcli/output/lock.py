@@ -17,6 +17,7 @@ from filelock import lock_descriptor
 from camcli.errors import LockedError
 from camcli.output.atomic import PORTABLE_FLAGS, naming_os_errors, write_fully
 from camcli.output.jsontext import replace_surrogates
+from camcli.storage import is_remote
 
 LOCK_NAME = ".cam.lock"
 
@@ -45,10 +46,13 @@ class RunLock:
 
     def __init__(self, run_dir: str | Path, name: str = LOCK_NAME, whose: str = "") -> None:
         self._path = Path(run_dir) / name
-        self._whose = whose or str(self._path.parent)
+        self._whose = whose or str(run_dir)
         self.exclusive = True
         self.abandoned = False
         self._descriptor = -1
+        if is_remote(os.fspath(run_dir)):  # an object store has no locks
+            self.exclusive = False
+            return
         with naming_os_errors(self._path):
             for _ in range(_ATTEMPTS):
                 if self._try():

@@ -21,6 +21,7 @@ from camcli.output.redrawing import MARK_NAME, is_half_drawn
 from camcli.output.shard_plan import remove_shards
 from camcli.output.tar_names import TARS
 from camcli.schemas.index import Header
+from camcli.storage import is_remote, remove_below, run_path
 
 _MOST_DIFFERENCES = 12
 _ENDINGS = tuple(f".{ending}" for ending in (*EXTENSIONS, "tar"))
@@ -89,7 +90,7 @@ def open_run(
         LockedError: another process is writing the folder.
         OutputError: the system refused; the message names the path.
     """
-    path = Path(run_dir)
+    path = run_path(run_dir)
     with naming_os_errors(path):
         path.mkdir(parents=True, exist_ok=True)
     lock = RunLock(path)
@@ -164,7 +165,10 @@ def remove_run(path: Path) -> None:
             (path / name).unlink(missing_ok=True)
     sweep_temporaries(path, ())
     for folder in (path / name for name in (*FOLDERS.values(), TARS)):
-        if not folder.is_symlink():  # where the user's link leads to, more may lie than this run's files
+        if is_remote(str(folder)):
+            with naming_os_errors(folder):
+                remove_below(str(folder), _ENDINGS)
+        elif not folder.is_symlink():  # where the user's link leads to, more may lie than this run's files
             with naming_os_errors(folder):
                 _remove_artefacts(folder)
     with naming_os_errors(path):

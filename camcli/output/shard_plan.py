@@ -24,6 +24,7 @@ from camcli.output.jsontext import strict_json
 from camcli.output.lock import RunLock
 from camcli.output.row_keys import key_of, names_of
 from camcli.schemas.index import Header
+from camcli.storage import is_remote, run_path
 
 SHARDS = "shards"
 """The folder of a run folder that holds the files of its shards."""
@@ -142,7 +143,7 @@ def read_plan(run_dir: str | Path) -> Plan | None:
         ResumeError: a file in its place that is none.
         OutputError: it cannot be read.
     """
-    path = Path(run_dir) / _PLAN
+    path = run_path(run_dir) / _PLAN
     with naming_os_errors(path, "read"):
         try:
             text = path.read_bytes()
@@ -159,7 +160,7 @@ def read_plan(run_dir: str | Path) -> Plan | None:
 
 def write_plan(run_dir: str | Path, plan: Plan, *, durable: bool = False) -> None:
     """Write the plan; its folder is made."""
-    path = Path(run_dir) / _PLAN
+    path = run_path(run_dir) / _PLAN
     with naming_os_errors(path):
         path.parent.mkdir(exist_ok=True)
     write_atomically(path, [strict_json({"schema": PLAN_SCHEMA, **asdict(plan)}) + b"\n"], durable=durable)
@@ -186,20 +187,20 @@ def check_plan(run_dir: str | Path, recorded: Plan, plan: Plan) -> None:
         lines.append(f"the list of inputs: {what}")
     if lines:
         listed = "".join(f"\n  {line}" for line in lines)
-        raise ResumeError(
-            f"{run_dir} holds shards of another run (there → asked for):{listed}\nRepeat the command that began it, or "
-            f"choose another --output-dir. {_of_added(plan)}"
+        what = "shards of another run"
+        more = (
+            "Once all shards are merged (`cam merge`), `cam run` without --shard and --processes explains inputs that "
+            "were added."
         )
-
-
-def _of_added(plan: Plan) -> str:
-    """How inputs that were added can be explained."""
-    if plan.header["config"].get("save_to") == "tar":
-        return "The inputs of a run in tars are fixed: explain those that were added into a folder of their own."
-    return (
-        "Once all shards are merged (`cam merge`), `cam run` without --shard and --processes explains inputs that were "
-        "added."
-    )
+        if plan.header["config"].get("save_to") == "tar":
+            what = "another run"
+            more = "The inputs of a run in tars are fixed: explain those that were added into a folder of their own."
+        elif is_remote(str(run_dir)):
+            what, more = "another run", "In an object store, inputs cannot be added to a run."
+        raise ResumeError(
+            f"{run_dir} holds {what} (there → asked for):{listed}\nRepeat the command that began it, or choose another "
+            f"--output-dir. {more}"
+        )
 
 
 def journal_name(shard: Shard) -> str:
@@ -228,7 +229,7 @@ def lock_shard(run_dir: str | Path, shard: Shard) -> RunLock:
 
 def read_ending(run_dir: str | Path, shard: Shard) -> Header | None:
     """How a shard ended: the fields of an index without its items; None where it has not, or was begun again."""
-    path = Path(run_dir) / ending_name(shard)
+    path = run_path(run_dir) / ending_name(shard)
     with naming_os_errors(path, "read"):
         try:
             text = path.read_bytes()
@@ -245,8 +246,8 @@ def require_no_writer(run_dir: str | Path, shards: Iterable[Shard]) -> None:
     Raises:
         LockedError: one is.
     """
-    for shard in shards:
-        if (Path(run_dir) / SHARDS / f"{shard.stem}.lock").exists():
+    for shard in () if is_remote(str(run_dir)) else shards:
+        if (run_path(run_dir) / SHARDS / f"{shard.stem}.lock").exists():
             lock_shard(run_dir, shard).release()
 
 
@@ -259,7 +260,7 @@ def remove_shards(run_dir: str | Path) -> bool:
     Raises:
         LockedError: one of them is being written.
     """
-    folder = Path(run_dir) / SHARDS
+    folder = run_path(run_dir) / SHARDS
     plan = None if folder.is_symlink() else read_plan(run_dir)
     if plan is None:
         return False
@@ -267,12 +268,12 @@ def remove_shards(run_dir: str | Path) -> bool:
     with naming_os_errors(folder):
         for shard in plan.all_shards():
             for name in (ending_name(shard), journal_name(shard)):
-                (Path(run_dir) / name).unlink(missing_ok=True)
+                (run_path(run_dir) / name).unlink(missing_ok=True)
         for number in range(plan.units):
-            (Path(run_dir) / unit_name(number)).unlink(missing_ok=True)
+            (run_path(run_dir) / unit_name(number)).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
-            os.rmdir(Path(run_dir) / UNITS)
-        (Path(run_dir) / _PLAN).unlink(missing_ok=True)  # last: as long as it is there, the others are
+            os.rmdir(run_path(run_dir) / UNITS)
+        (run_path(run_dir) / _PLAN).unlink(missing_ok=True)  # last: as long as it is there, the others are
         with contextlib.suppress(OSError):  # not empty: it holds files that are not ours
             os.rmdir(folder)
     return True

@@ -31,6 +31,7 @@ from camcli.output.shard_plan import (
     write_plan,
 )
 from camcli.schemas.index import Header
+from camcli.storage import run_path
 
 _WAIT, _ATTEMPTS = 0.05, 400
 """Shards that start together hold the run folder for a moment each."""
@@ -46,7 +47,7 @@ def open_shard(
         LockedError: another process is writing this shard, or the whole run.
         OutputError: the system refused; the message names the path.
     """
-    path = Path(run_dir)
+    path = run_path(run_dir)
     with locked_for_a_moment(path):
         join_plan(path, header, shard.count, inputs, durable=durable)
         lock = lock_shard(path, shard)

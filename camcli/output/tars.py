@@ -6,10 +6,11 @@ without its rows is made again, and one with them has all its artefacts.
 
 from __future__ import annotations
 
+import io
 import tarfile
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,8 @@ from camcli.output.jsontext import true_name
 from camcli.output.names import ImagePlace
 from camcli.output.row_keys import parse_row
 from camcli.output.tar_names import in_tar, member_name, row_member, sample_key, split_member, tar_name
+from camcli.schemas.index import ImageRow
+from camcli.storage import is_remote, read_bytes
 
 _IN_MEMORY = 1 << 26
 """Bytes of the artefacts of one unit that are kept without a file."""
@@ -91,6 +94,20 @@ class TarWriter:
             with self._lock:
                 del self._units[number]
 
+    def is_whole(self, number: int, rows: Sequence[bytes], size_of: Callable[[str], int | None]) -> bool:
+        """Whether the tar of a unit is there, with what its rows name; of one in a store, by its size alone."""
+        size, is_local = 0, not is_remote(str(self._run_dir))
+        for line in rows:
+            row = parse_row(line)
+            assert row is not None
+            for name, length in (row.get("sizes") or {}).items():
+                tar, member = split_member(name) or ("", name)
+                if is_local and member_size(self._run_dir, tar, member) != length:
+                    return False
+                size += _size(member, length)
+            size += _size(self._row_member(row), len(line) + 1)
+        return size_of(tar_name(number)) == size + len(_end(size))
+
     def _unit(self, number: int) -> _Unit:
         if number not in self._units:
             self._units[number] = _Unit(self._run_dir)
@@ -103,7 +120,7 @@ class TarWriter:
             for block in _member(name, data):
                 length += len(block)
                 yield block
-        yield b"\0" * (2 * tarfile.BLOCKSIZE + -(length + 2 * tarfile.BLOCKSIZE) % tarfile.RECORDSIZE)
+        yield _end(length)
 
     def _contents(self, path: Path, unit: _Unit, rows: Sequence[bytes]) -> Iterator[tuple[str, bytes]]:
         """The members of each image, then its row; what was not drawn now is taken from the tar that is replaced."""
@@ -115,8 +132,11 @@ class TarWriter:
                 assert where is not None
                 data = unit.get(where[1])
                 yield where[1], data if data is not None else read_member(path, where[1])
-            source = true_name(row, "source") if self._several_sources else None
-            yield row_member(sample_key(true_name(row, "image"), source)), line + b"\n"
+            yield self._row_member(row), line + b"\n"
+
+    def _row_member(self, row: ImageRow) -> str:
+        source = true_name(row, "source") if self._several_sources else None
+        return row_member(sample_key(true_name(row, "image"), source))
 
 
 @dataclass
@@ -130,7 +150,8 @@ class _Unit:
 
     def __post_init__(self) -> None:
         # In the run folder, which has room for it; the file has no name, so that nothing of it stays.
-        self.spool = tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(self.folder))  # noqa: SIM115
+        folder = None if is_remote(str(self.folder)) else str(self.folder)
+        self.spool = tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=folder)  # noqa: SIM115
 
     def keep(self, member: str, data: bytes) -> None:
         self.spool.seek(self.end)
@@ -148,10 +169,23 @@ class _Unit:
 
 def _member(name: str, data: bytes) -> list[bytes]:
     """A member with a header that says nothing of when and where it was written."""
+    return [_header(name, len(data)), data, b"\0" * (-len(data) % tarfile.BLOCKSIZE)]
+
+
+def _header(name: str, size: int) -> bytes:
     header = tarfile.TarInfo(name)
-    header.size = len(data)
-    padding = b"\0" * (-len(data) % tarfile.BLOCKSIZE)
-    return [header.tobuf(tarfile.PAX_FORMAT), data, padding]
+    header.size = size
+    return header.tobuf(tarfile.PAX_FORMAT)
+
+
+def _size(name: str, size: int) -> int:
+    """The bytes of a member with its header and padding."""
+    return len(_header(name, size)) + size + -size % tarfile.BLOCKSIZE
+
+
+def _end(length: int) -> bytes:
+    """What comes after so many bytes of members."""
+    return b"\0" * (2 * tarfile.BLOCKSIZE + -(length + 2 * tarfile.BLOCKSIZE) % tarfile.RECORDSIZE)
 
 
 def member_size(run_dir: str | Path, tar: str, member: str) -> int | None:
@@ -169,12 +203,17 @@ def read_member(path: Path, member: str) -> bytes:
             start, size = _members(path)[member]
         except (KeyError, ValueError, tarfile.TarError) as error:
             raise FileNotFoundError(2, f"there is no member {member}") from error
+        if is_remote(str(path)):
+            return read_bytes(str(path), start, start + size)
         with path.open("rb") as file:
             file.seek(start)
             return file.read(size)
 
 
 def _members(path: Path) -> dict[str, tuple[int, int]]:
+    if is_remote(str(path)):
+        with tarfile.open(fileobj=io.BytesIO(path.read_bytes()), mode="r:") as tar:
+            return {one.name: (one.offset_data, one.size) for one in tar}
     status = path.stat()
     return _members_of(path, status.st_size, status.st_mtime_ns)
 

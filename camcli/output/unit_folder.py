@@ -23,6 +23,7 @@ from camcli.output.tar_names import TARS
 from camcli.output.tars import TarWriter
 from camcli.output.units import UnitFiles
 from camcli.schemas.index import Header
+from camcli.storage import is_remote, run_path
 
 WHOLE = Shard(0, 1)
 """The one shard of a run that nobody has divided."""
@@ -91,7 +92,7 @@ def open_units(
         LockedError: another process is writing it.
         OutputError: the system refused; the message names the path.
     """
-    path = Path(run_dir)
+    path = run_path(run_dir)
     with ExitStack() as stack:
         stack.enter_context(locked_for_a_moment(path))
         if overwrite:
@@ -110,9 +111,9 @@ def open_units(
         lock = lock_shard(path, shard)
         with naming_os_errors(path):
             (path / ending_name(shard)).unlink(missing_ok=True)  # it has not ended any more
-    notes = []
+    notes, what = [], "it" if shard == WHOLE else "each shard"
     if not lock.exclusive:
-        notes.append(f"{path} is on a file system without locks: start only one process on it")
+        notes.append(f"{path} is {_unlocked(path)}: start only one process on {what}")
     if abandoned:
         notes.append("the last start was killed or crashed: the images it was at are tried in a process of their own")
     files = UnitFiles(path, plan, durable=durable, shard=shard)
@@ -126,6 +127,10 @@ def _writer(path: Path, plan: Plan, durable: bool) -> ArtefactWriter | TarWriter
         return ArtefactWriter(path, durable)
     assert plan.unit is not None
     return TarWriter(path, plan.unit, len(config["image_path"]) > 1, durable)
+
+
+def _unlocked(path: Path) -> str:
+    return "in an object store, which has no locks" if is_remote(str(path)) else "on a file system without locks"
 
 
 def end_units(folder: UnitFolder, header: Header, ending: Ending) -> Counts:

@@ -10,16 +10,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
+from camcli.concurrency import in_order
 from camcli.config.parse import Shard
 from camcli.errors import CamError
 from camcli.output.atomic import naming_os_errors, write_atomically
 from camcli.output.jsontext import strict_json
 from camcli.output.row_keys import key_of_line
 from camcli.output.shard_plan import UNITS, Plan, unit_name
+from camcli.storage import is_remote
 
+_READ_AT_ONCE = 8
 UNIT_SCHEMA = "camcli.unit/1"
 _NAME = re.compile(r"(\d{8,})\.jsonl")
 
@@ -103,9 +107,17 @@ class UnitFiles:
     def lines(self, order: Iterable[int] | None = None) -> Iterator[tuple[int, bytes]]:
         """The rows of all units that are done, in the order of the inputs; the offsets mean nothing."""
         assert order is None
-        for number in self._numbers():
-            if number in self.done:
-                yield from ((0, row) for row in self.read(number))
+        numbers = (number for number in self._numbers() if number in self.done)
+        for rows in self._read_all(numbers):
+            yield from ((0, row) for row in rows)
+
+    def _read_all(self, numbers: Iterator[int]) -> Iterator[list[bytes]]:
+        """The rows of units; in an object store several are read at once, since each waits for an answer."""
+        if not is_remote(str(self._path)):
+            yield from map(self.read, numbers)
+            return
+        with ThreadPoolExecutor(_READ_AT_ONCE, "units") as pool:
+            yield from in_order(pool, self.read, numbers, 2 * _READ_AT_ONCE)
 
     def _numbers(self) -> Iterator[int]:
         numbers = range(self.plan.units)

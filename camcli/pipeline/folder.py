@@ -5,6 +5,7 @@ from pathlib import Path
 
 from camcli.config.parse import Shard
 from camcli.config.settings import RunConfig
+from camcli.errors import ConfigError
 from camcli.images import Sources
 from camcli.output import (
     JOURNAL_NAME,
@@ -31,6 +32,7 @@ from camcli.output import (
 from camcli.pipeline.header import make_header
 from camcli.pipeline.setup import Setup
 from camcli.schemas.index import Header
+from camcli.storage import StorageError, is_remote, masked, require_writable, run_path
 
 
 def _takes_default(config: RunConfig) -> bool:
@@ -40,12 +42,26 @@ def _takes_default(config: RunConfig) -> bool:
 
 def earlier_header(config: RunConfig) -> Header | None:
     """The header of the run that may be continued."""
+    _check_store(config)
     if not config.resume or config.overwrite:
         return None
     if config.shard is not None or is_in_units(config):
         plan = read_plan(config.run_dir)
         return None if plan is None else plan.header
     return find_earlier(config) if _takes_default(config) else read_header(config.run_dir)
+
+
+def _check_store(config: RunConfig) -> None:
+    """Before anything else is done: whether the store of a run folder can be used.
+
+    Raises:
+        ConfigError: it cannot, with the remedy.
+    """
+    if is_remote(config.run_dir):
+        try:
+            require_writable(config.run_dir)
+        except StorageError as error:
+            raise ConfigError(f"--output-dir {masked(config.run_dir)}: {error.strerror}.") from error
 
 
 def require_continuable(config: RunConfig) -> None:
@@ -58,7 +74,7 @@ def require_continuable(config: RunConfig) -> None:
         return
     recorded = read_header(config.run_dir)
     if recorded is not None:
-        check_resumable(Path(config.run_dir), recorded, recorded, resume=False)
+        check_resumable(run_path(config.run_dir), recorded, recorded, resume=False)
 
 
 def list_inputs(sources: Sources) -> Inputs:
@@ -86,10 +102,14 @@ def open_folder(config: RunConfig, header: Header, sources: Sources) -> RunFolde
 
 
 def is_in_units(config: RunConfig) -> bool:
-    """Whether the rows of a run are files of units, not a journal: where a run that is to be continued has begun so."""
-    if config.save_to == "tar":
+    """Whether the rows of a run are files of units, not a journal.
+
+    They are where a run that is to be continued has begun so, with artefacts in tars, and in an object store, whose
+    objects cannot be appended to.
+    """
+    if is_remote(config.run_dir) or config.save_to == "tar":
         return True
-    if config.overwrite or (Path(config.run_dir) / JOURNAL_NAME).exists():
+    if config.overwrite or (run_path(config.run_dir) / JOURNAL_NAME).exists():
         return False
     plan = read_plan(config.run_dir)
     return plan is not None and plan.unit is not None
@@ -106,17 +126,21 @@ def plan_folder(setup: Setup) -> Path:
     header = make_header(replace(setup, tuning=replace(setup.tuning, compiled=config.compile)), ())
     if _takes_default(config):
         return default_folder(header)
-    folder = Path(config.run_dir)
+    folder, in_units = run_path(config.run_dir), is_in_units(config)
     if config.overwrite:
         return folder
     shard, in_tars = config.parsed.shard, config.save_to == "tar"
     if isinstance(shard, Shard) or in_tars:
         part, inputs = shard if isinstance(shard, Shard) else WHOLE, list_inputs(setup.sources)
-        is_joinable(folder, make_plan(in_folder(header, folder), part.count, inputs, in_units=in_tars))
+        is_joinable(folder, make_plan(in_folder(header, folder), part.count, inputs, in_units=in_units))
         refuse_begun(folder, part, config.resume)
         return folder
-    require_merged(folder)
-    recorded = read_header(folder)
+    if in_units:
+        begun = read_plan(folder)
+        recorded = None if begun is None else begun.header
+    else:
+        require_merged(folder)
+        recorded = read_header(folder)
     if recorded is not None:
         check_resumable(folder, recorded, in_folder(header, folder), config.resume)
     return folder

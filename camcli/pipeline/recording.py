@@ -16,6 +16,7 @@ from camcli.output import (
     Counts,
     Ending,
     RunFolder,
+    SizeOf,
     TarWriter,
     UnitError,
     UnitFolder,
@@ -26,6 +27,7 @@ from camcli.output import (
     parse_row,
     read_index_header,
     row_line,
+    sizes_in,
     write_index,
     write_tables,
 )
@@ -65,13 +67,15 @@ def record(folder: RunFolder | UnitFolder, config: RunConfig, batch_size: int) -
     return _InJournal(folder, config, batch_size)
 
 
-def row_stands(row: ImageRow, entry: Entry, run_dir: Path, *, retry_failed: bool) -> bool:
+def row_stands(
+    row: ImageRow, entry: Entry, run_dir: Path, *, retry_failed: bool, size_of: SizeOf | None = None
+) -> bool:
     """Whether what a row says of an image still holds, so that it need not be explained again."""
     if row["status"] == "failed" and retry_failed:
         return False
     if was_replaced(entry, row["bytes"]):
         return False
-    return row["status"] != "ok" or artefacts_intact(run_dir, row)
+    return row["status"] != "ok" or artefacts_intact(run_dir, row, size_of)
 
 
 class _InJournal:
@@ -131,6 +135,7 @@ class _InUnits:
         self._tars = folder.writer if isinstance(folder.writer, TarWriter) else None
         self._rows = UnitRows(folder.files, self._tars.write_unit if self._tars is not None else None)
         self._checked = -1
+        self._size_of = sizes_in(folder.path)
         self.most_lost = folder.files.size
 
     def owns(self, entry: Entry) -> bool:
@@ -141,7 +146,10 @@ class _InUnits:
             self._check_unit(self._folder.files.number_of(entry.ordinal))
         line = self._rows.find(entry.ordinal)
         row = None if line is None else parse_row(line)
-        return row is not None and row_stands(row, entry, self._folder.path, retry_failed=self._config.retry_failed)
+        if row is None:
+            return False
+        size_of = self._size_of if self._tars is None else row["sizes"].get  # its tar was looked at
+        return row_stands(row, entry, self._folder.path, retry_failed=self._config.retry_failed, size_of=size_of)
 
     def _check_unit(self, number: int) -> None:
         """Forget that a unit was done where its tar is not whole, or holds images that are to be tried again."""
@@ -150,9 +158,10 @@ class _InUnits:
             return
         self._checked = number
         with suppress(UnitError):  # damaged: it is forgotten below
-            rows = [parse_row(line) for line in files.read(number)]
-            retry = self._config.retry_failed and any(row is not None and row["status"] == "failed" for row in rows)
-            if not retry and all(row is not None and artefacts_intact(self._folder.path, row) for row in rows):
+            lines = files.read(number)
+            rows = [row for row in map(parse_row, lines) if row is not None]
+            retry = self._config.retry_failed and any(row["status"] == "failed" for row in rows)
+            if not retry and self._tars is not None and self._tars.is_whole(number, lines, self._size_of):
                 return
         files.done.discard(number)
 

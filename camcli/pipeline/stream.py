@@ -50,6 +50,7 @@ from camcli.pipeline.scale_sample import sample_limits
 from camcli.pipeline.setup import Decide, Setup, in_run_folder, prepare
 from camcli.pipeline.writer import Drawer
 from camcli.schemas.index import Header, ImageRow, Timing
+from camcli.storage import is_remote
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -254,17 +255,19 @@ class Stream:
         load = make_loader(setup, self.clock)
         draw = Drawer(setup, self.folder.writer, self.clock)
         ahead = 2 * setup.batch_size + threads
+        # Into an object store each artefact waits for an answer: more are on their way at once.
+        uploads = setup.config.connections if is_remote(str(self.folder.path)) else 0
         in_flight = 2 * ahead + 4 * setup.batch_size  # two windows of threads, three batches explained, one incomplete
-        in_flight += self.recording.most_lost
+        in_flight += 2 * uploads + self.recording.most_lost
         quarantine = CrashQuarantine(load.decode, in_flight if self.folder.abandoned else 0, lambda: self._is_ending)
         with (
             ThreadPoolExecutor(threads, "load", lower_priority) as loaders,
-            ThreadPoolExecutor(threads, "draw", lower_priority) as drawers,
+            ThreadPoolExecutor(max(threads, uploads), "draw", lower_priority) as drawers,
             closing(quarantine.test_entries(entries)) as tested,
             closing(read_ahead(tested, setup.config.connections)) as fetched,
             closing(in_order(loaders, quarantine.wrap_loader(load), fetched, ahead, pixel_bytes)) as loaded,
             closing(self._explain(loaded)) as explained,
-            closing(in_order(drawers, draw, explained, ahead, pixel_bytes)) as rows,
+            closing(in_order(drawers, draw, explained, max(ahead, 2 * uploads), pixel_bytes)) as rows,
         ):
             for entry, row in rows:
                 self._record(entry, row)

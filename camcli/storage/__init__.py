@@ -5,6 +5,7 @@ Nothing of fsspec is imported before a URL is used. Local paths never come here;
 
 from camcli.storage.errors import StorageError
 from camcli.storage.filesystem import MOST_CONNECTIONS, file_system, forget_file_systems
+from camcli.storage.paths import run_path
 from camcli.storage.reading import Listed, find, list_folder, open_parts, open_stream, read_bytes, require_store
 from camcli.storage.urls import (
     as_local,
@@ -20,9 +21,11 @@ from camcli.storage.urls import (
     parent,
     without_query,
 )
+from camcli.storage.writing import remove_below, require_writable, write_object
 
 __all__ = [
     "MOST_CONNECTIONS", "Listed", "StorageError", "as_local", "base_name", "child", "file_system", "find",
     "forget_file_systems", "is_remote", "is_url", "is_web", "join", "list_folder", "mask_all", "mask_text", "masked",
-    "open_parts", "open_stream", "parent", "read_bytes", "require_store", "without_query",
+    "open_parts", "open_stream", "parent", "read_bytes", "remove_below", "require_store", "require_writable",
+    "run_path", "without_query", "write_object",
 ]  # fmt: skip

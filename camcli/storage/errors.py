@@ -18,9 +18,15 @@ _NUMBERS: dict[Cause, int] = {
 class StorageError(OSError):
     """A file system behind a URL refused or failed; ``strerror`` is the reason, without secrets.
 
+    What is not there is a :class:`FileNotFoundError` as well.
+
     Attributes:
         cause: what kind of reason it is.
     """
+
+    def __new__(cls, cause: Cause, reason: str) -> "StorageError":
+        """The error of a cause."""
+        return super().__new__(_MissingError if _NUMBERS[cause] == errno.ENOENT else cls, cause, reason)
 
     def __init__(self, cause: Cause, reason: str) -> None:
         super().__init__(_NUMBERS[cause], mask_text(reason))
@@ -28,3 +34,7 @@ class StorageError(OSError):
 
     def __reduce__(self) -> tuple[type["StorageError"], tuple[Cause, str]]:
         return StorageError, (self.cause, self.strerror or "")
+
+
+class _MissingError(StorageError, FileNotFoundError):
+    """What is not there."""

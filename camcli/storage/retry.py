@@ -12,10 +12,9 @@ from camcli.storage.urls import scheme_of
 
 Out = TypeVar("Out")
 
-ATTEMPTS = 4
-"""Attempts at one request in all, with pauses of 0.3, 0.9 and 2.7 seconds on average."""
-OWN_RETRIES = ("s3", "s3a", "gs", "gcs", "hf")
-"""Schemes whose library repeats requests by itself, four to six times: here they are repeated once."""
+ATTEMPTS = 3
+"""Attempts at one request in all, with pauses of 0.3 and 0.9 seconds on average. The libraries of s3, gs and hf
+repeat a request by themselves as well, but for what breaks off in the middle of an answer."""
 FIRST_PAUSE = 0.3
 
 _TEMPORARY_STATUS = (408, 425, 429)
@@ -44,16 +43,15 @@ def with_retries(url: str, work: Callable[[], Out]) -> Out:
     Raises:
         StorageError: it failed, as often as allowed.
     """
-    attempts = 2 if scheme_of(url) in OWN_RETRIES else ATTEMPTS
-    for attempt in range(attempts):
+    for attempt in range(ATTEMPTS):
         try:
             return work()
         except Exception as error:  # each library has errors of its own
             reason = explain(error, url)
             if reason.cause != "broken":
                 raise reason from error
-            if attempt + 1 == attempts:
-                text = f"{reason.strerror}; it was tried {attempts} times"
+            if attempt + 1 == ATTEMPTS:
+                text = f"{reason.strerror}; it was tried {ATTEMPTS} times"
                 raise StorageError("broken", text) from error
         time.sleep(FIRST_PAUSE * 3**attempt * random.uniform(0.5, 1.5))
     raise AssertionError("unreachable")
@@ -91,18 +89,23 @@ def _source(error: BaseException) -> BaseException:
     seen = error
     while isinstance(seen.__cause__, Exception) and seen.__cause__ is not seen:
         seen = seen.__cause__
-        if _status(seen) is not None or _is_without_credentials(seen):
+        if _status(seen) or _is_without_credentials(seen):
             return seen
     return seen if isinstance(error, FileNotFoundError) else error
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status that an error is about."""
+    """The HTTP status that a server answered with."""
+    # An answer that aiohttp cannot read has a status of its own.
+    if any(kind.__name__ == "HttpProcessingError" for kind in type(error).__mro__):
+        return None
     response = getattr(error, "response", None)
-    values = [getattr(error, "status", None), getattr(error, "code", None), getattr(response, "status_code", None)]
     if isinstance(response, dict):  # of botocore
-        values.append(response.get("ResponseMetadata", {}).get("HTTPStatusCode"))
-    return next((value for value in values if isinstance(value, int) and 100 <= value < 600), None)
+        value = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    else:
+        places = ((error, "status"), (response, "status_code"), (error, "code"))  # of aiohttp, requests, gcsfs
+        value = next((getattr(one, name) for one, name in places if hasattr(one, name)), None)
+    return value if isinstance(value, int) and 100 <= value < 600 else None
 
 
 def _is_without_credentials(error: BaseException) -> bool:
@@ -115,7 +118,7 @@ def _may_pass(error: BaseException) -> bool:
         return status >= 500 or status in _TEMPORARY_STATUS
     if isinstance(error, OSError):
         return error.errno not in _LASTING and not isinstance(error, FileNotFoundError | IsADirectoryError)
-    return not isinstance(error, ValueError | TypeError | NotImplementedError | ImportError)
+    return not isinstance(error, ValueError | TypeError | LookupError | NotImplementedError | ImportError)
 
 
 def _words(error: BaseException) -> str:

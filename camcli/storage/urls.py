@@ -48,8 +48,10 @@ def is_remote(path: str) -> bool:
 
 def base_name(url: str) -> str:
     """The last component of a URL's path, as a file would be called; of a bucket, its name."""
-    name = without_query(url).partition("://")[2].rstrip("/").rpartition("/")[2]
-    return unquote(name) if is_web(url) else name
+    above, _, name = without_query(url).partition("://")[2].rstrip("/").rpartition("/")
+    if not is_web(url):
+        return name
+    return unquote(name) if above else name.rpartition("@")[2]  # of a host without user and password
 
 
 def without_query(url: str) -> str:

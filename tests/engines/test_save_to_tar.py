@@ -186,7 +186,7 @@ def test_killed_at_any_instant_and_repeated(cam: Cam, mixed: Path, tmp_path: Pat
     assert cam("run", mixed, *SLOW, "-o", tmp_path / "one", *TAR).code == 3
     run_dir, chance = tmp_path / "run", random.Random()
     command = ["run", mixed, *SLOW, "-o", run_dir, *TAR]
-    for _ in range(3):
+    for _ in range(2):
         wanted = len(list((run_dir / "shards/units").glob("*.jsonl"))) + chance.randint(1, 3)
         running = forks.start(command)
         running.wait_until(partial(has_begun, run_dir, wanted))

@@ -68,6 +68,7 @@ OTHER: dict[str, Any] = {
     "dry_run": True,
     "shard": "0/2",
     "processes": "2",
+    "connections": 8,
 }
 TOGETHER_WITH: dict[str, dict[str, Any]] = {"option": {"method": "scorecam"}, "layout": {"layer": "features.2"}}
 NOT_ALONE = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 from PIL import Image
@@ -21,28 +22,30 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def moto_server() -> Iterator[FaultyServer]:
+    """An S3 server, found by the variables of the environment."""
     server = FaultyServer(s3_application())
-    yield server
-    server.stop()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "SECRET-VALUE", "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": server.url, "AWS_MAX_ATTEMPTS": "1", "AWS_RETRY_MODE": "standard",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }.items():  # fmt: skip
+            patch.setenv(name, value)
+        yield server
+        server.stop()
+        forget_all()
 
 
 @pytest.fixture
-def s3(moto_server: FaultyServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
-    """An empty S3 server with a bucket `bucket`, found by the variables of the environment."""
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "SECRET-VALUE", "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": moto_server.url, "AWS_MAX_ATTEMPTS": "1", "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
-    forget_all()
+def s3(moto_server: FaultyServer) -> Iterator[FaultyServer]:
+    """An S3 server with an empty bucket `bucket`."""
+    moto_server.reset()
     fs = file_system("s3://")
     fs.mkdir("bucket")
     moto_server.reset()
     yield moto_server
     moto_server.reset()
-    if fs.exists("bucket"):
-        fs.rm("bucket", recursive=True)
-    forget_all()
+    urlopen(Request(f"{moto_server.url}/moto-api/reset", method="POST")).close()
 
 
 @pytest.fixture

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -21,7 +23,9 @@ class Fault:
 
     Attributes:
         status: they are answered with this status; None: with what the server says.
-        cut: of an answer, half is sent, or with ``of_request``, of a request, half is received.
+        cut: of the answer, half is sent.
+        hang_up: there is no answer.
+        cut_request: half of the request is read.
     """
 
     pattern: str
@@ -29,6 +33,7 @@ class Fault:
     status: int | None = None
     cut: bool = False
     hang_up: bool = False
+    cut_request: bool = False
 
 
 class FaultyServer:
@@ -36,7 +41,7 @@ class FaultyServer:
 
     Attributes:
         requests: ``METHOD /path`` of each so far.
-        most_at_once: the most requests that were answered at the same time.
+        most_reads_at_once, most_writes_at_once: the most objects that were read or written at the same time.
         delay: seconds before each answer.
     """
 
@@ -44,9 +49,9 @@ class FaultyServer:
         self._application = application
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
-        self._now = 0
+        self._reads = self._writes = 0
         self.requests: list[str] = []
-        self.most_at_once = 0
+        self.most_reads_at_once = self.most_writes_at_once = 0
         self.delay = 0.0
         logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
         self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=_QuietHandler)
@@ -69,11 +74,15 @@ class FaultyServer:
         """Close the connection without an answer, before the request was carried out."""
         self._faults.append(Fault(pattern, times, hang_up=True))
 
+    def cut_request(self, pattern: str, times: int = 10**9) -> None:
+        """Close the connection when half of the request has come; the application gets that half."""
+        self._faults.append(Fault(pattern, times, cut_request=True))
+
     def reset(self) -> None:
         """Behave from now on."""
         self._faults.clear()
         self.requests.clear()
-        self.most_at_once, self.delay = 0, 0.0
+        self.most_reads_at_once, self.most_writes_at_once, self.delay = 0, 0, 0.0
 
     def count(self, pattern: str) -> int:
         """How many requests matched."""
@@ -81,11 +90,15 @@ class FaultyServer:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
         query = f"?{environ['QUERY_STRING']}" if environ.get("QUERY_STRING") else ""
-        request = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}{query}"
+        request = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}{unquote(query)}"
         with self._lock:
             self.requests.append(request)
-            self._now += 1
-            self.most_at_once = max(self.most_at_once, self._now)
+            is_read = environ["REQUEST_METHOD"] == "GET" and not query
+            self._reads += is_read
+            self.most_reads_at_once = max(self.most_reads_at_once, self._reads)
+            is_write = environ["REQUEST_METHOD"] == "PUT"
+            self._writes += is_write
+            self.most_writes_at_once = max(self.most_writes_at_once, self._writes)
             fault = next((one for one in self._faults if one.times > 0 and re.search(one.pattern, request)), None)
             if fault is not None:
                 fault.times -= 1
@@ -94,13 +107,17 @@ class FaultyServer:
             yield from self._answer(fault, environ, start_response)
         finally:
             with self._lock:
-                self._now -= 1
+                self._reads -= is_read
+                self._writes -= is_write
 
     def _answer(
         self, fault: Fault | None, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
+        if fault is not None and fault.cut_request:
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0) // 2)
+            _hang_up(environ)
         if fault is not None and fault.hang_up:
-            raise ConnectionError("hung up")
+            _hang_up(environ)
         if fault is not None and fault.status is not None:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             start_response(f"{fault.status} Injected", [("Content-Type", "text/plain"), ("Content-Length", "0")])
@@ -109,12 +126,17 @@ class FaultyServer:
         if fault is None or not fault.cut:
             return answer
         content = b"".join(answer)
-        return _broken_off(content)
+        return _broken_off(content, environ)
 
 
-def _broken_off(content: bytes) -> Iterator[bytes]:
+def _broken_off(content: bytes, environ: dict[str, Any]) -> Iterator[bytes]:
     yield content[: len(content) // 2]
-    raise ConnectionError("broken off")
+    _hang_up(environ)
+
+
+def _hang_up(environ: dict[str, Any]) -> None:
+    environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+    raise ConnectionError("hung up")
 
 
 class _QuietHandler(WSGIRequestHandler):
@@ -122,12 +144,6 @@ class _QuietHandler(WSGIRequestHandler):
 
     def log(self, *_: object) -> None:
         """Nothing."""
-
-    def run_wsgi(self) -> None:
-        try:
-            super().run_wsgi()
-        except ConnectionError:
-            self.close_connection = True
 
 
 def s3_application() -> Callable[..., Iterable[bytes]]:
