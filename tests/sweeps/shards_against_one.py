@@ -19,7 +19,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.conftest import SAMPLES, index_of, items, photographs
+from camcli.images.entry import has_image_extension
+from tests.conftest import SAMPLES, index_of, items
 from tests.engines.conftest import artefacts_of, rows_of
 from tests.engines.forked import ForkedCam, ForkServer
 
@@ -29,8 +30,8 @@ _FAILED = 3
 
 def with_bad_files(folder: Path, images: Path) -> int:
     """Copy photographs, with files among them that cannot be read: at the beginning, in a row, at the end."""
-    count = 0
-    for count, path in enumerate(photographs(images), 1):
+    paths = sorted(path for path in images.rglob("*") if has_image_extension(path.name))
+    for count, path in enumerate(paths, 1):
         target = folder / path.relative_to(images)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
@@ -40,7 +41,7 @@ def with_bad_files(folder: Path, images: Path) -> int:
             target.with_name(f"{target.stem}-cut.jpg").write_bytes(path.read_bytes()[:2000])
     (folder / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     (folder / "~.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    return count
+    return len(paths)
 
 
 class Sweep:
