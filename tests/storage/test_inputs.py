@@ -13,7 +13,7 @@ import pytest
 from camcli.errors import SourceError
 from camcli.images import Sources
 from camcli.images.lists import Replay
-from camcli.storage import file_system
+from camcli.storage import file_system, read_bytes
 from tests.conftest import Cam, artefacts, index_of, items
 
 from .conftest import Upload
@@ -134,6 +134,12 @@ def test_a_folder_and_a_file_of_one_name(s3: object) -> None:
     for key in ("in/a.jpg", "in/a.jpg/b.jpg", "in/a.jpg-x.jpg", "in/empty/"):
         fs.call_s3("put_object", Bucket="bucket", Key=key, Body=b"x")
     assert names(store) == ["a.jpg", "a.jpg/b.jpg", "a.jpg-x.jpg"]
+    fs.call_s3("put_object", Bucket="bucket", Key="in/c//d.jpg", Body=b"x")
+    *_, nameless = Sources([store])
+    assert nameless.image == "c/"
+    assert nameless.problem is not None
+    assert "objects with // in their names" in nameless.problem.message
+    assert read_bytes(f"{store}/c//d.jpg") == b"x"
 
 
 @IN_BOTH

@@ -235,3 +235,10 @@ def test_several_processes(cam: Cam, s3: object, pictures: Path, tmp_path: Path)
     assert cam("run", pictures, "-o", tmp_path / "run", *BATCH, *TINY).code == 3
     same_as(RUN, tmp_path / "run")
     assert cam("run", pictures, "-o", "memory://run", *TINY, "--processes", 2).code == 2
+
+
+@pytest.mark.parametrize("option", ["--csv", "--checkpoint", "--class-names"])
+def test_other_files_are_no_urls(cam: Cam, pictures: Path, tmp_path: Path, option: str) -> None:
+    outcome = cam("run", pictures, "-o", tmp_path / "run", option, "s3://bucket/x")
+    assert outcome.code == 2
+    assert f"{option} s3://bucket/x: only images and the run folder may be URLs" in outcome.err
