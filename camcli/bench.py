@@ -15,6 +15,7 @@ import numpy as np
 
 from camcli.config.settings import RunConfig
 from camcli.device import choose_device, choose_precision, device_name
+from camcli.engines.placement import cores, visible_gpus
 from camcli.methods import find_method
 from camcli.models import Model
 from camcli.pipeline.setup import Setup, open_model
@@ -63,6 +64,7 @@ class EndToEnd:
         busy: share of the time in which the stage that bounds the run could do nothing more: ``model`` (one thread),
             ``loading`` and ``drawing`` (``workers`` threads each).
         bottleneck: the busiest of them.
+        cores: how many cores the process kept busy.
     """
 
     images: int
@@ -73,6 +75,7 @@ class EndToEnd:
     stages: dict[str, float]
     busy: dict[str, float]
     bottleneck: str
+    cores: float
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,8 @@ def bench(config: RunConfig, *, seconds: float = 10.0, say: Say = lambda line: N
     return Bench(
         model=model.name, methods=config.method, device=f"{device} ({device_name(device)})", precision=precision,
         batch_size=batch, workers=watch.workers, forward=tuple(forward), ceiling=ceiling, end_to_end=end,
-        recommended=_recommend_flags(forward, end, precision, batch),
+        recommended=_recommend_flags(forward, end, precision, batch)
+        | {"--processes": str(recommend_processes(end, cores(), visible_gpus(config.device), device.type))},
     )  # fmt: skip
 
 
@@ -180,16 +184,16 @@ def _measure_pass(model: Model, say: Say, seconds: float, setting: str, precisio
 class _Stopwatch(Watcher):
     """When the first image was taken, and by how many threads."""
 
-    start, workers = 0.0, 0
+    start, processor, workers = 0.0, 0.0, 0
 
     def ready(self, setup: Setup, notes: Sequence[str]) -> None:
-        self.start, self.workers = time.perf_counter(), setup.workers
+        self.start, self.processor, self.workers = time.perf_counter(), time.process_time(), setup.workers
 
 
 def _end_to_end(config: RunConfig, watch: _Stopwatch, ceiling: float) -> EndToEnd:
     start = time.perf_counter()
     summary = run(config, command=("cam", "bench"), watch=watch)
-    seconds = time.perf_counter() - watch.start
+    seconds, processor = time.perf_counter() - watch.start, time.process_time() - watch.processor
     stages: dict[str, float] = summary.timing["stages"]
     busy = {
         "model": stages["model"] / seconds,
@@ -200,7 +204,24 @@ def _end_to_end(config: RunConfig, watch: _Stopwatch, ceiling: float) -> EndToEn
     return EndToEnd(
         images=summary.explained, seconds=seconds, preparing=watch.start - start, images_per_second=rate,
         share=rate / ceiling, stages=stages, busy=busy, bottleneck=max(busy, key=lambda name: busy[name]),
+        cores=processor / seconds,
     )  # fmt: skip
+
+
+def recommend_processes(end: EndToEnd, cores: int, gpus: int, kind: str) -> int:
+    """How many processes occupy this machine: as many as one leaves cores for, and the device time.
+
+    Args:
+        end: of one process.
+        cores: of this machine.
+        gpus: that processes are dealt out to; 0 where a certain one is asked for.
+        kind: of device.
+    """
+    by_cores = round(cores / max(end.cores, 0.1))
+    if kind == "cpu":
+        return max(1, by_cores)
+    devices = max(1, gpus)
+    return max(devices, min(by_cores, devices * round(1 / max(end.busy["model"], 0.01))))
 
 
 def _rate(forward: ForwardPass) -> float:

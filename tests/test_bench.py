@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from camcli import RunConfig
-from camcli.bench import ForwardPass, _smallest, bench, make_images
+from camcli.bench import EndToEnd, ForwardPass, _smallest, bench, make_images, recommend_processes
 from camcli.models import load_model
 from camcli.speed import measure_forward_rate
 
@@ -38,7 +38,8 @@ def test_document(cam: Callable[..., Any]) -> None:
     assert set(end["stages"]) == {"decode", "preprocess", "model", "render", "encode", "write"}
     assert min(end["stages"].values()) > 0
     assert end["busy"][end["bottleneck"]] == max(end["busy"].values())
-    assert set(document["recommended"]) == {"--batch-size", "--workers", "--precision"}
+    assert set(document["recommended"]) == {"--batch-size", "--workers", "--precision", "--processes"}
+    assert end["cores"] > 0
 
 
 def test_for_people_and_of_own_images(cam: Callable[..., Any], samples: Path) -> None:
@@ -49,6 +50,29 @@ def test_for_people_and_of_own_images(cam: Callable[..., Any], samples: Path) ->
     assert "recommended: --batch-size 2" in result.out
     assert "so few images do not represent a long run; use 8 or more" in result.out
     assert "so few" not in cam("bench", *TINY, "--batch-size", "1", str(samples)).out
+
+
+@pytest.mark.parametrize(
+    ("busy_cores", "model", "cores", "gpus", "kind", "count"),
+    [
+        (1.9, 0.95, 2, 0, "cpu", 1),  # the model has both cores
+        (1.2, 0.1, 2, 0, "cpu", 2),  # one interpreter is the limit
+        (7.0, 0.9, 8, 0, "cpu", 1),
+        (1.3, 0.05, 16, 0, "cpu", 12),
+        (2.0, 0.95, 16, 1, "cuda", 1),  # the GPU is busy
+        (2.0, 0.25, 16, 1, "cuda", 4),  # it could do four times as much
+        (2.0, 0.05, 16, 1, "cuda", 8),  # for which there are no cores
+        (2.0, 0.5, 16, 4, "cuda", 8),
+        (20.0, 0.5, 16, 4, "cuda", 4),  # but each GPU has one
+        (2.0, 0.25, 16, 0, "cuda", 4),  # --device cuda:1
+    ],
+)
+def test_processes_fill_the_machine(
+    busy_cores: float, model: float, cores: int, gpus: int, kind: str, count: int
+) -> None:
+    busy = {"model": model, "loading": 0.1, "drawing": 0.1}
+    end = EndToEnd(100, 1, 1, 100, 1, {}, busy, "model", busy_cores)
+    assert recommend_processes(end, cores, gpus, kind) == count
 
 
 def test_mistakes_are_usage_errors(cam: Callable[..., Any]) -> None:

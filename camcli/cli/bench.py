@@ -34,7 +34,7 @@ batch norms folded) in the precision of the run; with --compile the compiled one
 the machine meanwhile."""
 
 
-@takes_settings(("images", "model", "explain", "device", "output"), without=("output_dir", "csv", "budget"))
+@takes_settings(("images", "model", "explain", "device", "output"), without=("output_dir", "csv", "parquet", "budget"))
 def command(
     settings: dict[str, Any],
     mode: OutputMode,
@@ -56,6 +56,8 @@ def command(
 
 def lines_of(result: Bench) -> list[str]:
     """What is printed for people."""
+    from camcli.engines.placement import cores
+
     end, ceiling = result.end_to_end, result.ceiling
     enough = _BATCHES * ceiling.batch_size
     lines = [
@@ -76,6 +78,7 @@ def lines_of(result: Bench) -> list[str]:
         "busy seconds: " + ", ".join(f"{stage} {spent:.2f}" for stage, spent in end.stages.items()),
         "busy share: " + ", ".join(f"{part} {100 * share:.0f} %" for part, share in end.busy.items())
         + f"; the bottleneck is {end.bottleneck}",
+        f"busy cores: {end.cores:.1f} of {cores()}",
         "",
         "recommended: " + " ".join(f"{name} {value}" for name, value in result.recommended.items()),
     ]  # fmt: skip

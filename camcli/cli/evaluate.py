@@ -76,7 +76,7 @@ def command(
         help="Write eval.json, eval.csv and, where matplotlib is installed, eval.png into this folder.",
     ),
 ) -> None:
-    settings = {**settings, "output_dir": output_dir, "save": "none", "csv": None}
+    settings = {**settings, "output_dir": output_dir, "save": "none", "csv": None, "parquet": None}
     config = RunConfig(**with_positional(settings, images))
     from camcli.cli.evaluation_table import print_evaluation
     from camcli.cli.printer import failure_line

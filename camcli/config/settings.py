@@ -262,6 +262,12 @@ class RunConfig:
         "limits, in raw map values; sample:N takes such limits from the first N images (1st and 99th percentile).",
         affects="pictures", group="output", metavar="LIMITS", separator=":",
     )  # fmt: skip
+    save_to: str = setting(
+        "folder",
+        "Where artefacts are written: folder (a file each), or tar (WebDataset shards in the run folder: fewer files, "
+        "for very many images).",
+        affects="pictures", resolved=True, group="output", metavar="WHERE", choices=("folder", "tar"),
+    )  # fmt: skip
     max_side: int = setting(
         1024, "Longest side of the pictures in pixels; 0: the size of the image.",
         affects="pictures", group="output", metavar="N", least=0,
@@ -272,6 +278,10 @@ class RunConfig:
     )  # fmt: skip
     csv: str | None = setting(
         None, "Write the index as a flat table, too.", affects="nothing", group="output", metavar="FILE", path="output",
+    )  # fmt: skip
+    parquet: str | None = setting(
+        None, "Write that table as a Parquet file, too (smaller, typed: for very many images).",
+        affects="nothing", group="output", metavar="FILE", path="output",
     )  # fmt: skip
     resume: bool = setting(
         True, "Continue a run of the same configuration in the run folder; with --no-resume it is refused.",
@@ -482,6 +492,8 @@ def _check_parts(config: RunConfig) -> None:
         raise ConfigError("--engine ray and --shard contradict each other: Ray hands out the images. Give one.")
     elif "-" in config.image_path:
         raise ConfigError("--engine ray: the workers list the inputs, too. Write standard input to a file: @FILE.")
+    elif config.save_to == "tar":
+        raise ConfigError("--engine ray writes a file for each artefact. Leave out --save-to tar, or use --processes.")
     if config.shard is None:
         return
     if config.processes != "1":
@@ -491,7 +503,10 @@ def _check_parts(config: RunConfig) -> None:
             "--overwrite would remove what the other shards have written. Remove the folder, or choose another "
             "--output-dir."
         )
-    if config.csv:
-        raise ConfigError("--csv with --shard: the table is of the whole run. Give it to `cam merge RUN --csv FILE`.")
+    for name in ("csv", "parquet"):
+        if getattr(config, name):
+            raise ConfigError(
+                f"--{name} with --shard: the table is of the whole run. Give it to `cam merge RUN --{name} FILE`."
+            )
     if "-" in config.image_path:
         raise ConfigError("--shard: the parts cannot all read standard input. Write it to a file, and give @FILE.")

@@ -82,7 +82,7 @@ def run_processes(
             write_partial_index(path, _Names(sources), status, now(), timing)
         raise head.error
     if status == "complete":
-        counts = merge(path, config.csv, timing).counts
+        counts = merge(path, config.csv, timing, config.parquet).counts
     else:
         counts = write_partial_index(path, _Names(sources), status, now(), timing)
     return Summary(status, path, counts, head.explained, timing, stop.signal)
@@ -115,7 +115,14 @@ def own_configs(config: RunConfig, count: int) -> list[RunConfig]:
         )
     workers = config.workers if config.workers != "auto" else str(min(16, max(2, cores() // count)))
     own = replace(
-        config, processes="1", workers=workers, output_dir=config.run_dir, csv=None, overwrite=False, resume=True
+        config,
+        processes="1",
+        workers=workers,
+        output_dir=config.run_dir,
+        csv=None,
+        parquet=None,
+        overwrite=False,
+        resume=True,
     )
     return [
         replace(own, shard=str(Shard(index, count)), device=device)
@@ -148,7 +155,7 @@ def _begin(
     path = run_path(config.run_dir)
     with prepared(decides(config, first), watch, decide) as setup:
         header = in_folder(make_header(setup, command), path)
-        header["config"] = {**header["config"], "processes": str(count), "csv": config.csv}
+        header["config"] = {**header["config"], "processes": str(count), "csv": config.csv, "parquet": config.parquet}
         setup.sources.exclude(path)
         with locked_for_a_moment(path):
             if config.overwrite:

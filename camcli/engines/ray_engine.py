@@ -100,14 +100,14 @@ def _config_of_worker(config: RunConfig, size: WorkerSize) -> RunConfig:
     workers = config.workers if config.workers != "auto" else str(min(16, max(2, size.threads)))
     return replace(
         config, engine="local", ray_address=None, gpus_per_worker=None, cpus_per_worker=None, processes="1",
-        device=device_of_worker(config, size), workers=workers, output_dir=config.run_dir, csv=None, overwrite=False,
-        resume=True, dry_run=False,
+        device=device_of_worker(config, size), workers=workers, output_dir=config.run_dir, csv=None, parquet=None,
+        overwrite=False, resume=True, dry_run=False,
     )  # fmt: skip
 
 
 def _of_whole_run(header: Header, config: RunConfig, size: WorkerSize) -> Header:
     own = {name: getattr(config, name) for name in ("engine", "ray_address", "gpus_per_worker", "cpus_per_worker")}
-    whole = {**header["config"], **own, "processes": str(size.count), "csv": config.csv}
+    whole = {**header["config"], **own, "processes": str(size.count), "csv": config.csv, "parquet": config.parquet}
     return {**header, "config": whole}
 
 

@@ -71,6 +71,11 @@ class Redrawing:
                 raise SourceError(
                     f"{self.path} has no {JOURNAL_NAME}, from which its pictures are drawn. Repeat its `cam run`."
                 )
+            if recorded["config"].get("save_to") == "tar":
+                raise SourceError(
+                    f"{self.path}: its pictures are in tars (--save-to tar), which are not drawn again. Repeat its "
+                    "`cam run` with the new settings and another --output-dir."
+                )
             # The journal's settings: they are replaced first.
             self.header: Header = {
                 **index, "config": recorded["config"], "render_fingerprint": recorded["render_fingerprint"]

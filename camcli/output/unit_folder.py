@@ -19,6 +19,8 @@ from camcli.output.names import FOLDERS
 from camcli.output.run_folder import remove_run
 from camcli.output.shard_plan import SHARDS, Inputs, Plan, ending_name, lock_shard, read_ending, read_plan
 from camcli.output.shards import join_plan, locked_for_a_moment
+from camcli.output.tar_names import TARS
+from camcli.output.tars import TarWriter
 from camcli.output.units import UnitFiles
 from camcli.schemas.index import Header
 from camcli.storage import is_remote, run_path, scheme_of
@@ -44,7 +46,7 @@ class UnitFolder:
 
     path: Path
     files: UnitFiles
-    writer: ArtefactWriter
+    writer: ArtefactWriter | TarWriter
     resumed: bool
     abandoned: bool
     notes: tuple[str, ...]
@@ -105,7 +107,7 @@ def open_units(
         assert plan is not None
         abandoned = resumed and read_ending(path, shard) is None
         if resumed and shard == WHOLE:
-            sweep_temporaries(path, [*FOLDERS.values(), SHARDS])
+            sweep_temporaries(path, [*FOLDERS.values(), TARS, SHARDS])
         lock = lock_shard(path, shard)
         with naming_os_errors(path):
             (path / ending_name(shard)).unlink(missing_ok=True)  # it has not ended any more
@@ -117,7 +119,16 @@ def open_units(
     if abandoned:
         notes.append("the last start was killed or crashed: the images it was at are tried in a process of their own")
     files = UnitFiles(path, plan, durable=durable, shard=shard)
-    return UnitFolder(path, files, ArtefactWriter(path, durable), resumed, abandoned, tuple(notes), lock, shard)
+    writer = _writer(path, plan, durable)
+    return UnitFolder(path, files, writer, resumed, abandoned, tuple(notes), lock, shard)
+
+
+def _writer(path: Path, plan: Plan, durable: bool) -> ArtefactWriter | TarWriter:
+    config = plan.header["config"]
+    if config.get("save_to") != "tar":
+        return ArtefactWriter(path, durable)
+    assert plan.unit is not None
+    return TarWriter(path, plan.unit, len(config["image_path"]) > 1, durable)
 
 
 def _unlocked(path: Path) -> str:

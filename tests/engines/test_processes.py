@@ -23,25 +23,27 @@ from camcli.errors import CamError
 from camcli.pipeline.stream import Summary, Watcher
 from camcli.schemas.index import ImageRow
 from tests.conftest import Cam, index_of, items
-from tests.faults.forking import Forks
 from tests.faults.test_crashing_decoder import Decoder
 
 from .conftest import BATCH, artefacts_of, make_mixed, rows_of
+from .forked import Forked, ForkServer
 
 SLOW = ("--model", "factory:tests.engines.models:build_slow", "--input-size", 64, *BATCH)
 
 
-@pytest.fixture
-def decoder(tmp_path: Path) -> Iterator[Decoder]:
-    decoder = Decoder(tmp_path / "decoder")
-    yield decoder
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    """Forks processes with a decoder that a picture can let crash."""
+    decoder = Decoder(tmp_path_factory.mktemp("decoder") / "decoder")
+    with ForkServer([str(decoder.folder)]) as server:
+        yield server
     decoder.release()
 
 
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with Forks() as server:
-        yield server
+@pytest.fixture
+def forked(server: ForkServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes are forked, instead of started anew."""
+    monkeypatch.setattr(child, "spawn", lambda: Forked(server.address))
 
 
 def settings(images: Path, run_dir: Path, count: int, **more: object) -> RunConfig:
@@ -124,6 +126,7 @@ def test_a_process_that_is_killed_is_replaced(
     assert len((tmp_path / "maps.csv").read_text().splitlines()) == 17
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_run_that_is_stopped_goes_on_with_the_same_command(
     cam: Cam, mixed: Path, one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,13 +144,12 @@ def test_a_run_that_is_stopped_goes_on_with_the_same_command(
     assert_same(run_dir, one)
 
 
+@pytest.mark.usefixtures("forked")
 def test_an_image_that_kills_its_process_is_named(
-    cam: Cam, mixed: Path, one: Path, tmp_path: Path, decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+    mixed: Path, one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos = Path(shutil.copytree(mixed, tmp_path / "mixed"))
     Image.open(photos / "03.png").save(photos / "03.jpg", comment=b"SEGV")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(decoder.folder), *sys.path]))
-    monkeypatch.syspath_prepend(str(decoder.folder))
     watch = Pids(monkeypatch)
     assert explain(settings(photos, tmp_path / "run", 2), watch).exit_code == 3
     assert watch.notes
@@ -173,12 +175,14 @@ def test_a_process_that_always_dies_is_replaced_a_few_times(
     assert 3 <= len(started) <= 6
 
 
-def test_the_head_is_killed_and_started_again(cam: Cam, mixed: Path, one: Path, tmp_path: Path, forks: Forks) -> None:
+def test_the_head_is_killed_and_started_again(
+    cam: Cam, mixed: Path, one: Path, tmp_path: Path, server: ForkServer
+) -> None:
     run_dir = tmp_path / "run"
-    running = forks.start(["run", mixed, *SLOW, "-o", run_dir, "--processes", 2])
+    running = server.start(["run", mixed, *SLOW, "-o", run_dir, "--processes", 2])
     shards = run_dir / "shards"
     running.wait_until(lambda: sum(p.read_bytes().count(b"\n") - 1 for p in shards.glob("*.jsonl")) > 2)
-    running.send(signal.SIGKILL)
+    running.send_signal(signal.SIGKILL)
     assert running.wait() == -signal.SIGKILL
     until = time.monotonic() + 60
     while list(shards.glob("*.lock")) and time.monotonic() < until:  # the others notice, and stop
@@ -192,13 +196,15 @@ def test_the_head_is_killed_and_started_again(cam: Cam, mixed: Path, one: Path, 
     assert_same(run_dir, one)
 
 
-def test_a_shard_is_killed_and_started_again(cam: Cam, mixed: Path, one: Path, tmp_path: Path, forks: Forks) -> None:
+def test_a_shard_is_killed_and_started_again(
+    cam: Cam, mixed: Path, one: Path, tmp_path: Path, server: ForkServer
+) -> None:
     run_dir, rows = tmp_path / "run", random.Random().randint(1, 4)
     command = ["run", mixed, *SLOW, "-o", run_dir, "--shard", "0/2"]
     journal = run_dir / "shards/0-of-2.jsonl"
-    running = forks.start(command)
+    running = server.start(command)
     running.wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") > rows)
-    running.send(signal.SIGKILL)
+    running.send_signal(signal.SIGKILL)
     running.wait()
     assert cam("run", mixed, *SLOW, "-o", run_dir, "--shard", "1/2").code in (0, 3)
     if not (run_dir / "shards/0-of-2.json").exists():  # else the signal came after its end

@@ -134,7 +134,7 @@ def serve() -> None:
         importlib.import_module(module)
     _silence_progress()
     build_commands_once()
-    for module in _needed():
+    for module in modules_of_a_run():
         with suppress(ImportError):  # an optional module that is not there
             importlib.import_module(module)
     typer.main.get_command(importlib.import_module("camcli.cli").app)
@@ -145,7 +145,7 @@ def serve() -> None:
         request = json.loads(line)
         pid = os.fork()
         if not pid:
-            os._exit(_be_cam(request))
+            os._exit(be_cam(request))
         print(pid, flush=True)
         print(os.waitpid(pid, 0)[1], flush=True)
 
@@ -158,7 +158,7 @@ def _silence_progress() -> None:
     printer._LINE_INTERVAL = float("inf")
 
 
-def _needed() -> list[str]:
+def modules_of_a_run() -> list[str]:
     """The modules that a run loads; found in a process of its own, whose threads do no harm."""
     reader, writer = os.pipe()
     if not os.fork():
@@ -199,7 +199,7 @@ def _example(folder: Path) -> None:
         main(["run", str(folder), *model, "--output-dir", str(folder / "run")])
 
 
-def _be_cam(request: dict[str, Any]) -> int:
+def be_cam(request: dict[str, Any]) -> int:
     _print_to(*(str(Path(request["folder"], name)) for name in ("out", "err")))
     try:
         from camcli.cli import main

@@ -1,0 +1,192 @@
+"""Processes of ``--processes`` that are forked from one that has everything imported, instead of started anew.
+
+They are real ones: they get real signals and really die. What they do not pay for is importing torch, seconds each.
+``python -m tests.engines.forked SOCKET`` is the process that forks.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any, Self
+
+from camcli.engines import child
+from tests.faults.forking import ROOT, be_cam, modules_of_a_run
+
+_PID, _STATUS = struct.Struct("i"), struct.Struct("i")
+
+
+class Forked:
+    """What ``camcli.engines`` uses of :class:`subprocess.Popen`."""
+
+    def __init__(self, address: str, request: dict[str, object] | None = None) -> None:
+        (theirs_in, ours_in), (ours_out, theirs_out), (ours_status, theirs_status) = os.pipe(), os.pipe(), os.pipe()
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(address)
+            socket.send_fds(connection, [json.dumps(request).encode()], [theirs_in, theirs_out, theirs_status])
+        for descriptor in (theirs_in, theirs_out, theirs_status):
+            os.close(descriptor)
+        self.stdin: IO[bytes] = os.fdopen(ours_in, "wb")
+        self.stdout: IO[bytes] = os.fdopen(ours_out, "rb")
+        self._status = os.fdopen(ours_status, "rb")
+        self.pid: int = _PID.unpack(self._status.read(_PID.size))[0]
+        self.returncode: int | None = None
+
+    def wait(self) -> int:
+        if self.returncode is None:
+            self.returncode = os.waitstatus_to_exitcode(_STATUS.unpack(self._status.read(_STATUS.size))[0])
+            self._status.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self) -> None:
+        with suppress(OSError):
+            self.stdin.close()
+        self.wait()
+
+
+class ForkServer:
+    """The process that forks; a context manager that ends it.
+
+    Args:
+        first: folders that Python searches before all others.
+
+    Attributes:
+        address: of its socket.
+    """
+
+    def __init__(self, first: Sequence[str] = ()) -> None:
+        self._folder, self._count = tempfile.TemporaryDirectory(), 0
+        self.address = str(Path(self._folder.name, "socket"))
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join([*first, str(ROOT), *sys.path]),
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.engines.forked", self.address],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, cwd=ROOT,
+        )  # fmt: skip
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+        self._folder.cleanup()
+
+    def start(self, arguments: Sequence[object], *, before: str = "") -> ForkedCam:
+        """Start ``cam ARGUMENTS``, whose processes are forked as well.
+
+        Args:
+            arguments: of the command line.
+            before: Python that the process runs first: how a fault gets into it.
+        """
+        self._count += 1
+        instead = f"from tests.engines.forked import fork_instead; fork_instead({self.address!r})\n"
+        return ForkedCam(self.address, arguments, instead + before, Path(self._folder.name, str(self._count)))
+
+    def run(self, arguments: Sequence[object], *, before: str = "") -> ForkedCam:
+        """Run ``cam ARGUMENTS`` to its end."""
+        running = self.start(arguments, before=before)
+        running.wait()
+        return running
+
+
+class ForkedCam(Forked):
+    """One ``cam`` process; what it prints goes to files."""
+
+    def __init__(self, address: str, arguments: Sequence[object], before: str, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+        super().__init__(address, {"arguments": [str(a) for a in arguments], "before": before, "folder": str(folder)})
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait for something that the process brings about; fails where it has ended without."""
+        while not condition():
+            if select.select([self._status], [], [], 0.005)[0]:
+                assert condition(), f"the process has ended: {self.err}"
+                return
+
+    @property
+    def err(self) -> str:
+        return (self.folder / "err").read_text("utf-8", "replace")
+
+
+def fork_instead(address: str) -> None:
+    """Let the head in this process have its processes forked; for good."""
+    child.spawn = lambda: Forked(address)  # type: ignore[assignment,return-value]
+
+
+def serve(address: str) -> None:
+    """Fork a process for every connection, until stdin ends."""
+    for module in ("torch", "camcli.pipeline.stream", *modules_of_a_run()):
+        with suppress(ImportError):
+            importlib.import_module(module)
+    gc.collect()
+    gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those in between
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        print(flush=True)
+        while True:
+            ready, _, _ = select.select([listener, 0], [], [])
+            if 0 in ready:  # the test is over
+                return
+            connection, _ = listener.accept()
+            request, descriptors, _, _ = socket.recv_fds(connection, 1 << 16, 3)
+            connection.close()
+            if not os.fork():
+                os._exit(_be_parent(json.loads(request), *descriptors))
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+
+def _be_parent(request: dict[str, Any] | None, stdin: int, stdout: int, status: int) -> int:
+    """Fork the process, and report how it ends: between it and the server, which must not wait."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    if not (pid := os.fork()):
+        os.setsid()
+        os.dup2(stdin, 0)
+        os.dup2(stdout, 1)
+        for descriptor in (stdin, stdout, status):
+            os.close(descriptor)
+        code = 1
+        try:
+            code = be_cam(request) if request is not None else child.serve() or 0
+        except SystemExit as leaving:
+            code = int(leaving.code or 0)
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    for descriptor in (0, stdin, stdout):
+        os.close(descriptor)
+    os.write(status, _PID.pack(pid))
+    os.write(status, _STATUS.pack(os.waitpid(pid, 0)[1]))
+    return 0
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
