@@ -22,7 +22,7 @@ from camcli.config.parse import (
     parse_window,
 )
 from camcli.errors import ConfigError, did_you_mean
-from camcli.storage import MOST_CONNECTIONS
+from camcli.storage import MOST_CONNECTIONS, is_remote, masked
 
 DEFAULT_OUTPUT_DIR = "cam-output"
 """The run folder without ``--output-dir``; where it is taken, a number is appended."""
@@ -445,6 +445,9 @@ def collect_verbatim(config: RunConfig, effect: Effect) -> dict[str, object]:
     }
 
 
+_MAY_BE_URLS = ("image_path", "output_dir")
+
+
 def _check(config: RunConfig) -> None:
     for name, declared in SETTINGS.items():
         declared.check(getattr(config, name))
@@ -453,6 +456,10 @@ def _check(config: RunConfig) -> None:
             extra = " 'none' stands alone." if kind == "none" else did_you_mean(kind, SAVE_KINDS)
             listed = ", ".join(SAVE_KINDS)
             raise ConfigError(f"--save {kind}: not something that can be saved.{extra} Choose from {listed}.")
+    for name, declared in SETTINGS.items():
+        value = getattr(config, name)
+        if declared.path is not None and name not in _MAY_BE_URLS and isinstance(value, str) and is_remote(value):
+            raise ConfigError(f"{flag(name)} {masked(value)}: only images and the run folder may be URLs. Name a file.")
     if config.fast_decode and config.device_decode:
         raise ConfigError(
             "--fast-decode and --device-decode cannot be combined: a CUDA device decodes the full size. Leave one out."
