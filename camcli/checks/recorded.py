@@ -14,7 +14,7 @@ import numpy as np
 from camcli.errors import SourceError
 from camcli.images import View
 from camcli.map_summary import read_native
-from camcli.output import INDEX_NAME, SCHEMA, no_finished_run, true_name
+from camcli.output import INDEX_NAME, SCHEMA, folder_on_disk, no_finished_run, true_name
 from camcli.schemas.index import Header, ImageRow, MapRow
 
 _ITEMS = '"items": ['
@@ -157,7 +157,7 @@ def read_index(path: str | Path) -> tuple[Header, Iterator[ImageRow]]:
     Raises:
         SourceError: no finished run is there, or another version of cam wrote it; an item that cannot be read, too.
     """
-    folder = Path(path)
+    folder = folder_on_disk(path)
     with _naming_errors(folder):
         file = (folder / INDEX_NAME).open(encoding="utf-8")
         header, items = open_index(folder, file)

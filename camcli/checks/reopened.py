@@ -113,7 +113,7 @@ class ReopenedModel:
         settings |= {name: locate(self.run, settings[name]) for name in INPUT_FILES if settings.get(name) is not None}
         settings |= {
             "image_path": [locate(self.run, path) for path in settings["image_path"]],
-            "output_dir": str(self.run.path), "csv": None, "dry_run": False,
+            "output_dir": str(self.run.path), "csv": None, "parquet": None, "dry_run": False,
             "use_cuda": False, "device": self._device or settings["device"],
         }  # fmt: skip
         if self.run.header.get("environment", {}).get("trials") is not None:

@@ -34,7 +34,7 @@ batch norms folded) in the precision of the run; with --compile the compiled one
 the machine meanwhile."""
 
 
-@takes_settings(("images", "model", "explain", "device", "output"), without=("output_dir", "csv", "budget"))
+@takes_settings(("images", "model", "explain", "device", "output"), without=("output_dir", "csv", "parquet", "budget"))
 def command(
     settings: dict[str, Any],
     mode: OutputMode,

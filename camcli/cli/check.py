@@ -141,7 +141,9 @@ def _folder(settings: dict[str, Any], paths: list[str], mode: OutputMode) -> tup
         raise ConfigError("nothing to check: name a run folder, or images to explain first.")
     from camcli.api.run import run
     from camcli.cli.printer import Printer
+    from camcli.output import folder_on_disk
 
+    folder_on_disk(config.run_dir, "`cam check`")
     # With --json the run prints to stderr: stdout is for the checks.
     with Printer(replace(mode, json=True)) as printer, stopping() as stop:
         summary = run(config, command=["cam", *sys.argv[1:]], stop=stop, watch=printer)

@@ -76,18 +76,18 @@ def command(
         help="Write eval.json, eval.csv and, where matplotlib is installed, eval.png into this folder.",
     ),
 ) -> None:
-    settings = {**settings, "output_dir": output_dir, "save": "none", "csv": None}
+    settings = {**settings, "output_dir": output_dir, "save": "none", "csv": None, "parquet": None}
     config = RunConfig(**with_positional(settings, images))
     from camcli.cli.evaluation_table import print_evaluation
     from camcli.cli.printer import failure_line
     from camcli.config.recommended import FILE
     from camcli.evaluation import EvalOptions, evaluate
     from camcli.evaluation.plot import can_plot, check_plot, write_plot
-    from camcli.output import check_named_file, write_named_file
+    from camcli.output import check_named_file, folder_on_disk, write_named_file
 
     if plot is not None:
         check_plot(plot)
-    folder = None if output_dir is None else Path(output_dir)
+    folder = None if output_dir is None else folder_on_disk(output_dir, "`cam eval`")
     files = [("--csv", csv), ("--plot", plot), *(("--output-dir", folder / name) for name in _FILES if folder)]
     for option, file in files:
         if file is not None:

@@ -28,13 +28,17 @@ def command(
     mode: OutputMode,
     run: str = typer.Argument(..., metavar="RUN", help="The run folder that the shards wrote."),
     csv: str | None = typer.Option(None, metavar="FILE", help="The index as a flat table as well."),
+    parquet: str | None = typer.Option(None, metavar="FILE", help="That table as a Parquet file as well."),
 ) -> None:
     from camcli.engines.merge import merge
-    from camcli.output import check_named_file
+    from camcli.output import check_named_file, require_parquet
 
     if csv:
         check_named_file("--csv", csv)
-    merged = merge(run, csv)
+    if parquet:
+        require_parquet()
+        check_named_file("--parquet", parquet)
+    merged = merge(run, csv, parquet=parquet)
     counts, index = merged.counts, merged.run_dir / "index.json"
     if mode.json:
         document = {

@@ -30,6 +30,7 @@ from camcli.pipeline.items import IMPROBABLE
 from camcli.pipeline.setup import Setup
 from camcli.pipeline.stream import Summary, Watcher
 from camcli.schemas.index import ImageRow
+from camcli.storage import is_remote
 
 _LINES = 20
 """Of so many images each has a line, and more are summed up by class; the index lists all."""
@@ -286,7 +287,7 @@ class Printer(Watcher):
             self.show(printable(f"next     cam merge {shlex.quote(str(summary.run_dir))}   once all shards have ended"))
             return
         self.show(printable(f"results in {summary.run_dir}{instead}: {contents(summary)}"))
-        if counts["ok"]:
+        if counts["ok"] and not is_remote(str(summary.run_dir)):
             self.show(
                 printable(f"next     cam report {shlex.quote(str(summary.run_dir))} --open   shows them as a page")
             )

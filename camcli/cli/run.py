@@ -60,6 +60,9 @@ def command(
     config = RunConfig(**with_positional(settings, images))
     if sheet:
         check_sheet(sheet)
+        from camcli.output import folder_on_disk
+
+        folder_on_disk(config.run_dir, "--sheet")
     with stopping() as stop, Waiting() as waiting:
         if not config.dry_run and config.engine == "local" and (config.parsed.processes or 1) > 1:
             waiting.fill(config.parsed.processes or 1)  # they import while this process does

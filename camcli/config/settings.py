@@ -22,7 +22,7 @@ from camcli.config.parse import (
     parse_window,
 )
 from camcli.errors import ConfigError, did_you_mean
-from camcli.storage import MOST_CONNECTIONS
+from camcli.storage import MOST_CONNECTIONS, is_remote, masked
 
 DEFAULT_OUTPUT_DIR = "cam-output"
 """The run folder without ``--output-dir``; where it is taken, a number is appended."""
@@ -262,6 +262,12 @@ class RunConfig:
         "limits, in raw map values; sample:N takes such limits from the first N images (1st and 99th percentile).",
         affects="pictures", group="output", metavar="LIMITS", separator=":",
     )  # fmt: skip
+    save_to: str = setting(
+        "folder",
+        "Where artefacts are written: folder (a file each), or tar (WebDataset shards in the run folder: fewer files, "
+        "for very many images).",
+        affects="pictures", resolved=True, group="output", metavar="WHERE", choices=("folder", "tar"),
+    )  # fmt: skip
     max_side: int = setting(
         1024, "Longest side of the pictures in pixels; 0: the size of the image.",
         affects="pictures", group="output", metavar="N", least=0,
@@ -272,6 +278,10 @@ class RunConfig:
     )  # fmt: skip
     csv: str | None = setting(
         None, "Write the index as a flat table, too.", affects="nothing", group="output", metavar="FILE", path="output",
+    )  # fmt: skip
+    parquet: str | None = setting(
+        None, "Write that table as a Parquet file, too (smaller, typed: for very many images).",
+        affects="nothing", group="output", metavar="FILE", path="output",
     )  # fmt: skip
     resume: bool = setting(
         True, "Continue a run of the same configuration in the run folder; with --no-resume it is refused.",
@@ -435,6 +445,9 @@ def collect_verbatim(config: RunConfig, effect: Effect) -> dict[str, object]:
     }
 
 
+_MAY_BE_URLS = ("image_path", "output_dir")
+
+
 def _check(config: RunConfig) -> None:
     for name, declared in SETTINGS.items():
         declared.check(getattr(config, name))
@@ -443,6 +456,10 @@ def _check(config: RunConfig) -> None:
             extra = " 'none' stands alone." if kind == "none" else did_you_mean(kind, SAVE_KINDS)
             listed = ", ".join(SAVE_KINDS)
             raise ConfigError(f"--save {kind}: not something that can be saved.{extra} Choose from {listed}.")
+    for name, declared in SETTINGS.items():
+        value = getattr(config, name)
+        if declared.path is not None and name not in _MAY_BE_URLS and isinstance(value, str) and is_remote(value):
+            raise ConfigError(f"{flag(name)} {masked(value)}: only images and the run folder may be URLs. Name a file.")
     if config.fast_decode and config.device_decode:
         raise ConfigError(
             "--fast-decode and --device-decode cannot be combined: a CUDA device decodes the full size. Leave one out."
@@ -484,7 +501,10 @@ def _check_parts(config: RunConfig) -> None:
             "--overwrite would remove what the other shards have written. Remove the folder, or choose another "
             "--output-dir."
         )
-    if config.csv:
-        raise ConfigError("--csv with --shard: the table is of the whole run. Give it to `cam merge RUN --csv FILE`.")
+    for name in ("csv", "parquet"):
+        if getattr(config, name):
+            raise ConfigError(
+                f"--{name} with --shard: the table is of the whole run. Give it to `cam merge RUN --{name} FILE`."
+            )
     if "-" in config.image_path:
         raise ConfigError("--shard: the parts cannot all read standard input. Write it to a file, and give @FILE.")

@@ -14,13 +14,14 @@ from pathlib import Path
 from camcli.engines.missing import IncompleteError, describe_missing
 from camcli.engines.shard_rows import ShardRows
 from camcli.errors import ConfigError, ResumeError
-from camcli.output import INDEX_NAME, JOURNAL_NAME, read_header, strict_json, write_atomically, write_csv
+from camcli.output import INDEX_NAME, JOURNAL_NAME, read_header, strict_json, write_atomically, write_tables
 from camcli.output.atomic import naming_os_errors, sweep_temporaries
 from camcli.output.compare import is_same_run
 from camcli.output.index import Ending, FinalStatus, write_index
 from camcli.output.lock import RunLock
 from camcli.output.names import FOLDERS
 from camcli.output.shard_plan import SHARDS, InputDigest, Plan, read_ending, read_plan, require_no_writer
+from camcli.output.tar_names import TARS
 from camcli.schemas.index import Header, Timing
 from camcli.storage import run_path
 
@@ -48,12 +49,14 @@ class Merged:
         return 3 if self.counts["failed"] else 0
 
 
-def merge(run_dir: str | Path, csv: str | None = None, timing: Timing | None = None) -> Merged:
+def merge(
+    run_dir: str | Path, csv: str | None = None, timing: Timing | None = None, parquet: str | None = None
+) -> Merged:
     """Write the index of a run whose shards have ended; a second call writes the same.
 
     Args:
         run_dir: the run folder.
-        csv: a file for the index as a flat table.
+        csv, parquet: files for the index as a flat table.
         timing: of the whole run, where that is known.
 
     Raises:
@@ -77,14 +80,13 @@ def merge(run_dir: str | Path, csv: str | None = None, timing: Timing | None = N
         if ends is None:
             raise IncompleteError(describe_missing(path, plan))
         header: Header = {**plan.header, "started": min(end["started"] for end in ends)}
-        sweep_temporaries(path, [*FOLDERS.values(), SHARDS])
+        sweep_temporaries(path, [*FOLDERS.values(), TARS, SHARDS])
         write_atomically(path / JOURNAL_NAME, _journal(path, plan, header))
         rows = MergedJournal(path / JOURNAL_NAME)
         finished = max(end["finished"] or "" for end in ends)
         ending = Ending("complete", finished, timing or _sum_timing(ends), _passed_over(ends))
         counts = write_index(path, header, rows, None, ending)
-        if csv:
-            write_csv(csv, rows, None)
+        write_tables(csv, parquet, rows, None)
     return Merged(path, plan.shards, "complete", asdict(counts), ending.timing)
 
 

@@ -36,7 +36,7 @@ from camcli.pipeline.header import make_header, now
 from camcli.pipeline.setup import Decide
 from camcli.pipeline.stream import STAGES, Summary, Watcher, prepared
 from camcli.schemas.index import Timing
-from camcli.storage import run_path
+from camcli.storage import is_remote, run_path
 
 _MOST_DEATHS = 3
 """So often in a row a process of a shard may die without a single image explained; then the run ends."""
@@ -62,6 +62,8 @@ def run_processes(
         waiting: processes that have been started already.
     """
     started = time.perf_counter()
+    if any(path.startswith("memory://") for path in (config.run_dir, *config.image_path)):
+        raise ConfigError("--processes: memory:// is the memory of one process. Name a folder or another store.")
     own = own_configs(config, count)
     with waiting or Waiting() as waiting:
         waiting.fill(count)
@@ -80,7 +82,7 @@ def run_processes(
             write_partial_index(path, _Names(sources), status, now(), timing)
         raise head.error
     if status == "complete":
-        counts = merge(path, config.csv, timing).counts
+        counts = merge(path, config.csv, timing, config.parquet).counts
     else:
         counts = write_partial_index(path, _Names(sources), status, now(), timing)
     return Summary(status, path, counts, head.explained, timing, stop.signal)
@@ -113,7 +115,14 @@ def own_configs(config: RunConfig, count: int) -> list[RunConfig]:
         )
     workers = config.workers if config.workers != "auto" else str(min(16, max(2, cores() // count)))
     own = replace(
-        config, processes="1", workers=workers, output_dir=config.run_dir, csv=None, overwrite=False, resume=True
+        config,
+        processes="1",
+        workers=workers,
+        output_dir=config.run_dir,
+        csv=None,
+        parquet=None,
+        overwrite=False,
+        resume=True,
     )
     return [
         replace(own, shard=str(Shard(index, count)), device=device)
@@ -146,12 +155,13 @@ def _begin(
     path = run_path(config.run_dir)
     with prepared(decides(config, first), watch, decide) as setup:
         header = in_folder(make_header(setup, command), path)
-        header["config"] = {**header["config"], "processes": str(count), "csv": config.csv}
+        header["config"] = {**header["config"], "processes": str(count), "csv": config.csv, "parquet": config.parquet}
         setup.sources.exclude(path)
         with locked_for_a_moment(path):
             if config.overwrite:
                 remove_run(path)
-            join_plan(path, header, count, list_inputs(setup.sources), durable=config.durable)
+            inputs = list_inputs(setup.sources)
+            join_plan(path, header, count, inputs, durable=config.durable, in_units=is_remote(config.run_dir))
         note = describe_processes(devices(config, count), str(setup.device))
         watch.ready(replace(setup, config=replace(setup.config, shard=None)), [note])
         return setup.sources

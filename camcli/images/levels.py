@@ -114,6 +114,10 @@ class _RemoteLevel(Level):
 
     def __init__(self, path: str, relative: str, listing: list[Listed] | None = None) -> None:
         super().__init__(path, relative, masked(path).rstrip("/"))
+        if relative.endswith("/"):
+            message = "objects with // in their names cannot be listed; name them in a list (@list.txt)"
+            self.problem = Problem("unreadable", message)
+            return
         try:
             listed = list_folder(path) if listing is None else listing
         except StorageError as error:
@@ -124,7 +128,7 @@ class _RemoteLevel(Level):
         self.sizes = {one.name: one.size for one in listed if not one.is_folder}
         names = {one.name for one in listed}
         self.is_run = bool(relative) and any(name in names and self._is_run(file) for name, file in _RUN_FILES)
-        self._folders = [one.name for one in listed if one.is_folder]
+        self._folders = [one.name for one in listed if one.is_folder and one.name]
         self._asked = 0  # how many of them
         self._coming: deque[tuple[str, Future[list[Listed]]]] = deque()
         self._pool = ThreadPoolExecutor(_LISTED_AHEAD, "list") if len(self._folders) > 1 else None
@@ -134,7 +138,7 @@ class _RemoteLevel(Level):
 
     def below(self, name: str) -> Level:
         url = child(self.path, name, is_folder=True)
-        return _RemoteLevel(url, self._relative_to(name), self._listing(name))
+        return _RemoteLevel(url, self._relative_to(name), self._listing(name) if name else None)
 
     def _listing(self, name: str) -> list[Listed] | None:
         """The names in a subfolder, where they could be listed ahead."""

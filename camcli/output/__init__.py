@@ -5,23 +5,33 @@
 write the results from the journal at the end.
 """
 
-from camcli.output.artefacts import EARLIER, ArtefactWriter, SizeOf, artefacts_intact, sizes_in
+from camcli.output.artefacts import EARLIER, ArtefactWriter, SizeOf, artefacts_intact, read_artefact, sizes_in
 from camcli.output.atomic import naming_os_errors, write_atomically
 from camcli.output.csv_table import COLUMNS, table_of, write_csv
 from camcli.output.default_folder import default_folder, find_earlier, in_folder, open_default_run
-from camcli.output.finished import describe_shards, is_run_folder, no_finished_run, require_merged, unmerged_plan
+from camcli.output.finished import (
+    describe_shards,
+    folder_on_disk,
+    is_run_folder,
+    no_finished_run,
+    require_merged,
+    unmerged_plan,
+)
 from camcli.output.header import INDEX_NAME, JOURNAL_NAME, SCHEMA, read_header, read_index_header
 from camcli.output.index import Counts, Ending, FinalStatus, read_index_items, write_index
 from camcli.output.journal import Journal
 from camcli.output.jsontext import strict_json, true_name
 from camcli.output.named_file import check_named_file, write_named_file
-from camcli.output.names import artefact_path
+from camcli.output.names import ImagePlace, artefact_path
+from camcli.output.parquet_table import require_parquet, write_tables
 from camcli.output.redrawing import NothingDrawnError, Redrawing
 from camcli.output.row_keys import parse_row, row_line
 from camcli.output.run_folder import RESULT_NAMES, RunFolder, check_resumable, open_run
 from camcli.output.shard_plan import InputDigest, Inputs, Plan, make_plan, read_plan
 from camcli.output.shards import end_shard, is_joinable, open_shard, refuse_begun
-from camcli.output.unit_folder import WHOLE, UnitFolder, end_units, open_units
+from camcli.output.tar_names import split_member
+from camcli.output.tars import TarWriter
+from camcli.output.unit_folder import WHOLE, UnitFolder, end_units, open_units, unit_writer
 from camcli.output.units import UnitError, UnitFiles, UnitRows
 
 __all__ = [
@@ -36,6 +46,7 @@ __all__ = [
     "Counts",
     "Ending",
     "FinalStatus",
+    "ImagePlace",
     "InputDigest",
     "Inputs",
     "Journal",
@@ -44,6 +55,7 @@ __all__ = [
     "Redrawing",
     "RunFolder",
     "SizeOf",
+    "TarWriter",
     "UnitError",
     "UnitFiles",
     "UnitFolder",
@@ -57,6 +69,7 @@ __all__ = [
     "end_shard",
     "end_units",
     "find_earlier",
+    "folder_on_disk",
     "in_folder",
     "is_joinable",
     "is_run_folder",
@@ -68,20 +81,25 @@ __all__ = [
     "open_shard",
     "open_units",
     "parse_row",
+    "read_artefact",
     "read_header",
     "read_index_header",
     "read_index_items",
     "read_plan",
     "refuse_begun",
     "require_merged",
+    "require_parquet",
     "row_line",
     "sizes_in",
+    "split_member",
     "strict_json",
     "table_of",
     "true_name",
+    "unit_writer",
     "unmerged_plan",
     "write_atomically",
     "write_csv",
     "write_index",
     "write_named_file",
+    "write_tables",
 ]

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from camcli.errors import OutputError
 from camcli.output.atomic import naming_os_errors, sync_folder, write_atomically
+from camcli.output.names import ImagePlace, artefact_path
+from camcli.output.tar_names import split_member
+from camcli.output.tars import member_size, read_member
 from camcli.schemas.index import ImageRow
 from camcli.storage import is_remote, list_folder
 
@@ -30,6 +33,13 @@ class ArtefactWriter:
         self._run_dir = os.fspath(run_dir)
         self._durable = durable
         self._folders: set[str] = set()  # that exist; bounded, since a tree may have a folder per image
+
+    def locate(
+        self, place: ImagePlace, kind: str, method: str, extension: str, *,
+        layer: str | None = None, target: str | None = None,
+    ) -> str:  # fmt: skip
+        """Where an artefact goes; the arguments are those of :func:`camcli.output.names.artefact_path`."""
+        return artefact_path(kind, method, place.image, extension, layer=layer, target=target, source=place.slug)
 
     def write(self, relative: str, data: bytes) -> int:
         """Write one file, completely or not at all; an existing one is replaced.
@@ -133,11 +143,24 @@ def artefacts_intact(run_dir: str | Path, item: ImageRow, size_of: SizeOf | None
 
 def artefact_size(run_dir: str | Path, relative: str) -> int | None:
     """The bytes of an artefact; None where it is not there."""
+    if (where := split_member(relative)) is not None:
+        return member_size(run_dir, *where)
     try:
         status = os.stat(_absolute(run_dir, relative))
     except (OSError, ValueError):  # missing or inaccessible: in both cases it has to be written again
         return None
     return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def read_artefact(run_dir: str | Path, relative: str) -> bytes:
+    """The content of an artefact, which may be in a tar. Raises OSError where it is not there."""
+    if (where := split_member(relative)) is None:
+        with open(_absolute(run_dir, relative), "rb") as file:
+            return file.read()
+    try:
+        return read_member(Path(run_dir) / where[0], where[1])
+    except OutputError as error:
+        raise OSError(str(error)) from error
 
 
 def _absolute(run_dir: str | Path, relative: str) -> str:

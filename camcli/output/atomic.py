@@ -164,7 +164,9 @@ def naming_os_errors(path: str | Path, action: str = "write", option: str | None
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        advice = _OF_A_STORE if isinstance(error, StorageError) else _advise(error.errno or 0, option)
+        advice = _advise(error.errno or 0, option)
+        if isinstance(error, StorageError):
+            advice = "Repeat the same command." if action == "read" else _OF_A_STORE
         name = f"{option} {os.fspath(path)}" if option else os.fspath(path)
         raise OutputError(replace_surrogates(f"cannot {action} {name}: {reason}. {advice}")) from error
 

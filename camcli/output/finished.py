@@ -9,11 +9,38 @@ from pathlib import Path
 from camcli.errors import OutputError, ResumeError, SourceError
 from camcli.output.header import INDEX_NAME, JOURNAL_NAME
 from camcli.output.shard_plan import Plan, read_plan
-from camcli.storage import run_path
+from camcli.storage import StorageError, as_local, is_remote, masked, run_path, scheme_of
+
+_COPY = {"s3": "aws s3 sync {0} RUN", "gs": "gcloud storage rsync --recursive {0} RUN"}
+_COPY_ANY = "python -c \"import fsspec; fs, path = fsspec.url_to_fs('{0}'); fs.get(path + '/', 'RUN/', True)\""
+"""How a folder of a store is copied to a folder RUN."""
+
+
+def folder_on_disk(path: str | Path, needed_by: str | None = None) -> Path:
+    """The path of a run folder for what needs it on a disk.
+
+    Args:
+        path: of the run folder.
+        needed_by: what writes there; None: the run is there already, and is read.
+
+    Raises:
+        SourceError: it is in an object store; the message says what to do.
+    """
+    url = os.fspath(path)
+    if not is_remote(url):
+        return Path(as_local(url))
+    if needed_by is not None:
+        raise SourceError(f"{masked(url)}: {needed_by} needs the run folder on a disk. Name a folder there.")
+    copy = _COPY.get(scheme_of(url), _COPY_ANY).format(url)
+    raise SourceError(f"{masked(url)}: this command needs the run folder on a disk. Copy it, and name the copy: {copy}")
 
 
 def is_run_folder(path: str | Path) -> bool:
     """Whether a path is a folder that a run writes or has written, shards that are not merged among them."""
+    if is_remote(os.fspath(path)):
+        with contextlib.suppress(StorageError):  # what is wrong with it is said when its images are listed
+            return (run_path(path) / INDEX_NAME).is_file() or _plan_of(path) is not None
+        return False
     return any((run_path(path) / name).is_file() for name in (INDEX_NAME, JOURNAL_NAME)) or _plan_of(path) is not None
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from camcli.errors import ConfigError, OutputError
 from camcli.output.atomic import PORTABLE_FLAGS, naming_os_errors, write_atomically, write_fully
+from camcli.storage import is_remote
 
 _STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
@@ -32,6 +33,8 @@ def check_named_file(option: str, path: str | Path) -> None:
         ConfigError: a folder, a link that leads nowhere, or something that is no folder above it.
         OutputError: its folder cannot be written.
     """
+    if is_remote(os.fspath(path)):
+        raise ConfigError(f"{option} {os.fspath(path)}: this file is written on a disk. Name one there, and copy it.")
     if _descriptor_of(real := _follow(option, os.fspath(path))) is not None:
         return
     if os.path.isdir(real):

@@ -14,6 +14,7 @@ The rules, which together make the mapping from (levels, image) to path injectiv
 
 import hashlib
 import re
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from camcli.output.jsontext import as_utf8
@@ -38,6 +39,23 @@ _UNSAFE = re.compile(
     rf"|~(?=[0-9a-f]{{{_HASH_DIGITS}}}\Z)"  # looks like the hash of a name that was cut
 )
 _LIKE_AN_ARTEFACT = re.compile(rf"\.(?=(?:{'|'.join(EXTENSIONS)})\Z)")
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePlace:
+    """An image as its artefacts are named after it.
+
+    Attributes:
+        ordinal: position in input order.
+        image: its name in the index.
+        source: the ``--image-path``, where the run has more than one; else None.
+        slug: the folder name of that source, or None.
+    """
+
+    ordinal: int
+    image: str
+    source: str | None
+    slug: str | None
 
 
 def artefact_path(
@@ -72,19 +90,20 @@ def artefact_path(
 
 def level(name: str) -> str:
     """A name (of a layer, a target, a source) as one folder: injective, at most 255 bytes."""
-    return _folder(_escape(as_utf8(name)).replace("/", "%2F"))
+    return _folder(escape(as_utf8(name)).replace("/", "%2F"))
 
 
 def _image_path(image: str, extension: str) -> str:
-    *folders, last = (_escape(component) for component in as_utf8(image).split("/"))
-    file = _fit(last, f".{extension}")
+    *folders, last = (escape(component) for component in as_utf8(image).split("/"))
+    file = fit(last, f".{extension}")
     path = "/".join([*map(_folder, folders), file])
     if len(path.encode()) <= MAX_IMAGE:
         return path
     return f"~{_hash('/'.join(folders))}/{file}"
 
 
-def _escape(component: str) -> str:
+def escape(component: str) -> str:
+    """One component of a path with what a file system does not allow written as ``%XX``."""
     if component in ("", ".", ".."):
         return component.replace(".", "%2E") or "%00"
     return _UNSAFE.sub(lambda match: _escape_character(match[0]), component)
@@ -99,14 +118,15 @@ def _escape_character(character: str) -> str:
 
 
 def _folder(escaped: str) -> str:
-    return _fit(_LIKE_AN_ARTEFACT.sub("%2E", escaped), "")
+    return fit(_LIKE_AN_ARTEFACT.sub("%2E", escaped))
 
 
-def _fit(escaped: str, suffix: str) -> str:
+def fit(escaped: str, suffix: str = "", most: int = MAX_COMPONENT) -> str:
+    """A component of at most so many bytes: what is too long is cut, and closed with a hash of all of it."""
     data = escaped.encode()
-    if len(data) + len(suffix) <= MAX_COMPONENT:
+    if len(data) + len(suffix) <= most:
         return escaped + suffix
-    start = data[: MAX_COMPONENT - len(suffix) - 1 - _HASH_DIGITS].decode("utf-8", "ignore")
+    start = data[: most - len(suffix) - 1 - _HASH_DIGITS].decode("utf-8", "ignore")
     return f"{start}~{_hash(escaped)}{suffix}"
 
 

@@ -17,7 +17,7 @@ from typing import Self
 from camcli.errors import SourceError
 from camcli.output.artefacts import ArtefactWriter
 from camcli.output.atomic import naming_os_errors, sweep_temporaries, write_atomically
-from camcli.output.finished import no_finished_run, unmerged_plan
+from camcli.output.finished import folder_on_disk, no_finished_run, unmerged_plan
 from camcli.output.header import (
     INDEX_NAME,
     JOURNAL_NAME,
@@ -61,7 +61,7 @@ class Redrawing:
     """
 
     def __init__(self, run_dir: str | Path) -> None:
-        self.path = Path(run_dir)
+        self.path = folder_on_disk(run_dir)
         if not (self.path / INDEX_NAME).is_file() or unmerged_plan(self.path) is not None:
             raise no_finished_run(self.path)
         self._lock = RunLock(self.path)
@@ -70,6 +70,11 @@ class Redrawing:
             if index is None or recorded is None:
                 raise SourceError(
                     f"{self.path} has no {JOURNAL_NAME}, from which its pictures are drawn. Repeat its `cam run`."
+                )
+            if recorded["config"].get("save_to") == "tar":
+                raise SourceError(
+                    f"{self.path}: its pictures are in tars (--save-to tar), which are not drawn again. Repeat its "
+                    "`cam run` with the new settings and another --output-dir."
                 )
             # The journal's settings: they are replaced first.
             self.header: Header = {

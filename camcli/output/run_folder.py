@@ -19,10 +19,12 @@ from camcli.output.lock import RunLock
 from camcli.output.names import EXTENSIONS, FOLDERS
 from camcli.output.redrawing import MARK_NAME, is_half_drawn
 from camcli.output.shard_plan import remove_shards
+from camcli.output.tar_names import TARS
 from camcli.schemas.index import Header
 from camcli.storage import is_remote, remove_below, run_path
 
 _MOST_DIFFERENCES = 12
+_ENDINGS = tuple(f".{ending}" for ending in (*EXTENSIONS, "tar"))
 RESULT_NAMES = ("check.json", "diff.json")
 """The last results of ``cam check`` and ``cam diff`` of a run; they go with it."""
 
@@ -162,10 +164,10 @@ def remove_run(path: Path) -> None:
         for name in RESULT_NAMES:
             (path / name).unlink(missing_ok=True)
     sweep_temporaries(path, ())
-    for folder in (path / name for name in FOLDERS.values()):
+    for folder in (path / name for name in (*FOLDERS.values(), TARS)):
         if is_remote(str(folder)):
             with naming_os_errors(folder):
-                remove_below(str(folder), tuple(f".{ending}" for ending in EXTENSIONS))
+                remove_below(str(folder), _ENDINGS)
         elif not folder.is_symlink():  # where the user's link leads to, more may lie than this run's files
             with naming_os_errors(folder):
                 _remove_artefacts(folder)
@@ -178,7 +180,7 @@ def _remove_artefacts(folder: str | Path) -> None:
     for entry in _entries(folder):
         if entry.is_dir(follow_symlinks=False):
             _remove_artefacts(entry.path)
-        elif entry.name.endswith(tuple(f".{ending}" for ending in EXTENSIONS)) or is_temporary(entry.name):
+        elif entry.name.endswith(_ENDINGS) or is_temporary(entry.name):
             os.unlink(entry.path)
     with contextlib.suppress(OSError):  # not empty: it holds files that are not ours
         os.rmdir(folder)

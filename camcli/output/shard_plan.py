@@ -34,6 +34,7 @@ PLAN_SCHEMA = "camcli.shards/1"
 _PLAN = f"{SHARDS}/plan.json"
 _MOST_DIFFERENCES = 12
 _MOST_BATCHES, _ENOUGH_UNITS = 32, 64
+_MOST_IN_TAR = 1024  # images: some 100 MB of overlays and heatmaps
 
 
 @dataclass(frozen=True)
@@ -118,14 +119,15 @@ class Plan:
 def make_plan(header: Header, shards: int, inputs: Inputs, *, in_units: bool = False) -> Plan:
     """The plan of a run that is about to begin."""
     size = int(header["config"]["batch_size"])
-    unit = size * batches_of_a_unit(inputs.count, size) if in_units else None
+    most = _MOST_IN_TAR // size if header["config"].get("save_to") == "tar" else _MOST_BATCHES
+    unit = size * batches_of_a_unit(inputs.count, size, max(1, most)) if in_units else None
     return Plan(shards, size, inputs, _of_whole_run(header), unit)
 
 
-def batches_of_a_unit(images: int, batch_size: int) -> int:
+def batches_of_a_unit(images: int, batch_size: int, most: int = _MOST_BATCHES) -> int:
     """So many that there are enough units for many workers, and that a unit is long against its beginning and end."""
     batches = -(-images // batch_size)
-    return min(_MOST_BATCHES, max(1, batches // _ENOUGH_UNITS))
+    return min(most, max(1, batches // _ENOUGH_UNITS))
 
 
 def _of_whole_run(header: Header) -> Header:
@@ -190,7 +192,10 @@ def check_plan(run_dir: str | Path, recorded: Plan, plan: Plan) -> None:
             "Once all shards are merged (`cam merge`), `cam run` without --shard and --processes explains inputs that "
             "were added."
         )
-        if is_remote(str(run_dir)):
+        if plan.header["config"].get("save_to") == "tar":
+            what = "another run"
+            more = "The inputs of a run in tars are fixed: explain those that were added into a folder of their own."
+        elif is_remote(str(run_dir)):
             what, more = "another run", "In an object store, inputs cannot be added to a run."
         raise ResumeError(
             f"{run_dir} holds {what} (there → asked for):{listed}\nRepeat the command that began it, or choose another "

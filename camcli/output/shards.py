@@ -18,7 +18,7 @@ from camcli.output.index import Counts, Ending, count_items
 from camcli.output.journal import Journal
 from camcli.output.jsontext import strict_json
 from camcli.output.lock import RunLock
-from camcli.output.run_folder import RunFolder, refuse_half_drawn
+from camcli.output.run_folder import RunFolder, check_resumable, refuse_half_drawn
 from camcli.output.shard_plan import (
     Inputs,
     Plan,
@@ -123,7 +123,8 @@ def is_joinable(run_dir: Path, plan: Plan) -> bool:
     if recorded is not None:
         refuse_half_drawn(run_dir)
         check_plan(run_dir, recorded, plan)
-    elif read_header(run_dir) is not None:
+    elif (earlier := read_header(run_dir)) is not None:
+        check_resumable(run_dir, earlier, plan.header, resume=True)
         raise ResumeError(
             f"{run_dir} holds a run of one process. Continue it without --shard and --processes, or choose another "
             "--output-dir."

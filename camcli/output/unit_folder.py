@@ -19,9 +19,11 @@ from camcli.output.names import FOLDERS
 from camcli.output.run_folder import remove_run
 from camcli.output.shard_plan import SHARDS, Inputs, Plan, ending_name, lock_shard, read_ending, read_plan
 from camcli.output.shards import join_plan, locked_for_a_moment
+from camcli.output.tar_names import TARS
+from camcli.output.tars import TarWriter
 from camcli.output.units import UnitFiles
 from camcli.schemas.index import Header
-from camcli.storage import is_remote, run_path
+from camcli.storage import is_remote, run_path, scheme_of
 
 WHOLE = Shard(0, 1)
 """The one shard of a run that nobody has divided."""
@@ -44,7 +46,7 @@ class UnitFolder:
 
     path: Path
     files: UnitFiles
-    writer: ArtefactWriter
+    writer: ArtefactWriter | TarWriter
     resumed: bool
     abandoned: bool
     notes: tuple[str, ...]
@@ -105,17 +107,29 @@ def open_units(
         assert plan is not None
         abandoned = resumed and read_ending(path, shard) is None
         if resumed and shard == WHOLE:
-            sweep_temporaries(path, [*FOLDERS.values(), SHARDS])
+            sweep_temporaries(path, [*FOLDERS.values(), TARS, SHARDS])
         lock = lock_shard(path, shard)
         with naming_os_errors(path):
             (path / ending_name(shard)).unlink(missing_ok=True)  # it has not ended any more
     notes, what = [], "it" if shard == WHOLE else "each shard"
     if not lock.exclusive:
         notes.append(f"{path} is {_unlocked(path)}: start only one process on {what}")
+    if is_remote(str(path)) and scheme_of(str(path)) == "memory":
+        notes.append(f"{path} is in the memory of this process, and gone when it ends")
     if abandoned:
         notes.append("the last start was killed or crashed: the images it was at are tried in a process of their own")
     files = UnitFiles(path, plan, durable=durable, shard=shard)
-    return UnitFolder(path, files, ArtefactWriter(path, durable), resumed, abandoned, tuple(notes), lock, shard)
+    writer = unit_writer(path, plan, durable)
+    return UnitFolder(path, files, writer, resumed, abandoned, tuple(notes), lock, shard)
+
+
+def unit_writer(path: Path, plan: Plan, durable: bool) -> ArtefactWriter | TarWriter:
+    """What writes the artefacts of a run in units."""
+    config = plan.header["config"]
+    if config.get("save_to") != "tar":
+        return ArtefactWriter(path, durable)
+    assert plan.unit is not None
+    return TarWriter(path, plan.unit, len(config["image_path"]) > 1, durable)
 
 
 def _unlocked(path: Path) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -140,10 +140,14 @@ class UnitRows:
     """Collects rows until a unit has all of its own, and writes them then.
 
     Rows may come in any order; what is collected of units that never become whole is not written.
+
+    Args:
+        files: of the units.
+        before: called with the number and the rows of a unit before they are written.
     """
 
-    def __init__(self, files: UnitFiles) -> None:
-        self._files = files
+    def __init__(self, files: UnitFiles, before: Callable[[int, Sequence[bytes]], None] | None = None) -> None:
+        self._files, self._before = files, before
         self._pending: dict[int, dict[int, bytes]] = {}  # by unit, then by place in it
         self._latest: tuple[int, list[bytes]] | None = None  # a unit that is done, since its rows are asked for in turn
 
@@ -177,6 +181,9 @@ class UnitRows:
         rows = self._pending[number]
         rows[ordinal % files.size] = row
         if len(rows) == files.share(number):
-            files.write(number, [rows[place] for place in sorted(rows)])
+            lines = [rows[place] for place in sorted(rows)]
+            if self._before is not None:
+                self._before(number, lines)
+            files.write(number, lines)
             self._latest = None
             del self._pending[number]

@@ -104,10 +104,10 @@ def open_folder(config: RunConfig, header: Header, sources: Sources) -> RunFolde
 def is_in_units(config: RunConfig) -> bool:
     """Whether the rows of a run are files of units, not a journal.
 
-    They are where a run that is to be continued has begun so, and in an object store, whose objects cannot be appended
-    to.
+    They are where a run that is to be continued has begun so, with artefacts in tars, and in an object store, whose
+    objects cannot be appended to.
     """
-    if is_remote(config.run_dir):
+    if is_remote(config.run_dir) or config.save_to == "tar":
         return True
     if config.overwrite or (run_path(config.run_dir) / JOURNAL_NAME).exists():
         return False
@@ -129,10 +129,11 @@ def plan_folder(setup: Setup) -> Path:
     folder, in_units = run_path(config.run_dir), is_in_units(config)
     if config.overwrite:
         return folder
-    if isinstance(shard := config.parsed.shard, Shard):
-        plan = make_plan(in_folder(header, folder), shard.count, list_inputs(setup.sources), in_units=in_units)
-        is_joinable(folder, plan)
-        refuse_begun(folder, shard, config.resume)
+    shard, in_tars = config.parsed.shard, config.save_to == "tar"
+    if isinstance(shard, Shard) or in_tars:
+        part, inputs = shard if isinstance(shard, Shard) else WHOLE, list_inputs(setup.sources)
+        is_joinable(folder, make_plan(in_folder(header, folder), part.count, inputs, in_units=in_units))
+        refuse_begun(folder, part, config.resume)
         return folder
     if in_units:
         begun = read_plan(folder)

@@ -79,6 +79,7 @@ def decides_pictures(
         **({"show_bands": list(show)} if show is not None else {}),
         **({"gamma": float(config.gamma)} if config.gamma != 1 else {}),
         **({"signed": True} if config.signed else {}),
+        **({"save_to": config.save_to} if config.save_to != "folder" else {}),
         **({"canvas": config.canvas} if config.canvas != "original" else {}),
         **collect_verbatim(config, "pictures"),
     }

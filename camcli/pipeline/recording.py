@@ -17,6 +17,8 @@ from camcli.output import (
     Ending,
     RunFolder,
     SizeOf,
+    TarWriter,
+    UnitError,
     UnitFolder,
     UnitRows,
     artefacts_intact,
@@ -26,8 +28,8 @@ from camcli.output import (
     read_index_header,
     row_line,
     sizes_in,
-    write_csv,
     write_index,
+    write_tables,
 )
 from camcli.schemas.index import Header, ImageRow
 
@@ -113,8 +115,7 @@ class _InJournal:
             counts = write_index(folder.path, header, folder.journal, order, ending)
         else:
             counts = end_shard(folder, header, order, ending)
-        if self._config.csv:
-            write_csv(self._config.csv, folder.journal, order)
+        write_tables(self._config.csv, self._config.parquet, folder.journal, order)
         return counts
 
     def _keep_offset(self, entry: Entry, offset: int) -> None:
@@ -130,7 +131,10 @@ class _InUnits:
 
     def __init__(self, folder: UnitFolder, config: RunConfig) -> None:
         self._folder, self._config = folder, config
-        self._rows = UnitRows(folder.files)
+        # In tars a unit is done again as a whole: what is done of one image would write its tar once more.
+        self._tars = folder.writer if isinstance(folder.writer, TarWriter) else None
+        self._rows = UnitRows(folder.files, self._tars.write_unit if self._tars is not None else None)
+        self._checked = -1
         self._size_of = sizes_in(folder.path)
         self.most_lost = folder.files.size
 
@@ -138,12 +142,28 @@ class _InUnits:
         return self._folder.owns(entry.ordinal)
 
     def is_done(self, entry: Entry) -> bool:
+        if self._tars is not None:
+            self._check_unit(self._folder.files.number_of(entry.ordinal))
         line = self._rows.find(entry.ordinal)
         row = None if line is None else parse_row(line)
-        retry_failed = self._config.retry_failed
-        return row is not None and row_stands(
-            row, entry, self._folder.path, retry_failed=retry_failed, size_of=self._size_of
-        )
+        if row is None:
+            return False
+        size_of = self._size_of if self._tars is None else row["sizes"].get  # its tar was looked at
+        return row_stands(row, entry, self._folder.path, retry_failed=self._config.retry_failed, size_of=size_of)
+
+    def _check_unit(self, number: int) -> None:
+        """Forget that a unit was done where its tar is not whole, or holds images that are to be tried again."""
+        files = self._folder.files
+        if number == self._checked or number not in files.done:
+            return
+        self._checked = number
+        with suppress(UnitError):  # damaged: it is forgotten below
+            lines = files.read(number)
+            rows = [row for row in map(parse_row, lines) if row is not None]
+            retry = self._config.retry_failed and any(row["status"] == "failed" for row in rows)
+            if not retry and self._tars is not None and self._tars.is_whole(number, lines, self._size_of):
+                return
+        files.done.discard(number)
 
     def add(self, entry: Entry, row: ImageRow) -> None:
         self._rows.add(entry.ordinal, row_line(row))
@@ -154,8 +174,7 @@ class _InUnits:
         if folder.resumed and not explained and folder.shard == WHOLE:
             ending = _unchanged(folder.path, ending)
         counts = end_units(folder, header, ending)
-        if self._config.csv:
-            write_csv(self._config.csv, folder.files, None)
+        write_tables(self._config.csv, self._config.parquet, folder.files, None)
         return counts
 
 

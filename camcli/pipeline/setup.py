@@ -20,7 +20,7 @@ from camcli.layers import Layer
 from camcli.models import Model, load_model
 from camcli.models.output_examination import examine, require_row_per_image
 from camcli.models.repetition import make_repeatable
-from camcli.output import check_named_file
+from camcli.output import check_named_file, require_parquet
 from camcli.pipeline.first_image import first_image
 from camcli.pipeline.inputs import list_sources
 from camcli.pipeline.labels import Labeller
@@ -183,6 +183,9 @@ def prepare(
     device = choose_device(config.device)
     if config.csv:
         check_named_file("--csv", config.csv)
+    if config.parquet:
+        require_parquet()
+        check_named_file("--parquet", config.parquet)
     needs_gradient(config)  # a mistyped method: say so before a model is loaded
     sources = open_sources(config)
     model = open_model(config, device)

@@ -5,7 +5,7 @@ import numpy as np
 from camcli.concurrency import Clock
 from camcli.errors import ImageError, OutputError
 from camcli.images import Entry
-from camcli.output import ArtefactWriter, artefact_path
+from camcli.output import ArtefactWriter, ImagePlace, TarWriter
 from camcli.pipeline.isolation import run_guarded
 from camcli.pipeline.items import (
     ClassMap,
@@ -29,7 +29,7 @@ class Drawer:
     The row is returned only after every artefact of the image is in place.
     """
 
-    def __init__(self, setup: Setup, artefacts: ArtefactWriter, clock: Clock) -> None:
+    def __init__(self, setup: Setup, artefacts: ArtefactWriter | TarWriter, clock: Clock) -> None:
         self.setup, self.artefacts, self.clock = setup, artefacts, clock
         self.several_sources = len(setup.config.image_path) > 1
 
@@ -100,14 +100,14 @@ class Drawer:
     def _path(self, kind: str, entry: Entry, class_map: ClassMap, suffix: str) -> str:
         setup = self.setup
         several_layers = len(setup.layers) > 1 and isinstance(class_map.layer, str)  # fused: one map for all of them
-        return artefact_path(
+        source, slug = (entry.source, entry.source_slug) if self.several_sources else (None, None)
+        return self.artefacts.locate(
+            ImagePlace(entry.ordinal, entry.image, source, slug),
             kind,
             class_map.method,
+            suffix,
             layer=str(class_map.layer) if several_layers else None,
             target=class_map.target_key if len(setup.targets) > 1 else None,
-            source=entry.source_slug if self.several_sources else None,
-            image=entry.image,
-            extension=suffix,
         )
 
 

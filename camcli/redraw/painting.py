@@ -14,7 +14,7 @@ import numpy as np
 from camcli.errors import ImageError, OutputError
 from camcli.images import DecodeSettings, Entry, decode, read, restore_view
 from camcli.map_summary import read_native
-from camcli.output import EARLIER, ArtefactWriter, artefact_path
+from camcli.output import EARLIER, ArtefactWriter, artefact_path, read_artefact
 from camcli.output.artefacts import artefact_size
 from camcli.output.names import FOLDERS
 from camcli.pipeline.isolation import run_guarded
@@ -150,7 +150,7 @@ def raw_map(folder: Path, row: ImageRow, one: MapRow) -> tuple[np.ndarray, bool]
     saved = one["files"].get("raw")
     if saved is not None:
         try:
-            data = (folder / saved).read_bytes()
+            data = read_artefact(folder, saved)
             if len(data) == row["sizes"].get(saved):
                 exact: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
                 return exact, False

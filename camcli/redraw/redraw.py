@@ -19,7 +19,7 @@ from camcli.concurrency import in_order, lower_priority
 from camcli.config.settings import RunConfig
 from camcli.errors import ImageError, OutputError
 from camcli.images import DecodeSettings, Entry, pillow_limits
-from camcli.output import EARLIER, Journal, NothingDrawnError, Redrawing, write_csv
+from camcli.output import EARLIER, Journal, NothingDrawnError, Redrawing, write_tables
 from camcli.output.row_keys import parse_row
 from camcli.pipeline.pictures import Limits, fixed_limits, limits_of, style_of
 from camcli.redraw.originals import Originals
@@ -228,10 +228,10 @@ def _row(journal: Journal, offset: int) -> ImageRow:
 
 
 def _write_table(folder: Redrawing, config: RunConfig, journal: Journal) -> None:
-    """Write the table of ``--csv`` again, which names the pictures."""
-    if config.csv is None:
-        return
+    """Write the tables of ``--csv`` and ``--parquet`` again, which name the pictures."""
     start = started_in(RecordedRun(folder.path, folder.header, [], 0)) or ""
     counts = folder.header["counts"]
     order = journal.offsets()
-    write_csv(os.path.join(start, config.csv), journal, order[: counts["images"]] if counts is not None else order)
+    order = order[: counts["images"]] if counts is not None else order
+    csv, parquet = (name and os.path.join(start, name) for name in (config.csv, config.parquet))
+    write_tables(csv, parquet, journal, order)

@@ -11,9 +11,9 @@ from camcli.report.rows import Row
 from camcli.storage import masked
 
 _WITHOUT = (
-    "image_path", "output_dir", "device", "use_cuda", "batch_size", "workers", "limit", "sample", "csv", "resume",
-    "retry_failed", "overwrite", "durable", "shard", "processes", "fail_fast", "dry_run", "compile", "config", "scale",
-    "connections",
+    "image_path", "output_dir", "device", "use_cuda", "batch_size", "workers", "limit", "sample", "csv", "parquet",
+    "resume", "retry_failed", "overwrite", "durable", "shard", "processes", "save_to", "fail_fast", "dry_run",
+    "compile", "config", "scale", "connections",
 )  # fmt: skip
 """What concerns the whole run, or the machine, and not the maps of one image."""
 

@@ -19,7 +19,7 @@ from camcli.checks.recorded import RecordedRun
 from camcli.checks.rereading import recorded_settings
 from camcli.errors import ImageError
 from camcli.images import DecodeSettings, Entry, decode, read, was_replaced
-from camcli.output import write_named_file
+from camcli.output import read_artefact, write_named_file
 from camcli.report.originals import SHOWN_BY_BROWSERS
 from camcli.report.rows import Row, RunRows
 from camcli.storage import is_remote
@@ -130,7 +130,7 @@ class PictureMaker:
         name = self._name(row, THUMBNAIL, files[0])
         if not self._exists(name):
             try:
-                with Image.open(self._run.path / files[0]) as picture:
+                with Image.open(io.BytesIO(read_artefact(self._run.path, files[0]))) as picture:
                     self._write(name, _encode(picture.convert("RGB"), THUMBNAIL))
             except OSError:
                 return Pictures(problem=problem)
@@ -144,7 +144,7 @@ class PictureMaker:
             return Pictures(problem=problem, data=_encode(image, EMBEDDED))
         overlay = next((one.get("files", {}).get("overlay") for one in row["maps"][:1]), None)
         try:
-            with Image.open(self._run.path / overlay if overlay else "") as picture:
+            with Image.open(io.BytesIO(read_artefact(self._run.path, overlay or ""))) as picture:
                 return Pictures(drawn=True, problem=problem, data=_encode(picture.convert("RGB"), EMBEDDED))
         except OSError:
             return Pictures(problem=problem)

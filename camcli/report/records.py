@@ -13,6 +13,7 @@ import numpy as np
 
 from camcli.checks.distances import spearman
 from camcli.map_summary import read_native
+from camcli.output import split_member
 from camcli.render import normalise, to_levels
 from camcli.report.rows import Row
 
@@ -112,7 +113,10 @@ class Records:
 
     def add_files(self, record: dict[str, Any], row: Row) -> None:
         """The artefacts of an image: the end that their paths share, and the number of the rest for each."""
-        files = [one.get("files") or {} for one in row.get("maps", ())]
+        files = [
+            {kind: path for kind, path in (one.get("files") or {}).items() if path and split_member(path) is None}
+            for one in row.get("maps", ())
+        ]  # a page cannot link to what is in a tar
         stems = [path.rpartition(".")[0] for each in files for path in each.values() if path]
         if not stems:
             return

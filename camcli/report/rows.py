@@ -9,7 +9,7 @@ from typing import Any
 
 from camcli.checks.recorded import open_index
 from camcli.errors import CamError, SourceError
-from camcli.output import INDEX_NAME, JOURNAL_NAME, SCHEMA, no_finished_run
+from camcli.output import INDEX_NAME, JOURNAL_NAME, SCHEMA, folder_on_disk, no_finished_run
 from camcli.schemas.index import Header
 
 Row = dict[str, Any]
@@ -55,7 +55,7 @@ def open_rows(path: str | Path) -> RunRows:
     Raises:
         SourceError: no run is there, or another version of cam wrote it.
     """
-    folder = Path(path)
+    folder = folder_on_disk(path)
     try:
         if (folder / INDEX_NAME).is_file():
             with (folder / INDEX_NAME).open(encoding="utf-8") as file:

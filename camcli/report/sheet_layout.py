@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from camcli.checks.rereading import decode_again
 from camcli.config.settings import RunConfig
 from camcli.errors import SourceError, printable
 from camcli.images import View, restore_view
-from camcli.output import EARLIER, true_name
+from camcli.output import EARLIER, read_artefact, true_name
 from camcli.output.redrawing import is_half_drawn
 from camcli.pipeline.pictures import limits_in, percentage, shown_name, style_of, title_of, why_empty
 from camcli.redraw.painting import raw_map
@@ -235,7 +236,7 @@ def _overlay(run: RunOfSheet, look: RunOfSheet, row: ExplainedRow, one: MapRow, 
     saved = one["files"].get("overlay")
     if saved is not None and run.has_look_of(look, row):
         try:
-            with Image.open(run.folder / saved) as picture:
+            with Image.open(io.BytesIO(read_artefact(run.folder, saved))) as picture:
                 return np.asarray(picture.convert("RGB"))
         except OSError:
             pass

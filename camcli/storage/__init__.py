@@ -19,6 +19,7 @@ from camcli.storage.urls import (
     mask_text,
     masked,
     parent,
+    scheme_of,
     without_query,
 )
 from camcli.storage.writing import remove_below, require_writable, write_object
@@ -27,5 +28,5 @@ __all__ = [
     "MOST_CONNECTIONS", "Listed", "StorageError", "as_local", "base_name", "child", "file_system", "find",
     "forget_file_systems", "is_remote", "is_url", "is_web", "join", "list_folder", "mask_all", "mask_text", "masked",
     "open_parts", "open_stream", "parent", "read_bytes", "remove_below", "require_store", "require_writable",
-    "run_path", "without_query", "write_object",
+    "run_path", "scheme_of", "without_query", "write_object",
 ]  # fmt: skip

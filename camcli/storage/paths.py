@@ -76,7 +76,8 @@ class StorePath:
 
     def iterdir(self) -> Iterator[StorePath]:
         """What is in it."""
-        return iter([StorePath(child(self._url, one.name), one.is_folder) for one in list_folder(self._url)])
+        named = (one for one in list_folder(self._url) if one.name)
+        return iter([StorePath(child(self._url, one.name), one.is_folder) for one in named])
 
     def mkdir(self, *, parents: bool = False, exist_ok: bool = False) -> None:
         """Nothing: see the class."""

@@ -24,7 +24,8 @@ class Listed:
     """What a folder holds under one name.
 
     Attributes:
-        name: the last component; a store may have a file and a folder of one name.
+        name: the last component; a store may have a file and a folder of one name. Empty for a folder that cannot be
+            listed, since it has no name: that of objects with ``//`` in theirs.
         is_folder: which of both it is.
         size: bytes of a file, where the listing says.
     """
@@ -43,7 +44,8 @@ def read_bytes(url: str, start: int = 0, end: int | None = None, *, size: int | 
         url: of the file.
         start: the first byte.
         end: the byte after the last; None reads all. A file that ends before gives what there is.
-        size: bytes of the whole file, as listed; another length counts only where the file was replaced since.
+        size: bytes of the whole file, as listed; another length counts only where the file was replaced since. On a
+            web server it means nothing: what is sent says its own length.
 
     Raises:
         StorageError: as :func:`with_retries`.
@@ -56,7 +58,7 @@ def read_bytes(url: str, start: int = 0, end: int | None = None, *, size: int | 
         content: bytes = fs.cat_file(url) if end is None and not start else fs.cat_file(url, start=start, end=end)
         if is_web(url) and end is not None and len(content) > end - start:  # the server sends the whole file
             content = content[start:end]
-        expected = None if size is None else (size if end is None else min(end, size)) - start
+        expected = None if size is None or is_web(url) else (size if end is None else min(end, size)) - start
         if expected is not None and len(content) != expected and fs.info(url).get("size") == size:
             raise OSError(None, f"the transfer broke off after {len(content)} of {expected} bytes")
         return content
@@ -108,7 +110,9 @@ def _listed(row: dict[str, Any], own: str, url: str) -> Listed | None:
         path = without_query(path)
     path = path.rstrip("/")
     if path == own or not path:
-        return None
+        # Of `a//b` the part between the slashes is empty; an object `a/` is the mark of an empty folder.
+        is_nameless = row["type"] == "directory" and row["name"].endswith("/") and not is_web(url)
+        return Listed("", True) if is_nameless else None
     return Listed(base_name(f"{scheme_of(url)}://{path}"), row["type"] == "directory", row.get("size"))
 
 

@@ -93,5 +93,5 @@ def remove_below(url: str, endings: tuple[str, ...]) -> None:
     if urls:
         with_retries(url, lambda: fs.rm(urls))
     for one in listed:
-        if one.is_folder:
+        if one.is_folder and one.name:
             remove_below(child(url, one.name), endings)

@@ -46,7 +46,8 @@ def test_every_field_is_classified() -> None:
 
 def test_lists_derived_from_the_declarations() -> None:
     assert {name for name, declared in SETTINGS.items() if declared.affects == "nothing"} == {
-        "output_dir", "trust_checkpoint", "device", "use_cuda", "workers", "csv", "resume", "retry_failed", "overwrite",
+        "output_dir", "trust_checkpoint", "device", "use_cuda", "workers", "csv", "parquet", "resume", "retry_failed",
+        "overwrite",
         "durable", "allow_truncated", "max_pixels", "sample", "limit", "shard", "processes", "fail_fast", "dry_run",
         "engine", "ray_address", "gpus_per_worker", "cpus_per_worker", "connections",
     }  # fmt: skip
@@ -59,6 +60,7 @@ def test_lists_derived_from_the_declarations() -> None:
     paths = {name: declared.path for name, declared in SETTINGS.items() if declared.path}
     assert paths == {
         "image_path": "input", "output_dir": "output", "checkpoint": "input", "class_names": "input", "csv": "output",
+        "parquet": "output",
     }  # fmt: skip
     kinds: dict[str, type] = {name: SETTINGS[name].kind for name in ("save", "limit", "alpha", "resume", "checkpoint")}
     assert kinds == {"save": tuple, "limit": int, "alpha": float, "resume": bool, "checkpoint": str}

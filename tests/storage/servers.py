@@ -50,6 +50,8 @@ class FaultyServer:
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
         self._reads = self._writes = 0
+        self._at = 0
+        self._action: Callable[[], None] | None = None
         self.requests: list[str] = []
         self.most_reads_at_once = self.most_writes_at_once = 0
         self.delay = 0.0
@@ -81,8 +83,13 @@ class FaultyServer:
     def reset(self) -> None:
         """Behave from now on."""
         self._faults.clear()
+        self._action = None
         self.requests.clear()
         self.most_reads_at_once, self.most_writes_at_once, self.delay = 0, 0, 0.0
+
+    def call_at(self, number: int, action: Callable[[], None]) -> None:
+        """Do something when so many requests have come, before the last of them is answered."""
+        self._at, self._action = number, action
 
     def count(self, pattern: str) -> int:
         """How many requests matched."""
@@ -102,6 +109,9 @@ class FaultyServer:
             fault = next((one for one in self._faults if one.times > 0 and re.search(one.pattern, request)), None)
             if fault is not None:
                 fault.times -= 1
+            if self._action is not None and len(self.requests) >= self._at:
+                self._action()
+                self._action = None
         try:
             time.sleep(self.delay)
             yield from self._answer(fault, environ, start_response)

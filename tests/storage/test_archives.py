@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from camcli.errors import SourceError
 from camcli.images import Sources
 from camcli.pipeline import read_ahead
-from camcli.storage import reading
+from camcli.storage import file_system, reading
 from tests.conftest import Cam, artefacts, items
 from tests.packing import Samples, as_table, as_tars, make_samples
 
@@ -110,3 +111,27 @@ def test_missing_and_damaged_files_are_named(
     assert failed.pop("bad.png") == "not-an-image"
     assert failed.pop("set-1.tar") == "corrupt"
     assert set(failed.values()) == {"truncated"}
+
+
+def test_artefacts_in_tars(tiny: Cam, cam: Cam, store: str, tmp_path: Path, photos: Path) -> None:
+    run, here, there = (photos, *FEW, "--save-to", "tar", "--json"), tmp_path / "here", f"{store}/run"
+    assert tiny(*run, "-o", here).document["explained_now"] == 6
+    assert tiny(*run, "-o", there).document["explained_now"] == 6
+    fs = file_system(there)
+
+    def tars() -> list[bytes]:
+        return [fs.cat_file(path) for path in sorted(fs.find(f"{there}/tar"))]
+
+    expected = [path.read_bytes() for path in sorted((here / "tar").iterdir())]
+    assert tars() == expected
+    assert json.loads(fs.cat_file(f"{there}/index.json"))["items"] == items(here)
+    assert tiny(*run, "-o", there).document["explained_now"] == 0
+    fs.rm(f"{there}/tar/00000001.tar")
+    assert tiny(*run, "-o", there).document["explained_now"] == 2
+    assert tars() == expected
+    with fs.open(f"{there}/tar/00000002.tar", "wb") as file:
+        file.write(expected[2][:-20_000])
+    assert tiny(*run, "-o", there).document["explained_now"] == 2
+    assert tars() == expected
+    assert tiny(photos, *FEW, "-o", there, "--overwrite").code == 0
+    assert not fs.find(f"{there}/tar")

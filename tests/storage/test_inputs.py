@@ -13,15 +13,17 @@ import pytest
 from camcli.errors import SourceError
 from camcli.images import Sources
 from camcli.images.lists import Replay
-from camcli.storage import file_system
+from camcli.storage import file_system, read_bytes
 from tests.conftest import Cam, artefacts, index_of, items
 
 from .conftest import Upload
 
+# Most of it is the same for all stores: over HTTP, only some of it is tested each time.
 STORES = ("memory://bucket/in", "s3://bucket/in")
+IN_BOTH = pytest.mark.parametrize("store", STORES, indirect=True)
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=[STORES[0], pytest.param(STORES[1], marks=pytest.mark.slow)])
 def store(request: pytest.FixtureRequest) -> str:
     """The URL of an empty folder of a store."""
     url: str = request.param
@@ -37,6 +39,7 @@ def names(*image_paths: str, **options: Any) -> list[str]:
     return [entry.image for entry in Sources(image_paths, **options)]
 
 
+@IN_BOTH
 def test_a_folder(tiny: Cam, store: str, pictures: Path, upload: Upload, tmp_path: Path) -> None:
     upload(pictures, store)
     here = tiny(pictures, "-o", tmp_path / "here")
@@ -105,6 +108,7 @@ def test_a_file_url_is_a_local_path(tiny: Cam, pictures: Path, tmp_path: Path) -
     assert items(tmp_path / "run")[0]["source"] == f"{url}/dog.jpg"
 
 
+@IN_BOTH
 def test_names_never_leave_the_run_folder(tiny: Cam, store: str, pictures: Path, tmp_path: Path) -> None:
     picture = (pictures / "dog.jpg").read_bytes()
     hostile = ["a\\b.jpg", "%2e%2e.jpg", "é*?[x].jpg", ("x" * 200) + ".jpg"]
@@ -124,15 +128,21 @@ def test_names_never_leave_the_run_folder(tiny: Cam, store: str, pictures: Path,
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["run"]
 
 
-def test_a_folder_and_a_file_of_one_name(store: str, pictures: Path) -> None:
-    if store.startswith("memory"):
-        pytest.skip("a store in memory has no two of one name")
+def test_a_folder_and_a_file_of_one_name(s3: object) -> None:
+    store = STORES[1]
     fs = file_system(store)
     for key in ("in/a.jpg", "in/a.jpg/b.jpg", "in/a.jpg-x.jpg", "in/empty/"):
         fs.call_s3("put_object", Bucket="bucket", Key=key, Body=b"x")
     assert names(store) == ["a.jpg", "a.jpg/b.jpg", "a.jpg-x.jpg"]
+    fs.call_s3("put_object", Bucket="bucket", Key="in/c//d.jpg", Body=b"x")
+    *_, nameless = Sources([store])
+    assert nameless.image == "c/"
+    assert nameless.problem is not None
+    assert "objects with // in their names" in nameless.problem.message
+    assert read_bytes(f"{store}/c//d.jpg") == b"x"
 
 
+@IN_BOTH
 def test_continued_without_a_request_for_each_image(
     tiny: Cam, store: str, pictures: Path, upload: Upload, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -2,49 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from camcli.storage import file_system, writing
-from tests.conftest import Cam, artefacts, index_of, items
+from tests.conftest import TINY, Cam, artefacts, index_of, items
+from tests.faults.conftest import pictures as some_pictures
+from tests.faults.forking import Forks
 
 from .conftest import Upload
+from .contents import artefacts_at, content, index_at
+from .kills import kill_until
 from .servers import FaultyServer
 
 BATCH = ("--batch-size", 2)
 RUNS = ("memory://bucket/run", "s3://bucket/run")
+RUN = RUNS[1]
 SECONDS = ("started", "finished", "timing", "command", "config")
 
 
-@pytest.fixture(params=RUNS)
+@pytest.fixture(params=[RUNS[0], pytest.param(RUNS[1], marks=pytest.mark.slow)])
 def run(request: pytest.FixtureRequest) -> str:
     """The URL of a run folder that is not there yet."""
     url: str = request.param
     request.getfixturevalue("s3" if url.startswith("s3") else "memory")
     return url
-
-
-def content(url: str) -> dict[str, bytes]:
-    """Relative path and content of each object below a URL."""
-    fs = file_system(url)
-    paths = fs.find(url)
-    root = fs._strip_protocol(url).rstrip("/")
-    return {path.removeprefix(root + "/"): fs.cat_file(path) for path in paths}
-
-
-def index_at(url: str) -> dict[str, Any]:
-    document = json.loads(content(url)["index.json"])
-    assert isinstance(document, dict)
-    return document
-
-
-def artefacts_at(url: str) -> dict[str, str]:
-    objects = {name: data for name, data in content(url).items() if not name.startswith(("index.json", "shards/"))}
-    return {name: hashlib.sha256(data).hexdigest() for name, data in objects.items()}
 
 
 def same_as(url: str, run_dir: Path) -> None:
@@ -55,6 +38,7 @@ def same_as(url: str, run_dir: Path) -> None:
     assert {k: v for k, v in there.items() if k not in SECONDS} == {k: v for k, v in here.items() if k not in SECONDS}
 
 
+@pytest.mark.parametrize("run", RUNS, indirect=True)
 def test_a_run(tiny: Cam, cam: Cam, run: str, pictures: Path, tmp_path: Path) -> None:
     assert tiny(pictures, "-o", tmp_path / "run", *BATCH).code == 3
     outcome = tiny(pictures, "-o", run, *BATCH)
@@ -140,7 +124,7 @@ def test_shards(tiny: Cam, cam: Cam, run: str, pictures: Path, tmp_path: Path) -
     same_as(run, tmp_path / "run")
 
 
-@pytest.mark.parametrize("fault", ["fail", "cut_request", "hang_up"])
+@pytest.mark.parametrize("fault", ["fail", "cut_request", pytest.param("hang_up", marks=pytest.mark.slow)])
 def test_uploads_that_break_off_once(tiny: Cam, s3: FaultyServer, pictures: Path, tmp_path: Path, fault: str) -> None:
     tiny(pictures, "-o", tmp_path / "run", *BATCH)
     for name in ("overlays", "shards/units/00000001.jsonl", "index.jsonl", "index.json$", "shards/plan.json"):
@@ -151,8 +135,9 @@ def test_uploads_that_break_off_once(tiny: Cam, s3: FaultyServer, pictures: Path
 
 @pytest.mark.parametrize(
     ("name", "kept"),
-    [("overlays/gradcam/dog/", 4), ("shards/units/00000002", 4), ("shards/plan", 0), ("index.json$", 8),
-     ("index.jsonl", 8), ("shards/0-of-1", 8)],
+    [("overlays/gradcam/dog/", 4), *(pytest.param(*one, marks=pytest.mark.slow) for one in (
+        ("shards/units/00000002", 4), ("shards/plan", 0), ("index.jsonl", 8), ("index.json$", 8), ("shards/0-of-1", 8),
+    ))],
 )  # fmt: skip
 def test_uploads_that_break_off_for_ever(
     tiny: Cam, s3: FaultyServer, pictures: Path, tmp_path: Path, name: str, kept: int
@@ -171,6 +156,7 @@ def test_uploads_that_break_off_for_ever(
     same_as("s3://bucket/run", tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_large_index_is_sent_in_parts(
     tiny: Cam, s3: FaultyServer, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,5 +194,51 @@ def test_without_permission_to_write(tiny: Cam, s3: FaultyServer, pictures: Path
 
 def test_artefacts_are_sent_at_once(tiny: Cam, s3: FaultyServer, pictures: Path) -> None:
     s3.delay = 0.05
-    assert tiny(pictures, "-o", "s3://bucket/run", *BATCH, "--workers", 1, "--connections", 4).code == 3
-    assert s3.most_writes_at_once == 4
+    assert tiny(pictures / "cat", "-o", "s3://bucket/run", *BATCH, "--workers", 1, "--connections", 2).code == 0
+    assert s3.most_writes_at_once == 2
+
+
+def test_commands_on_a_run_in_a_store(tiny: Cam, cam: Cam, s3: object, pictures: Path) -> None:
+    assert tiny(pictures / "dog.jpg", "-o", RUN).code == 0
+    for command in (("check", RUN), ("report", RUN), ("render", RUN, "--colormap", "hot"), ("diff", RUN, RUN)):
+        outcome = cam(*command)
+        assert outcome.code == 2
+        assert f"Copy it, and name the copy: aws s3 sync {RUN} RUN" in outcome.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("check", "-o", RUN), ("eval", "--output-dir", RUN), ("run", "-o", RUN, "--sheet", "x.jpg")],
+    ids=lambda command: command[0],
+)  # fmt: skip
+def test_what_needs_a_disk_is_refused_at_the_start(
+    cam: Cam, s3: object, pictures: Path, command: tuple[str, ...]
+) -> None:
+    outcome = cam(command[0], pictures, *command[1:])
+    assert outcome.code == 2
+    assert "needs the run folder on a disk. Name a folder there." in outcome.err
+    assert content("s3://bucket") == {}
+
+
+@pytest.mark.slow
+def test_killed_at_random_requests(s3: FaultyServer, tmp_path: Path) -> None:
+    with Forks() as forks:
+        photos = some_pictures(tmp_path / "photos", 8)
+        (photos / "0003.jpg").write_bytes((photos / "0003.jpg").read_bytes()[:300])
+        assert kill_until(4, forks, s3, photos) == 4
+
+
+@pytest.mark.slow
+def test_several_processes(cam: Cam, s3: object, pictures: Path, tmp_path: Path) -> None:
+    outcome = cam("run", pictures, "-o", RUN, *BATCH, *TINY, "--processes", 2)
+    assert outcome.code == 3, outcome.err
+    assert cam("run", pictures, "-o", tmp_path / "run", *BATCH, *TINY).code == 3
+    same_as(RUN, tmp_path / "run")
+    assert cam("run", pictures, "-o", "memory://run", *TINY, "--processes", 2).code == 2
+
+
+@pytest.mark.parametrize("option", ["--csv", "--checkpoint", "--class-names"])
+def test_other_files_are_no_urls(cam: Cam, pictures: Path, tmp_path: Path, option: str) -> None:
+    outcome = cam("run", pictures, "-o", tmp_path / "run", option, "s3://bucket/x")
+    assert outcome.code == 2
+    assert f"{option} s3://bucket/x: only images and the run folder may be URLs" in outcome.err

@@ -1,5 +1,6 @@
 """The contact sheet: the worst images of every check as one picture, each with its overlay and its value."""
 
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +12,7 @@ from camcli.checks.recorded import ImageRecord, MethodLayer, RecordedRun
 from camcli.checks.rereading import decode_again
 from camcli.errors import SourceError
 from camcli.images import View
-from camcli.output import write_named_file
+from camcli.output import read_artefact, write_named_file
 from camcli.render import Canvas, Drawing, Style, make_canvas
 from camcli.render.lettering import as_legible, fit
 from camcli.render.pages import Page, Picture, Text, encode_page, encode_pdf, page_format
@@ -98,7 +99,7 @@ def overlays(run: RecordedRun, key: MethodLayer, records: Iterable[ImageRecord])
     for record in records:
         overlay = record.maps[key].overlay if key in record.maps else None
         try:
-            with Image.open(run.path / overlay if overlay else "") as picture:
+            with Image.open(io.BytesIO(read_artefact(run.path, overlay or ""))) as picture:
                 pictures[record.image, record.source] = np.asarray(picture.convert("RGB"))
         except OSError:  # it was not saved, or is gone
             missing[record.name] = record
