@@ -20,7 +20,7 @@ from .conftest import Upload
 FEW = ("--batch-size", 2, "--save", "overlay")
 
 
-@pytest.fixture(params=("memory://bucket/in", "s3://bucket/in"))
+@pytest.fixture(params=("memory://bucket/in", pytest.param("s3://bucket/in", marks=pytest.mark.slow)))
 def store(request: pytest.FixtureRequest) -> str:
     """The URL of an empty folder of a store."""
     url: str = request.param
