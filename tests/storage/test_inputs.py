@@ -230,7 +230,7 @@ def put(url: str, text: str) -> None:
 
 
 def test_the_root_of_the_memory(memory: None, pictures: Path, upload: Upload) -> None:
-    upload(pictures, "memory:/")
+    upload(pictures, "memory://")
     assert names("memory://") == names(str(pictures))
     assert names("memory://*/*.jpg") == names(f"{pictures}/*/*.jpg")
     assert names("memory://dog.jpg") == ["dog.jpg"]
