@@ -493,8 +493,6 @@ def _check_parts(config: RunConfig) -> None:
         raise ConfigError("--engine ray and --shard contradict each other: Ray hands out the images. Give one.")
     elif "-" in config.image_path:
         raise ConfigError("--engine ray: the workers list the inputs, too. Write standard input to a file: @FILE.")
-    elif config.save_to == "tar":
-        raise ConfigError("--engine ray writes a file for each artefact. Leave out --save-to tar, or use --processes.")
     if config.shard is None:
         return
     if config.processes != "1":

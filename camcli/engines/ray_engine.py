@@ -2,8 +2,8 @@
 
 Ray is the scheduler and never the store: an actor gets the names of the images of a unit, runs the pipeline of one
 process on them, writes artefacts and the file of the unit into the run folder, and returns a hash of that file. Ray
-itself starts nothing again: how often a unit is tried is counted here. A unit that has ended its worker twice is
-explained image by image, and an image that ends its worker twice is named and left out.
+itself starts nothing again: how often a unit is tried is counted here. A unit that has ended its worker twice
+has its images tried one by one, and an image that ends its worker twice is named and left out.
 """
 
 from __future__ import annotations
@@ -33,11 +33,9 @@ from camcli.output import (
     UnitError,
     UnitFiles,
     UnitFolder,
-    UnitRows,
     in_folder,
     open_units,
     parse_row,
-    row_line,
 )
 from camcli.output.compare import differences, is_same_run
 from camcli.pipeline.folder import earlier_header, list_inputs
@@ -113,28 +111,29 @@ def _of_whole_run(header: Header, config: RunConfig, size: WorkerSize) -> Header
 
 @dataclass
 class _Unit:
-    """Images of a unit that have no row."""
+    """Images of a unit that have no row.
+
+    Attributes:
+        number: of the unit.
+        entries: the images.
+        deaths: how many workers it has ended.
+        untried: where it has ended so many that each image is tried alone: how many are still to be tried; else None.
+        fatal: the images that ended their workers alone, with their rows.
+    """
 
     number: int
     entries: list[Entry]
     deaths: int = 0
-
-
-@dataclass
-class _Split:
-    """A unit that is explained image by image, and its rows so far."""
-
-    number: int
-    left: int
-    rows: list[tuple[Entry, ImageRow]] = field(default_factory=list)
+    untried: int | None = None
+    fatal: list[tuple[Entry, ImageRow]] = field(default_factory=list)
 
 
 @dataclass
 class _Alone:
-    """An image of such a unit."""
+    """An image that is tried alone."""
 
     entry: Entry
-    split: _Split
+    unit: _Unit
     deaths: int = 0
 
 
@@ -308,7 +307,7 @@ class _Head:
             actor, job = self._workers.idle.pop(), self._again.popleft()
             plan = self._folder.plan
             if isinstance(job, _Unit):
-                task = actor.explain.remote(plan, job.number, job.entries)
+                task = actor.explain.remote(plan, job.number, job.entries, job.fatal)
             else:
                 task = actor.explain_alone.remote(plan, job.entry)
             self._tasks[task] = actor, job
@@ -339,14 +338,15 @@ class _Head:
             self._take_unit(job, result)
         elif job is not None:
             self._fatal_in_a_row = 0
-            self._take_image(job, result)
+            self._tried(job)
 
     def _take_unit(self, unit: _Unit, done: Done) -> None:
         self._timings.append(done.timing)
         if done.status != "complete":
             self._aborted = True
             return
-        files, places = self._folder.files, {entry.ordinal % self._folder.files.size for entry in unit.entries}
+        files = self._folder.files
+        ordinals = sorted(entry.ordinal for entry in (*unit.entries, *(entry for entry, _ in unit.fatal)))
         try:
             rows = files.read(unit.number)
         except CamError as error:
@@ -354,24 +354,22 @@ class _Head:
         if hashlib.sha256(b"\n".join(rows)).hexdigest() != done.sha256:
             raise UnitError(_not_shared(self._folder.path, done.node))
         files.done.add(unit.number)
-        for place in sorted(places):
-            row = parse_row(rows[place])
+        for ordinal in ordinals:
+            row = parse_row(rows[ordinal % files.size])
             assert row is not None
-            self._say(row)
+            self.explained += 1
+            self._watch.row(row)
 
-    def _take_image(self, alone: _Alone, row: ImageRow) -> None:
-        split = alone.split
-        split.rows.append((alone.entry, row))
-        split.left -= 1
-        self._say(row)
-        if not split.left:
-            rows = UnitRows(self._folder.files)
-            for entry, one in split.rows:
-                rows.add(entry.ordinal, row_line(one))
-
-    def _say(self, row: ImageRow) -> None:
-        self.explained += 1
-        self._watch.row(row)
+    def _tried(self, alone: _Alone) -> None:
+        """After the last image of a unit that was tried alone, the unit is explained without the fatal ones."""
+        unit = alone.unit
+        assert unit.untried is not None
+        unit.untried -= 1
+        if not unit.untried:
+            fatal = {entry.ordinal for entry, _ in unit.fatal}
+            unit.entries = [entry for entry in unit.entries if entry.ordinal not in fatal]
+            unit.deaths = 0
+            self._again.appendleft(unit)
 
     def _died(self, job: _Job | None, error: Exception) -> None:
         """A worker was lost, at a unit, at an image alone, or before it had its model."""
@@ -381,14 +379,7 @@ class _Head:
         if job is None:
             self._workers.failed_to_start(error)
         elif isinstance(job, _Unit):
-            job.deaths += 1
-            self._watch.note(f"a worker was lost at unit {job.number} ({cause}); another one goes on")
-            if job.deaths < _MOST_TRIES:
-                self._again.appendleft(job)
-            else:
-                self._watch.note(f"unit {job.number} has ended {job.deaths} workers: it is explained image by image")
-                split = _Split(job.number, len(job.entries))
-                self._again.extendleft(_Alone(entry, split) for entry in reversed(job.entries))
+            self._died_at_unit(job, cause)
         else:
             job.deaths += 1
             if job.deaths < _MOST_TRIES:
@@ -396,6 +387,22 @@ class _Head:
             else:
                 self._name(job, cause)
         self._workers.start()
+
+    def _died_at_unit(self, unit: _Unit, cause: str) -> None:
+        unit.deaths += 1
+        self._watch.note(f"a worker was lost at unit {unit.number} ({cause}); another one goes on")
+        if unit.deaths < _MOST_TRIES:
+            self._again.appendleft(unit)
+        elif unit.untried is None:
+            self._watch.note(f"unit {unit.number} has ended {unit.deaths} workers: its images are tried one by one")
+            unit.untried = len(unit.entries)
+            self._again.extendleft(_Alone(entry, unit) for entry in reversed(unit.entries))
+        else:
+            raise CamError(
+                f"--engine ray: workers end at unit {unit.number} ({cause}), though they survive each of its images "
+                "alone. They may lack memory: try a smaller --batch-size or more --cpus-per-worker. The same command "
+                "continues."
+            )
 
     def _name(self, alone: _Alone, cause: str) -> None:
         """An image has ended its workers: it failed, unless it is one of many in a row."""
@@ -406,7 +413,8 @@ class _Head:
                 "memory: try a smaller --batch-size or more --cpus-per-worker. The same command continues."
             )
         message = f"explaining this image ended its worker {alone.deaths} times ({cause})"
-        self._take_image(alone, failed_row(Failed(alone.entry, ImageError("worker-died", message))))
+        alone.unit.fatal.append((alone.entry, failed_row(Failed(alone.entry, ImageError("worker-died", message)))))
+        self._tried(alone)
 
 
 def _not_shared(run_dir: Path, node: str) -> str:

@@ -17,7 +17,19 @@ from camcli.concurrency import Stop, keep_freed_memory
 from camcli.config.settings import RunConfig
 from camcli.errors import CamError, ConfigError
 from camcli.images import Entry
-from camcli.output import ArtefactWriter, Counts, Ending, FinalStatus, Plan, UnitFiles, UnitFolder, UnitRows, row_line
+from camcli.output import (
+    ArtefactWriter,
+    Counts,
+    Ending,
+    FinalStatus,
+    Plan,
+    TarWriter,
+    UnitFiles,
+    UnitFolder,
+    UnitRows,
+    row_line,
+    unit_writer,
+)
 from camcli.schemas.index import Header, ImageRow, Timing
 from camcli.storage import run_path
 
@@ -94,6 +106,11 @@ class Done:
     node: str
 
 
+@dataclass(frozen=True)
+class Survived:
+    """What a worker says of an image that it was given alone."""
+
+
 class UnitWorker:
     """Explains units; every method returns a :class:`Refused` instead of raising a CamError.
 
@@ -127,33 +144,37 @@ class UnitWorker:
         description = None if describe is None else describe(setup)
         return Ready(self._header, description, tuple(setup.tuning.notes), platform.node())
 
-    def explain(self, plan: Plan, number: int, entries: Sequence[Entry]) -> Done | Refused:
+    def explain(
+        self, plan: Plan, number: int, entries: Sequence[Entry], fatal: Sequence[tuple[Entry, ImageRow]] = ()
+    ) -> Done | Refused:
         """Explain images of a unit, and write its file.
 
         Args:
             plan: of the run.
             number: of the unit.
             entries: those of its images that have no row.
+            fatal: those that no worker survives, with their rows.
         """
-        files = UnitFiles(run_path(self._config.run_dir), plan, durable=self._config.durable)
-        recording = _OfOneUnit(files)
+        files, writer = self._open(plan)
+        recording = _OfOneUnit(files, writer.write_unit if isinstance(writer, TarWriter) else None)
         try:
-            status, timing = self._run(files, entries, recording)
+            for entry, row in fatal:
+                recording.add(entry, row)
+            status, timing = self._run(files, writer, entries, recording)
             content = b"\n".join(files.read(number)) if status == "complete" else None
         except CamError as error:
             return Refused(str(error), error.exit_code)
         digest = None if content is None else hashlib.sha256(content).hexdigest()
         return Done(status, digest, timing, platform.node())
 
-    def explain_alone(self, plan: Plan, entry: Entry) -> ImageRow | Refused:
-        """Explain one image of a unit that has ended workers; its row is returned, and not written."""
-        files = UnitFiles(run_path(self._config.run_dir), plan, durable=self._config.durable)
-        recording = _Kept()
+    def explain_alone(self, plan: Plan, entry: Entry) -> Survived | Refused:
+        """Explain one image of a unit that has ended workers, to see whether this one survives; no row is written."""
+        files, writer = self._open(plan)
         try:
-            self._run(files, [entry], recording)
+            self._run(files, writer, [entry], _Forgetful(files))
         except CamError as error:
             return Refused(str(error), error.exit_code)
-        return recording.rows[0]
+        return Survived()
 
     def _go_to_place(self) -> None:
         if self._place.version != __version__:
@@ -170,15 +191,18 @@ class UnitWorker:
             ) from error
         sys.path[:] = dict.fromkeys((*self._place.modules, *sys.path))
 
+    def _open(self, plan: Plan) -> tuple[UnitFiles, ArtefactWriter | TarWriter]:
+        path, durable = run_path(self._config.run_dir), self._config.durable
+        return UnitFiles(path, plan, durable=durable), unit_writer(path, plan, durable)
+
     def _run(
-        self, files: UnitFiles, entries: Sequence[Entry], recording: _OfOneUnit | _Kept
+        self, files: UnitFiles, writer: ArtefactWriter | TarWriter, entries: Sequence[Entry], recording: _OfOneUnit
     ) -> tuple[FinalStatus, Timing]:
         from camcli.pipeline.stream import Stream, Watcher
 
         assert self._setup is not None
         assert self._header is not None
         path = run_path(self._config.run_dir)
-        writer = ArtefactWriter(path, self._config.durable)
         folder = UnitFolder(path, files, writer, resumed=False, abandoned=False, notes=(), lock=None)
         stream = Stream(self._setup, folder, Stop(), Watcher(), time.perf_counter(), recording, entries)
         summary = stream.run(self._header)
@@ -190,8 +214,8 @@ class _OfOneUnit:
 
     needs_all, most_lost = False, 0
 
-    def __init__(self, files: UnitFiles) -> None:
-        self._rows = UnitRows(files)
+    def __init__(self, files: UnitFiles, write_tar: Callable[[int, Sequence[bytes]], None] | None = None) -> None:
+        self._rows = UnitRows(files, write_tar)
 
     def owns(self, entry: Entry) -> bool:
         return True
@@ -206,11 +230,8 @@ class _OfOneUnit:
         return Counts()
 
 
-class _Kept(_OfOneUnit):
-    """Rows that are kept in memory."""
-
-    def __init__(self) -> None:
-        self.rows: list[ImageRow] = []
+class _Forgetful(_OfOneUnit):
+    """Keeps no row."""
 
     def add(self, entry: Entry, row: ImageRow) -> None:
-        self.rows.append(row)
+        pass

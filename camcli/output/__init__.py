@@ -31,7 +31,7 @@ from camcli.output.shard_plan import InputDigest, Inputs, Plan, make_plan, read_
 from camcli.output.shards import end_shard, is_joinable, open_shard, refuse_begun
 from camcli.output.tar_names import split_member
 from camcli.output.tars import TarWriter
-from camcli.output.unit_folder import WHOLE, UnitFolder, end_units, open_units
+from camcli.output.unit_folder import WHOLE, UnitFolder, end_units, open_units, unit_writer
 from camcli.output.units import UnitError, UnitFiles, UnitRows
 
 __all__ = [
@@ -95,6 +95,7 @@ __all__ = [
     "strict_json",
     "table_of",
     "true_name",
+    "unit_writer",
     "unmerged_plan",
     "write_atomically",
     "write_csv",

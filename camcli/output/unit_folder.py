@@ -119,11 +119,12 @@ def open_units(
     if abandoned:
         notes.append("the last start was killed or crashed: the images it was at are tried in a process of their own")
     files = UnitFiles(path, plan, durable=durable, shard=shard)
-    writer = _writer(path, plan, durable)
+    writer = unit_writer(path, plan, durable)
     return UnitFolder(path, files, writer, resumed, abandoned, tuple(notes), lock, shard)
 
 
-def _writer(path: Path, plan: Plan, durable: bool) -> ArtefactWriter | TarWriter:
+def unit_writer(path: Path, plan: Plan, durable: bool) -> ArtefactWriter | TarWriter:
+    """What writes the artefacts of a run in units."""
     config = plan.header["config"]
     if config.get("save_to") != "tar":
         return ArtefactWriter(path, durable)

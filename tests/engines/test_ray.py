@@ -22,7 +22,7 @@ from camcli.concurrency import Stop
 from camcli.config.settings import RunConfig
 from camcli.engines.ray_cluster import size_of_workers
 from camcli.engines.run import run
-from camcli.engines.unit_worker import Done, Place, Ready, Refused, UnitWorker
+from camcli.engines.unit_worker import Done, Place, Ready, Refused, Survived, UnitWorker
 from camcli.errors import CamError, ConfigError, OutputError
 from camcli.output import UnitFiles, open_units
 from camcli.pipeline.folder import list_inputs
@@ -187,7 +187,7 @@ def test_an_image_that_ends_every_worker_is_named(mixed: Path, tmp_path: Path) -
     assert "explaining this image ended its worker 2 times" in fatal["error"]["message"]
     assert others == items(tmp_path / "one")
     assert sum("a worker was lost at unit 1" in note for note in watch.notes) == 2
-    assert sum("unit 1 has ended 2 workers: it is explained image by image" in note for note in watch.notes) == 1
+    assert sum("unit 1 has ended 2 workers: its images are tried one by one" in note for note in watch.notes) == 1
 
 
 @pytest.mark.usefixtures("cluster")
@@ -324,12 +324,13 @@ def test_a_worker_explains_units_and_images(mixed: Path, one: Path, tmp_path: Pa
     sources = list_sources(config)
     with open_units(run_dir, ready.header, list_inputs(sources)) as folder:
         entries = list(sources)[2:4]
-        row = worker.explain_alone(folder.plan, entries[0])
+        assert worker.explain_alone(folder.plan, entries[0]) == Survived()
+        assert not folder.files.done
         done = worker.explain(folder.plan, 1, entries)
         assert isinstance(done, Done)
         rows = folder.files.read(1)
     assert done.sha256 == hashlib.sha256(b"\n".join(rows)).hexdigest()
-    assert [json.loads(line) for line in rows] == [row, json.loads(rows[1])] == items(one)[2:4]
+    assert [json.loads(line) for line in rows] == items(one)[2:4]
 
 
 def test_a_worker_says_what_is_wrong_where_it_is(mixed: Path, tmp_path: Path) -> None:
@@ -345,3 +346,22 @@ def test_a_worker_says_what_is_wrong_where_it_is(mixed: Path, tmp_path: Path) ->
     assert "nowhere" in refusal(here).message
     assert "the working directory /not/here is not there on" in refusal(replace(here, folder="/not/here")).message
     assert "Install the same version on all" in refusal(replace(here, version="0.0")).message
+
+
+@pytest.mark.usefixtures("cluster")
+def test_tars_are_those_of_one_process(mixed: Path, tmp_path: Path) -> None:
+    """With an image among them that ends every worker: the tar of its unit is written without its pictures."""
+    photos, how = tmp_path / "mixed", {"model": "factory:tests.engines.models:build_poisoned", "input_size": None}
+    photos.mkdir()
+    for path in sorted(mixed.iterdir())[:9]:
+        (photos / path.name).write_bytes(path.read_bytes())
+    explain(settings(photos, tmp_path / "one", engine="local", cpus_per_worker=None, save_to="tar", **how))
+    explain(settings(photos, tmp_path / "run", save_to="tar", **how))
+    tars = {path.name: path.read_bytes() for path in (tmp_path / "one/tar").iterdir()}
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run/tar").iterdir()} == tars != {}
+    assert items(tmp_path / "run") == items(tmp_path / "one")
+    Image.new("RGB", POISONED).save(photos / "02.jpg")
+    assert explain(settings(photos, tmp_path / "poisoned", save_to="tar", **how)).exit_code == 3
+    *others, fatal = sorted(items(tmp_path / "poisoned"), key=lambda item: item["image"] == "02.jpg")
+    assert fatal["error"]["kind"] == "worker-died"
+    assert [item["predictions"] for item in others] == [item["predictions"] for item in items(tmp_path / "one")]

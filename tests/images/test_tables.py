@@ -236,3 +236,16 @@ def test_data_sets_saved_on_disk(tree: Path) -> None:
     (tree / "both" / "train" / "state.json").write_text("{")
     with pytest.raises(SourceError, match=r"state\.json cannot be read"):
         Sources(["both/train"])
+
+
+def test_a_damaged_arrow_file_is_named(tree: Path) -> None:
+    made = table(image=structs(), label=pa.array(range(50)))
+    with pa.ipc.new_stream("t.arrow", made.schema) as file:
+        file.write_table(made)
+    whole = (tree / "t.arrow").read_bytes()
+    assert [read(entry) for entry in Sources(["t.arrow"])] == CONTENTS
+    at = whole.index(b"".join(len(one).to_bytes(4, "little") for one in (CONTENTS[0], CONTENTS[0] + CONTENTS[1])))
+    (tree / "t.arrow").write_bytes(whole[:at] + b"\xff\xff\xff\x7f" * 2 + whole[at + 8 :])  # offsets far behind the end
+    (only,) = Sources(["t.arrow"])
+    with pytest.raises(ImageError, match="rows 0 to 49 cannot be listed"):
+        read(only)
