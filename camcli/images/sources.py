@@ -25,7 +25,7 @@ from camcli.images.remote import check_stores, first_of, kind_of_url
 from camcli.images.sample import Sampler
 from camcli.images.unique import UniqueNames
 from camcli.images.walk import Walk, class_folders, glob, is_pattern, split_pattern
-from camcli.storage import as_local, base_name, is_remote, is_url, masked, parent
+from camcli.storage import as_local, base_name, is_remote, is_url, masked, parent, without_slash
 
 Kind = Literal["stdin", "list", "folder", "manifest", "packed", "file", "glob"]
 
@@ -100,7 +100,9 @@ class Sources:
     @property
     def is_cheap_to_count(self) -> bool:
         """Whether :meth:`count` neither waits for standard input nor transfers archives."""
-        return not any(s.kind == "stdin" or (s.packed is not None and s.packed.is_stream) for s in self._sources)
+        return not any(
+            s.kind == "stdin" or (s.packed is not None and s.packed.stream is not None) for s in self._sources
+        )
 
     def _entries(self, contents: bool) -> Iterator[Entry]:
         sampler = self._sampler
@@ -273,7 +275,7 @@ def _file_item(path: str, size: int | None) -> SourceItem:
 
 def _real(path: str | Path) -> str:
     """A path without links; of a URL, one without a slash at its end."""
-    return masked(str(path)).rstrip("/") if is_url(str(path)) else os.path.realpath(path)
+    return without_slash(masked(str(path))) if is_url(str(path)) else os.path.realpath(path)
 
 
 def _features(one: tuple[_Source, str, SourceItem]) -> tuple[str, str | None, str | None]:

@@ -44,12 +44,15 @@ def some_bad(folder: Path) -> Path:
 
 def outcome(run_dir: Path) -> tuple[object, ...]:
     document = json.loads((run_dir / "index.json").read_text())
-    return document["items"], rows_of(run_dir), artefacts_of(run_dir), document["counts"], document["status"]
+    files = {name: data for name, data in artefacts_of(run_dir).items() if not name.startswith("shards/")}
+    return document["items"], rows_of(run_dir), files, document["counts"], document["status"]
 
 
+@pytest.mark.parametrize("where", ["folder", "tar"])
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
-def test_a_hundred_kills_of_shards(count: int, forks: Forks, tmp_path: Path) -> None:
-    command = ("run", some_bad(tmp_path / "photos"), "--batch-size", 2, "--workers", 2, *TINY, "--output-dir")
+def test_a_hundred_kills_of_shards(count: int, where: str, forks: Forks, tmp_path: Path) -> None:
+    few = ("--batch-size", 2, "--workers", 2, "--save-to", where)
+    command = ("run", some_bad(tmp_path / "photos"), *few, *TINY, "--output-dir")
     assert forks.run((*command, tmp_path / "one"))[0] == 3
     out, chance, died = tmp_path / "out", random.Random(count), 0
     for _ in range(20 * KILLS):
@@ -70,7 +73,7 @@ def test_a_hundred_kills_of_shards(count: int, forks: Forks, tmp_path: Path) -> 
     assert code == 3, running.err
     assert outcome(out) == outcome(tmp_path / "one")
     assert not list(out.rglob(".cam*"))
-    print(f"{count} shards: {died} processes killed")
+    print(f"{count} shards, {where}: {died} processes killed")
 
 
 def test_processes_and_heads_killed_at_random_instants(tmp_path: Path) -> None:
