@@ -67,7 +67,8 @@ class RunConfig:
     )  # fmt: skip
     output_dir: str | None = setting(
         None,
-        "The run folder, where pictures and index are written; a run of the same configuration in it is continued. "
+        "The run folder, where pictures and index are written, or a URL of an object store (s3://, gs://); a run of "
+        "the same configuration in it is continued. "
         "(default: cam-output; where that holds another run, the next free one from cam-output-2 on)",
         affects="nothing", group="output", metavar="DIR", short="-o", path="output", synonyms=("out", "save-dir"),
     )  # fmt: skip

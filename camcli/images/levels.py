@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from camcli.images.entry import Problem
-from camcli.storage import Listed, StorageError, child, is_remote, list_folder, masked, read_bytes
+from camcli.storage import Listed, StorageError, child, is_remote, list_folder, masked, read_bytes, without_slash
 
 _RUN_MARK = b'"camcli.index/'
 _RUN_FILES = (("index.jsonl", "index.jsonl"), ("shards", "shards/plan.json"))
@@ -113,7 +113,7 @@ class _RemoteLevel(Level):
     """A folder of a store; its subfolders are listed ahead, since each listing waits for an answer."""
 
     def __init__(self, path: str, relative: str, listing: list[Listed] | None = None) -> None:
-        super().__init__(path, relative, masked(path).rstrip("/"))
+        super().__init__(path, relative, without_slash(masked(path)))
         if relative.endswith("/"):
             message = "objects with // in their names cannot be listed; name them in a list (@list.txt)"
             self.problem = Problem("unreadable", message)

@@ -8,7 +8,7 @@ from camcli.errors import SourceError
 from camcli.images.entry import SourceItem
 from camcli.images.lists import is_manifest
 from camcli.images.walk import is_pattern, split_pattern
-from camcli.storage import Listed, StorageError, find, is_remote, is_web, masked, require_store
+from camcli.storage import Listed, StorageError, find, is_remote, is_web, masked, require_store, without_slash
 
 RemoteKind = Literal["list", "folder", "manifest", "file", "glob"]
 
@@ -35,14 +35,14 @@ def kind_of_url(typed: str) -> tuple[RemoteKind, str, int | None]:
             raise SourceError(f"--image-path {shown}: nothing of this name is there.")
         return "glob", url, None
     if listed.is_folder:
-        return "folder", url if is_web(url) else url.rstrip("/"), None
+        return "folder", url if is_web(url) else without_slash(url), None
     return "manifest" if is_manifest(url) else "file", url, listed.size
 
 
 def _look_up(url: str, shown: str) -> Listed | None:
     try:
         if is_pattern(url) and is_web(url):  # most servers answer with an error, which is no news
-            find(split_pattern(url)[0] + "/")
+            find(without_slash(split_pattern(url)[0]) + "/")
             return None
         return find(url)
     except StorageError as error:

@@ -25,7 +25,7 @@ from camcli.images.remote import check_stores, first_of, kind_of_url
 from camcli.images.sample import Sampler
 from camcli.images.unique import UniqueNames
 from camcli.images.walk import Walk, class_folders, glob, is_pattern, split_pattern
-from camcli.storage import as_local, base_name, is_remote, is_url, masked, parent
+from camcli.storage import as_local, base_name, is_remote, is_url, masked, parent, without_slash
 
 Kind = Literal["stdin", "list", "folder", "manifest", "packed", "file", "glob"]
 
@@ -275,7 +275,7 @@ def _file_item(path: str, size: int | None) -> SourceItem:
 
 def _real(path: str | Path) -> str:
     """A path without links; of a URL, one without a slash at its end."""
-    return masked(str(path)).rstrip("/") if is_url(str(path)) else os.path.realpath(path)
+    return without_slash(masked(str(path))) if is_url(str(path)) else os.path.realpath(path)
 
 
 def _features(one: tuple[_Source, str, SourceItem]) -> tuple[str, str | None, str | None]:

@@ -104,19 +104,30 @@ def class_folders(root: str, exclude: str | None = None) -> tuple[str, ...]:
 
 
 def is_pattern(path: str) -> bool:
-    """Whether a path that does not exist as it is written is a glob; of a URL, what comes after the host."""
-    if is_url(path):
-        path = without_query(path).partition("://")[2].partition("/")[2]
-    return _MAGIC.search(path) is not None
+    """Whether a path that does not exist as it is written is a glob; of a URL, what comes after the bucket or host."""
+    return _MAGIC.search(_split_store(path)[1]) is not None
 
 
 def split_pattern(pattern: str) -> tuple[str, list[str]]:
     """The fixed folder a glob begins in, and the components of the rest."""
-    parts = pattern.replace(os.sep, "/").split("/")
-    host = 3 if is_url(pattern) else 0
-    first = next(i for i, part in enumerate(parts) if i >= host and is_pattern(part))
-    fixed = "/".join(parts[:first])
-    return fixed or ("/" if pattern.startswith("/") else "."), [part for part in parts[first:] if part not in ("", ".")]
+    store, path = _split_store(pattern)
+    parts = path.replace(os.sep, "/").split("/")
+    first = next(i for i, part in enumerate(parts) if _MAGIC.search(part))
+    fixed = store + "/".join(parts[:first])
+    if not store:
+        fixed = fixed or ("/" if pattern.startswith("/") else ".")
+    return fixed, [part for part in parts[first:] if part not in ("", ".")]
+
+
+def _split_store(path: str) -> tuple[str, str]:
+    """What a URL names a store by, with its slash, and the path in it; of a local path, nothing and the path."""
+    if not is_url(path):
+        return "", path
+    scheme, _, rest = without_query(path).partition("://")
+    if scheme == "memory":  # of this process: it has no name
+        return f"{scheme}://", rest
+    bucket, slash, inside = rest.partition("/")
+    return f"{scheme}://{bucket}{slash}", inside
 
 
 def glob(pattern: str, exclude: str | None) -> Iterator[SourceItem | None]:

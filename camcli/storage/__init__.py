@@ -21,6 +21,7 @@ from camcli.storage.urls import (
     parent,
     scheme_of,
     without_query,
+    without_slash,
 )
 from camcli.storage.writing import remove_below, require_writable, write_object
 
@@ -28,5 +29,5 @@ __all__ = [
     "MOST_CONNECTIONS", "Listed", "StorageError", "as_local", "base_name", "child", "file_system", "find",
     "forget_file_systems", "is_remote", "is_url", "is_web", "join", "list_folder", "mask_all", "mask_text", "masked",
     "open_parts", "open_stream", "parent", "read_bytes", "remove_below", "require_store", "require_writable",
-    "run_path", "scheme_of", "without_query", "write_object",
+    "run_path", "scheme_of", "without_query", "without_slash", "write_object",
 ]  # fmt: skip

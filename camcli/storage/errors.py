@@ -26,7 +26,8 @@ class StorageError(OSError):
 
     def __new__(cls, cause: Cause, reason: str) -> "StorageError":
         """The error of a cause."""
-        return super().__new__(_MissingError if _NUMBERS[cause] == errno.ENOENT else cls, cause, reason)
+        number = _NUMBERS[cause]
+        return super().__new__(_MissingError if number == errno.ENOENT else cls, number, mask_text(reason))
 
     def __init__(self, cause: Cause, reason: str) -> None:
         super().__init__(_NUMBERS[cause], mask_text(reason))

@@ -9,7 +9,7 @@ from typing import IO, cast
 
 from camcli.storage.errors import StorageError
 from camcli.storage.reading import find, list_folder, open_stream, read_bytes
-from camcli.storage.urls import as_local, base_name, child, is_remote, parent
+from camcli.storage.urls import as_local, base_name, child, is_remote, parent, without_slash
 from camcli.storage.writing import remove_object
 
 
@@ -24,7 +24,7 @@ class StorePath:
     """What is at a URL of an object store. Folders are there as soon as something is in them."""
 
     def __init__(self, url: str, is_folder: bool | None = None) -> None:
-        self._url = url.rstrip("/")
+        self._url = without_slash(url)
         self._is_folder = is_folder  # where a listing said so
 
     def __fspath__(self) -> str:
@@ -42,7 +42,7 @@ class StorePath:
         return hash(self._url)
 
     def __truediv__(self, name: str) -> StorePath:
-        return StorePath(f"{self._url}/{name}")
+        return StorePath(child(self._url, name))
 
     @property
     def name(self) -> str:

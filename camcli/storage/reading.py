@@ -76,6 +76,8 @@ def find(url: str) -> Listed | None:
     """
     fs = file_system(url)
     name = base_name(url)
+    if not without_query(url).split("/")[2] and scheme_of(url) != "memory":
+        raise StorageError("no-store", f"a bucket or host is missing: {scheme_of(url)}://NAME/…")
     if without_query(url).endswith("/"):
         return Listed(name, True)
     try:
@@ -83,7 +85,7 @@ def find(url: str) -> Listed | None:
     except StorageError as error:
         if error.cause != "missing":
             raise
-        if not is_web(url) and "/" not in url.partition("://")[2]:
+        if not is_web(url) and scheme_of(url) != "memory" and "/" not in url.partition("://")[2]:
             raise StorageError("no-store", f"there is no bucket {name}") from error
         return None
     return Listed(name, info["type"] == "directory", info.get("size"))

@@ -59,6 +59,12 @@ def without_query(url: str) -> str:
     return re.split(r"[?#]", url, maxsplit=1)[0] if is_web(url) else url
 
 
+def without_slash(url: str) -> str:
+    """A URL without a slash at its end; what is before the bucket stays."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rstrip('/')}"
+
+
 def parent(url: str) -> str:
     """The folder that holds what a URL names; of a bucket, the bucket."""
     scheme, _, rest = without_query(url).partition("://")
@@ -68,7 +74,8 @@ def parent(url: str) -> str:
 
 def child(folder: str, name: str, *, is_folder: bool = False) -> str:
     """The URL of a file or folder by its name in a folder."""
-    below = f"{without_query(folder).rstrip('/')}/{quote(name) if is_web(folder) else name}"
+    top = without_slash(without_query(folder))
+    below = f"{top}{'' if top.endswith('://') else '/'}{quote(name) if is_web(folder) else name}"
     return f"{below}/" if is_folder and is_web(folder) else below
 
 

@@ -13,12 +13,14 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import cast
 
 from camcli.config.parse import Shard
 from camcli.output import InputDigest
 from camcli.output.header import header_fields, journal_header
 from camcli.output.jsontext import strict_json
 from camcli.output.shard_plan import Plan, ending_name, journal_name, make_plan, write_plan
+from camcli.schemas.index import Header
 from tests.output.examples import TIMING, header, item
 
 BATCH_SIZE = 12
@@ -32,7 +34,7 @@ def name(number: int) -> str:
 
 def write_shards(run_dir: Path, rows: int, shards: int) -> Plan:
     """Every shard's journal and ending, and the plan."""
-    top = header()
+    top = cast(Header, header())
     top["config"]["batch_size"] = BATCH_SIZE
     begin, _, end = strict_json({**item(), "image": "NAME"}).decode().partition("NAME")
     digest, of_run = InputDigest(), strict_json(journal_header(top)) + b"\n"

@@ -7,6 +7,7 @@ import random
 import signal
 from pathlib import Path
 
+import camcli
 from tests.faults.conftest import TINY
 from tests.faults.forking import Forks
 
@@ -25,13 +26,13 @@ def kill_until(kills: int, forks: Forks, s3: FaultyServer, photos: Path, seed: i
     command = ("run", photos, "--batch-size", 2, "--workers", 2, *TINY, "--output-dir")
     before = f"import os; os.environ.update({ {name: os.environ[name] for name in VARIABLES} })"
     s3.reset()
-    code, running = forks.run((*command, "s3://bucket/one"), before)
-    assert code == 3, running.err
+    model = {"model": TINY[1], "input_size": "64", "batch_size": "2", "workers": "2"}
+    assert camcli.run(camcli.RunConfig(image_path=(str(photos),), output_dir="s3://bucket/one", **model)).exit_code == 3  # type: ignore[arg-type]
     requests = len(s3.requests)
     whole, killed = artefacts_at("s3://bucket/one"), 0
     while killed < kills:
         s3.reset()
-        last = chance.randrange(1, requests)
+        last = chance.randrange(1, requests * 2 // 3)
         running = forks.start((*command, run), before)
         s3.call_at(last, lambda running=running: running.send(signal.SIGKILL))
         code = running.wait()

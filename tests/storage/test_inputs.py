@@ -165,6 +165,7 @@ def test_continued_without_a_request_for_each_image(
     [
         ("s3://nowhere/in", "there is no bucket nowhere"),
         ("s3://nowhere", "there is no bucket nowhere"),
+        ("s3://", "a bucket or host is missing"),
         ("s3://bucket/nothing", "nothing of this name is there"),
         ("s3://bucket/nothing/", "cannot be listed (it is not there)"),
         ("s3://bucket/nothing/*.jpg", "cannot be listed (it is not there)"),
@@ -226,3 +227,10 @@ def test_without_the_extra(cam: Cam, s3: object, tmp_path: Path, monkeypatch: py
 
 def put(url: str, text: str) -> None:
     file_system(url).pipe_file(url, text.encode())
+
+
+def test_the_root_of_the_memory(memory: None, pictures: Path, upload: Upload) -> None:
+    upload(pictures, "memory://")
+    assert names("memory://") == names(str(pictures))
+    assert names("memory://*/*.jpg") == names(f"{pictures}/*/*.jpg")
+    assert names("memory://dog.jpg") == ["dog.jpg"]

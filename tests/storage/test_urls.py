@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import pickle
+
 import pytest
 
-from camcli.storage import as_local, base_name, child, is_remote, is_url, join, mask_text, masked, parent
+from camcli.storage import (
+    StorageError,
+    as_local,
+    base_name,
+    child,
+    is_remote,
+    is_url,
+    join,
+    mask_text,
+    masked,
+    parent,
+    without_slash,
+)
 
 
 @pytest.mark.parametrize(
@@ -71,3 +86,20 @@ def test_what_is_secret_is_masked(url: str, shown: str) -> None:
     assert masked(url) == shown
     assert masked(shown) == shown
     assert mask_text(f"cannot read '{url}', sorry") == f"cannot read '{shown}', sorry"
+
+
+def test_slashes_at_the_end() -> None:
+    assert without_slash("s3://b/a//") == "s3://b/a"
+    assert without_slash("memory://") == "memory://"
+    assert child("memory://", "a.jpg") == "memory://a.jpg"
+    assert child("s3://b", "a.jpg") == "s3://b/a.jpg"
+
+
+def test_errors_are_those_of_files() -> None:
+    missing = StorageError("missing", "https://me:hush@h/x is not there")
+    assert isinstance(missing, FileNotFoundError)
+    assert (missing.errno, missing.cause) == (errno.ENOENT, "missing")
+    assert "hush" not in f"{missing} {missing.strerror} {missing.args}"
+    broken = pickle.loads(pickle.dumps(StorageError("broken", "it broke off")))
+    assert not isinstance(broken, FileNotFoundError)
+    assert (broken.errno, broken.strerror, broken.cause) == (errno.EIO, "it broke off", "broken")
