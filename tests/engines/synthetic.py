@@ -34,8 +34,9 @@ def name(number: int) -> str:
 
 def write_shards(run_dir: Path, rows: int, shards: int) -> Plan:
     """Every shard's journal and ending, and the plan."""
-    top = cast(Header, header())
-    top["config"]["batch_size"] = BATCH_SIZE
+    fields = header()
+    fields["config"]["batch_size"] = BATCH_SIZE
+    top = cast(Header, fields)
     begin, _, end = strict_json({**item(), "image": "NAME"}).decode().partition("NAME")
     digest, of_run = InputDigest(), strict_json(journal_header(top)) + b"\n"
     (run_dir / "shards").mkdir(parents=True)
