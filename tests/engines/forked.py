@@ -173,9 +173,10 @@ def serve(address: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
+        watched: list[Any] = [listener, 0]
         print(flush=True)
         while True:
-            ready, _, _ = select.select([listener, 0], [], [])
+            ready, _, _ = select.select(watched, [], [])
             if 0 in ready:  # the test is over
                 return
             connection, _ = listener.accept()
@@ -198,7 +199,11 @@ def _be_parent(request: dict[str, Any] | None, stdin: int, stdout: int, status: 
             os.close(descriptor)
         code = 1
         try:
-            code = be_cam(request) if request is not None else child.serve() or 0
+            if request is not None:
+                code = be_cam(request)
+            else:
+                child.serve()
+                code = 0
         except SystemExit as leaving:
             code = int(leaving.code or 0)
         finally:

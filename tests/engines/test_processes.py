@@ -61,7 +61,7 @@ class Pids(Watcher):
         self.rows = 0
         self.started: list[subprocess.Popen[bytes]] = []
         self.notes: list[str] = []
-        begin = processes.begin
+        begin = child.begin
 
         def recorded(process: subprocess.Popen[bytes], *arguments: object) -> None:
             self.started.append(process)
