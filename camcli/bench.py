@@ -217,7 +217,7 @@ def recommend_processes(end: EndToEnd, cores: int, gpus: int, kind: str) -> int:
         gpus: that processes are dealt out to; 0 where a certain one is asked for.
         kind: of device.
     """
-    by_cores = round(cores / max(end.cores, 0.1))
+    by_cores = min(cores, round(cores / max(end.cores, 0.1)))
     if kind == "cpu":
         return max(1, by_cores)
     devices = max(1, gpus)

@@ -244,7 +244,8 @@ class Printer(Watcher):
         """With ``--quiet``: one line that images failed, which are otherwise printed one by one."""
         failed, images = summary.counts["failed"], summary.counts["images"]
         if self.mode.quiet and failed:
-            self.problem(failure_line(failed, images, self.first_failed, f"; see {summary.run_dir / INDEX_NAME}"))
+            where = f"{summary.run_dir / INDEX_NAME}{', once merged' if summary.unmerged else ''}"
+            self.problem(failure_line(failed, images, self.first_failed, f"; see {where}"))
 
     def summary(self, summary: Summary) -> None:
         if self.mode.quiet:

@@ -31,12 +31,12 @@ from camcli.images import Sources
 from camcli.output import FinalStatus, in_folder, read_header, read_plan
 from camcli.output.run_folder import remove_run
 from camcli.output.shards import join_plan, locked_for_a_moment
-from camcli.pipeline.folder import list_inputs
+from camcli.pipeline.folder import begins_in_units, list_inputs
 from camcli.pipeline.header import make_header, now
 from camcli.pipeline.setup import Decide
 from camcli.pipeline.stream import STAGES, Summary, Watcher, prepared
 from camcli.schemas.index import Timing
-from camcli.storage import is_remote, run_path
+from camcli.storage import run_path
 
 _MOST_DEATHS = 3
 """So often in a row a process of a shard may die without a single image explained; then the run ends."""
@@ -161,7 +161,7 @@ def _begin(
             if config.overwrite:
                 remove_run(path)
             inputs = list_inputs(setup.sources)
-            join_plan(path, header, count, inputs, durable=config.durable, in_units=is_remote(config.run_dir))
+            join_plan(path, header, count, inputs, durable=config.durable, in_units=begins_in_units(config))
         note = describe_processes(devices(config, count), str(setup.device))
         watch.ready(replace(setup, config=replace(setup.config, shard=None)), [note])
         return setup.sources

@@ -1,6 +1,7 @@
 """One input of a run, before anything of it is read."""
 
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 from camcli.errors import ErrorKind
 
@@ -87,6 +88,12 @@ class SourceItem:
     problem: Problem | None = None
     size: int | None = None
 
+    def without_content(self) -> Self:
+        """The same without the content that came along, once that is read: rows are in memory longer."""
+        if not isinstance(self.member, TarMember) or self.member.content is None:
+            return self
+        return replace(self, member=replace(self.member, content=None))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry(SourceItem):
@@ -104,12 +111,6 @@ class Entry(SourceItem):
     ordinal: int
     source: str
     source_slug: str
-
-    def without_content(self) -> "Entry":
-        """The same without the content that came along, once that is read: rows are in memory longer."""
-        if not isinstance(self.member, TarMember) or self.member.content is None:
-            return self
-        return replace(self, member=replace(self.member, content=None))
 
 
 PASSED_OVER = None

@@ -4,12 +4,14 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any, Literal
 
 from camcli.errors import SourceError
 from camcli.images.braces import expand_braces, has_braces
 from camcli.images.entry import SourceItem
+from camcli.images.resumed import Resumed
 from camcli.images.table_files import require_pyarrow
 from camcli.images.tables import check_table, class_names_of, count_rows, from_table, is_table
 from camcli.images.tar import from_tar, is_compressed_tar, is_tar
@@ -18,6 +20,7 @@ from camcli.images.walk import glob, is_pattern, split_pattern
 from camcli.storage import StorageError, base_name, find, is_remote, masked
 
 _MOST_NAMED = 5
+_MOST_LOOKED_INTO = 1000
 _MOST_AT_ONCE = 16
 _DATASET = ("state.json", "dataset_info.json")
 _SPLITS = "dataset_dict.json"
@@ -31,11 +34,13 @@ class Packed:
         kind: what they are.
         files: their paths, in order.
         dataset: the folder of a data set, whose rows are numbered through all files; None: each file by itself.
+        stream: their images with contents, where listing them means to transfer all of the files.
     """
 
     kind: Literal["tar", "table"]
     files: tuple[str, ...]
     dataset: str | None = None
+    stream: Resumed | None = field(default=None, compare=False, repr=False)
 
     def check(self) -> None:
         """Open each file once; raises SourceError for the first that cannot be read as what it is."""
@@ -44,17 +49,15 @@ class Packed:
             for _ in pool.map(check, self.files):
                 pass
 
-    @property
-    def is_stream(self) -> bool:
-        """Whether listing what the files hold means to transfer all of them."""
-        return self.kind == "tar" and any(map(is_remote, self.files))
-
     def items(self, contents: bool = False) -> Iterator[SourceItem | None]:
         """What the files hold, one after the other; ``contents``: with that of images that are read as a stream."""
+        if self.stream is not None:
+            yield from (item if contents or item is None else item.without_content() for item in self.stream)
+            return
         first = 0
         for file in self.files:
             if self.kind == "tar":
-                yield from from_tar(file, contents)
+                yield from from_tar(file)
             elif self.dataset is None:
                 yield from from_table(
                     file, os.path.splitext(base_name(file) if is_remote(file) else os.path.basename(file))[0]
@@ -70,9 +73,30 @@ class Packed:
         """
         if self.kind == "table":
             return class_names_of(self.files[0])
-        if self.is_stream:
+        if self.stream is not None:
             return ()
         return tuple(sorted({item.folder for item in self.items() if item is not None and item.folder}))
+
+
+def packed_below(folder: str) -> str | None:
+    """A pattern of the tars or tables that are in a folder or one below it; None: none was found.
+
+    Folders are not searched for them: a run of images does not open archives that nobody named.
+    """
+    levels = [folder, *(one.path for one in _entries(folder) if one.is_dir())]
+    for level in levels[:_MOST_LOOKED_INTO]:
+        for one in _entries(level):
+            if (is_tar(one.name) or is_table(one.name)) and one.is_file():
+                return os.path.join(level, f"*{os.path.splitext(one.name)[1]}")
+    return None
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(islice(entries, _MOST_LOOKED_INTO), key=lambda entry: entry.name)
+    except OSError:
+        return []
 
 
 def find_packed(typed: str) -> Packed | None:
@@ -100,7 +124,9 @@ def find_packed(typed: str) -> Packed | None:
 
 def _of_files(typed: str, files: Sequence[str]) -> Packed | None:
     if all(map(is_tar, files)):
-        return Packed("tar", tuple(files))
+        is_stream = any(map(is_remote, files))
+        stream = Resumed(lambda: chain.from_iterable(from_tar(file, contents=True) for file in files))
+        return Packed("tar", tuple(files), stream=stream if is_stream else None)
     if all(map(is_table, files)):
         require_pyarrow(masked(typed))
         return Packed("table", tuple(files))

@@ -100,7 +100,9 @@ class Sources:
     @property
     def is_cheap_to_count(self) -> bool:
         """Whether :meth:`count` neither waits for standard input nor transfers archives."""
-        return not any(s.kind == "stdin" or (s.packed is not None and s.packed.is_stream) for s in self._sources)
+        return not any(
+            s.kind == "stdin" or (s.packed is not None and s.packed.stream is not None) for s in self._sources
+        )
 
     def _entries(self, contents: bool) -> Iterator[Entry]:
         sampler = self._sampler

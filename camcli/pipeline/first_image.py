@@ -19,7 +19,7 @@ def first_image(config: RunConfig, model: Model, sources: Sources) -> Tensor | N
     """The first image that can be read, preprocessed: (1, C, H, W) on the model's device; None where there is none."""
     settings = DecodeSettings(max_pixels=config.max_pixels, allow_truncated=config.allow_truncated)
     with suppress(CamError, OSError), pillow_limits(max_pixels=config.max_pixels):
-        for entry in islice(sources, _MOST):
+        for entry in islice(sources.with_contents(), _MOST):
             with suppress(Exception):  # damaged, or the user's own preprocessing fails: the run reports it
                 prepared = model.preprocessing(decode(read(entry), settings).image)
                 return to_input(prepared.pixels[None], model.preprocessing, torch.device(model.device))

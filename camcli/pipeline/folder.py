@@ -107,12 +107,17 @@ def is_in_units(config: RunConfig) -> bool:
     They are where a run that is to be continued has begun so, with artefacts in tars, and in an object store, whose
     objects cannot be appended to.
     """
-    if is_remote(config.run_dir) or config.save_to == "tar":
+    if begins_in_units(config):
         return True
     if config.overwrite or (run_path(config.run_dir) / JOURNAL_NAME).exists():
         return False
     plan = read_plan(config.run_dir)
     return plan is not None and plan.unit is not None
+
+
+def begins_in_units(config: RunConfig) -> bool:
+    """Whether the rows of a run that begins anew are files of units."""
+    return is_remote(config.run_dir) or config.save_to == "tar"
 
 
 def plan_folder(setup: Setup) -> Path:

@@ -1,14 +1,19 @@
-"""Images a second with several processes, of a model that costs nothing: ``python -m tests.benchmarks.processes``.
+"""Images a second with several processes: ``python -m tests.benchmarks.processes``.
 
-What is left is decoding, drawing, encoding and writing, which one interpreter limits. Each number of processes explains
-the same images in turn, several rounds of all of them, so that what else a machine does falls on all; the ratio counts.
-The time is that between the first and the last row: not that of starting processes.
+By default of a model that costs nothing: what is left is decoding, drawing, encoding and writing, which one interpreter
+limits. ``--model builtin --images 200 --photographs FOLDER`` is a real run; leave ``OMP_NUM_THREADS`` unset, so that
+one process uses all cores. Each number of processes explains the same images in turn, several rounds of all of them, so
+that what else a machine does falls on all; the ratios count. The rate is that between the first and the last row,
+without starting; the seconds are those of a whole ``cam run``.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,9 +26,12 @@ from torch import nn
 from camcli.concurrency import Stop
 from camcli.config.settings import RunConfig
 from camcli.engines.run import run
+from camcli.images.entry import has_image_extension
 from camcli.pipeline.stream import Watcher
 from camcli.schemas.index import ImageRow
-from tests.conftest import photographs
+from tests.benchmarks.photographs import SAMPLES
+
+FREE = "factory:tests.benchmarks.processes:build"
 
 
 class Free(nn.Module):
@@ -55,20 +63,49 @@ class Times(Watcher):
         self.times.append(time.perf_counter())
 
 
-def measure(images: Path, processes: int, count: int) -> tuple[float, float]:
-    """Images a second while rows come, and of the whole command."""
+def measure(images: Path, processes: int, model: str) -> float:
+    """Images a second while rows come."""
+    free = {"layer": ("pool",), "input_size": "224", "num_classes": 10, "batch_size": "16"} if model == FREE else {}
     with tempfile.TemporaryDirectory() as folder:
         config = RunConfig(
-            image_path=(str(images),), output_dir=str(Path(folder, "run")), processes=str(processes), layer=("pool",),
-            model="factory:tests.benchmarks.processes:build", input_size="224", device="cpu", num_classes=10,
-            batch_size="16",
+            image_path=(str(images),), output_dir=str(Path(folder, "run")), processes=str(processes), device="cpu",
+            model=model, **free,  # type: ignore[arg-type]
         )  # fmt: skip
-        watch, started = Times(), time.perf_counter()
+        watch = Times()
         run(config, command=("cam", "run"), stop=Stop(), watch=watch)
-        whole = time.perf_counter() - started
     # All processes are under way from a tenth of the rows on; before, some are still starting.
     first = len(watch.times) // 10
-    return (len(watch.times) - first) / (watch.times[-1] - watch.times[first]), count / whole
+    return (len(watch.times) - first) / (watch.times[-1] - watch.times[first])
+
+
+def measure_command(images: Path, processes: int, model: str) -> float:
+    """Seconds of a whole ``cam run``, from its start to its end."""
+    options = ["--layer", "pool", "--input-size", "224", "--num-classes", "10", "--batch-size", "16"] * (model == FREE)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            sys.executable, "-m", "camcli", "run", str(images), "-o", str(Path(folder, "run")), "--device", "cpu",
+            "--model", model, "--processes", str(processes), "--quiet", *options,
+        ]  # fmt: skip
+        began = time.perf_counter()
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+        return time.perf_counter() - began
+
+
+def link_images(folder: Path, count: int, side: int, photographs_of: Path | None) -> None:
+    """So many files: photographs in turn, made smaller, or as they are where a folder of them is named."""
+    if photographs_of is not None:
+        paths = sorted(path for path in photographs_of.rglob("*") if has_image_extension(path.name))
+        for number in range(count):
+            shutil.copyfile(paths[number % len(paths)], folder / f"{number:06}.jpg")
+        return
+    pictures = [Image.open(path).convert("RGB") for path in sorted(SAMPLES.rglob("*.jpg"))]
+    for number in range(count):
+        path = folder / f"{number:06}.jpg"
+        if number < len(pictures):
+            pictures[number].thumbnail((side, side))
+            pictures[number].save(path, quality=90)
+        else:
+            os.link(folder / f"{number % len(pictures):06}.jpg", path)
 
 
 def main() -> None:
@@ -77,30 +114,30 @@ def main() -> None:
     parser.add_argument("--processes", default="1,2")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--side", type=int, default=256, help="longer side of the images")
+    parser.add_argument("--photographs", type=Path, help="a folder of photographs, used as they are")
+    parser.add_argument("--model", default=FREE, help="a real one, such as builtin")
     arguments = parser.parse_args()
     numbers = [int(number) for number in arguments.processes.split(",")]
     rates: dict[int, list[tuple[float, float]]] = {number: [] for number in numbers}
-    with tempfile.TemporaryDirectory() as folder:
-        pictures = [Image.open(path).convert("RGB") for path in photographs()]
-        for number in range(arguments.images):
-            path = Path(folder, f"{number:06}.jpg")
-            if number < len(pictures):
-                pictures[number].thumbnail((arguments.side, arguments.side))
-                pictures[number].save(path, quality=90)
-            else:
-                os.link(Path(folder, f"{number % len(pictures):06}.jpg"), path)
-        for _ in range(arguments.rounds):
-            for number in numbers:
-                rates[number].append(measure(Path(folder), number, arguments.images))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        link_images(folder, arguments.images, arguments.side, arguments.photographs)
+        for round_ in range(arguments.rounds):
+            for number in numbers if round_ % 2 == 0 else reversed(numbers):
+                steady = measure(folder, number, arguments.model)
+                rates[number].append((steady, measure_command(folder, number, arguments.model)))
     base = numbers[0]
+    threads = os.environ.get("OMP_NUM_THREADS", "all cores")
     print(
-        f"{arguments.images} images of {arguments.side} pixels, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+        f"{arguments.images} images, {arguments.model}, {os.cpu_count()} cores, threads of a model: {threads}, load "
+        f"{os.getloadavg()[0]:.1f}, medians of {arguments.rounds} rounds"
     )
-    print(f"| processes | images/s | against {base} | whole command, images/s |\n|---:|---:|---:|---:|")
+    print(f"| processes | images/s | against {base} | whole command, s | against {base} |\n|---:|---:|---:|---:|---:|")
     for number in numbers:
         steady, whole = (median(values) for values in zip(*rates[number], strict=True))
-        ratio = median(mine[0] / theirs[0] for mine, theirs in zip(rates[number], rates[base], strict=True))
-        print(f"| {number} | {steady:.0f} | {ratio:.2f} | {whole:.0f} |")
+        pairs = list(zip(rates[number], rates[base], strict=True))
+        rate, seconds = median(m[0] / b[0] for m, b in pairs), median(b[1] / m[1] for m, b in pairs)
+        print(f"| {number} | {steady:.0f} | {rate:.2f} | {whole:.1f} | {seconds:.2f} |")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -104,8 +105,11 @@ class ForkServer:
             before: Python that the process runs first: how a fault gets into it.
         """
         self._count += 1
-        instead = f"from tests.engines.forked import fork_instead; fork_instead({self.address!r})\n"
-        return ForkedCam(self.address, arguments, instead + before, Path(self._folder.name, str(self._count)))
+        folder = Path(self._folder.name, str(self._count))
+        instead = (
+            f"from tests.engines.forked import fork_instead; fork_instead({self.address!r}, '{folder}/processes')\n"
+        )
+        return ForkedCam(self.address, arguments, instead + before, folder)
 
     def run(self, arguments: Sequence[object], *, before: str = "") -> ForkedCam:
         """Run ``cam ARGUMENTS`` to its end."""
@@ -122,21 +126,40 @@ class ForkedCam(Forked):
         self.folder = folder
         super().__init__(address, {"arguments": [str(a) for a in arguments], "before": before, "folder": str(folder)})
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has; it may be waited for then."""
+        return self.returncode is not None or bool(select.select([self._status], [], [], 0)[0])
+
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait for something that the process brings about; fails where it has ended without."""
         while not condition():
-            if select.select([self._status], [], [], 0.005)[0]:
+            if self.has_ended:
                 assert condition(), f"the process has ended: {self.err}"
                 return
+            time.sleep(0.005)
+
+    @property
+    def processes(self) -> list[int]:
+        """Those that it has had forked, in order."""
+        path = self.folder / "processes"
+        return [int(pid) for pid in path.read_text().split()] if path.exists() else []
 
     @property
     def err(self) -> str:
         return (self.folder / "err").read_text("utf-8", "replace")
 
 
-def fork_instead(address: str) -> None:
-    """Let the head in this process have its processes forked; for good."""
-    child.spawn = lambda: Forked(address)  # type: ignore[assignment,return-value]
+def fork_instead(address: str, log: str) -> None:
+    """Let the head in this process have its processes forked, for good, and their numbers appended to a file."""
+
+    def spawn() -> Forked:
+        process = Forked(address)
+        with open(log, "a") as file:
+            print(process.pid, file=file)
+        return process
+
+    child.spawn = spawn  # type: ignore[assignment]
 
 
 def serve(address: str) -> None:
@@ -150,9 +173,10 @@ def serve(address: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
+        watched: list[Any] = [listener, 0]
         print(flush=True)
         while True:
-            ready, _, _ = select.select([listener, 0], [], [])
+            ready, _, _ = select.select(watched, [], [])
             if 0 in ready:  # the test is over
                 return
             connection, _ = listener.accept()
@@ -175,7 +199,11 @@ def _be_parent(request: dict[str, Any] | None, stdin: int, stdout: int, status: 
             os.close(descriptor)
         code = 1
         try:
-            code = be_cam(request) if request is not None else child.serve() or 0
+            if request is not None:
+                code = be_cam(request)
+            else:
+                child.serve()
+                code = 0
         except SystemExit as leaving:
             code = int(leaving.code or 0)
         finally:
@@ -183,8 +211,9 @@ def _be_parent(request: dict[str, Any] | None, stdin: int, stdout: int, status: 
             os._exit(code)
     for descriptor in (0, stdin, stdout):
         os.close(descriptor)
-    os.write(status, _PID.pack(pid))
-    os.write(status, _STATUS.pack(os.waitpid(pid, 0)[1]))
+    with suppress(BrokenPipeError):  # the head, which would know, was killed
+        os.write(status, _PID.pack(pid))
+        os.write(status, _STATUS.pack(os.waitpid(pid, 0)[1]))
     return 0
 
 

@@ -61,7 +61,7 @@ class Pids(Watcher):
         self.rows = 0
         self.started: list[subprocess.Popen[bytes]] = []
         self.notes: list[str] = []
-        begin = processes.begin
+        begin = child.begin
 
         def recorded(process: subprocess.Popen[bytes], *arguments: object) -> None:
             self.started.append(process)
@@ -156,6 +156,16 @@ def test_an_image_that_kills_its_process_is_named(
     *others, fatal = sorted(items(tmp_path / "run"), key=lambda item: item["image"] == "03.jpg")
     assert fatal["error"]["kind"] == "worker-died"
     assert others == [{**item, "source": str(photos)} for item in items(one)]
+
+
+@pytest.mark.usefixtures("forked")
+def test_tars_are_those_of_one_process(mixed: Path, tmp_path: Path) -> None:
+    for count in (1, 2):
+        explain(settings(mixed, tmp_path / f"{count}", count, save_to="tar", model="factory:tests.tiny:build"))
+    tars = {path.name: path.read_bytes() for path in (tmp_path / "1/tar").iterdir()}
+    assert len(tars) > 1
+    assert {path.name: path.read_bytes() for path in (tmp_path / "2/tar").iterdir()} == tars
+    assert items(tmp_path / "2") == items(tmp_path / "1")
 
 
 def test_a_process_that_always_dies_is_replaced_a_few_times(

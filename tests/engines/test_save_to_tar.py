@@ -19,6 +19,9 @@ import pytest
 import webdataset
 from PIL import Image
 
+from camcli.checks.recorded import read_run
+from camcli.checks.report.contact_sheet import overlays
+from camcli.output import read_artefact
 from tests.conftest import Cam, index_of, items
 from tests.faults.forking import Forks
 from tests.output.faults import fail_at
@@ -98,19 +101,23 @@ def test_the_library_reads_a_sample_an_image(tiny: Cam, mixed: Path, tmp_path: P
             assert np.load(io.BytesIO(sample["raw.gradcam.npy"])).shape == tuple(row["maps"][0]["native"]["grid"])
 
 
-def test_shards_and_processes_write_the_same(tiny: Cam, cam: Cam, mixed: Path, tmp_path: Path) -> None:
-    run = (mixed, *BATCH, *TAR)
-    assert tiny(*run, "-o", tmp_path / "one").code == 3
-    for part in (1, 0):
-        assert tiny(*run, "-o", tmp_path / "parts", "--shard", f"{part}/2").code in (0, 3)
-    assert cam("merge", tmp_path / "parts").code == 3
-    assert tiny(*run, "-o", tmp_path / "processes", "--processes", 2).code == 3
-    for name in ("parts", "processes"):
-        assert items(tmp_path / name) == items(tmp_path / "one")
-        assert everything(tmp_path / name) == everything(tmp_path / "one")
+@pytest.mark.parametrize("way", ["shards", pytest.param("processes", marks=pytest.mark.slow)])
+def test_shards_and_processes_write_the_same(tiny: Cam, cam: Cam, mixed: Path, tmp_path: Path, way: str) -> None:
+    run, one, parts = (mixed, *BATCH, *TAR), tmp_path / "one", tmp_path / "parts"
+    assert tiny(*run, "-o", one).code == 3
+    if way == "processes":
+        assert tiny(*run, "-o", parts, "--processes", 2).code == 3
+    else:
+        for part in (1, 0):
+            assert tiny(*run, "-o", parts, "--shard", f"{part}/2").code in (0, 3)
+        assert cam("merge", parts).code == 3
+    assert items(parts) == items(one)
+    assert everything(parts) == everything(one)
 
 
-@pytest.mark.parametrize("damage", ["removed", "cut", "another", "unit"])
+@pytest.mark.parametrize(
+    "damage", ["removed", "cut", *(pytest.param(name, marks=pytest.mark.slow) for name in ("another", "unit"))]
+)
 def test_a_unit_whose_tar_is_damaged_is_explained_again(tiny: Cam, mixed: Path, tmp_path: Path, damage: str) -> None:
     run = (mixed, "-o", tmp_path / "run", *BATCH, *TAR, "--json")
     assert tiny(*run).document["explained_now"] == 16
@@ -162,8 +169,13 @@ def test_what_cannot_be_continued_is_refused(tiny: Cam, cam: Cam, mixed: Path, t
 def test_reports_and_sheets_read_what_is_in_tars(tiny: Cam, cam: Cam, mixed: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert tiny(mixed, "-o", run, *BATCH, *TAR, "--save", "overlay,raw").code == 3
-    assert cam("check", run, "--sheet", tmp_path / "checks.png").code in (0, 1, 3)
-    assert (tmp_path / "checks.png").exists()
+    recorded = read_run(run)
+    record = recorded.images[0]
+    (key,) = record.maps
+    ((_, picture),) = overlays(recorded, key, [record]).items()
+    overlay = record.maps[key].overlay
+    assert overlay is not None
+    assert np.array_equal(picture, np.asarray(Image.open(io.BytesIO(read_artefact(run, overlay)))))
     shutil.rmtree(mixed)  # so that overlays are shown in place of the originals
     assert cam("report", run).code == 0
     assert len(list((run / "report/thumbnails").rglob("*.jpg"))) >= 6
@@ -197,7 +209,8 @@ def test_killed_at_any_instant_and_repeated(cam: Cam, mixed: Path, tmp_path: Pat
     assert not [path for path in run_dir.rglob("*") if path.name.endswith(".tmp")]
 
 
-@pytest.mark.parametrize("call", [1, 2, 7])  # the first tar, the rows of its unit, the fourth tar
+# The first tar, the rows of its unit, the fourth tar.
+@pytest.mark.parametrize("call", [1, 2, pytest.param(7, marks=pytest.mark.slow)])
 def test_a_full_disk_is_named_and_the_run_goes_on_later(tiny: Cam, mixed: Path, tmp_path: Path, call: int) -> None:
     assert tiny(mixed, "-o", tmp_path / "one", *BATCH, *TAR).code == 3
     with fail_at(call, errno.ENOSPC, calls=("replace",)) as failed:

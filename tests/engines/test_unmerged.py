@@ -57,6 +57,13 @@ def test_the_default_folder_says_what_it_avoids(
     assert (tmp_path / "cam-output-2/index.json").exists()
 
 
+def test_a_quiet_shard_says_where_its_failures_will_be(tiny: Cam, photos: Path, tmp_path: Path) -> None:
+    (photos / "0.jpg").write_text("no image")
+    shard = tiny(photos, "-o", tmp_path / "run", *BATCH, "--limit", 2, "--shard", "0/1", "--quiet")
+    assert shard.code == 3
+    assert f"see {tmp_path / 'run/index.json'}, once merged" in shard.err
+
+
 def test_a_sheet_of_a_shard_is_written_later(tiny: Cam, cam: Cam, photos: Path, tmp_path: Path) -> None:
     run, sheet = tmp_path / "run", tmp_path / "sheet.png"
     shard = tiny(photos, "-o", run, *BATCH, "--limit", 2, "--shard", "0/1", "--sheet", sheet)

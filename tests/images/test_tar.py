@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from camcli.errors import ImageError, SourceError
 from camcli.images import Sources, read
+from camcli.images.tar_members import Members
 
 from .conftest import write
 
@@ -60,3 +62,22 @@ def test_what_is_no_tar_is_refused(tree: Path, content: bytes) -> None:
     write(tree / "set.tar", content)
     with pytest.raises(SourceError, match="tar"):
         next(iter(Sources(["set.tar"])))
+
+
+@pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_headers_are_read_as_tarfile_reads_them(tree: Path, kind: int) -> None:
+    chance = random.Random(kind)
+    with tarfile.open(tree / "set.tar", "w", format=kind, encoding="utf-8") as tar:
+        for number in range(100):
+            parts = [chance.choice(["a", "d d", "\u00e9", "x" * 40]) for _ in range(chance.randint(1, 6))]
+            info = tarfile.TarInfo(f"{'/'.join(parts)}/{number}.jpg")
+            info.size, info.mtime = chance.randrange(2000), chance.random() * 1e9
+            info.uid = 0 if kind == tarfile.USTAR_FORMAT else chance.choice([0, 3_000_000])
+            info.type = chance.choice([tarfile.REGTYPE, tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.SYMTYPE])
+            if info.type == tarfile.SYMTYPE:
+                info.size = 0
+            tar.addfile(info, io.BytesIO(chance.randbytes(info.size)))
+    with tarfile.open(tree / "set.tar", encoding="utf-8") as tar:
+        expected = [(one.name, one.size, one.offset_data, one.type) for one in tar]
+    with Members(str(tree / "set.tar")) as members:
+        assert [(one.name, one.size, one.offset_data, one.type) for one in members] == expected

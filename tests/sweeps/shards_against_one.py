@@ -114,6 +114,7 @@ def main() -> int:
     parser.add_argument("--numbers", default="1,2,3,7")
     parser.add_argument("--ways", default=",".join(WAYS))
     parser.add_argument("--model", default="builtin")
+    parser.add_argument("--save-to", default="folder", help="tar: artefacts in tars")
     arguments = parser.parse_args()
     numbers = [int(number) for number in arguments.numbers.split(",")]
     os.environ["OMP_NUM_THREADS"] = "1"  # with another number convolutions add up in another order
@@ -122,6 +123,7 @@ def main() -> int:
         folder = Path(name)
         count = with_bad_files(folder / "photos", arguments.images)
         command = ["run", folder / "photos", "--model", arguments.model, "--save", "overlay,raw", "--device", "cpu"]
+        command += ["--save-to", arguments.save_to]
         sweep = Sweep(server, command)
         sweep.one(folder / "one")
         counts = index_of(folder / "one")["counts"]

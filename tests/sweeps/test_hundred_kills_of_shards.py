@@ -1,7 +1,8 @@
-"""100 processes of shards killed at random system calls, and several processes with kills at random instants.
+"""Processes of shards killed at random system calls; several processes and their head killed at random instants.
 
-``python -m pytest tests/sweeps/test_hundred_kills_of_shards.py -n 0 -s --timeout 3600``;
-``KILLS=10 ROUNDS=2`` is quicker. What is merged afterwards equals the run of one process that nothing stopped.
+``python -m pytest tests/sweeps/test_hundred_kills_of_shards.py -n 0 -s --timeout 7200``; ``KILLS=10 ROUNDS=5`` is
+quicker, and ``-k heads`` is the second part alone. What is merged afterwards equals the run of one process that nothing
+stopped.
 """
 
 from __future__ import annotations
@@ -9,24 +10,21 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
-import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from camcli.concurrency import Stop
-from camcli.config.settings import RunConfig
-from camcli.engines import processes
-from camcli.engines.run import run
-from camcli.pipeline.stream import Watcher
-from tests.engines.conftest import artefacts_of, rows_of
+from tests.engines.conftest import artefacts_of, make_mixed, rows_of
+from tests.engines.forked import ForkedCam, ForkServer
 from tests.faults.conftest import TINY, pictures
 from tests.faults.forking import Forks
 
-KILLS, ROUNDS = int(os.environ.get("KILLS", "100")), int(os.environ.get("ROUNDS", "20"))
+KILLS, ROUNDS = int(os.environ.get("KILLS", "100")), int(os.environ.get("ROUNDS", "100"))
 IMAGES = 60
 
 
@@ -46,12 +44,15 @@ def some_bad(folder: Path) -> Path:
 
 def outcome(run_dir: Path) -> tuple[object, ...]:
     document = json.loads((run_dir / "index.json").read_text())
-    return document["items"], rows_of(run_dir), artefacts_of(run_dir), document["counts"], document["status"]
+    files = {name: data for name, data in artefacts_of(run_dir).items() if not name.startswith("shards/")}
+    return document["items"], rows_of(run_dir), files, document["counts"], document["status"]
 
 
+@pytest.mark.parametrize("where", ["folder", "tar"])
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
-def test_a_hundred_kills_of_shards(count: int, forks: Forks, tmp_path: Path) -> None:
-    command = ("run", some_bad(tmp_path / "photos"), "--batch-size", 2, "--workers", 2, *TINY, "--output-dir")
+def test_a_hundred_kills_of_shards(count: int, where: str, forks: Forks, tmp_path: Path) -> None:
+    few = ("--batch-size", 2, "--workers", 2, "--save-to", where)
+    command = ("run", some_bad(tmp_path / "photos"), *few, *TINY, "--output-dir")
     assert forks.run((*command, tmp_path / "one"))[0] == 3
     out, chance, died = tmp_path / "out", random.Random(count), 0
     for _ in range(20 * KILLS):
@@ -72,37 +73,58 @@ def test_a_hundred_kills_of_shards(count: int, forks: Forks, tmp_path: Path) -> 
     assert code == 3, running.err
     assert outcome(out) == outcome(tmp_path / "one")
     assert not list(out.rglob(".cam*"))
-    print(f"{count} shards: {died} processes killed")
+    print(f"{count} shards, {where}: {died} processes killed")
 
 
-def test_processes_killed_at_random_instants(forks: Forks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    photos = some_bad(tmp_path / "photos")
-    model = {"model": "factory:tests.engines.models:build_slow", "input_size": "64", "batch_size": "2"}
-    one = RunConfig(image_path=(str(photos),), output_dir=str(tmp_path / "one"), **model)  # type: ignore[arg-type]
-    run(one, command=("cam", "run"), stop=Stop(), watch=Watcher())
-    started: list[int] = []
-    begin = processes.begin
-
-    def recorded(process: subprocess.Popen[bytes], *arguments: object) -> None:
-        started.append(process.pid)
-        begin(process, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(processes, "begin", recorded)
-    for seed in range(ROUNDS):
-        chance, count = random.Random(seed), (2, 3, 7)[seed % 3]
-        due = {chance.randrange(1, IMAGES) for _ in range(3)}
-
-        class Killer(Watcher):
-            rows = 0
-
-            def row(self, row: object, chance: random.Random = chance, due: set[int] = due, n: int = count) -> None:
-                self.rows += 1
-                if self.rows in due:
+def test_processes_and_heads_killed_at_random_instants(tmp_path: Path) -> None:
+    """In every round up to three processes, the head among them, are killed, and the command is repeated until done."""
+    photos = make_mixed(tmp_path / "photos")
+    command = [
+        "run",
+        photos,
+        "--model",
+        "factory:tests.engines.models:build_slow",
+        "--input-size",
+        64,
+        "--batch-size",
+        2,
+    ]
+    heads = others = 0
+    with ForkServer() as server:
+        assert server.run([*command, "-o", tmp_path / "one"]).returncode == 3
+        for number in range(ROUNDS):
+            chance, count, out = random.Random(number), (2, 3, 7)[number % 3], tmp_path / "out"
+            again = [*command, "-o", out, "--processes", count]
+            for _ in range(chance.randint(1, 3)):
+                running = server.start(again)
+                ended = wait(running, chance.uniform(0, 4))
+                if not ended and chance.random() < 0.4:
+                    running.kill()
+                    heads += 1
+                elif not ended and running.processes:
                     with suppress(ProcessLookupError):
-                        os.kill(chance.choice(started[-n:]), signal.SIGKILL)
+                        os.kill(chance.choice(running.processes[-count:]), signal.SIGKILL)
+                        others += 1
+                    wait(running, chance.uniform(0, 2))
+                    running.kill()
+                running.wait()
+            for _ in range(50):  # those of a head that was killed end by themselves, and keep their shards until then
+                running = server.run(again)
+                if running.returncode == 3:
+                    break
+                assert "is being written by process" in running.err
+                time.sleep(0.2)
+            assert outcome(out) == outcome(tmp_path / "one"), f"round {number}"
+            assert not list(out.rglob(".cam*"))
+            shutil.rmtree(out)
+            print(f"round {number + 1}: {others} processes and {heads} heads killed so far, nothing lost", flush=True)
 
-        out = tmp_path / f"round-{seed}"
-        several = RunConfig(image_path=(str(photos),), output_dir=str(out), processes=str(count), **model)  # type: ignore[arg-type]
-        run(several, command=("cam", "run"), stop=Stop(), watch=Killer())
-        assert outcome(out) == outcome(tmp_path / "one")
-        print(f"round {seed}: {count} processes, kills at rows {sorted(due)}")
+
+def wait(running: ForkedCam, seconds: float) -> bool:
+    """Whether a process ended within so many seconds."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if running.has_ended:
+            return True
+        time.sleep(0.02)
+    return running.has_ended
