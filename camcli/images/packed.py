@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Literal
 
 from camcli.errors import SourceError
@@ -20,6 +20,7 @@ from camcli.images.walk import glob, is_pattern, split_pattern
 from camcli.storage import StorageError, base_name, find, is_remote, masked
 
 _MOST_NAMED = 5
+_MOST_LOOKED_INTO = 1000
 _MOST_AT_ONCE = 16
 _DATASET = ("state.json", "dataset_info.json")
 _SPLITS = "dataset_dict.json"
@@ -75,6 +76,27 @@ class Packed:
         if self.stream is not None:
             return ()
         return tuple(sorted({item.folder for item in self.items() if item is not None and item.folder}))
+
+
+def packed_below(folder: str) -> str | None:
+    """A pattern of the tars or tables that are in a folder or one below it; None: none was found.
+
+    Folders are not searched for them: a run of images does not open archives that nobody named.
+    """
+    levels = [folder, *(one.path for one in _entries(folder) if one.is_dir())]
+    for level in levels[:_MOST_LOOKED_INTO]:
+        for one in _entries(level):
+            if (is_tar(one.name) or is_table(one.name)) and one.is_file():
+                return os.path.join(level, f"*{os.path.splitext(one.name)[1]}")
+    return None
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(islice(entries, _MOST_LOOKED_INTO), key=lambda entry: entry.name)
+    except OSError:
+        return []
 
 
 def find_packed(typed: str) -> Packed | None:

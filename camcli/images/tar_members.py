@@ -7,11 +7,13 @@ front to back, and a content is there while its header is the latest one.
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from collections.abc import Iterator
 from typing import Self
 
 from camcli.errors import SourceError
+from camcli.images.entry import Version
 from camcli.storage import is_remote, masked, open_stream, read_bytes
 
 _DAMAGED = (tarfile.TarError, ValueError, OverflowError, MemoryError, RecursionError, EOFError)
@@ -32,12 +34,34 @@ class _Header(tarfile.TarInfo):
             raise Damage("it has no mark of its end and may have been cut short")
         if len(buf) < tarfile.BLOCKSIZE:
             raise Damage("it is cut short within a header")
+        if (plain := cls._plain(buf, encoding, errors)) is not None:
+            return plain
         try:
             return super().frombuf(buf, encoding, errors)
         except tarfile.TarError as error:
             if not buf.strip(b"\0"):
                 raise
             raise Damage(f"what should be a header is none: {error}") from error
+
+    @classmethod
+    def _plain(cls, buf: bytes, encoding: str, errors: str) -> Self | None:
+        """The header of a regular file as nearly all are, without what nobody reads: a third of the time."""
+        if buf[156:157] != tarfile.REGTYPE or buf[257:262] != b"ustar":
+            return None
+        try:
+            size, checksum = int(buf[124:136].rstrip(b" \0"), 8), int(buf[148:156].rstrip(b" \0"), 8)
+        except ValueError:  # a large file, or damage
+            return None
+        if size < 0 or checksum != sum(buf) - sum(buf[148:156]) + 8 * ord(" "):
+            return None
+        name, prefix = (buf[start:end].partition(b"\0")[0].decode(encoding, errors) for start, end in _NAMES)
+        header = cls(f"{prefix}/{name}" if prefix else name)
+        header.size = size
+        return header
+
+
+_NAMES = ((0, 100), (345, 500))
+"""Where a header has the name of the member, and what comes before it."""
 
 
 def check_tar(path: str) -> None:
@@ -82,6 +106,8 @@ class Members:
             self._file.close()
             raise
         self._last = "nothing"
+        status = None if self.is_stream else os.fstat(self._file.fileno())
+        self.version: Version | None = None if status is None else (status.st_size, status.st_mtime_ns)
 
     def _open(self, mode: str) -> tarfile.TarFile:
         return tarfile.open(fileobj=self._file, mode=mode, tarinfo=_Header)  # type: ignore[call-overload,no-any-return]
@@ -106,8 +132,12 @@ class Members:
     def content(self, member: tarfile.TarInfo) -> bytes | None:
         """The content of a regular file that is the latest member; None where it is cut short."""
         try:
-            file = self._tar.extractfile(member)
-            content = None if file is None else file.read()
+            if self.is_stream:
+                file = self._tar.extractfile(member)
+                content = None if file is None else file.read()
+            else:
+                self._file.seek(member.offset_data)
+                content = self._file.read(member.size)
         except (*_DAMAGED, OSError):  # the next header, which is not there, says the same
             return None
         return content if content is not None and len(content) == member.size else None

@@ -15,7 +15,7 @@ from camcli.config.settings import BEST, RunConfig
 from camcli.device import BatchLimit, choose_device, choose_precision, device_name, require_memory
 from camcli.errors import ConfigError, SourceError, TargetError
 from camcli.explainer import Explainer, ExplainOptions, Progress
-from camcli.images import ASSUMED, DecodeSettings, Preprocessing, Sources, require_device_decoder
+from camcli.images import ASSUMED, DecodeSettings, Preprocessing, Sources, packed_below, require_device_decoder
 from camcli.layers import Layer
 from camcli.models import Model, load_model
 from camcli.models.output_examination import examine, require_row_per_image
@@ -87,6 +87,8 @@ def open_sources(config: RunConfig) -> Sources:
     if next(iter(sources), None) is None:
         paths = ", ".join(config.image_path)
         skipped = f" {sources.passed_over} file(s) there have no known image extension." if sources.passed_over else ""
+        pattern = next(filter(None, map(packed_below, config.image_path)), None) if sources.passed_over else None
+        skipped += f" Tars and tables are named: --image-path '{pattern}'." if pattern else ""
         raise SourceError(f"--image-path {paths}: no image was found.{skipped}")
     return sources
 

@@ -5,12 +5,12 @@ from typing import Literal
 
 from camcli.storage.urls import mask_text
 
-Cause = Literal["missing", "no-store", "denied", "unusable", "broken"]
-"""Not there; its bucket is not there; no permission or no credentials; a scheme or a package that is not there;
-anything that may pass."""
+Cause = Literal["missing", "no-store", "refused", "unusable", "broken"]
+"""Not there; its bucket is not there; no permission, no credentials, or a request that the store does not take; a
+scheme or a package that is not there; anything that may pass."""
 
 _NUMBERS: dict[Cause, int] = {
-    "missing": errno.ENOENT, "no-store": errno.ENOENT, "denied": errno.EACCES, "unusable": errno.ENOSYS,
+    "missing": errno.ENOENT, "no-store": errno.ENOENT, "refused": errno.EACCES, "unusable": errno.ENOSYS,
     "broken": errno.EIO,
 }  # fmt: skip
 

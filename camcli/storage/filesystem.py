@@ -48,6 +48,9 @@ def _file_system(scheme: str) -> AbstractFileSystem:
 
     try:
         fs = fsspec.filesystem(scheme, **_options(scheme))
+        if scheme in ("s3", "s3a"):
+            fs.connect()  # once: many threads that begin together would each make a client
+            fs.retries = 1  # the client repeats requests, and with_retries those that break off
     except ImportError as error:
         remedy = EXTRA if scheme in _OF_THE_EXTRA else known_implementations.get(scheme, {}).get("err", str(error))
         raise StorageError("unusable", f"{scheme}:// needs a package that is not installed: {remedy}") from error
@@ -58,8 +61,6 @@ def _file_system(scheme: str) -> AbstractFileSystem:
         raise StorageError("unusable", f"no file system is called {scheme}://.{hint}") from error
     except Exception as error:  # each library checks its settings in its own way
         raise explain(error, f"{scheme}://") from error
-    if scheme in ("s3", "s3a"):
-        fs.retries = 1  # the client below it repeats requests, and with_retries those that break off
     return fs
 
 

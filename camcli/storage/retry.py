@@ -64,17 +64,17 @@ def explain(error: BaseException, url: str) -> StorageError:
     source = _source(error)
     status = _status(source)
     if _is_without_credentials(source):
-        return StorageError("denied", f"no valid credentials were found; {credentials_for(url)}")
+        return StorageError("refused", f"no valid credentials were found; {credentials_for(url)}")
     if isinstance(error, PermissionError) or status in (401, 403, 407):
         words = _words(source)
-        return StorageError("denied", f"access was denied ({words}); {credentials_for(url)}")
+        return StorageError("refused", f"access was denied ({words}); {credentials_for(url)}")
     if status in (404, 410) or (isinstance(error, FileNotFoundError) and status is None and source is error):
         return _missing(error, url)
     if isinstance(error, FileNotFoundError) and status is None and not _may_pass(source):
         return _missing(error, url)
     if isinstance(error, ImportError):
         return StorageError("unusable", f"a package is missing ({error})")
-    return StorageError("broken" if _may_pass(source) else "denied", _words(source))
+    return StorageError("broken" if _may_pass(source) else "refused", _words(source))
 
 
 def credentials_for(url: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import random
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from camcli.errors import ImageError, SourceError
 from camcli.images import Sources, read
+from camcli.images.tar_members import Members
 
 from .conftest import write
 
@@ -55,8 +58,39 @@ def test_a_cut_tar_gives_what_is_there_and_names_the_rest(tree: Path) -> None:
     assert results[-1][1] in ("corrupt", "truncated")
 
 
+def test_a_tar_that_is_replaced_while_it_is_read_is_noticed(tree: Path) -> None:
+    archive(tree / "set.tar", [("0.jpg", b"a" * 700), ("1.jpg", b"b" * 700)])
+    entries = Sources(["set.tar"])
+    first, second = entries
+    assert read(first) == b"a" * 700
+    archive(tree / "new.tar", [("1.jpg", b"b" * 700), ("0.jpg", b"a" * 700)])
+    os.replace(tree / "new.tar", tree / "set.tar")
+    with pytest.raises(ImageError, match="the tar was changed or replaced since it was listed"):
+        read(second)
+    assert [read(entry)[:1] for entry in entries] == [b"b", b"a"]
+
+
 @pytest.mark.parametrize("content", [b"", b"no tar at all" * 100])
 def test_what_is_no_tar_is_refused(tree: Path, content: bytes) -> None:
     write(tree / "set.tar", content)
     with pytest.raises(SourceError, match="tar"):
         next(iter(Sources(["set.tar"])))
+
+
+@pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_headers_are_read_as_tarfile_reads_them(tree: Path, kind: int) -> None:
+    chance = random.Random(kind)
+    with tarfile.open(tree / "set.tar", "w", format=kind, encoding="utf-8") as tar:
+        for number in range(100):
+            parts = [chance.choice(["a", "d d", "\u00e9", "x" * 40]) for _ in range(chance.randint(1, 6))]
+            info = tarfile.TarInfo(f"{'/'.join(parts)}/{number}.jpg")
+            info.size, info.mtime = chance.randrange(2000), chance.random() * 1e9
+            info.uid = 0 if kind == tarfile.USTAR_FORMAT else chance.choice([0, 3_000_000])
+            info.type = chance.choice([tarfile.REGTYPE, tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.SYMTYPE])
+            if info.type == tarfile.SYMTYPE:
+                info.size = 0
+            tar.addfile(info, io.BytesIO(chance.randbytes(info.size)))
+    with tarfile.open(tree / "set.tar", encoding="utf-8") as tar:
+        expected = [(one.name, one.size, one.offset_data, one.type) for one in tar]
+    with Members(str(tree / "set.tar")) as members:
+        assert [(one.name, one.size, one.offset_data, one.type) for one in members] == expected

@@ -59,3 +59,11 @@ def test_classes_of_a_table_count_as_folders_do(tmp_path: Path, tiny: Cam, sampl
     assert tiny(tmp_path / "set.parquet", "-o", tmp_path / "out", "--save", "none").code == 3
     labels = [item["label"] for item in items(tmp_path / "out")]
     assert [label["index"] for label in labels if label] == [0, 1, 0, 1, 2, 0]
+
+
+def test_a_folder_of_archives_says_how_they_are_named(tmp_path: Path, tiny: Cam, samples_of: Samples) -> None:
+    (tmp_path / "set" / "data").mkdir(parents=True)
+    packed = as_table(tmp_path / "set" / "data", samples_of)
+    refused = tiny(tmp_path / "set", "-o", tmp_path / "out")
+    assert refused.code == 2
+    assert f"Tars and tables are named: --image-path '{Path(packed).parent}/*.parquet'" in " ".join(refused.err.split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -80,9 +81,14 @@ def upload() -> Upload:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def pictures(tmp_path: Path, made_once: Path) -> Path:
     """Photographs in class folders, with names of all kinds, a broken one and a file that is no image."""
-    folder = tmp_path / "pictures"
+    return Path(shutil.copytree(made_once, tmp_path / "pictures"))
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made") / "pictures"
     names = ("cat/a.jpg", "cat/b b.png", "dog/ä#1.jpg", "dog/deep/c.jpg", "dog.jpg", "cup/100%.jpg", "cup/a.jpg")
     for number, (name, source) in enumerate(zip(names, photographs() * 2, strict=False)):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -62,9 +62,7 @@ def test_items_and_artefacts_are_those_of_local_files(
     assert artefacts(tmp_path / "there") == artefacts(tmp_path / "here")
     assert {item["source"] for item in items(tmp_path / "there")} == {remote}
     if pack is as_tars:
-        assert (
-            len(ranges) == 3
-        )  # of each shard one transfer, though the model was examined with an image before
+        assert len(ranges) == 3  # of each shard one transfer, though the model was examined with an image before
 
 
 def _refuse_ranges(read: Any) -> Any:

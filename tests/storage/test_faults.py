@@ -43,7 +43,11 @@ def test_what_passes_leaves_no_trace(
     assert [row["image"] for row in rows[0] if row["status"] == "failed"] == ["flower/broken.jpg"]
 
 
-@pytest.mark.parametrize(("fault", "words"), [("fail", "HTTP 503"), ("cut", "ayload"), ("hang_up", "onnection")])
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [("cut", "ayload"), pytest.param("fail", "HTTP 503", marks=pytest.mark.slow),
+     pytest.param("hang_up", "onnection", marks=pytest.mark.slow)],
+)  # fmt: skip
 def test_what_does_not_pass_is_named(tiny: Cam, uploaded: FaultyServer, tmp_path: Path, fault: str, words: str) -> None:
     getattr(uploaded, fault)("GET /bucket/in/(cat/a|dog).jpg")
     outcome = tiny(IN, "-o", tmp_path / "run")

@@ -14,9 +14,10 @@ from camcli.errors import SourceError
 from camcli.images import Sources
 from camcli.images.lists import Replay
 from camcli.storage import file_system, read_bytes
-from tests.conftest import Cam, artefacts, index_of, items
+from tests.conftest import TINY, Cam, artefacts, index_of, items
 
 from .conftest import Upload
+from .servers import FaultyServer
 
 # Most of it is the same for all stores: over HTTP, only some of it is tested each time.
 STORES = ("memory://bucket/in", "s3://bucket/in")
@@ -234,3 +235,22 @@ def test_the_root_of_the_memory(memory: None, pictures: Path, upload: Upload) ->
     assert names("memory://") == names(str(pictures))
     assert names("memory://*/*.jpg") == names(f"{pictures}/*/*.jpg")
     assert names("memory://dog.jpg") == ["dog.jpg"]
+
+
+def test_other_commands_read_the_images_again(
+    tiny: Cam, cam: Cam, s3: FaultyServer, pictures: Path, upload: Upload, tmp_path: Path
+) -> None:
+    upload(pictures, STORES[1])
+    run = tmp_path / "run"
+    for source, folder in ((STORES[1], run), (pictures, tmp_path / "here")):
+        assert tiny(source, "-o", folder).code == 3
+        assert cam("render", folder, "--colormap", "hot").code == 0
+    assert artefacts(run) == artefacts(tmp_path / "here")
+    s3.reset()
+    report = cam("report", run)
+    assert report.code == 0
+    assert "missing" not in report.out + report.err
+    assert s3.count("GET /bucket/in/") == 6  # two have the same content
+    assert "s3://bucket/in/cat/a.jpg" in "".join(p.read_text() for p in run.rglob("*.js*"))
+    few = ("--method", "gradcam", "--metrics", "drop", "--limit", 2, "--no-baselines")
+    assert cam("eval", STORES[1], *TINY, *few).code == 0

@@ -125,7 +125,9 @@ def test_shards(tiny: Cam, cam: Cam, run: str, pictures: Path, tmp_path: Path) -
     same_as(run, tmp_path / "run")
 
 
-@pytest.mark.parametrize("fault", ["fail", "cut_request", pytest.param("hang_up", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "fault", ["cut_request", *(pytest.param(name, marks=pytest.mark.slow) for name in ("fail", "hang_up"))]
+)
 def test_uploads_that_break_off_once(tiny: Cam, s3: FaultyServer, pictures: Path, tmp_path: Path, fault: str) -> None:
     tiny(pictures, "-o", tmp_path / "run", *BATCH)
     for name in ("overlays", "shards/units/00000001.jsonl", "index.jsonl", "index.json$", "shards/plan.json"):

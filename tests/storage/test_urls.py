@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import pickle
+import subprocess
+import sys
 
 import pytest
 
@@ -103,3 +105,12 @@ def test_errors_are_those_of_files() -> None:
     broken = pickle.loads(pickle.dumps(StorageError("broken", "it broke off")))
     assert not isinstance(broken, FileNotFoundError)
     assert (broken.errno, broken.strerror, broken.cause) == (errno.EIO, "it broke off", "broken")
+
+
+def test_nothing_of_stores_is_imported_before_it_is_needed() -> None:
+    program = "import sys, camcli.cli, camcli.storage, camcli.images; print([m for m in NAMES if m in sys.modules])"
+    names = ["fsspec", "s3fs", "gcsfs", "aiohttp", "huggingface_hub", "botocore"]
+    done = subprocess.run(
+        [sys.executable, "-c", f"NAMES = {names}; {program}"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

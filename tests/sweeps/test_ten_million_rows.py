@@ -1,14 +1,14 @@
 """Millions of synthetic rows of shards through ``cam merge``: half an hour and 30 GB of disk, so only when asked for.
 
 ``python -m pytest tests/sweeps/test_ten_million_rows.py -n 0 -s --timeout 7200 --basetemp FOLDER_WITH_30_GB``;
-``ROWS=100000,300000`` is quicker.
+``ROWS=100000,300000`` is quicker, ``SHARDS=0`` takes units of 384 rows in place of journals.
 """
 
 import os
 import shutil
 from pathlib import Path
 
-from tests.engines.synthetic import merge_apart, write_shards
+from tests.engines.synthetic import merge_apart, write_shards, write_units
 from tests.output.test_memory import MEGABYTE, needs_proc
 
 ROWS = [int(rows) for rows in os.environ.get("ROWS", "1000000,3000000,10000000").split(",")]
@@ -19,12 +19,14 @@ SHARDS = int(os.environ.get("SHARDS", "64"))
 def test_memory_of_a_merge_is_flat(tmp_path: Path) -> None:
     """A row is 1 kB; the merge holds none of them."""
     peaks = []
-    print(
-        f"\n{SHARDS} shards\n| rows | seconds | processor time, s | µs a row | peak memory, MB |\n|--:|--:|--:|--:|--:|"
-    )
+    what = f"{SHARDS} shards" if SHARDS else "units"
+    print(f"\n{what}\n| rows | seconds | processor time, s | µs a row | peak memory, MB |\n|--:|--:|--:|--:|--:|")
     for rows in ROWS:
         run = tmp_path / str(rows)
-        write_shards(run, rows, SHARDS)
+        if SHARDS:
+            write_shards(run, rows, SHARDS)
+        else:
+            write_units(run, rows)
         cost = merge_apart(run)
         shutil.rmtree(run)
         peaks.append(cost["peak"])
