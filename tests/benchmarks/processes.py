@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from camcli.concurrency import Stop
+from camcli.concurrency import Stop, keep_freed_memory
 from camcli.config.settings import RunConfig
 from camcli.engines.run import run
 from camcli.images.entry import has_image_extension
@@ -118,6 +118,7 @@ def main() -> None:
     parser.add_argument("--model", default=FREE, help="a real one, such as builtin")
     arguments = parser.parse_args()
     numbers = [int(number) for number in arguments.processes.split(",")]
+    keep_freed_memory()  # as the command does
     rates: dict[int, list[tuple[float, float]]] = {number: [] for number in numbers}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
