@@ -128,19 +128,23 @@ def test_a_process_that_is_killed_is_replaced(
 
 @pytest.mark.usefixtures("forked")
 def test_a_run_that_is_stopped_goes_on_with_the_same_command(
-    cam: Cam, mixed: Path, one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cam: Cam, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    photos, one = tmp_path / "photos", tmp_path / "one"
+    for name in ("a", "b"):  # more than what is in flight
+        shutil.copytree(mixed, photos / name)
+    explain(settings(photos, one, 1))
     stop, run_dir = Stop(), tmp_path / "run"
-    config = settings(mixed, run_dir, 2)
+    config = settings(photos, run_dir, 2)
     watch = Pids(monkeypatch, 2, lambda _: stop.request(signal.SIGINT))
     summary = explain(config, watch, stop)
     assert (summary.status, summary.exit_code) == ("interrupted", 130)
     partial = index_of(run_dir)
     assert partial["status"] == "interrupted"
-    assert 2 <= len(partial["items"]) < 16
+    assert 2 <= len(partial["items"]) < 32
     whole = items(one)
     assert partial["items"] == [item for item in whole if item["image"] in {i["image"] for i in partial["items"]}]
-    finish(cam, mixed, run_dir)
+    finish(cam, photos, run_dir)
     assert_same(run_dir, one)
 
 
