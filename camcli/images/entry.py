@@ -27,13 +27,24 @@ def has_image_extension(name: str) -> bool:
     return "." + base.rpartition(".")[2].lower() in IMAGE_EXTENSIONS and "." in base and not base.startswith("._")
 
 
+Version = tuple[int, int]
+"""Of a file: its bytes and when it was modified. One of another version holds other images in the same places."""
+
+
 @dataclass(frozen=True, slots=True)
 class TarMember:
-    """Where the content of a member is in its uncompressed archive, in bytes."""
+    """Where the content of a member is in its uncompressed archive.
+
+    Attributes:
+        offset, size: in bytes.
+        content: where it came along with the header.
+        version: of the archive as it was listed; None: in a store.
+    """
 
     offset: int
     size: int
-    content: bytes | None = field(default=None, compare=False, repr=False)  # where it came along with the header
+    content: bytes | None = field(default=None, compare=False, repr=False)
+    version: Version | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +55,13 @@ class TableRow:
         column: that holds the images.
         group: the row group of the file.
         row: in the group.
+        version: of the file as it was listed; None: in a store.
     """
 
     column: str
     group: int
     row: int
+    version: Version | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ MAX_BYTES = 1 << 31
 """A file above this is not read: no image within ``--max-pixels`` is as large, and memory holds several at once."""
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_AGAIN = "explain it again with --retry-failed"
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -98,13 +99,15 @@ def _content(handle: int, member: TarMember | None) -> bytes:
     if not stat.S_ISREG(before.st_mode):
         kind = next((name for test, name in _KINDS if test(before.st_mode)), "no regular file")
         raise ImageError("unreadable", f"this is {kind}, not a file")
+    if member is not None and member.version not in (None, (before.st_size, before.st_mtime_ns)):
+        raise ImageError("changed", f"the tar was changed or replaced since it was listed; {_AGAIN}")
     offset, size = (member.offset, member.size) if member is not None else (0, before.st_size)
     if size > MAX_BYTES:
         raise _too_large(size)
     data = _exactly(handle, offset, size)
     after = os.fstat(handle)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise ImageError("changed", "the file changed while it was read; explain it again with --retry-failed")
+        raise ImageError("changed", f"the file changed while it was read; {_AGAIN}")
     return _whole(data, member)
 
 

@@ -10,7 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from camcli.errors import ImageError, SourceError
-from camcli.images.entry import TableRow
+from camcli.images.entry import TableRow, Version
 from camcli.images.table_files import damages, one_line, open_table
 from camcli.storage import is_remote, is_url, join, parent
 
@@ -27,10 +27,13 @@ def read_row(path: str, place: TableRow) -> bytes | str:
     """What the image column has in a row: the bytes of an image, or the path of its file.
 
     Raises:
-        ImageError: ``missing`` (the table, or a value), ``corrupt``.
+        ImageError: ``missing`` (the table, or a value), ``changed``, ``corrupt``.
     """
     try:
-        version = (0, 0) if is_remote(path) else _version(path)
+        version = version_of(path)
+        if place.version != version:
+            message = "the table was changed or replaced since it was listed; explain it again with --retry-failed"
+            raise ImageError("changed", message)
         value = _open_group(path, version, place.column, place.group).value(place.row)
     except FileNotFoundError as error:
         raise ImageError("missing", f"the table is not there ({error.strerror})") from error
@@ -56,7 +59,10 @@ def _resolve(table: str, path: Any) -> str | None:
     return path if is_url(path) else os.path.join(os.path.dirname(os.path.abspath(table)), path)
 
 
-def _version(path: str) -> tuple[int, int]:
+def version_of(path: str) -> Version | None:
+    """What tells a table from another one in its place; None of one in a store. Raises OSError."""
+    if is_remote(path):
+        return None
     status = os.stat(path)
     return status.st_size, status.st_mtime_ns
 
@@ -102,6 +108,6 @@ class _Group:
 
 
 @lru_cache(maxsize=4)  # of several threads at the border of two groups
-def _open_group(path: str, version: tuple[int, int], column: str, group: int) -> _Group:
+def _open_group(path: str, version: Version | None, column: str, group: int) -> _Group:
     """A group of a file as it is now: a file that was replaced is another one."""
     return _Group(path, column, group)

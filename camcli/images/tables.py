@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from camcli.errors import SourceError
 from camcli.images.entry import Problem, SourceItem, TableRow, parent_name
 from camcli.images.label_keys import LABEL_KEYS, label_of_value
 from camcli.images.table_files import TableFile, damages, one_line, opened
+from camcli.images.table_rows import version_of
 from camcli.storage import masked, without_query
 
 if TYPE_CHECKING:
@@ -93,17 +95,21 @@ def from_table(path: str, prefix: str, first: int = 0) -> Iterator[SourceItem]:
     Raises:
         SourceError: as :func:`check_table`.
     """
+    version = None
+    with suppress(OSError):  # opening it says what is wrong
+        version = version_of(path)  # before: one that is replaced now is noticed when it is read
     with opened(path) as file:
         columns = choose_columns(path, file.schema)
         for group, count in enumerate(file.group_rows):
             listed = 0
             try:
                 for row in _rows(file, columns, group, count):
-                    yield _item(path, columns, row, f"{prefix}-{first + listed:08d}")
+                    place = TableRow(columns.image, row.group, row.row, version)
+                    yield _item(path, columns, row, place, f"{prefix}-{first + listed:08d}")
                     listed += 1
             except damages() as error:
-                place = f"rows {first + listed} to {first + count - 1}"
-                problem = Problem("corrupt", f"the table is damaged: {place} cannot be listed ({one_line(error)})")
+                rows = f"rows {first + listed} to {first + count - 1}"
+                problem = Problem("corrupt", f"the table is damaged: {rows} cannot be listed ({one_line(error)})")
                 yield SourceItem(f"{prefix}-{first + listed:08d}", path, problem=problem)
             first += count
 
@@ -124,9 +130,8 @@ def _rows(file: TableFile, columns: Columns, group: int, count: int) -> Iterator
             row += 1
 
 
-def _item(path: str, columns: Columns, row: _Row, name: str) -> SourceItem:
+def _item(path: str, columns: Columns, row: _Row, place: TableRow, name: str) -> SourceItem:
     image = name if row.path is None else row.path.replace(os.sep, "/")
-    place = TableRow(columns.image, row.group, row.row)
     if not columns.classes:
         return SourceItem(image, path, place, parent_name(image), label_of_value(row.label))
     # As the folder of a class: by its name, or by its number where the model has as many classes.

@@ -86,7 +86,7 @@ def _member(path: str, archive: Members, header: tarfile.TarInfo, contents: bool
     if not header.isreg() or header.issparse():
         return _Member(key, SourceItem(image, path, folder=parent_name(image), problem=_problem(header)))
     content = archive.content(header) if contents and archive.is_stream else None
-    place = TarMember(header.offset_data, header.size, content)
+    place = TarMember(header.offset_data, header.size, content, archive.version)
     return _Member(key, SourceItem(image, path, place, parent_name(image)))
 
 

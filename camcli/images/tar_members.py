@@ -7,11 +7,13 @@ front to back, and a content is there while its header is the latest one.
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from collections.abc import Iterator
 from typing import Self
 
 from camcli.errors import SourceError
+from camcli.images.entry import Version
 from camcli.storage import is_remote, masked, open_stream, read_bytes
 
 _DAMAGED = (tarfile.TarError, ValueError, OverflowError, MemoryError, RecursionError, EOFError)
@@ -104,6 +106,8 @@ class Members:
             self._file.close()
             raise
         self._last = "nothing"
+        status = None if self.is_stream else os.fstat(self._file.fileno())
+        self.version: Version | None = None if status is None else (status.st_size, status.st_mtime_ns)
 
     def _open(self, mode: str) -> tarfile.TarFile:
         return tarfile.open(fileobj=self._file, mode=mode, tarinfo=_Header)  # type: ignore[call-overload,no-any-return]

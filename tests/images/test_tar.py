@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import tarfile
 from collections.abc import Sequence
@@ -55,6 +56,18 @@ def test_a_cut_tar_gives_what_is_there_and_names_the_rest(tree: Path) -> None:
             results.append((entry.image, error.kind))
     assert results[:2] == [("0.jpg", 2000), ("1.jpg", 2000)]
     assert results[-1][1] in ("corrupt", "truncated")
+
+
+def test_a_tar_that_is_replaced_while_it_is_read_is_noticed(tree: Path) -> None:
+    archive(tree / "set.tar", [("0.jpg", b"a" * 700), ("1.jpg", b"b" * 700)])
+    entries = Sources(["set.tar"])
+    first, second = entries
+    assert read(first) == b"a" * 700
+    archive(tree / "new.tar", [("1.jpg", b"b" * 700), ("0.jpg", b"a" * 700)])
+    os.replace(tree / "new.tar", tree / "set.tar")
+    with pytest.raises(ImageError, match="the tar was changed or replaced since it was listed"):
+        read(second)
+    assert [read(entry)[:1] for entry in entries] == [b"b", b"a"]
 
 
 @pytest.mark.parametrize("content", [b"", b"no tar at all" * 100])

@@ -103,7 +103,7 @@ class FaultyServer:
             is_read = environ["REQUEST_METHOD"] == "GET" and not query
             self._reads += is_read
             self.most_reads_at_once = max(self.most_reads_at_once, self._reads)
-            is_write = environ["REQUEST_METHOD"] == "PUT"
+            is_write = environ["REQUEST_METHOD"] == "PUT" and "/shards/" not in environ["PATH_INFO"]
             self._writes += is_write
             self.most_writes_at_once = max(self.most_writes_at_once, self._writes)
             fault = next((one for one in self._faults if one.times > 0 and re.search(one.pattern, request)), None)
@@ -114,11 +114,13 @@ class FaultyServer:
                 self._action = None
         try:
             time.sleep(self.delay)
-            yield from self._answer(fault, environ, start_response)
+            answer = self._answer(fault, environ, start_response)
+            answer = list(answer) if fault is None else answer
         finally:
-            with self._lock:
+            with self._lock:  # before the client has its answer, and asks for the next object
                 self._reads -= is_read
                 self._writes -= is_write
+        yield from answer
 
     def _answer(
         self, fault: Fault | None, environ: dict[str, Any], start_response: Callable[..., Any]
