@@ -146,6 +146,8 @@ def open_stream(url: str) -> io.BufferedReader:
         raise StorageError("missing", "it is not there" if one is None else "it is a folder")
     if one.size is None or one.size <= BLOCK:
         return io.BufferedReader(io.BytesIO(read_bytes(url, size=one.size)))
+    if (whole := _sent_whole(url)) is not None:
+        return io.BufferedReader(io.BytesIO(whole))
     return io.BufferedReader(_Blocks(url, one.size), BLOCK)
 
 
@@ -160,7 +162,18 @@ def open_parts(url: str) -> io.BufferedReader:
         raise StorageError("missing", "it is not there" if one is None else "it is a folder")
     if one.size is None:
         return io.BufferedReader(io.BytesIO(read_bytes(url)))
+    if (whole := _sent_whole(url)) is not None:
+        return io.BufferedReader(io.BytesIO(whole))
     return io.BufferedReader(_Parts(url, one.size), _PART)
+
+
+def _sent_whole(url: str) -> bytes | None:
+    """The content of a file, where its web server sends all of it when a part is asked for."""
+    if not is_web(url):
+        return None
+    fs = file_system(url)
+    content: bytes = with_retries(url, lambda: fs.cat_file(url, start=0, end=1))
+    return content if len(content) > 1 else None
 
 
 class _Parts(io.RawIOBase):

@@ -42,10 +42,13 @@ def with_retries(url: str, work: Callable[[], Out]) -> Out:
 
     Raises:
         StorageError: it failed, as often as allowed.
+        MemoryError: what was read does not fit into memory.
     """
     for attempt in range(ATTEMPTS):
         try:
             return work()
+        except MemoryError:
+            raise
         except Exception as error:  # each library has errors of its own
             reason = explain(error, url)
             if reason.cause != "broken":

@@ -12,7 +12,7 @@ import pytest
 
 from camcli.errors import SourceError
 from camcli.images import Sources, read
-from camcli.storage import StorageError, file_system, open_stream, read_bytes, reading
+from camcli.storage import StorageError, file_system, open_parts, open_stream, read_bytes, reading
 from tests.conftest import Cam, index_of, items
 
 from .conftest import Upload
@@ -154,6 +154,15 @@ def test_a_web_server(tiny: Cam, web: str, pictures: Path, tmp_path: Path) -> No
         Sources([f"{web}/none.jpg"])
     with pytest.raises(SourceError, match="tried 3 times"):
         Sources(["http://127.0.0.1:9/a.jpg"])
+
+
+def test_a_web_server_that_sends_no_parts(web: str, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "BLOCK", 100)
+    content = (pictures / "dog.jpg").read_bytes()
+    for opened in (open_stream, open_parts):
+        with opened(f"{web}/dog.jpg") as stream:
+            assert stream.read() == content
+    assert read_bytes(f"{web}/dog.jpg", 10, 20) == content[10:20]
 
 
 def test_secrets_are_not_written(tiny: Cam, web: str, pictures: Path, tmp_path: Path) -> None:
