@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, TextIO
 
-from camcli.errors import SourceError, near_misses
+from camcli.errors import CamError, SourceError, near_misses
 from camcli.images.entry import PASSED_OVER, Entry, Problem, SourceItem
 from camcli.images.lists import Replay, from_list, from_manifest, from_stdin, is_manifest
 from camcli.images.other_files import what_instead
@@ -25,7 +25,7 @@ from camcli.images.remote import check_stores, first_of, kind_of_url
 from camcli.images.sample import Sampler
 from camcli.images.unique import UniqueNames
 from camcli.images.walk import Walk, class_folders, glob, is_pattern, split_pattern
-from camcli.storage import as_local, base_name, is_remote, is_url, masked, parent, without_slash
+from camcli.storage import StorageError, as_local, base_name, is_remote, is_url, masked, parent, without_slash
 
 Kind = Literal["stdin", "list", "folder", "manifest", "packed", "file", "glob"]
 
@@ -68,6 +68,7 @@ class Sources:
     Raises:
         SourceError: a path that is not there, or is in the run folder; nothing but lists, archives and videos; on
             iteration, before the first entry, a list, manifest or archive that cannot be read as one.
+        CamError: on iteration, a store failed after the first entry.
     """
 
     def __init__(
@@ -135,15 +136,21 @@ class Sources:
     def _items(self, limit: int | None, contents: bool = False) -> Iterator[tuple[_Source, SourceItem]]:
         self.check()
         self.passed_over = listed = 0
-        for source in self._sources:
-            for item in self._items_of(source, contents):
-                if limit is not None and listed >= limit:
-                    return
-                if item is PASSED_OVER:
-                    self.passed_over += 1
-                else:
-                    listed += 1
-                    yield source, item
+        try:
+            for source in self._sources:
+                for item in self._items_of(source, contents):
+                    if limit is not None and listed >= limit:
+                        return
+                    if item is PASSED_OVER:
+                        self.passed_over += 1
+                    else:
+                        listed += 1
+                        yield source, item
+        except SourceError as error:
+            if not listed or not isinstance(error.__cause__, StorageError):
+                raise
+            # What follows is not known, so that the run must not go on as if this were all.
+            raise CamError(f"{error} What was explained is kept: the same command continues.") from error
 
     def check(self) -> None:
         """Read lists, manifests and the heads of archives once, so that their errors come before any result.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from camcli.errors import ImageError, SourceError
 from camcli.images.entry import TableRow, Version
 from camcli.images.table_files import damages, one_line, open_table
-from camcli.storage import is_remote, is_url, join, parent
+from camcli.storage import StorageError, is_remote, is_url, join, parent
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,7 +27,7 @@ def read_row(path: str, place: TableRow) -> bytes | str:
     """What the image column has in a row: the bytes of an image, or the path of its file.
 
     Raises:
-        ImageError: ``missing`` (the table, or a value), ``changed``, ``corrupt``.
+        ImageError: ``missing`` (the table, or a value), ``changed``, ``corrupt``, ``unreadable`` (its store failed).
     """
     try:
         version = version_of(path)
@@ -35,9 +35,13 @@ def read_row(path: str, place: TableRow) -> bytes | str:
             message = "the table was changed or replaced since it was listed; explain it again with --retry-failed"
             raise ImageError("changed", message)
         value = _open_group(path, version, place.column, place.group).value(place.row)
+    except StorageError as error:
+        raise _refusal(error) from error
     except FileNotFoundError as error:
         raise ImageError("missing", f"the table is not there ({error.strerror})") from error
     except SourceError as error:
+        if isinstance(error.__cause__, StorageError):
+            raise _refusal(error.__cause__) from error
         raise ImageError("corrupt", f"the table is damaged ({error})") from error
     except damages() as error:
         raise ImageError("corrupt", f"the table is damaged in this row ({one_line(error)})") from error
@@ -48,6 +52,13 @@ def read_row(path: str, place: TableRow) -> bytes | str:
     if not isinstance(value, bytes | str):
         raise ImageError("missing", f"the column {place.column} has no image in this row (null)")
     return value
+
+
+def _refusal(error: StorageError) -> ImageError:
+    """What a store that fails means for the image that is asked for; the next one is tried anew."""
+    if error.cause == "missing":
+        return ImageError("missing", "the table is not there")
+    return ImageError("unreadable", f"the table cannot be read: {error.strerror}")
 
 
 def _resolve(table: str, path: Any) -> str | None:
@@ -94,6 +105,9 @@ class _Group:
             batch = next(self._batches, None)
             if batch is None:
                 raise ValueError(f"its group of rows ends after {self._end}")
+        except StorageError:  # may pass
+            self._begin()
+            raise
         except damages() as error:
             self._damage = self._end, one_line(error)
             self._begin()

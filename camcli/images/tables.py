@@ -18,7 +18,7 @@ from camcli.images.entry import Problem, SourceItem, TableRow, parent_name
 from camcli.images.label_keys import LABEL_KEYS, label_of_value
 from camcli.images.table_files import TableFile, damages, one_line, opened
 from camcli.images.table_rows import version_of
-from camcli.storage import masked, without_query
+from camcli.storage import StorageError, masked, without_query
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,7 +93,7 @@ def from_table(path: str, prefix: str, first: int = 0) -> Iterator[SourceItem]:
         first: the number of its first row.
 
     Raises:
-        SourceError: as :func:`check_table`.
+        SourceError: as :func:`check_table`, and where the store fails half-way.
     """
     version = None
     with suppress(OSError):  # opening it says what is wrong
@@ -107,6 +107,8 @@ def from_table(path: str, prefix: str, first: int = 0) -> Iterator[SourceItem]:
                     place = TableRow(columns.image, row.group, row.row, version)
                     yield _item(path, columns, row, place, f"{prefix}-{first + listed:08d}")
                     listed += 1
+            except StorageError as error:  # says nothing of the table
+                raise SourceError(f"--image-path {masked(path)}: cannot be read ({error.strerror}).") from error
             except damages() as error:
                 rows = f"rows {first + listed} to {first + count - 1}"
                 problem = Problem("corrupt", f"the table is damaged: {rows} cannot be listed ({one_line(error)})")

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby, islice
 
+from camcli.errors import SourceError
 from camcli.images.entry import PASSED_OVER, Problem, SourceItem, TarMember, has_image_extension, parent_name
 from camcli.images.label_keys import label_of_json, label_of_text
 from camcli.images.tar_members import Damage, Members, check_tar
-from camcli.storage import base_name, is_remote, without_query
+from camcli.storage import StorageError, base_name, is_remote, masked, without_query
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".tar.lz4")
 """Extensions of compressed archives."""
@@ -54,13 +55,16 @@ def from_tar(path: str, contents: bool = False) -> Iterator[SourceItem | None]:
         contents: of one in a store, images come with their content, so that nothing is read twice.
 
     Raises:
-        SourceError: as :func:`check_tar`.
+        SourceError: as :func:`check_tar`, and where the store fails half-way.
     """
     check_tar(path)
-    with Members(path) as archive:
-        for _, members in groupby(_members(path, archive, contents), lambda member: member.key):
-            while sample := list(islice(members, _MOST_IN_SAMPLE)):
-                yield from _items(sample)
+    try:
+        with Members(path) as archive:
+            for _, members in groupby(_members(path, archive, contents), lambda member: member.key):
+                while sample := list(islice(members, _MOST_IN_SAMPLE)):
+                    yield from _items(sample)
+    except StorageError as error:
+        raise SourceError(f"--image-path {masked(path)}: cannot be read ({error.strerror}).") from error
 
 
 def _members(path: str, archive: Members, contents: bool) -> Iterator[_Member]:

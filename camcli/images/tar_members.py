@@ -14,7 +14,7 @@ from typing import Self
 
 from camcli.errors import SourceError
 from camcli.images.entry import Version
-from camcli.storage import is_remote, masked, open_stream, read_bytes
+from camcli.storage import StorageError, is_remote, masked, open_stream, read_bytes
 
 _DAMAGED = (tarfile.TarError, ValueError, OverflowError, MemoryError, RecursionError, EOFError)
 """What a damaged header raises: a number, a text or a size that cannot be."""
@@ -113,13 +113,15 @@ class Members:
         return tarfile.open(fileobj=self._file, mode=mode, tarinfo=_Header)  # type: ignore[call-overload,no-any-return]
 
     def __iter__(self) -> Iterator[tarfile.TarInfo]:
-        """Each header; raises Damage where the archive ends otherwise than it should."""
+        """Each header; raises Damage where the archive ends otherwise than it should, StorageError of its store."""
         end = 0
         while True:
             try:
                 member = self._tar.next()
                 if member is not None and (member.size < 0 or self._tar.offset <= end):
                     raise Damage(f"the header at byte {end} has an impossible size")
+            except StorageError:  # says nothing of the archive
+                raise
             except (*_DAMAGED, OSError) as error:
                 why = getattr(error, "strerror", None) or str(error) or type(error).__name__
                 raise Damage(f"the tar is damaged after {self._last} ({why}); what follows was not found") from error
@@ -130,7 +132,11 @@ class Members:
             yield member
 
     def content(self, member: tarfile.TarInfo) -> bytes | None:
-        """The content of a regular file that is the latest member; None where it is cut short."""
+        """The content of a regular file that is the latest member; None where it is cut short.
+
+        Raises:
+            StorageError: its store failed, and nothing that follows can be read either.
+        """
         try:
             if self.is_stream:
                 file = self._tar.extractfile(member)
@@ -138,6 +144,8 @@ class Members:
             else:
                 self._file.seek(member.offset_data)
                 content = self._file.read(member.size)
+        except StorageError:
+            raise
         except (*_DAMAGED, OSError):  # the next header, which is not there, says the same
             return None
         return content if content is not None and len(content) == member.size else None

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from camcli.errors import OutputError
 from camcli.output.jsontext import replace_surrogates
-from camcli.storage import StorageError, is_remote, write_object
+from camcli.storage import StorageError, is_remote, mask_text, masked, write_object
 
 PORTABLE_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 """For every ``os.open``: not inherited by child processes, and no translation of line ends."""
@@ -163,11 +163,12 @@ def naming_os_errors(path: str | Path, action: str = "write", option: str | None
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = mask_text(error.strerror or str(error))
         advice = _advise(error.errno or 0, option)
         if isinstance(error, StorageError):
             advice = "Repeat the same command." if action == "read" else _OF_A_STORE
-        name = f"{option} {os.fspath(path)}" if option else os.fspath(path)
+        shown = masked(os.fspath(path))
+        name = f"{option} {shown}" if option else shown
         raise OutputError(replace_surrogates(f"cannot {action} {name}: {reason}. {advice}")) from error
 
 

@@ -204,7 +204,7 @@ class _Parts(io.RawIOBase):
 
 
 class _Blocks(io.RawIOBase):
-    """A file in blocks, of which some are on their way."""
+    """A file in blocks, of which some are on their way; a block that cannot be read ends it for good."""
 
     def __init__(self, url: str, size: int) -> None:
         self._url, self._size = url, size
@@ -212,17 +212,24 @@ class _Blocks(io.RawIOBase):
         self._pool = ThreadPoolExecutor(_BLOCKS_AHEAD, "stream")
         self._coming: deque[Future[bytes]] = deque()
         self._block = memoryview(b"")
+        self._error: Exception | None = None
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
+        if self._error is not None:  # what comes after the block is in its place
+            raise self._error
         while self._next < self._size and len(self._coming) < _BLOCKS_AHEAD:
             end = min(self._next + BLOCK, self._size)
             self._coming.append(self._pool.submit(read_bytes, self._url, self._next, end, size=self._size))
             self._next = end
         if not self._block and self._coming:
-            self._block = memoryview(self._coming.popleft().result())
+            try:
+                self._block = memoryview(self._coming.popleft().result())
+            except Exception as error:
+                self._error = error
+                raise
         count = min(len(buffer), len(self._block))
         buffer[:count] = self._block[:count]
         self._block = self._block[count:]

@@ -16,7 +16,7 @@ _SECRET = re.compile(
 _SECRET_WITHIN = re.compile(r"token|secret|passw|credential|signature|api_?-?key|access_?-?key", re.IGNORECASE)
 _LONGEST_PLAIN = 40  # characters of a value in a query; what is longer may be a token under any name
 _MASK = "***"
-_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://[^\s'\"<>]+")
+_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://(?:[^\s/@]*@)*[^\s'\"<>]+")  # a password may have quotes
 
 
 def is_url(text: str) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from camcli.errors import OutputError
 from camcli.output import artefacts
 from camcli.output.artefacts import ArtefactWriter
-from camcli.output.atomic import sweep_temporaries, write_atomically
+from camcli.output.atomic import naming_os_errors, sweep_temporaries, write_atomically
 
 from .faults import fail_at, files_below, needs_tmpfs, small_disk
 
@@ -222,3 +222,12 @@ def test_sweeping_removes_temporaries_and_nothing_else(tmp_path: Path) -> None:
     assert sweep_temporaries(run, ["overlays", "heatmaps"]) == 3
     assert set(files_below(run)) == set(kept)
     assert (tmp_path / "elsewhere/.cam-0123456789abcdef.tmp").exists()
+
+
+@pytest.mark.parametrize("option", [None, "--csv"])
+def test_an_error_of_a_store_is_named_without_secrets(option: str | None) -> None:
+    url = "https://me:it's-hush@h/run?sig=hush"
+    with pytest.raises(OutputError) as caught, naming_os_errors(url, option=option):
+        raise OSError(None, f"no answer of {url}")
+    assert "hush" not in str(caught.value)
+    assert "https://***@h/run?sig=***: " in str(caught.value)

@@ -90,6 +90,12 @@ def test_what_is_secret_is_masked(url: str, shown: str) -> None:
     assert mask_text(f"cannot read '{url}', sorry") == f"cannot read '{shown}', sorry"
 
 
+@pytest.mark.parametrize("password", ["it's", 'a"b', "<x>", "a@b'c", "'"])
+def test_a_password_with_quotes_is_masked_as_a_whole(password: str) -> None:
+    text = f"cannot read 'https://me:{password}@h/x' and s3://me:{password}@b/y"
+    assert mask_text(text) == "cannot read 'https://***@h/x' and s3://***@b/y"
+
+
 def test_slashes_at_the_end() -> None:
     assert without_slash("s3://b/a//") == "s3://b/a"
     assert without_slash("memory://") == "memory://"
