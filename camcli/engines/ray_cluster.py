@@ -27,12 +27,14 @@ class WorkerSize:
         gpus, cpus: of one worker.
         count: the workers.
         machines: how many machines the cluster has.
+        has_room: whether it has room for one now; a cluster that grows may have none yet.
     """
 
     gpus: float
     cpus: float
     count: int
     machines: int
+    has_room: bool = True
 
     @property
     def threads(self) -> int:
@@ -116,13 +118,14 @@ def size_of_workers(config: RunConfig, nodes: Sequence[Mapping[str, float]]) -> 
     room = sum(_fits(node, of_worker, cpus_of_worker) for node in nodes)
     asked = config.parsed.processes
     count = asked if asked is not None and asked > 1 else room
-    if not room and (wants_gpus or not asked or asked == 1):
+    can_grow = bool(config.ray_address or os.environ.get("RAY_ADDRESS")) and asked is not None and asked > 1
+    if not room and not can_grow:
         has = f"{cpus:g} CPU cores and {gpus:g} GPUs on {len(nodes)} machines"
         raise ConfigError(
             f"--engine ray: no machine of the cluster has room for a worker of {cpus_of_worker:g} CPU cores and "
             f"{of_worker:g} GPUs; it has {has}. Change --cpus-per-worker, --gpus-per-worker or --device."
         )
-    return WorkerSize(of_worker, cpus_of_worker, count, len(nodes))
+    return WorkerSize(of_worker, cpus_of_worker, count, len(nodes), bool(room))
 
 
 def device_of_worker(config: RunConfig, size: WorkerSize) -> str:

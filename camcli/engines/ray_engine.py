@@ -65,6 +65,8 @@ def run_on_ray(
     with connected(ray, config.ray_address):
         size = size_of_workers(config, [node["Resources"] for node in ray.nodes() if node["Alive"]])
         own = _config_of_worker(config, size)
+        if not size.has_room:
+            watch.note("no machine of the cluster has room for a worker now: waiting until one joins")
         workers = _Workers(ray, own, size, command)
         try:
             ready = workers.start_first(earlier_header(config), watch, decide, stop, overwrite=config.overwrite)
@@ -116,6 +118,7 @@ class _Unit:
     Attributes:
         number: of the unit.
         entries: the images.
+        earlier: the rows of its other images, by their places in it.
         deaths: how many workers it has ended.
         untried: where it has ended so many that each image is tried alone: how many are still to be tried; else None.
         fatal: the images that ended their workers alone, with their rows.
@@ -123,6 +126,7 @@ class _Unit:
 
     number: int
     entries: list[Entry]
+    earlier: dict[int, bytes]
     deaths: int = 0
     untried: int | None = None
     fatal: list[tuple[Entry, ImageRow]] = field(default_factory=list)
@@ -145,16 +149,18 @@ def _units(
 ) -> Iterator[_Unit]:
     """The units that have images without a row, with those."""
     for number, of_unit in groupby(entries, lambda entry: files.number_of(entry.ordinal)):
-        left = []
+        left, places = [], []
         for entry in of_unit:
             if recording.is_done(entry):
                 watch.skipped(1)
+                places.append(entry.ordinal % files.size)
             else:
                 left.append(entry)
         if stop:
             return
         if left:
-            yield _Unit(number, left)
+            rows = files.read(number) if places else []
+            yield _Unit(number, left, {place: rows[place] for place in places})
 
 
 class _Workers:
@@ -171,6 +177,7 @@ class _Workers:
         self._arguments = tuple(command), Place.here()
         self._failed_starts = 0
         self._plan: Plan | None = None
+        self._alive: list[Any] = []
         self.idle: list[Any] = []
         self.starting: dict[Any, Any] = {}  # what is waited for, and its actor
 
@@ -184,7 +191,7 @@ class _Workers:
         """
         config = replace(self._config, overwrite=overwrite)
         while True:
-            actor = self._actor.remote(config, *self._arguments)
+            actor = self._create(config)
             task = actor.prepare.remote(recorded, watch.describe(), decide)
             while not self.ray.wait([task], timeout=_TICK)[0]:
                 if stop:
@@ -208,8 +215,12 @@ class _Workers:
     def start(self) -> None:
         """Start one more worker."""
         assert self._plan is not None
-        actor = self._actor.remote(self._config, *self._arguments)
+        actor = self._create(self._config)
         self.starting[actor.prepare.remote(self._plan.header, None)] = actor
+
+    def _create(self, config: RunConfig) -> Any:
+        self._alive.append(self._actor.remote(config, *self._arguments))
+        return self._alive[-1]
 
     def failed_to_start(self, error: Exception) -> None:
         """Count a worker that ended before it had its model.
@@ -237,7 +248,7 @@ class _Workers:
 
     def close(self) -> None:
         """End all workers at once."""
-        for actor in (*self.idle, *self.starting.values()):
+        for actor in self._alive:
             with suppress(Exception):  # it has ended already
                 self.ray.kill(actor)
 
@@ -307,7 +318,7 @@ class _Head:
             actor, job = self._workers.idle.pop(), self._again.popleft()
             plan = self._folder.plan
             if isinstance(job, _Unit):
-                task = actor.explain.remote(plan, job.number, job.entries, job.fatal)
+                task = actor.explain.remote(plan, job.number, job.entries, job.earlier, job.fatal)
             else:
                 task = actor.explain_alone.remote(plan, job.entry)
             self._tasks[task] = actor, job
@@ -344,6 +355,8 @@ class _Head:
         self._timings.append(done.timing)
         if done.status != "complete":
             self._aborted = True
+            if done.failed is not None:  # --fail-fast
+                self._watch.row(done.failed)
             return
         files = self._folder.files
         ordinals = sorted(entry.ordinal for entry in (*unit.entries, *(entry for entry, _ in unit.fatal)))

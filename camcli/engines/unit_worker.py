@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -98,12 +98,14 @@ class Done:
         sha256: of the file of the unit; None where it was not written.
         timing: as in the index.
         node: the machine.
+        failed: the row of the image that stopped the run.
     """
 
     status: FinalStatus
     sha256: str | None
     timing: Timing
     node: str
+    failed: ImageRow | None = None
 
 
 @dataclass(frozen=True)
@@ -145,27 +147,34 @@ class UnitWorker:
         return Ready(self._header, description, tuple(setup.tuning.notes), platform.node())
 
     def explain(
-        self, plan: Plan, number: int, entries: Sequence[Entry], fatal: Sequence[tuple[Entry, ImageRow]] = ()
+        self,
+        plan: Plan,
+        number: int,
+        entries: Sequence[Entry],
+        earlier: Mapping[int, bytes],
+        fatal: Sequence[tuple[Entry, ImageRow]] = (),
     ) -> Done | Refused:
         """Explain images of a unit, and write its file.
 
         Args:
             plan: of the run.
             number: of the unit.
-            entries: those of its images that have no row.
+            entries: those of its images that have no row that stands.
+            earlier: the rows of the others, by their places in the unit.
             fatal: those that no worker survives, with their rows.
         """
         files, writer = self._open(plan)
         recording = _OfOneUnit(files, writer.write_unit if isinstance(writer, TarWriter) else None)
         try:
+            recording.begin(number, earlier)
             for entry, row in fatal:
                 recording.add(entry, row)
-            status, timing = self._run(files, writer, entries, recording)
+            status, timing, failed = self._run(files, writer, entries, recording)
             content = b"\n".join(files.read(number)) if status == "complete" else None
         except CamError as error:
             return Refused(str(error), error.exit_code)
         digest = None if content is None else hashlib.sha256(content).hexdigest()
-        return Done(status, digest, timing, platform.node())
+        return Done(status, digest, timing, platform.node(), failed if status == "aborted" else None)
 
     def explain_alone(self, plan: Plan, entry: Entry) -> Survived | Refused:
         """Explain one image of a unit that has ended workers, to see whether this one survives; no row is written."""
@@ -197,16 +206,24 @@ class UnitWorker:
 
     def _run(
         self, files: UnitFiles, writer: ArtefactWriter | TarWriter, entries: Sequence[Entry], recording: _OfOneUnit
-    ) -> tuple[FinalStatus, Timing]:
+    ) -> tuple[FinalStatus, Timing, ImageRow | None]:
         from camcli.pipeline.stream import Stream, Watcher
+
+        class Witness(Watcher):
+            failed: ImageRow | None = None
+
+            def row(self, row: ImageRow) -> None:
+                if row["status"] == "failed":
+                    self.failed = row
 
         assert self._setup is not None
         assert self._header is not None
         path = run_path(self._config.run_dir)
         folder = UnitFolder(path, files, writer, resumed=False, abandoned=False, notes=(), lock=None)
-        stream = Stream(self._setup, folder, Stop(), Watcher(), time.perf_counter(), recording, entries)
+        witness = Witness()
+        stream = Stream(self._setup, folder, Stop(), witness, time.perf_counter(), recording, entries)
         summary = stream.run(self._header)
-        return summary.status, summary.timing
+        return summary.status, summary.timing, witness.failed
 
 
 class _OfOneUnit:
@@ -222,6 +239,9 @@ class _OfOneUnit:
 
     def is_done(self, entry: Entry) -> bool:
         return False
+
+    def begin(self, number: int, earlier: Mapping[int, bytes]) -> None:
+        self._rows.begin(number, earlier)
 
     def add(self, entry: Entry, row: ImageRow) -> None:
         self._rows.add(entry.ordinal, row_line(row))

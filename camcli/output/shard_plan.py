@@ -195,6 +195,9 @@ def check_plan(run_dir: str | Path, recorded: Plan, plan: Plan) -> None:
         if plan.header["config"].get("save_to") == "tar":
             what = "another run"
             more = "The inputs of a run in tars are fixed: explain those that were added into a folder of their own."
+        elif plan.unit is not None and plan.shards == 1 and not is_remote(str(run_dir)):
+            what = "another run"
+            more = "Once the run has ended, `cam run` without --engine explains inputs that were added."
         elif is_remote(str(run_dir)):
             what, more = "another run", "In an object store, inputs cannot be added to a run."
         raise ResumeError(
@@ -213,6 +216,11 @@ def unit_name(number: int) -> str:
     return f"{UNITS}/{number:08d}.jsonl"
 
 
+def begun_name(shard: Shard) -> str:
+    """What says that a shard runs, where there are no locks; below the run folder."""
+    return f"{SHARDS}/{shard.stem}.begun"
+
+
 def ending_name(shard: Shard) -> str:
     """What says how a shard ended, below the run folder."""
     return f"{SHARDS}/{shard.stem}.json"
@@ -224,7 +232,8 @@ def lock_shard(run_dir: str | Path, shard: Shard) -> RunLock:
     Raises:
         LockedError: another process is explaining it.
     """
-    return RunLock(run_dir, f"{SHARDS}/{shard.stem}.lock", f"shard {shard} of {run_dir}")
+    whose = f"shard {shard} of {run_dir}" if shard.count > 1 else str(run_dir)
+    return RunLock(run_dir, f"{SHARDS}/{shard.stem}.lock", whose)
 
 
 def read_ending(run_dir: str | Path, shard: Shard) -> Header | None:
@@ -267,7 +276,7 @@ def remove_shards(run_dir: str | Path) -> bool:
     require_no_writer(run_dir, plan.all_shards())
     with naming_os_errors(folder):
         for shard in plan.all_shards():
-            for name in (ending_name(shard), journal_name(shard)):
+            for name in (ending_name(shard), begun_name(shard), journal_name(shard)):
                 (run_path(run_dir) / name).unlink(missing_ok=True)
         for number in range(plan.units):
             (run_path(run_dir) / unit_name(number)).unlink(missing_ok=True)

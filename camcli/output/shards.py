@@ -126,8 +126,8 @@ def is_joinable(run_dir: Path, plan: Plan) -> bool:
     elif (earlier := read_header(run_dir)) is not None:
         check_resumable(run_dir, earlier, plan.header, resume=True)
         raise ResumeError(
-            f"{run_dir} holds a run of one process. Continue it without --shard and --processes, or choose another "
-            "--output-dir."
+            f"{run_dir} holds a run of one process. Continue it without --shard, --processes, --engine ray and "
+            "--save-to tar, or choose another --output-dir."
         )
     return recorded is not None
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from camcli.config.parse import Shard
-from camcli.errors import ResumeError
+from camcli.errors import CamError, ResumeError
 from camcli.output.artefacts import ArtefactWriter
 from camcli.output.atomic import naming_os_errors, sweep_temporaries, write_atomically
 from camcli.output.header import JOURNAL_NAME, header_fields
@@ -16,8 +15,19 @@ from camcli.output.index import Counts, Ending, count_items, write_index
 from camcli.output.jsontext import strict_json
 from camcli.output.lock import RunLock
 from camcli.output.names import FOLDERS
+from camcli.output.row_keys import key_of_line
 from camcli.output.run_folder import remove_run
-from camcli.output.shard_plan import SHARDS, Inputs, Plan, ending_name, lock_shard, read_ending, read_plan
+from camcli.output.shard_plan import (
+    SHARDS,
+    InputDigest,
+    Inputs,
+    Plan,
+    begun_name,
+    ending_name,
+    lock_shard,
+    read_ending,
+    read_plan,
+)
 from camcli.output.shards import join_plan, locked_for_a_moment
 from camcli.output.tar_names import TARS
 from camcli.output.tars import TarWriter
@@ -93,24 +103,25 @@ def open_units(
         OutputError: the system refused; the message names the path.
     """
     path = run_path(run_dir)
-    with ExitStack() as stack:
-        stack.enter_context(locked_for_a_moment(path))
+    with locked_for_a_moment(path):
         if overwrite:
             remove_run(path)
-        resumed = read_plan(path) is not None
-        if resumed and not resume:
-            raise ResumeError(
-                f"{path} holds a run already, and --no-resume forbids to continue it. Choose another --output-dir."
-            )
         join_plan(path, header, shard.count, inputs, durable=durable, in_units=True)
         plan = read_plan(path)
         assert plan is not None
-        abandoned = resumed and read_ending(path, shard) is None
-        if resumed and shard == WHOLE:
-            sweep_temporaries(path, [*FOLDERS.values(), TARS, SHARDS])
+        files = UnitFiles(path, plan, durable=durable, shard=shard)
         lock = lock_shard(path, shard)
-        with naming_os_errors(path):
-            (path / ending_name(shard)).unlink(missing_ok=True)  # it has not ended any more
+        try:
+            abandoned = lock.abandoned or (path / begun_name(shard)).exists()
+            resumed = has_begun(files) or abandoned
+            if resumed and not resume:
+                raise ResumeError(
+                    f"{path} holds a run already, and --no-resume forbids to continue it. Choose another --output-dir."
+                )
+            _begin(files, exclusive=lock.exclusive)
+        except BaseException:
+            lock.release()
+            raise
     notes, what = [], "it" if shard == WHOLE else "each shard"
     if not lock.exclusive:
         notes.append(f"{path} is {_unlocked(path)}: start only one process on {what}")
@@ -118,9 +129,26 @@ def open_units(
         notes.append(f"{path} is in the memory of this process, and gone when it ends")
     if abandoned:
         notes.append("the last start was killed or crashed: the images it was at are tried in a process of their own")
-    files = UnitFiles(path, plan, durable=durable, shard=shard)
     writer = unit_writer(path, plan, durable)
     return UnitFolder(path, files, writer, resumed, abandoned, tuple(notes), lock, shard)
+
+
+def has_begun(files: UnitFiles) -> bool:
+    """Whether the shard has a unit that is done, or has ended."""
+    return not files.done.isdisjoint(files.numbers()) or read_ending(files.path, files.shard or WHOLE) is not None
+
+
+def _begin(files: UnitFiles, *, exclusive: bool) -> None:
+    """The shard has not ended any more; what killed processes left half-written goes."""
+    path, shard = files.path, files.shard or WHOLE
+    if shard == WHOLE:
+        sweep_temporaries(path, [*FOLDERS.values(), TARS, SHARDS])
+    with naming_os_errors(path):
+        (path / ending_name(shard)).unlink(missing_ok=True)
+        if shard == WHOLE:  # the units go on from here
+            (path / JOURNAL_NAME).unlink(missing_ok=True)
+    if not exclusive:
+        write_atomically(path / begun_name(shard), [b"begun\n"])
 
 
 def unit_writer(path: Path, plan: Plan, durable: bool) -> ArtefactWriter | TarWriter:
@@ -136,8 +164,20 @@ def _unlocked(path: Path) -> str:
     return "in an object store, which has no locks" if is_remote(str(path)) else "on a file system without locks"
 
 
+class InputsChangedError(CamError):
+    """The inputs of a run are not those that it began with."""
+
+
 def end_units(folder: UnitFolder, header: Header, ending: Ending) -> Counts:
-    """Write how the run, or the shard, ended; of a whole run the index, too."""
+    """Write how the run, or the shard, ended; of a whole run the index, too.
+
+    Raises:
+        InputsChangedError: it seemed complete, and rows of its inputs are missing.
+        OutputError: the system refused.
+    """
+    seems_complete = ending.status == "complete"
+    if seems_complete and not _is_complete(folder):
+        ending = replace(ending, status="aborted")
     counts = count_items(folder.files, None, ending.passed_over)
     fields = header_fields(
         header, status=ending.status, finished=ending.finished, counts=asdict(counts), timing=ending.timing
@@ -148,7 +188,27 @@ def end_units(folder: UnitFolder, header: Header, ending: Ending) -> Counts:
         write_index(folder.path, header, folder.files, None, ending)
     name = ending_name(folder.shard)
     write_atomically(folder.path / name, [strict_json(dict(fields)) + b"\n"], durable=folder.files.durable)
+    with naming_os_errors(folder.path):
+        (folder.path / begun_name(folder.shard)).unlink(missing_ok=True)
+    if seems_complete and ending.status != "complete":
+        raise InputsChangedError(
+            f"{folder.path}: the inputs changed while the run went, or could not all be listed again, so that rows of "
+            f"{sum(1 for _ in folder.files.missing())} units are missing. What is finished is kept. With the inputs as "
+            "they were, the same command continues; with others, choose another --output-dir, or --overwrite."
+        )
     return counts
+
+
+def _is_complete(folder: UnitFolder) -> bool:
+    """Whether every input of the shard has its row; of the whole run, in the order in which they were listed."""
+    if any(True for _ in folder.files.missing()):
+        return False
+    if folder.shard != WHOLE:
+        return True  # the merge compares
+    digest = InputDigest()
+    for _, line in folder.files.lines():
+        digest.add_key(key_of_line(line + b"\n") or 0)
+    return digest.inputs == folder.plan.inputs
 
 
 def write_journal(run_dir: Path, files: UnitFiles) -> None:

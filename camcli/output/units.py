@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -40,13 +40,17 @@ class UnitFiles:
         plan: of the run, in units.
         durable: wait for the disk with every file.
         shard: only the units of a shard; None: of all.
+
+    Attributes:
+        path, plan, durable, shard: these.
+        size: how many images a unit has.
     """
 
     def __init__(self, run_dir: Path, plan: Plan, *, durable: bool = False, shard: Shard | None = None) -> None:
         assert plan.unit is not None
         self.plan, self.durable = plan, durable
         self.size = plan.unit
-        self._path, self._shard = run_dir, shard
+        self.path, self.shard = run_dir, shard
 
     def number_of(self, ordinal: int) -> int:
         """The unit of an input, by its position."""
@@ -59,7 +63,7 @@ class UnitFiles:
     @cached_property
     def done(self) -> set[int]:
         """The units that were done when this was first asked for, and those that were written since."""
-        folder = self._path / UNITS
+        folder = self.path / UNITS
         with naming_os_errors(folder, "read"):
             try:
                 names = [path.name for path in folder.iterdir()]
@@ -69,7 +73,7 @@ class UnitFiles:
 
     def missing(self) -> Iterator[int]:
         """The units that are not done."""
-        return (number for number in self._numbers() if number not in self.done)
+        return (number for number in self.numbers() if number not in self.done)
 
     def write(self, number: int, rows: Sequence[bytes]) -> None:
         """Write the rows of a unit, one an image and in order, each a line without its newline.
@@ -78,12 +82,13 @@ class UnitFiles:
             OutputError: the system refused; the unit is not done.
         """
         assert len(rows) == self.share(number)
-        path = self._path / unit_name(number)
+        path = self.path / unit_name(number)
         with naming_os_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         head = strict_json({"schema": UNIT_SCHEMA, "unit": number, "run": self._run})
         write_atomically(path, [b"\n".join([head, *rows, b""])], durable=self.durable)
-        self.done.add(number)
+        if "done" in self.__dict__:  # a worker never lists what others have done
+            self.done.add(number)
 
     def read(self, number: int) -> list[bytes]:
         """The rows of a unit that is done, each a line without its newline.
@@ -92,7 +97,7 @@ class UnitFiles:
             UnitError: they are not of this run, or damaged.
             OutputError: the file cannot be read.
         """
-        path = self._path / unit_name(number)
+        path = self.path / unit_name(number)
         with naming_os_errors(path, "read"):
             head, *lines = path.read_bytes().split(b"\n")
         rows = lines[:-1]
@@ -107,21 +112,22 @@ class UnitFiles:
     def lines(self, order: Iterable[int] | None = None) -> Iterator[tuple[int, bytes]]:
         """The rows of all units that are done, in the order of the inputs; the offsets mean nothing."""
         assert order is None
-        numbers = (number for number in self._numbers() if number in self.done)
+        numbers = (number for number in self.numbers() if number in self.done)
         for rows in self._read_all(numbers):
             yield from ((0, row) for row in rows)
 
     def _read_all(self, numbers: Iterator[int]) -> Iterator[list[bytes]]:
         """The rows of units; in an object store several are read at once, since each waits for an answer."""
-        if not is_remote(str(self._path)):
+        if not is_remote(str(self.path)):
             yield from map(self.read, numbers)
             return
         with ThreadPoolExecutor(_READ_AT_ONCE, "units") as pool:
             yield from in_order(pool, self.read, numbers, 2 * _READ_AT_ONCE)
 
-    def _numbers(self) -> Iterator[int]:
+    def numbers(self) -> Iterator[int]:
+        """The units of the shard."""
         numbers = range(self.plan.units)
-        return iter(numbers if self._shard is None else numbers[self._shard.index :: self._shard.count])
+        return iter(numbers if self.shard is None else numbers[self.shard.index :: self.shard.count])
 
     @cached_property
     def _run(self) -> str:
@@ -168,17 +174,27 @@ class UnitRows:
                 return None
         return self._latest[1][ordinal % self._files.size]
 
+    def begin(self, number: int, earlier: Mapping[int, bytes]) -> None:
+        """Begin a unit with the rows of it that stand, by their places; the others are still to come."""
+        self._pending[number] = dict(earlier)
+
+    def drop(self, ordinal: int) -> None:
+        """The row of an input does not stand any more: its unit, if it is done, is written again with another."""
+        number, files = self._files.number_of(ordinal), self._files
+        if number not in files.done:
+            return
+        if number not in self._pending:
+            self.begin(number, dict(enumerate(files.read(number))))
+        self._pending[number].pop(ordinal % files.size, None)
+
     def add(self, ordinal: int, row: bytes) -> None:
-        """Add the row of an input; the other rows of a unit that was done before stay.
+        """Add the row of an input; where its unit has all rows now, it is written.
 
         Raises:
             OutputError: as :meth:`UnitFiles.write`.
         """
         number, files = self._files.number_of(ordinal), self._files
-        if number not in self._pending:
-            earlier = files.read(number) if number in files.done else []
-            self._pending[number] = dict(enumerate(earlier))
-        rows = self._pending[number]
+        rows = self._pending.setdefault(number, {})
         rows[ordinal % files.size] = row
         if len(rows) == files.share(number):
             lines = [rows[place] for place in sorted(rows)]

@@ -31,6 +31,7 @@ from camcli.output import (
     write_index,
     write_tables,
 )
+from camcli.output.row_keys import is_named, names_of
 from camcli.schemas.index import Header, ImageRow
 
 _NOT_REACHED = -1
@@ -146,10 +147,14 @@ class _InUnits:
             self._check_unit(self._folder.files.number_of(entry.ordinal))
         line = self._rows.find(entry.ordinal)
         row = None if line is None else parse_row(line)
-        if row is None:
+        if row is None or not is_named(row, names_of({"image": entry.image, "source": entry.source})):
+            self._rows.drop(entry.ordinal)
             return False
         size_of = self._size_of if self._tars is None else row["sizes"].get  # its tar was looked at
-        return row_stands(row, entry, self._folder.path, retry_failed=self._config.retry_failed, size_of=size_of)
+        stands = row_stands(row, entry, self._folder.path, retry_failed=self._config.retry_failed, size_of=size_of)
+        if not stands:
+            self._rows.drop(entry.ordinal)
+        return stands
 
     def _check_unit(self, number: int) -> None:
         """Forget that a unit was done where its tar is not whole, or holds images that are to be tried again."""

@@ -243,6 +243,7 @@ def nodes(*sizes: tuple[float, float]) -> list[dict[str, float]]:
         (nodes((2, 0), (9, 0)), {}, (0, 4, 2)),
         (nodes((2, 0)), {"cpus_per_worker": 0.5}, (0, 0.5, 4)),
         (nodes((8, 0)), {"processes": "7"}, (0, 4, 7)),
+        (nodes((2, 0)), {"processes": "3", "cpus_per_worker": 4, "ray_address": "auto"}, (0, 4, 3)),
         (nodes((8, 1)), {"device": "cuda", "cpus_per_worker": 2}, (1, 2, 1)),
     ],
 )
@@ -251,6 +252,12 @@ def test_workers_fill_the_cluster(
 ) -> None:
     size = size_of_workers(RunConfig(image_path=("x",), engine="ray", **flags), cluster_nodes)
     assert (size.gpus, size.cpus, size.count) == expected
+
+
+def test_a_cluster_of_ones_own_does_not_grow() -> None:
+    config = RunConfig(image_path=("x",), engine="ray", processes="3", cpus_per_worker=4)
+    with pytest.raises(ConfigError, match="no machine of the cluster has room"):
+        size_of_workers(config, nodes((2, 0)))
 
 
 def test_a_worker_without_the_gpu_that_is_asked_for_is_refused() -> None:
@@ -326,9 +333,13 @@ def test_a_worker_explains_units_and_images(mixed: Path, one: Path, tmp_path: Pa
         entries = list(sources)[2:4]
         assert worker.explain_alone(folder.plan, entries[0]) == Survived()
         assert not folder.files.done
-        done = worker.explain(folder.plan, 1, entries)
+        first = worker.explain(folder.plan, 1, entries, {})
+        earlier = {0: folder.files.read(1)[0]}
+        done = worker.explain(folder.plan, 1, entries[1:], earlier)
+        assert isinstance(first, Done)
         assert isinstance(done, Done)
         rows = folder.files.read(1)
+    assert first.sha256 == done.sha256
     assert done.sha256 == hashlib.sha256(b"\n".join(rows)).hexdigest()
     assert [json.loads(line) for line in rows] == items(one)[2:4]
 
@@ -350,18 +361,53 @@ def test_a_worker_says_what_is_wrong_where_it_is(mixed: Path, tmp_path: Path) ->
 
 @pytest.mark.usefixtures("cluster")
 def test_tars_are_those_of_one_process(mixed: Path, tmp_path: Path) -> None:
-    """With an image among them that ends every worker: the tar of its unit is written without its pictures."""
+    explain(settings(mixed, tmp_path / "one", engine="local", cpus_per_worker=None, save_to="tar"))
+    explain(settings(mixed, tmp_path / "run", save_to="tar"))
+    assert tars_of(tmp_path / "run") == tars_of(tmp_path / "one") != {}
+    assert items(tmp_path / "run") == items(tmp_path / "one")
+    tar = tmp_path / "run/tar/00000002.tar"
+    tar.unlink()
+    assert explain(settings(mixed, tmp_path / "run", save_to="tar")).explained == 2
+    assert tars_of(tmp_path / "run") == tars_of(tmp_path / "one")
+
+
+def tars_of(run_dir: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (run_dir / "tar").iterdir()}
+
+
+@pytest.mark.slow  # six workers are started
+@pytest.mark.usefixtures("cluster")
+def test_a_tar_with_an_image_that_ends_every_worker(mixed: Path, tmp_path: Path) -> None:
+    """The tar of its unit is written, with the row of the image and without its pictures."""
     photos, how = tmp_path / "mixed", {"model": "factory:tests.engines.models:build_poisoned", "input_size": None}
     photos.mkdir()
     for path in sorted(mixed.iterdir())[:9]:
         (photos / path.name).write_bytes(path.read_bytes())
     explain(settings(photos, tmp_path / "one", engine="local", cpus_per_worker=None, save_to="tar", **how))
-    explain(settings(photos, tmp_path / "run", save_to="tar", **how))
-    tars = {path.name: path.read_bytes() for path in (tmp_path / "one/tar").iterdir()}
-    assert {path.name: path.read_bytes() for path in (tmp_path / "run/tar").iterdir()} == tars != {}
-    assert items(tmp_path / "run") == items(tmp_path / "one")
     Image.new("RGB", POISONED).save(photos / "02.jpg")
-    assert explain(settings(photos, tmp_path / "poisoned", save_to="tar", **how)).exit_code == 3
-    *others, fatal = sorted(items(tmp_path / "poisoned"), key=lambda item: item["image"] == "02.jpg")
+    assert explain(settings(photos, tmp_path / "run", save_to="tar", **how)).exit_code == 3
+    *others, fatal = sorted(items(tmp_path / "run"), key=lambda item: item["image"] == "02.jpg")
     assert fatal["error"]["kind"] == "worker-died"
     assert [item["predictions"] for item in others] == [item["predictions"] for item in items(tmp_path / "one")]
+
+
+@pytest.mark.usefixtures("cluster")
+def test_what_does_not_stand_is_explained_again(mixed: Path, one: Path, tmp_path: Path) -> None:
+    """An artefact and the file of a unit that are gone, a damaged one, images that failed, the index of before."""
+    run_dir = tmp_path / "run"
+    assert explain(settings(mixed, run_dir)).explained == 16
+    (run_dir / items(run_dir)[2]["maps"][0]["files"]["overlay"]).unlink()
+    (run_dir / "shards/units/00000003.jsonl").unlink()
+    damaged = run_dir / "shards/units/00000005.jsonl"
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    assert explain(settings(mixed, run_dir)).explained == 1 + 2 + 2
+    assert_same(run_dir, one)
+    assert explain(settings(mixed, run_dir, retry_failed=True)).explained == 4
+    assert_same(run_dir, one)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_the_image_that_stops_a_run_is_said(cam: Cam, mixed: Path, tmp_path: Path) -> None:
+    stopped = cam("run", mixed, *MODEL, *ON_RAY, "-o", tmp_path / "run", "--fail-fast")
+    assert stopped.code == 1
+    assert "the file is empty (0 bytes)" in stopped.err

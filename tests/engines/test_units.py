@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from camcli.errors import CamError
-from camcli.output import UnitFiles, read_plan
+from camcli.images import Entry, Sources
+from camcli.output import UnitFiles, open_units, read_plan
 from camcli.output.shard_plan import batches_of_a_unit
 from tests.conftest import Cam, index_of, items
 
@@ -115,3 +118,60 @@ def test_units_cannot_become_shards_with_journals(tiny: Cam, mixed: Path, begun:
 @pytest.mark.parametrize(("images", "batch", "batches"), [(16, 2, 1), (200, 12, 1), (3000, 12, 3), (10**8, 12, 32)])
 def test_units_are_many_and_not_too_small(images: int, batch: int, batches: int) -> None:
     assert batches_of_a_unit(images, batch) == batches
+
+
+def test_inputs_that_change_while_a_run_goes_do_not_end_it_as_complete(
+    tiny: Cam, mixed: Path, begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Sources.__iter__
+    listed: list[int] = []
+
+    def shorter(sources: Sources) -> Iterator[Entry]:
+        listed.append(1)
+        return islice(whole(sources), 16)
+
+    monkeypatch.setattr(Sources, "with_contents", lambda sources: islice(whole(sources), 9))
+    monkeypatch.setattr(Sources, "__iter__", shorter)
+    ended = tiny(mixed, "-o", begun, *BATCH)
+    assert (ended.code, bool(listed)) == (1, True)
+    assert "so that rows of 2 units are missing" in " ".join(ended.err.split())
+    assert (index_of(begun)["status"], len(items(begun))) == ("aborted", 8)
+    assert not (begun / "index.jsonl").exists()
+    monkeypatch.undo()
+    assert tiny(mixed, "-o", begun, *BATCH, "--json").document["explained_now"] == 8
+    assert index_of(begun)["status"] == "complete"
+
+
+def test_a_row_of_another_image_does_not_stand(tiny: Cam, mixed: Path, begun: Path) -> None:
+    """As where a file was removed while a run went, so that the rows of all that follow moved."""
+    tiny(mixed, "-o", begun, *BATCH)
+    expected, path = rows_of(begun), unit_file(begun, 1)
+    head, *rows = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(head + b"".join([*rows[1:], rows[0]]))
+    begin_again(begun)
+    assert tiny(mixed, "-o", begun, *BATCH, "--json").document["explained_now"] == 4
+    assert rows_of(begun) == expected
+
+
+def test_the_first_start_of_a_shard_is_no_continued_one(tiny: Cam, cam: Cam, mixed: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    tar = (mixed, "-o", run, *BATCH, "--save-to", "tar")
+    assert tiny(*tar, "--shard", "0/2").code in (0, 3)
+    second = tiny(*tar, "--shard", "1/2", "--no-resume")
+    assert second.code in (0, 3)
+    assert "killed or crashed" not in second.out
+    assert tiny(*tar, "--shard", "1/2", "--no-resume").code == 2
+    assert cam("merge", run).code == 3
+
+
+def test_a_second_process_takes_nothing_from_the_first(tiny: Cam, mixed: Path, begun: Path) -> None:
+    plan = read_plan(begun)
+    assert plan is not None
+    half_written = begun / "overlays/.cam-0123456789abcdef.tmp"
+    with open_units(begun, plan.header, plan.inputs):
+        half_written.parent.mkdir()
+        half_written.write_bytes(b"x")
+        refused = tiny(mixed, "-o", begun, *BATCH)
+        assert refused.code == 1
+        assert f"{begun} is being written by process" in " ".join(refused.err.split())
+        assert half_written.exists()
