@@ -10,14 +10,13 @@ from typing import Any
 from camcli.cli.cost import cost_lines
 from camcli.cli.options import OutputMode
 from camcli.cli.setup_lines import candidate_name, describe_setup
-from camcli.config.parse import Shard
 from camcli.config.settings import RunConfig
 from camcli.engines.processes import describe_processes
 from camcli.engines.run import planned
 from camcli.errors import printable
 from camcli.images import Sources
 from camcli.models import Model
-from camcli.pipeline.folder import earlier_header, plan_folder
+from camcli.pipeline.folder import earlier_header, own_share, plan_folder
 from camcli.pipeline.header import layer_fields, model_fields, output_fields
 from camcli.pipeline.setup import in_run_folder, prepare
 from camcli.schemas.index import ChosenMethod
@@ -37,7 +36,7 @@ def print_plan(config: RunConfig, mode: OutputMode) -> None:
     folder = plan_folder(setup)
     count = in_run_folder(setup, folder).sources.count()
     shard = config.parsed.shard if not several else None
-    own = shard.share(count, setup.batch_size) if isinstance(shard, Shard) else count
+    own = own_share(config, count, setup.batch_size) if not several else count
     if mode.json:
         planned_run: dict[str, Any] = {
             "images": count, "model": model_fields(setup), "output": output_fields(setup),

@@ -19,12 +19,12 @@ from camcli.cli.cost import cost_lines, duration, remaining_line
 from camcli.cli.options import OutputMode
 from camcli.cli.setup_lines import Description, describe
 from camcli.cli.streams import discard_output
-from camcli.config.parse import Shard
 from camcli.config.settings import RunConfig
 from camcli.errors import CamError, printable
 from camcli.images import ASSUMED
 from camcli.output import INDEX_NAME
 from camcli.output.shard_plan import SHARDS
+from camcli.pipeline.folder import own_share
 from camcli.pipeline.inputs import list_sources
 from camcli.pipeline.items import IMPROBABLE
 from camcli.pipeline.setup import Setup
@@ -133,8 +133,7 @@ class Printer(Watcher):
     def _count(self, config: RunConfig) -> None:
         # Only for the bar: the stream reports what is wrong with a source.
         with suppress(CamError, OSError):
-            total, shard = list_sources(config).count(), config.parsed.shard
-            self.total = shard.share(total, self.batch_size) if isinstance(shard, Shard) else total
+            self.total = own_share(config, list_sources(config).count(), self.batch_size)
 
     def _announce_cost(self, setup: Setup) -> None:
         """Say what slow methods cost; how long they take is said after the first batch."""

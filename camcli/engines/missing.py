@@ -47,7 +47,8 @@ def describe_missing(run_dir: Path, plan: Plan) -> str:
 
 
 def _remedy(plan: Plan) -> str:
-    if plan.shards == 1:
+    config = plan.header["config"]
+    if plan.shards == 1 or config.get("engine") == "ray" or config.get("processes") not in (None, "1"):
         return "Repeat the command that began the run: it continues, and merges at its end."
     return "Repeat their commands (`--shard I/N`), which continue, then `cam merge`."
 

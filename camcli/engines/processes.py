@@ -10,6 +10,7 @@ shard goes on in another process, which tries in a process of its own what may h
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import threading
@@ -248,8 +249,10 @@ class _Head:
             case "inside":
                 self.watch.inside(event["method"], event["done"], event["total"])
             case "done":
-                one.ending = event
                 one.timings.append(event["timing"])
+                if event["status"] == "interrupted" and not (one.signalled or self.stop):
+                    return  # somebody else has stopped it: it is replaced, as one that died
+                one.ending = event
                 self.aborted = self.aborted or event["status"] == "aborted"
             case "error":
                 one.ending = event
@@ -284,7 +287,10 @@ class _Head:
             if not one.signalled:
                 one.signalled = True
                 with suppress(OSError):
-                    one.process.send_signal(self.stop.signal or signal.SIGTERM)
+                    if os.name == "nt":  # knows no signal but the end
+                        one.process.terminate()
+                    else:
+                        one.process.send_signal(self.stop.signal or signal.SIGTERM)
 
 
 def _describe(code: int) -> str:

@@ -118,10 +118,15 @@ class Plan:
 
 def make_plan(header: Header, shards: int, inputs: Inputs, *, in_units: bool = False) -> Plan:
     """The plan of a run that is about to begin."""
-    size = int(header["config"]["batch_size"])
-    most = _MOST_IN_TAR // size if header["config"].get("save_to") == "tar" else _MOST_BATCHES
-    unit = size * batches_of_a_unit(inputs.count, size, max(1, most)) if in_units else None
+    size, in_tars = int(header["config"]["batch_size"]), header["config"].get("save_to") == "tar"
+    unit = size_of_unit(inputs.count, size, in_tars=in_tars) if in_units else None
     return Plan(shards, size, inputs, _of_whole_run(header), unit)
+
+
+def size_of_unit(images: int, batch_size: int, *, in_tars: bool) -> int:
+    """How many images have their rows in one file, or their artefacts in one tar, of a run in units."""
+    most = max(1, _MOST_IN_TAR // batch_size) if in_tars else _MOST_BATCHES
+    return batch_size * batches_of_a_unit(images, batch_size, most)
 
 
 def batches_of_a_unit(images: int, batch_size: int, most: int = _MOST_BATCHES) -> int:

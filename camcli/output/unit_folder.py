@@ -113,11 +113,7 @@ def open_units(
         lock = lock_shard(path, shard)
         try:
             abandoned = lock.abandoned or (path / begun_name(shard)).exists()
-            resumed = has_begun(files) or abandoned
-            if resumed and not resume:
-                raise ResumeError(
-                    f"{path} holds a run already, and --no-resume forbids to continue it. Choose another --output-dir."
-                )
+            resumed = require_not_begun(files, resume) or abandoned
             _begin(files, exclusive=lock.exclusive)
         except BaseException:
             lock.release()
@@ -133,9 +129,21 @@ def open_units(
     return UnitFolder(path, files, writer, resumed, abandoned, tuple(notes), lock, shard)
 
 
-def has_begun(files: UnitFiles) -> bool:
-    """Whether the shard has a unit that is done, or has ended."""
-    return not files.done.isdisjoint(files.numbers()) or read_ending(files.path, files.shard or WHOLE) is not None
+def require_not_begun(files: UnitFiles | None, resume: bool) -> bool:
+    """Whether the shard has a unit that is done, or has ended; None is a run without a plan.
+
+    Raises:
+        ResumeError: it has, and is not to be continued.
+    """
+    if files is None:
+        return False
+    ending = read_ending(files.path, files.shard or WHOLE)
+    has_begun = ending is not None or not files.done.isdisjoint(files.numbers())
+    if has_begun and not resume:
+        raise ResumeError(
+            f"{files.path} holds a run already, and --no-resume forbids to continue it. Choose another --output-dir."
+        )
+    return has_begun
 
 
 def _begin(files: UnitFiles, *, exclusive: bool) -> None:

@@ -13,6 +13,7 @@ from camcli.output import (
     InputDigest,
     Inputs,
     RunFolder,
+    UnitFiles,
     UnitFolder,
     check_resumable,
     default_folder,
@@ -28,6 +29,8 @@ from camcli.output import (
     read_plan,
     refuse_begun,
     require_merged,
+    require_not_begun,
+    size_of_unit,
 )
 from camcli.pipeline.header import make_header
 from camcli.pipeline.setup import Setup
@@ -120,6 +123,15 @@ def begins_in_units(config: RunConfig) -> bool:
     return is_remote(config.run_dir) or config.save_to == "tar"
 
 
+def own_share(config: RunConfig, images: int, batch_size: int) -> int:
+    """How many of the images of a run are explained by this process."""
+    shard = config.parsed.shard
+    if not isinstance(shard, Shard):
+        return images
+    in_tars = config.save_to == "tar"
+    return shard.share(images, size_of_unit(images, batch_size, in_tars=in_tars) if is_in_units(config) else batch_size)
+
+
 def plan_folder(setup: Setup) -> Path:
     """The run folder that a run with this setup would take; nothing is written.
 
@@ -138,7 +150,12 @@ def plan_folder(setup: Setup) -> Path:
     if isinstance(shard, Shard) or in_tars:
         part, inputs = shard if isinstance(shard, Shard) else WHOLE, list_inputs(setup.sources)
         is_joinable(folder, make_plan(in_folder(header, folder), part.count, inputs, in_units=in_units))
-        refuse_begun(folder, part, config.resume)
+        if in_units:
+            begun = read_plan(folder)
+            files = None if begun is None else UnitFiles(folder, begun, shard=part)
+            require_not_begun(files, config.resume)
+        else:
+            refuse_begun(folder, part, config.resume)
         return folder
     if in_units:
         begun = read_plan(folder)

@@ -127,6 +127,15 @@ def test_a_process_that_is_killed_is_replaced(
 
 
 @pytest.mark.usefixtures("forked")
+def test_a_process_that_somebody_else_stops_is_replaced(
+    mixed: Path, one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Pids(monkeypatch, 3, lambda pids: os.kill(pids.started[0].pid, signal.SIGTERM))
+    summary = explain(settings(mixed, tmp_path / "run", 2), watch)
+    assert summary.status == "complete"
+    assert_same(tmp_path / "run", one)
+
+
 def test_a_run_that_is_stopped_goes_on_with_the_same_command(
     cam: Cam, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

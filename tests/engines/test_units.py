@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from camcli.config.settings import RunConfig
 from camcli.errors import CamError
 from camcli.images import Entry, Sources
 from camcli.output import UnitFiles, open_units, read_plan
 from camcli.output.shard_plan import batches_of_a_unit
+from camcli.pipeline.folder import own_share
 from tests.conftest import Cam, index_of, items
 
 from .conftest import BATCH, artefacts_of, rows_of
@@ -160,7 +162,8 @@ def test_the_first_start_of_a_shard_is_no_continued_one(tiny: Cam, cam: Cam, mix
     second = tiny(*tar, "--shard", "1/2", "--no-resume")
     assert second.code in (0, 3)
     assert "killed or crashed" not in second.out
-    assert tiny(*tar, "--shard", "1/2", "--no-resume").code == 2
+    for more in ((), ("--dry-run",)):
+        assert tiny(*tar, "--shard", "1/2", "--no-resume", *more).code == 2
     assert cam("merge", run).code == 3
 
 
@@ -175,3 +178,16 @@ def test_a_second_process_takes_nothing_from_the_first(tiny: Cam, mixed: Path, b
         assert refused.code == 1
         assert f"{begun} is being written by process" in " ".join(refused.err.split())
         assert half_written.exists()
+
+
+def test_the_share_of_a_shard_is_that_of_its_units() -> None:
+    """100 images in batches of 2: in units a part is more than a batch."""
+    for save_to, own in (("folder", 50), ("tar", 50)):
+        config = RunConfig(image_path=("x",), shard="0/2", save_to=save_to)
+        assert own_share(config, 100, 2) == own
+    in_tars = [own_share(RunConfig(image_path=("x",), shard=f"{i}/3", save_to="tar"), 1000, 2) for i in range(3)]
+    in_files = [own_share(RunConfig(image_path=("x",), shard=f"{i}/3"), 1000, 2) for i in range(3)]
+    assert (sum(in_tars), sum(in_files)) == (1000, 1000)
+    assert in_tars == [336, 336, 328]  # units of 14 images
+    assert in_files == [334, 334, 332]
+    assert own_share(RunConfig(image_path=("x",)), 7, 2) == 7
