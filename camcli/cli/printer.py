@@ -138,7 +138,7 @@ class Printer(Watcher):
     def _announce_cost(self, setup: Setup) -> None:
         """Say what slow methods cost; how long they take is said after the first batch."""
         if setup.sources.is_cheap_to_count:
-            self.total = setup.sources.count()
+            self.total = own_share(setup.config, setup.sources.count(), setup.batch_size)
         for line in cost_lines(setup, self.total):
             self._print(line, sys.stderr)
         self.first_batch, self.began = setup.batch_size, time.monotonic()

@@ -40,7 +40,7 @@ from camcli.storage import StorageError, is_remote, masked, require_writable, ru
 
 def _takes_default(config: RunConfig) -> bool:
     """Whether the run folder is ours to choose."""
-    return config.output_dir is None and not config.overwrite and config.shard is None
+    return config.output_dir is None and not config.overwrite and config.shard is None and config.engine == "local"
 
 
 def earlier_header(config: RunConfig) -> Header | None:
@@ -141,7 +141,7 @@ def plan_folder(setup: Setup) -> Path:
     config = setup.config
     # The compiled prefix is part of the fingerprint; it is assumed to work.
     header = make_header(replace(setup, tuning=replace(setup.tuning, compiled=config.compile)), ())
-    if _takes_default(config):
+    if _takes_default(config) and not is_in_units(config):
         return default_folder(header)
     folder, in_units = run_path(config.run_dir), is_in_units(config)
     if config.overwrite:

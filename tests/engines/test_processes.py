@@ -136,6 +136,7 @@ def test_a_process_that_somebody_else_stops_is_replaced(
     assert_same(tmp_path / "run", one)
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_run_that_is_stopped_goes_on_with_the_same_command(
     cam: Cam, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
