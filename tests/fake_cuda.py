@@ -36,6 +36,8 @@ from torch.utils import _pytree as pytree
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from camcli.methods import philox
+
 CUDA, MPS, CPU = torch.device("cuda", 0), torch.device("mps", 0), torch.device("cpu")
 PACKAGE = str(Path(__file__).resolve().parents[1] / "camcli")
 _MEMORY = 8 << 30
@@ -629,6 +631,7 @@ def _running(device: FakeDevice, patch: pytest.MonkeyPatch) -> Iterator[FakeDevi
             yield device
     finally:
         _devices.pop()
+        philox._quantiles.cache_clear()  # a table of a device that is no more
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from torch import nn
 from camcli.device import in_float64
 from camcli.evaluation.measure import measure
 from camcli.explainer import Explainer, ExplainOptions
-from camcli.methods import METHODS
+from camcli.methods import METHODS, philox
 from camcli.metrics import METRICS, Sample
 from camcli.metrics.adcc import coherency
 from camcli.metrics.entropy import entropy
@@ -30,6 +30,7 @@ from tests.methods.networks import StandIn, home, noise, quick
 def mps():
     with FakeMps():
         yield
+    philox._quantiles.cache_clear()  # a table of a device that is no more
 
 
 @pytest.mark.usefixtures("mps")

@@ -359,6 +359,7 @@ def test_a_worker_says_what_is_wrong_where_it_is(mixed: Path, tmp_path: Path) ->
     assert "Install the same version on all" in refusal(replace(here, version="0.0")).message
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_tars_are_those_of_one_process(mixed: Path, tmp_path: Path) -> None:
     explain(settings(mixed, tmp_path / "one", engine="local", cpus_per_worker=None, save_to="tar"))
@@ -391,6 +392,7 @@ def test_a_tar_with_an_image_that_ends_every_worker(mixed: Path, tmp_path: Path)
     assert [item["predictions"] for item in others] == [item["predictions"] for item in items(tmp_path / "one")]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_what_does_not_stand_is_explained_again(mixed: Path, one: Path, tmp_path: Path) -> None:
     """An artefact and the file of a unit that are gone, a damaged one, images that failed, the index of before."""
@@ -406,6 +408,7 @@ def test_what_does_not_stand_is_explained_again(mixed: Path, one: Path, tmp_path
     assert_same(run_dir, one)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_the_image_that_stops_a_run_is_said(cam: Cam, mixed: Path, tmp_path: Path) -> None:
     stopped = cam("run", mixed, *MODEL, *ON_RAY, "-o", tmp_path / "run", "--fail-fast")

@@ -17,6 +17,12 @@ from tests.tiny import build
 BASE: dict[str, Any] = {"model": "factory:tests.tiny:build", "input_size": "64", "device": "cpu"}
 OTHER: dict[str, Any] = {
     "output_dir": "elsewhere",
+    "save_to": "tar",
+    "parquet": "maps.parquet",
+    "engine": "ray",
+    "ray_address": "auto",
+    "gpus_per_worker": 0.5,
+    "cpus_per_worker": 2.0,
     "model": "factory:tests.faults.models:unused",
     "checkpoint": "other.pt",
     "trust_checkpoint": True,
@@ -70,7 +76,13 @@ OTHER: dict[str, Any] = {
     "processes": "2",
     "connections": 8,
 }
-TOGETHER_WITH: dict[str, dict[str, Any]] = {"option": {"method": "scorecam"}, "layout": {"layer": "features.2"}}
+TOGETHER_WITH: dict[str, dict[str, Any]] = {
+    "option": {"method": "scorecam"},
+    "layout": {"layer": "features.2"},
+    "ray_address": {"engine": "ray"},
+    "gpus_per_worker": {"engine": "ray"},
+    "cpus_per_worker": {"engine": "ray"},
+}
 NOT_ALONE = {
     "image_path": "compared beside the fingerprints",
     "weights": "of a published model",
