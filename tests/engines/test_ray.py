@@ -181,7 +181,8 @@ def test_an_image_that_ends_every_worker_is_named(mixed: Path, tmp_path: Path) -
     explain(settings(photos, tmp_path / "one", engine="local", cpus_per_worker=None, **how))
     Image.new("RGB", POISONED).save(photos / "02.jpg")
     watch = Events()
-    assert explain(settings(photos, tmp_path / "run", **how), watch).exit_code == 3
+    # One worker, of both cores: each that is started costs seconds.
+    assert explain(settings(photos, tmp_path / "run", cpus_per_worker=2, **how), watch).exit_code == 3
     *others, fatal = sorted(items(tmp_path / "run"), key=lambda item: item["image"] == "02.jpg")
     assert fatal["error"]["kind"] == "worker-died"
     assert "explaining this image ended its worker 2 times" in fatal["error"]["message"]
@@ -190,6 +191,7 @@ def test_an_image_that_ends_every_worker_is_named(mixed: Path, tmp_path: Path) -
     assert sum("unit 1 has ended 2 workers: its images are tried one by one" in note for note in watch.notes) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_a_run_that_is_stopped_goes_on_with_the_same_command(mixed: Path, one: Path, tmp_path: Path) -> None:
     stop, run_dir = Stop(), tmp_path / "run"
@@ -309,7 +311,7 @@ def test_a_run_folder_that_is_not_shared_is_said(mixed: Path, tmp_path: Path, mo
 
     monkeypatch.setattr(UnitFiles, "read", away)
     with pytest.raises(CamError, match="must be on a file system that all machines of the cluster share"):
-        explain(settings(mixed, tmp_path / "run"))
+        explain(settings(mixed, tmp_path / "run", cpus_per_worker=2))
 
 
 def test_an_address_without_a_cluster_is_refused(cam: Cam, mixed: Path, tmp_path: Path) -> None:
