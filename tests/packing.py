@@ -6,9 +6,12 @@ import csv
 import io
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from tests.conftest import items
 
 Samples = list[tuple[str, bytes, int]]
 
@@ -50,3 +53,8 @@ def as_table(folder: Path, samples: Samples) -> str:
         row_group_size=3,
     )
     return str(folder / "set.parquet")
+
+
+def without_source(run_dir: Path) -> list[dict[str, Any]]:
+    """The items of a run but for where they came from."""
+    return [{key: value for key, value in item.items() if key != "source"} for item in items(run_dir)]

@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from camcli.concurrency import Stop
+from camcli.config.settings import RunConfig
+from camcli.engines.run import run
+from camcli.pipeline.stream import Summary, Watcher
 from tests.conftest import photographs
 
 BATCH = ("--batch-size", 2)
@@ -46,3 +50,8 @@ def artefacts_of(run_dir: Path) -> dict[str, bytes]:
 def rows_of(run_dir: Path) -> list[dict[str, Any]]:
     """The rows of the journal, in its order."""
     return [json.loads(line) for line in (run_dir / "index.jsonl").read_bytes().splitlines()[1:]]
+
+
+def explain(config: RunConfig, watch: Watcher | None = None, stop: Stop | None = None) -> Summary:
+    """A run as the command line makes it."""
+    return run(config, command=("cam", "run"), stop=Stop() if stop is None else stop, watch=watch or Watcher())

@@ -18,14 +18,13 @@ from PIL import Image
 from camcli.concurrency import Stop
 from camcli.config.settings import RunConfig
 from camcli.engines import child, processes
-from camcli.engines.run import run
 from camcli.errors import CamError
-from camcli.pipeline.stream import Summary, Watcher
+from camcli.pipeline.stream import Watcher
 from camcli.schemas.index import ImageRow
 from tests.conftest import Cam, index_of, items
 from tests.faults.test_crashing_decoder import Decoder
 
-from .conftest import BATCH, artefacts_of, make_mixed, rows_of
+from .conftest import BATCH, artefacts_of, explain, make_mixed, rows_of
 from .forked import Forked, ForkServer
 
 SLOW = ("--model", "factory:tests.engines.models:build_slow", "--input-size", 64, *BATCH)
@@ -76,10 +75,6 @@ class Pids(Watcher):
 
     def note(self, line: str) -> None:
         self.notes.append(line)
-
-
-def explain(config: RunConfig, watch: Watcher | None = None, stop: Stop | None = None) -> Summary:
-    return run(config, command=("cam", "run"), stop=Stop() if stop is None else stop, watch=watch or Watcher())
 
 
 @pytest.fixture(scope="module")

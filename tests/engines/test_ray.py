@@ -21,17 +21,16 @@ from PIL import Image
 from camcli.concurrency import Stop
 from camcli.config.settings import RunConfig
 from camcli.engines.ray_cluster import size_of_workers
-from camcli.engines.run import run
 from camcli.engines.unit_worker import Done, Place, Ready, Refused, Survived, UnitWorker
 from camcli.errors import CamError, ConfigError, OutputError
 from camcli.output import UnitFiles, open_units
 from camcli.pipeline.folder import list_inputs
 from camcli.pipeline.inputs import list_sources
-from camcli.pipeline.stream import Summary, Watcher
+from camcli.pipeline.stream import Watcher
 from camcli.schemas.index import ImageRow
 from tests.conftest import Cam, index_of, items
 
-from .conftest import BATCH, artefacts_of, make_mixed, rows_of
+from .conftest import BATCH, artefacts_of, explain, make_mixed, rows_of
 from .models import POISONED
 
 ray = pytest.importorskip("ray")
@@ -39,13 +38,17 @@ MODEL = ("--model", "factory:tests.engines.models:build_slow", "--input-size", 6
 ON_RAY = ("--engine", "ray", "--cpus-per-worker", 1)
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
+def start_cluster() -> None:
     """A cluster of two cores, of which the tests are the program that calls us."""
     ray.init(
         "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
         object_store_memory=100 << 20,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    start_cluster()
     yield
     ray.shutdown()
 
@@ -90,10 +93,6 @@ class Events(Watcher):
 
     def note(self, line: str) -> None:
         self.notes.append(line)
-
-
-def explain(config: RunConfig, watch: Watcher | None = None, stop: Stop | None = None) -> Summary:
-    return run(config, command=("cam", "run"), stop=Stop() if stop is None else stop, watch=watch or Watcher())
 
 
 def workers() -> list[int]:

@@ -11,17 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import Cam, artefacts, items
-from tests.packing import Samples, as_manifest, as_table, as_tars, make_samples
+from tests.packing import Samples, as_manifest, as_table, as_tars, make_samples, without_source
 from tests.tiny import CLASSES
 
 
 @pytest.fixture
 def samples_of(photos: Path) -> Samples:
     return make_samples(photos)
-
-
-def without_source(run_dir: Path) -> list[dict[str, Any]]:
-    return [{key: value for key, value in item.items() if key != "source"} for item in items(run_dir)]
 
 
 @pytest.mark.parametrize("pack", [as_tars, as_table])

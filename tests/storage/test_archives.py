@@ -13,7 +13,7 @@ from camcli.images import Sources
 from camcli.pipeline import read_ahead
 from camcli.storage import file_system, reading
 from tests.conftest import Cam, artefacts, items
-from tests.packing import Samples, as_table, as_tars, make_samples
+from tests.packing import Samples, as_table, as_tars, make_samples, without_source
 
 from .conftest import Upload
 
@@ -31,10 +31,6 @@ def store(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def samples_of(photos: Path) -> Samples:
     return make_samples(photos)
-
-
-def without_source(run_dir: Path) -> list[dict[str, Any]]:
-    return [{key: value for key, value in item.items() if key != "source"} for item in items(run_dir)]
 
 
 @pytest.mark.parametrize("pack", [as_tars, as_table])

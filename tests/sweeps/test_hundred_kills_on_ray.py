@@ -19,14 +19,12 @@ from pathlib import Path
 
 import pytest
 
-from camcli.concurrency import Stop
 from camcli.config.settings import RunConfig
-from camcli.engines.run import run
-from camcli.pipeline.stream import Summary, Watcher
+from camcli.pipeline.stream import Watcher
 from camcli.schemas.index import ImageRow
 from tests.conftest import items
-from tests.engines.conftest import artefacts_of, make_mixed, rows_of
-from tests.engines.test_ray import workers
+from tests.engines.conftest import artefacts_of, explain, make_mixed, rows_of
+from tests.engines.test_ray import start_cluster, workers
 
 ray = pytest.importorskip("ray")
 ROUNDS = int(os.environ.get("ROUNDS", "20"))
@@ -34,10 +32,7 @@ ROUNDS = int(os.environ.get("ROUNDS", "20"))
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    ray.init(
-        "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-        object_store_memory=100 << 20,
-    )  # fmt: skip
+    start_cluster()
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
 
@@ -45,10 +40,6 @@ def address() -> Iterator[str]:
 def settings(images: Path, run_dir: Path, **more: object) -> RunConfig:
     fields = {"model": "factory:tests.engines.models:build_slow", "input_size": "64", "batch_size": "2"} | more
     return RunConfig(image_path=(str(images),), output_dir=str(run_dir), **fields)  # type: ignore[arg-type]
-
-
-def explain(config: RunConfig, watch: Watcher | None = None) -> Summary:
-    return run(config, command=("cam", "run"), stop=Stop(), watch=watch or Watcher())
 
 
 def outcome(run_dir: Path) -> tuple[object, ...]:
