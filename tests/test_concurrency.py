@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from camcli.concurrency import MOST_BYTES, Clock, Stop, in_order, lower_priority
+from camcli.concurrency import MOST_BYTES, Clock, Stop, in_order, lower_priority, opencv_in_one_thread
 
 
 def test_results_come_in_order_whatever_finishes_first() -> None:
@@ -184,3 +184,17 @@ assert resident() < kept + (10 << 20)  # what was kept serves the next
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="tells of the C library of Linux")
 def test_freed_memory_is_kept_and_used_again() -> None:
     subprocess.run([sys.executable, "-c", KEEPING], check=True)
+
+
+def test_opencv_has_one_thread_inside_and_as_many_as_before_afterwards() -> None:
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        with pytest.raises(ValueError, match="inside"), opencv_in_one_thread():
+            assert cv2.getNumThreads() == 1
+            raise ValueError("inside")
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)

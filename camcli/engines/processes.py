@@ -114,7 +114,7 @@ def own_configs(config: RunConfig, count: int) -> list[RunConfig]:
             f"{path} holds a run already, and --no-resume forbids to continue it. Choose another --output-dir, or "
             "replace what is there with --overwrite."
         )
-    workers = config.workers if config.workers != "auto" else str(min(16, max(2, cores() // count)))
+    workers = config.workers if config.workers != "auto" else str(min(16, max(1, cores() // count)))
     own = replace(
         config,
         processes="1",

@@ -97,7 +97,7 @@ def run_on_ray(
 
 
 def _config_of_worker(config: RunConfig, size: WorkerSize) -> RunConfig:
-    workers = config.workers if config.workers != "auto" else str(min(16, max(2, size.threads)))
+    workers = config.workers if config.workers != "auto" else str(min(16, max(1, size.threads)))
     return replace(
         config, engine="local", ray_address=None, gpus_per_worker=None, cpus_per_worker=None, processes="1",
         device=device_of_worker(config, size), workers=workers, output_dir=config.run_dir, csv=None, parquet=None,

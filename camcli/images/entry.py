@@ -28,7 +28,8 @@ def has_image_extension(name: str) -> bool:
 
 
 Version = tuple[int, int]
-"""Of a file: its bytes and when it was modified. One of another version holds other images in the same places."""
+"""Of a file: its bytes, and when it was modified or, in a store, a hash of what the store says of that and of its
+content. One of another version holds other images in the same places."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class TableRow:
         column: that holds the images.
         group: the row group of the file.
         row: in the group.
-        version: of the file as it was listed; None: in a store.
+        version: of the file as it was listed; None: of a web server that says nothing of it.
     """
 
     column: str

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from camcli.errors import ImageError, SourceError
 from camcli.images.entry import TableRow, Version
 from camcli.images.table_files import damages, one_line, open_table
-from camcli.storage import StorageError, is_remote, is_url, join, parent
+from camcli.storage import StorageError, is_remote, is_url, join, parent, version_in_store
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,11 +30,9 @@ def read_row(path: str, place: TableRow) -> bytes | str:
         ImageError: ``missing`` (the table, or a value), ``changed``, ``corrupt``, ``unreadable`` (its store failed).
     """
     try:
-        version = version_of(path)
-        if place.version != version:
-            message = "the table was changed or replaced since it was listed; explain it again with --retry-failed"
-            raise ImageError("changed", message)
-        value = _open_group(path, version, place.column, place.group).value(place.row)
+        if not is_remote(path) and version_of(path) != place.version:
+            raise _changed()
+        value = _open_group(path, place.version, place.column, place.group).value(place.row)
     except StorageError as error:
         raise _refusal(error) from error
     except FileNotFoundError as error:
@@ -54,6 +52,11 @@ def read_row(path: str, place: TableRow) -> bytes | str:
     return value
 
 
+def _changed() -> ImageError:
+    message = "the table was changed or replaced since it was listed; explain it again with --retry-failed"
+    return ImageError("changed", message)
+
+
 def _refusal(error: StorageError) -> ImageError:
     """What a store that fails means for the image that is asked for; the next one is tried anew."""
     if error.cause == "missing":
@@ -71,9 +74,9 @@ def _resolve(table: str, path: Any) -> str | None:
 
 
 def version_of(path: str) -> Version | None:
-    """What tells a table from another one in its place; None of one in a store. Raises OSError."""
+    """What tells a table from another one in its place; None of a web server that says nothing. Raises OSError."""
     if is_remote(path):
-        return None
+        return version_in_store(path)
     status = os.stat(path)
     return status.st_size, status.st_mtime_ns
 
@@ -123,5 +126,10 @@ class _Group:
 
 @lru_cache(maxsize=4)  # of several threads at the border of two groups
 def _open_group(path: str, version: Version | None, column: str, group: int) -> _Group:
-    """A group of a file as it is now: a file that was replaced is another one."""
+    """A group of a file as it was listed: a file that was replaced is another one.
+
+    Of a file in a store that is asked here, and not for each row: it is a request.
+    """
+    if is_remote(path) and version_of(path) != version:
+        raise _changed()
     return _Group(path, column, group)

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from camcli.concurrency import Clock, Stop, in_order, lower_priority
+from camcli.concurrency import Clock, Stop, in_order, lower_priority, opencv_in_one_thread
 from camcli.config.settings import RunConfig
 from camcli.errors import OutputError
 from camcli.images import Entry, pillow_limits
@@ -261,6 +261,7 @@ class Stream:
         in_flight += 2 * uploads + self.recording.most_lost
         quarantine = CrashQuarantine(load.decode, in_flight if self.folder.abandoned else 0, lambda: self._is_ending)
         with (
+            opencv_in_one_thread(),
             ThreadPoolExecutor(threads, "load", lower_priority) as loaders,
             ThreadPoolExecutor(max(threads, uploads), "draw", lower_priority) as drawers,
             closing(quarantine.test_entries(entries)) as tested,

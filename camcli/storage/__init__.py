@@ -6,7 +6,16 @@ Nothing of fsspec is imported before a URL is used. Local paths never come here;
 from camcli.storage.errors import StorageError
 from camcli.storage.filesystem import MOST_CONNECTIONS, file_system, forget_file_systems
 from camcli.storage.paths import run_path
-from camcli.storage.reading import Listed, find, list_folder, open_parts, open_stream, read_bytes, require_store
+from camcli.storage.reading import (
+    Listed,
+    find,
+    list_folder,
+    open_parts,
+    open_stream,
+    read_bytes,
+    require_store,
+    version_in_store,
+)
 from camcli.storage.urls import (
     as_local,
     base_name,
@@ -29,5 +38,6 @@ __all__ = [
     "MOST_CONNECTIONS", "Listed", "StorageError", "as_local", "base_name", "child", "file_system", "find",
     "forget_file_systems", "is_remote", "is_url", "is_web", "join", "list_folder", "mask_all", "mask_text", "masked",
     "open_parts", "open_stream", "parent", "read_bytes", "remove_below", "require_store", "require_writable",
-    "run_path", "scheme_of", "without_query", "without_slash", "write_object",
+    "run_path", "scheme_of", "version_in_store", "without_query", "without_slash",
+    "write_object",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,11 @@ BLOCK = 1 << 22
 """Bytes of one request of a stream."""
 _BLOCKS_AHEAD = 4
 _PART = 1 << 20
+_MARKS = frozenset({
+    "blob_id", "content-md5", "content_md5", "crc32c", "created", "digest", "etag", "generation", "last-modified",
+    "last_modified", "lastmodified", "md5", "md5hash", "mtime", "updated", "version_id", "versionid",
+})  # fmt: skip
+"""What file systems of fsspec name a hash, a version or a time of a file, in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,20 @@ def find(url: str) -> Listed | None:
             raise StorageError("no-store", f"there is no bucket {name}") from error
         return None
     return Listed(name, info["type"] == "directory", info.get("size"))
+
+
+def version_in_store(url: str) -> tuple[int, int] | None:
+    """What tells a file from another one in its place: its bytes, and a hash of how its store tells them apart.
+
+    None where the store says neither when it was written nor anything of its content.
+
+    Raises:
+        StorageError: it is not there, or the store does not answer.
+    """
+    fs = file_system(url)
+    info: dict[str, Any] = with_retries(url, lambda: fs.info(url))
+    marks = [f"{key}={info[key]}" for key in sorted(info) if key.lower() in _MARKS and info[key] is not None]
+    return (info.get("size") or 0, zlib.crc32("\n".join(marks).encode())) if marks else None
 
 
 def list_folder(url: str) -> list[Listed]:

@@ -3,8 +3,8 @@
 By default of a model that costs nothing: what is left is decoding, drawing, encoding and writing, which one interpreter
 limits. ``--model builtin --images 200 --photographs FOLDER`` is a real run; leave ``OMP_NUM_THREADS`` unset, so that
 one process uses all cores. Each number of processes explains the same images in turn, several rounds of all of them, so
-that what else a machine does falls on all; the ratios count. The rate is that between the first and the last row,
-without starting; the seconds are those of a whole ``cam run``.
+that what else a machine does falls on all; the ratios count. The rate is that of the middle three fifths of the rows,
+while all processes explain; the seconds are those of a whole ``cam run``.
 """
 
 from __future__ import annotations
@@ -63,32 +63,30 @@ class Times(Watcher):
         self.times.append(time.perf_counter())
 
 
-def measure(images: Path, processes: int, model: str) -> float:
-    """Images a second while rows come."""
+def measure(images: Path, run_dir: Path, processes: int, model: str) -> float:
+    """Images a second while rows come, into a new run folder."""
     free = {"layer": ("pool",), "input_size": "224", "num_classes": 10, "batch_size": "16"} if model == FREE else {}
-    with tempfile.TemporaryDirectory() as folder:
-        config = RunConfig(
-            image_path=(str(images),), output_dir=str(Path(folder, "run")), processes=str(processes), device="cpu",
-            model=model, **free,  # type: ignore[arg-type]
-        )  # fmt: skip
-        watch = Times()
-        run(config, command=("cam", "run"), stop=Stop(), watch=watch)
-    # All processes are under way from a tenth of the rows on; before, some are still starting.
-    first = len(watch.times) // 10
-    return (len(watch.times) - first) / (watch.times[-1] - watch.times[first])
+    config = RunConfig(
+        image_path=(str(images),), output_dir=str(run_dir), processes=str(processes), device="cpu",
+        model=model, **free,  # type: ignore[arg-type]
+    )  # fmt: skip
+    watch = Times()
+    run(config, command=("cam", "run"), stop=Stop(), watch=watch)
+    # Before, some processes are still starting; after, some have ended.
+    first, last = len(watch.times) // 5, len(watch.times) * 4 // 5
+    return (last - first) / (watch.times[last] - watch.times[first])
 
 
-def measure_command(images: Path, processes: int, model: str) -> float:
-    """Seconds of a whole ``cam run``, from its start to its end."""
+def measure_command(images: Path, run_dir: Path, processes: int, model: str) -> float:
+    """Seconds of a whole ``cam run`` into a new run folder, from its start to its end."""
     options = ["--layer", "pool", "--input-size", "224", "--num-classes", "10", "--batch-size", "16"] * (model == FREE)
-    with tempfile.TemporaryDirectory() as folder:
-        command = [
-            sys.executable, "-m", "camcli", "run", str(images), "-o", str(Path(folder, "run")), "--device", "cpu",
-            "--model", model, "--processes", str(processes), "--quiet", *options,
-        ]  # fmt: skip
-        began = time.perf_counter()
-        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-        return time.perf_counter() - began
+    command = [
+        sys.executable, "-m", "camcli", "run", str(images), "-o", str(run_dir), "--device", "cpu",
+        "--model", model, "--processes", str(processes), "--quiet", *options,
+    ]  # fmt: skip
+    began = time.perf_counter()
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - began
 
 
 def link_images(folder: Path, count: int, side: int, photographs_of: Path | None) -> None:
@@ -121,12 +119,16 @@ def main() -> None:
     keep_freed_memory()  # as the command does
     rates: dict[int, list[tuple[float, float]]] = {number: [] for number in numbers}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        link_images(folder, arguments.images, arguments.side, arguments.photographs)
+        # Run folders stay until the end: for half a minute after files were removed, ext4 searches for a free inode at
+        # each new file, which takes more of the kernel's time than all writing.
+        images, runs = Path(name, "images"), Path(name, "runs")
+        images.mkdir()
+        link_images(images, arguments.images, arguments.side, arguments.photographs)
         for round_ in range(arguments.rounds):
             for number in numbers if round_ % 2 == 0 else reversed(numbers):
-                steady = measure(folder, number, arguments.model)
-                rates[number].append((steady, measure_command(folder, number, arguments.model)))
+                steady = measure(images, runs / f"{round_}-{number}", number, arguments.model)
+                seconds = measure_command(images, runs / f"{round_}-{number}-command", number, arguments.model)
+                rates[number].append((steady, seconds))
     base = numbers[0]
     threads = os.environ.get("OMP_NUM_THREADS", "all cores")
     print(

@@ -175,6 +175,33 @@ def test_rows_are_read_again_when_the_store_is_back(outage: Outage, table: tuple
     assert [outcome_of(entry) for entry in entries] == contents
 
 
+def write_table(contents: list[bytes]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"image": contents}), sink)
+    file_system(STORE).pipe_file(f"{STORE}/x.parquet", sink.getvalue())
+
+
+def test_a_table_that_was_replaced_is_another_one(memory: None) -> None:
+    old, new = [os.urandom(1000) for _ in range(3)], [os.urandom(1000) for _ in range(3)]
+    write_table(old)
+    listed = list(Sources([f"{STORE}/x.parquet"]))
+    assert read(listed[0]) == old[0]
+    write_table(new)
+    assert [read(entry) for entry in Sources([f"{STORE}/x.parquet"])] == new
+
+
+def test_a_table_that_was_replaced_before_it_was_read_is_changed(memory: None) -> None:
+    write_table([os.urandom(1000)])
+    listed = list(Sources([f"{STORE}/x.parquet"]))
+    write_table([os.urandom(1000)])
+    with pytest.raises(ImageError, match="changed or replaced since it was listed") as caught:
+        read(listed[0])
+    assert caught.value.kind == "changed"
+
+
 def test_an_outage_within_a_group_is_not_kept(outage: Outage, tmp_path: Path, memory: None) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
