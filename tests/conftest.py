@@ -6,16 +6,19 @@ import gc
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from tests.typer_once import build_commands_once
+
+if TYPE_CHECKING:
+    from tests.faults.forking import Forks
 
 # There is a worker for each core: before torch and OpenCV are imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -91,6 +94,15 @@ def cam(capfd: pytest.CaptureFixture[str]) -> Cam:
         return Outcome(code, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """Forks `cam` processes from one that has everything imported."""
+    from tests.faults.forking import Forks
+
+    with Forks() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import random
 import shutil
 import signal
 import tarfile
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -181,12 +180,6 @@ def test_reports_and_sheets_read_what_is_in_tars(tiny: Cam, cam: Cam, mixed: Pat
     assert len(list((run / "report/thumbnails").rglob("*.jpg"))) >= 6
     assert "#" not in "".join(str(path) for path in (run / "report").rglob("*"))
     assert cam("report", run, "--sheet", tmp_path / "sheet.png").code == 0
-
-
-@pytest.fixture
-def forks() -> Iterator[Forks]:
-    with Forks() as server:
-        yield server
 
 
 def has_begun(run_dir: Path, tars: int) -> bool:

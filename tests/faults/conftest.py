@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,8 @@ from PIL import Image
 
 from tests.conftest import Outcome
 
-from .forking import Forks
-
 TINY = ("--model", "factory:tests.tiny:build", "--input-size", 64)
 Tiny = Callable[..., Outcome]
-
-
-@pytest.fixture(scope="session")
-def forks() -> Iterator[Forks]:
-    with Forks() as server:
-        yield server
 
 
 @pytest.fixture

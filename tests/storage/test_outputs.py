@@ -224,11 +224,10 @@ def test_what_needs_a_disk_is_refused_at_the_start(
 
 
 @pytest.mark.parametrize("kills", [1, pytest.param(5, marks=pytest.mark.slow)])
-def test_killed_at_random_requests(s3: FaultyServer, tmp_path: Path, kills: int) -> None:
-    with Forks() as forks:
-        photos = some_pictures(tmp_path / "photos", 8)
-        (photos / "0003.jpg").write_bytes((photos / "0003.jpg").read_bytes()[:300])
-        assert kill_until(kills, forks, s3, photos) == kills
+def test_killed_at_random_requests(forks: Forks, s3: FaultyServer, tmp_path: Path, kills: int) -> None:
+    photos = some_pictures(tmp_path / "photos", 8)
+    (photos / "0003.jpg").write_bytes((photos / "0003.jpg").read_bytes()[:300])
+    assert kill_until(kills, forks, s3, photos) == kills
 
 
 @pytest.mark.slow
