@@ -59,7 +59,7 @@ def on(device: str) -> Iterator[None]:
 def vit() -> torch.nn.Module:
     torch.manual_seed(0)
     net: torch.nn.Module = timm.create_model(
-        "vit_tiny_patch16_224", img_size=64, depth=3, embed_dim=32, num_heads=2, num_classes=4
+        "vit_tiny_patch16_224", img_size=64, depth=2, embed_dim=32, num_heads=2, num_classes=4
     )
     return net.eval()
 
@@ -69,7 +69,7 @@ def maps(network: str, device: str) -> dict[str, np.ndarray]:
     """(images, h, w) by method."""
     methods = [method for n, method in CASES_OF_METHODS if n == network]
     options = [option for option in FEWER if option.partition(".")[0] in methods]
-    net, layer = (build().eval(), "features") if network == "cnn" else (vit(), "blocks.1")
+    net, layer = (build().eval(), "features") if network == "cnn" else (vit(), "blocks.0")
     with on(device):
         results = camcli.explain(
             net, photographs()[:2], method=methods, layer=layer, target=["predicted", 1], option=options,
