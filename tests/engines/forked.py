@@ -10,6 +10,7 @@ import gc
 import importlib
 import json
 import os
+import runpy
 import select
 import signal
 import socket
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from camcli.engines import child
-from tests.faults.forking import ROOT, be_cam, modules_of_a_run
+from tests.faults.forking import ROOT, Forks, be_cam, modules_of_a_run
 
 _PID, _STATUS = struct.Struct("i"), struct.Struct("i")
 
@@ -69,20 +70,22 @@ class ForkServer:
     """The process that forks; a context manager that ends it.
 
     Args:
-        first: folders that Python searches before all others.
+        forks: is it forked from, and ends it; else it is started anew.
+        before: Python that it runs first.
 
     Attributes:
         address: of its socket.
     """
 
-    def __init__(self, first: Sequence[str] = ()) -> None:
+    def __init__(self, forks: Forks | None = None, *, before: str = "") -> None:
         self._folder, self._count = tempfile.TemporaryDirectory(), 0
         self.address = str(Path(self._folder.name, "socket"))
-        environment = {
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": os.pathsep.join([*first, str(ROOT), *sys.path]),
-        }
+        self._process: subprocess.Popen[bytes] | None = None
+        if forks is not None:
+            forks.start_server(self.address, before)
+            return
+        assert not before
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.engines.forked", self.address],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, cwd=ROOT,
@@ -94,7 +97,8 @@ class ForkServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate()
+        if self._process is not None:
+            self._process.communicate()
         self._folder.cleanup()
 
     def start(self, arguments: Sequence[object], *, before: str = "") -> ForkedCam:
@@ -162,11 +166,49 @@ def fork_instead(address: str, log: str) -> None:
     child.spawn = spawn  # type: ignore[assignment]
 
 
+_STAND_IN = """
+import json, os, socket, struct, sys
+theirs, ours = os.pipe()
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.connect(sys.argv[1])
+    request = {"program": sys.argv[2:], "environment": dict(os.environ), "working": os.getcwd()}
+    socket.send_fds(connection, [json.dumps(request).encode()], [0, 1, ours])
+os.close(ours)
+with open(theirs, "rb") as status:
+    status.read(4)
+    sys.exit(os.waitstatus_to_exitcode(struct.unpack("i", status.read(4))[0]) & 255)
+"""
+
+
+def stand_in_for_python(server: ForkServer, folder: Path) -> str:
+    """The command of an interpreter that has its process forked, with everything imported, and ends when that ends."""
+    script = folder / "stand_in.py"
+    script.write_text(_STAND_IN)
+    return f"{sys.executable} -I -S {script} {server.address}"
+
+
+def _be_program(request: dict[str, Any]) -> None:
+    """Run a Python program as an interpreter would that was started for it."""
+    os.dup2(1, 2)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["working"])
+    sys.argv = request["program"]
+    sys.path.insert(0, os.path.dirname(sys.argv[0]))
+    runpy.run_path(sys.argv[0], run_name="__main__")
+
+
 def serve(address: str) -> None:
-    """Fork a process for every connection, until stdin ends."""
+    """Import everything, then fork a process for every connection, until stdin ends."""
     for module in ("torch", "camcli.pipeline.stream", *modules_of_a_run()):
         with suppress(ImportError):
             importlib.import_module(module)
+    listen(address)
+
+
+def listen(address: str, before: str = "") -> None:
+    """Fork a process for every connection, until stdin ends."""
+    exec(before, {})
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those in between
@@ -199,11 +241,14 @@ def _be_parent(request: dict[str, Any] | None, stdin: int, stdout: int, status: 
             os.close(descriptor)
         code = 1
         try:
-            if request is not None:
-                code = be_cam(request)
-            else:
+            if request is None:
                 child.serve()
                 code = 0
+            elif "program" in request:
+                _be_program(request)
+                code = 0
+            else:
+                code = be_cam(request)
         except SystemExit as leaving:
             code = int(leaving.code or 0)
         finally:

@@ -22,6 +22,7 @@ from camcli.errors import CamError
 from camcli.pipeline.stream import Watcher
 from camcli.schemas.index import ImageRow
 from tests.conftest import Cam, index_of, items
+from tests.faults.forking import Forks
 from tests.faults.test_crashing_decoder import Decoder
 
 from .conftest import BATCH, artefacts_of, explain, make_mixed, rows_of
@@ -31,10 +32,10 @@ SLOW = ("--model", "factory:tests.engines.models:build_slow", "--input-size", 64
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+def server(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
     """Forks processes with a decoder that a picture can let crash."""
     decoder = Decoder(tmp_path_factory.mktemp("decoder") / "decoder")
-    with ForkServer([str(decoder.folder)]) as server:
+    with ForkServer(forks, before=decoder.before) as server:
         yield server
     decoder.release()
 

@@ -105,12 +105,24 @@ class Forks:
         self._count += 1
         folder = Path(self._folder.name, str(self._count))
         folder.mkdir()
-        request = {"arguments": [str(a) for a in arguments], "before": before, "folder": str(folder)}
+        self._send({"arguments": [str(a) for a in arguments], "before": before, "folder": str(folder)})
+        self._latest = Running(self, self.answer(), folder)
+        return self._latest
+
+    def start_server(self, address: str, before: str) -> None:
+        """Start a server of :mod:`tests.engines.forked`; it ends with this one.
+
+        Args:
+            address: of its socket.
+            before: Python that it runs first.
+        """
+        self._send({"address": address, "before": before})
+        assert self.answer() == 0
+
+    def _send(self, request: dict[str, object]) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        self._latest = Running(self, self.answer(), folder)
-        return self._latest
 
     def _end_latest(self) -> None:
         """Of a test that failed, something may be running still."""
@@ -143,11 +155,33 @@ def serve() -> None:
     print(0, flush=True)
     while line := sys.stdin.readline():
         request = json.loads(line)
+        if "address" in request:
+            _start_server(**request)
+            print(0, flush=True)
+            continue
         pid = os.fork()
         if not pid:
             os._exit(be_cam(request))
         print(pid, flush=True)
         print(os.waitpid(pid, 0)[1], flush=True)
+
+
+def _start_server(address: str, before: str) -> None:
+    """Fork a server of other processes, and wait until it listens."""
+    (watched, ours), (ready, theirs) = os.pipe(), os.pipe()
+    if not os.fork():
+        try:
+            os.dup2(watched, 0)
+            os.dup2(theirs, 1)
+            for descriptor in (watched, ours, ready, theirs):
+                os.close(descriptor)
+            importlib.import_module("tests.engines.forked").listen(address, before)
+        finally:
+            os._exit(1)
+    os.close(watched)  # the other end stays open as long as this process is there
+    os.close(theirs)
+    assert os.read(ready, 1)
+    os.close(ready)
 
 
 def _silence_progress() -> None:
