@@ -448,11 +448,14 @@ def test_no_serious_violation_of_accessibility(page: Any, galleries: Galleries, 
     page.evaluate("setState({sort: 'entropy', dir: 'reverse'})")
     states = ["tab=images&group=pair", "tab=summary", "image=cup%2F0.png"]
     states += ["tab=checks", "tab=run", "image=empty.jpg"] if scheme == "light" else []
+    # What is no colour is the same in both schemes.
+    colours = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}
+    options = {"resultTypes": ["violations"]} | ({} if scheme == "light" else {"runOnly": colours})
     found = []
     for state in states:
         page.evaluate("state => { location.hash = state; }", state)
         page.wait_for_timeout(50)
-        violations = axe.Axe().run(page).response["violations"]
+        violations = axe.Axe().run(page, options=options).response["violations"]
         found += [
             (state, one["id"], one["nodes"][0]["html"][:200]) for one in violations
             if one["impact"] in ("serious", "critical")
