@@ -39,10 +39,13 @@ TINY = ("--model", "factory:tests.tiny:build", "--input-size", 64, "--class-name
 
 # The files that take longest (10 to 60 s): they start first, so that no worker is left alone with one at the end.
 LONGEST = (
-    "tests/checks/test_interventions.py", "tests/checks/test_examples.py", "tests/evaluation/test_evaluate.py",
-    "tests/faults/test_crashing_decoder.py", "tests/pipeline/test_stream.py", "tests/models/test_checkpoint_heads.py",
+    "tests/engines/test_ray.py", "tests/engines/test_processes.py", "tests/checks/test_interventions.py",
+    "tests/checks/test_examples.py", "tests/checks/test_planted.py", "tests/pipeline/test_on_cuda.py",
+    "tests/faults/test_crashing_decoder.py", "tests/evaluation/test_evaluate.py", "tests/storage/test_outputs.py",
+    "tests/report/test_page.py", "tests/pipeline/test_stream.py", "tests/models/test_checkpoint_heads.py",
     "tests/methods/test_formulas.py", "tests/docs/test_notebook.py", "tests/capture/test_prefix.py",
-    "tests/oracles/test_other_methods.py", "tests/checks/test_recipes.py",
+    "tests/oracles/test_other_methods.py", "tests/checks/test_recipes.py", "tests/faults/test_interruption.py",
+    "tests/checks/test_schemas.py", "tests/checks/test_commands.py", "tests/test_bench.py",
 )  # fmt: skip
 
 
