@@ -6,6 +6,7 @@ import gc
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,16 +139,22 @@ def tiny(cam: Cam) -> Cam:
     return lambda *arguments: cam("run", *arguments, *TINY)
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """A flat folder of small copies of the sample photographs."""
-    folder = tmp_path / "photos"
+@pytest.fixture(scope="session")
+def small_photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A flat folder of small copies of the sample photographs; made once, for tests to copy."""
+    folder = tmp_path_factory.mktemp("small") / "photos"
     folder.mkdir()
     for number, path in enumerate(photographs()[:6]):
         picture = Image.open(path)
         picture.thumbnail((320, 320))
         picture.save(folder / f"{number}.png")
     return folder
+
+
+@pytest.fixture
+def photos(small_photographs: Path, tmp_path: Path) -> Path:
+    """A flat folder of small copies of the sample photographs."""
+    return Path(shutil.copytree(small_photographs, tmp_path / "photos"))
 
 
 def items(run_dir: Path) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,16 @@ from tests.conftest import photographs
 BATCH = ("--batch-size", 2)
 
 
+@pytest.fixture(scope="session")
+def mixed_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 12 photographs and 4 files that fail; made once, for tests to copy."""
+    return make_mixed(tmp_path_factory.mktemp("mixed_once") / "mixed")
+
+
 @pytest.fixture
-def mixed(tmp_path: Path) -> Path:
+def mixed(mixed_once: Path, tmp_path: Path) -> Path:
     """A folder of 12 photographs and 4 files that fail."""
-    return make_mixed(tmp_path / "mixed")
+    return Path(shutil.copytree(mixed_once, tmp_path / "mixed"))
 
 
 def make_mixed(folder: Path) -> Path:
