@@ -29,8 +29,10 @@ from camcli.pipeline.inputs import list_sources
 from camcli.pipeline.stream import Watcher
 from camcli.schemas.index import ImageRow
 from tests.conftest import Cam, index_of, items
+from tests.faults.forking import Forks
 
 from .conftest import BATCH, artefacts_of, explain, make_mixed, rows_of
+from .forked import ForkServer, stand_in_for_python
 from .models import POISONED
 
 ray = pytest.importorskip("ray")
@@ -38,19 +40,27 @@ MODEL = ("--model", "factory:tests.engines.models:build_slow", "--input-size", 6
 ON_RAY = ("--engine", "ray", "--cpus-per-worker", 1)
 
 
-def start_cluster() -> None:
-    """A cluster of two cores, of which the tests are the program that calls us."""
+def start_cluster(python: str | None = None) -> None:
+    """A cluster of two cores, of which the tests are the program that calls us.
+
+    Args:
+        python: the command of the interpreter of this program's workers.
+    """
     ray.init(
         "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-        object_store_memory=100 << 20,
+        object_store_memory=100 << 20, runtime_env={"py_executable": python} if python else None,
+        # No workers that nobody asked for, and patience where the machine is busy.
+        _system_config={"prestart_worker_first_driver": False, "worker_register_timeout_seconds": 600},
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    start_cluster()
-    yield
-    ray.shutdown()
+def cluster(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cluster whose workers are forked with everything imported, instead of started anew."""
+    with ForkServer(forks) as server:
+        start_cluster(stand_in_for_python(server, tmp_path_factory.mktemp("python")))
+        yield
+        ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -96,15 +106,16 @@ class Events(Watcher):
 
 
 def workers() -> list[int]:
-    """The processes of the actors."""
-    found = []
+    """The processes of the actors of this cluster: those that write into its logs."""
+    logs, found = ray._private.worker.global_worker.node.get_session_dir_path(), []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            title = path.read_bytes()
+            if path.read_bytes().startswith(b"ray::UnitWorker") and any(
+                os.readlink(file).startswith(logs) for file in (path.parent / "fd").iterdir()
+            ):
+                found.append(int(path.parent.name))
         except OSError:
             continue
-        if title.startswith(b"ray::UnitWorker"):
-            found.append(int(path.parent.name))
     return found
 
 
@@ -137,7 +148,8 @@ def test_the_command_gives_what_one_process_gives(cam: Cam, mixed: Path, one: Pa
     config = index_of(run_dir)["config"]
     assert (config["engine"], config["processes"], config["cpus_per_worker"]) == ("ray", "2", 1.0)
     assert len((tmp_path / "maps.csv").read_text().splitlines()) == 17
-    again = cam("run", mixed, *MODEL, *ON_RAY, "-o", run_dir, "--json")
+    # With one worker: nothing is left for another one, whose start takes seconds.
+    again = cam("run", mixed, *MODEL, *ON_RAY, "--cpus-per-worker", 2, "-o", run_dir, "--json")
     assert (again.code, again.document["explained_now"]) == (3, 0)
     assert_same(run_dir, one)
 
@@ -271,13 +283,15 @@ def test_a_worker_without_the_gpu_that_is_asked_for_is_refused() -> None:
 def test_the_head_is_killed_and_started_again(mixed: Path, one: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     arguments = [str(argument) for argument in ("run", mixed, *MODEL, *ON_RAY, "-o", run_dir)]
-    head = subprocess.Popen(
-        [sys.executable, "-m", "camcli", *arguments, "--ray-address", ray.get_runtime_context().gcs_address],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    # Its workers are started anew, as those of every user are.
+    with (tmp_path / "err").open("w") as err:
+        head = subprocess.Popen(
+            [sys.executable, "-m", "camcli", *arguments, "--ray-address", ray.get_runtime_context().gcs_address],
+            stdout=subprocess.DEVNULL, stderr=err,
+        )  # fmt: skip
     units = run_dir / "shards/units"
     while not list(units.glob("*.jsonl")):
-        assert head.poll() is None
+        assert head.poll() is None, (tmp_path / "err").read_text()
         time.sleep(0.01)
     head.kill()
     head.wait()
