@@ -106,7 +106,7 @@ def opencv_in_one_thread() -> Iterator[None]:
     """Have OpenCV compute each of its functions in the thread that calls it; as before afterwards.
 
     Threads of ours draw a picture each. Those of OpenCV would wait for each other at every step of every picture, and
-    do so busily: on two cores, an eighth of the processor time of a run with a small model.
+    do so busily: on two cores, about a tenth of the processor time of a run with a small model.
     """
     import cv2
 
