@@ -83,7 +83,7 @@ def _train(folder: Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     for name, kind, count, images in (
-        ("clean", Net, 1200, {}), ("watermark", Net, 450, {"marked": True}), ("frame", Net, 450, {"framed": True}),
+        ("clean", Net, 1800, {}), ("watermark", Net, 450, {"marked": True}), ("frame", Net, 450, {"framed": True}),
         ("fixed_gaze", FixedGaze, 450, {}),
     ):  # fmt: skip
         net = train(samples(count, 0, **images), kind=kind)
