@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -70,7 +70,12 @@ class Ending:
 
 
 def write_index(
-    run_dir: str | Path, header: Header, journal: Rows, order: Iterable[int] | None, ending: Ending
+    run_dir: str | Path,
+    header: Header,
+    journal: Rows,
+    order: Iterable[int] | None,
+    ending: Ending,
+    counts: Counts | None = None,
 ) -> Counts:
     """Write ``index.json``: as a stream, so that its size does not matter, and atomically.
 
@@ -80,6 +85,7 @@ def write_index(
         journal: where the rows are.
         order: the offsets of the items' rows, in input order; None: the journal's rows as they stand.
         ending: how the run ended.
+        counts: of the rows, where they were counted already: then the rows are read once, not twice.
 
     Returns:
         The counts that were written.
@@ -90,7 +96,10 @@ def write_index(
     """
     # 8 bytes an item; the order may be a generator and is needed twice.
     offsets = None if order is None else array("q", order)
-    counts = count_items(journal, offsets, ending.passed_over)
+    if counts is None:
+        counts = count_items(journal, offsets, ending.passed_over)
+    else:
+        counts = replace(counts, passed_over=ending.passed_over)
     top = header_fields(
         header, status=ending.status, finished=ending.finished, counts=asdict(counts), timing=ending.timing
     )
@@ -108,7 +117,7 @@ def _document(top: Mapping[str, object], journal: Rows, offsets: Iterable[int] |
     before = b"\n"
     for offset, line in journal.lines(offsets):
         if not (line.startswith(b"{") and line.endswith(b"}")):
-            raise _damage_error(offset)
+            raise damage_error(offset)
         yield before + line
         before = b",\n"
     yield b"\n]}\n"
@@ -127,7 +136,7 @@ def read_items(journal: Rows, order: Iterable[int] | None) -> Iterator[ImageRow]
     for offset, line in journal.lines(order):
         item = parse_row(line)
         if item is None:
-            raise _damage_error(offset)
+            raise damage_error(offset)
         yield item
 
 
@@ -150,7 +159,7 @@ def read_index_items(run_dir: str | Path) -> Iterator[ImageRow]:
                 yield item
 
 
-def _damage_error(offset: int) -> OutputError:
+def damage_error(offset: int) -> OutputError:
     """The error of a row that is not there as it was appended."""
     return OutputError(
         f"the journal has no whole line at byte {offset}; something else wrote to it. Repeat the same command: "

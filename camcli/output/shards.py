@@ -136,9 +136,15 @@ def end_shard(folder: RunFolder, header: Header, order: array[int] | None, endin
     """Write how a shard ended, in place of an index."""
     assert folder.shard is not None
     counts = count_items(folder.journal, order, ending.passed_over)
+    write_ending(folder.path, folder.shard, header, ending, counts, durable=folder.journal.durable)
+    return counts
+
+
+def write_ending(
+    run_dir: Path, shard: Shard, header: Header, ending: Ending, counts: Counts, *, durable: bool = False
+) -> None:
+    """Write what :func:`.shard_plan.read_ending` reads."""
     fields = header_fields(
         header, status=ending.status, finished=ending.finished, counts=asdict(counts), timing=ending.timing
     )
-    name = ending_name(folder.shard)
-    write_atomically(folder.path / name, [strict_json(dict(fields)) + b"\n"], durable=folder.journal.durable)
-    return counts
+    write_atomically(run_dir / ending_name(shard), [strict_json(dict(fields)) + b"\n"], durable=durable)

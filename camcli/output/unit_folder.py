@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -10,16 +10,13 @@ from camcli.config.parse import Shard
 from camcli.errors import CamError, ResumeError
 from camcli.output.artefacts import ArtefactWriter
 from camcli.output.atomic import naming_os_errors, sweep_temporaries, write_atomically
-from camcli.output.header import JOURNAL_NAME, header_fields
+from camcli.output.header import JOURNAL_NAME
 from camcli.output.index import Counts, Ending, count_items, write_index
-from camcli.output.jsontext import strict_json
 from camcli.output.lock import RunLock
 from camcli.output.names import FOLDERS
-from camcli.output.row_keys import key_of_line
 from camcli.output.run_folder import remove_run
 from camcli.output.shard_plan import (
     SHARDS,
-    InputDigest,
     Inputs,
     Plan,
     begun_name,
@@ -28,10 +25,11 @@ from camcli.output.shard_plan import (
     read_ending,
     read_plan,
 )
-from camcli.output.shards import join_plan, locked_for_a_moment
+from camcli.output.shards import join_plan, locked_for_a_moment, write_ending
 from camcli.output.tar_names import TARS
 from camcli.output.tars import TarWriter
 from camcli.output.units import UnitFiles
+from camcli.output.whole_journal import WholeJournal, write_whole_journal
 from camcli.schemas.index import Header
 from camcli.storage import is_remote, run_path, scheme_of
 
@@ -184,18 +182,13 @@ def end_units(folder: UnitFolder, header: Header, ending: Ending) -> Counts:
         OutputError: the system refused.
     """
     seems_complete = ending.status == "complete"
-    if seems_complete and not _is_complete(folder):
+    if seems_complete and any(True for _ in folder.files.missing()):
         ending = replace(ending, status="aborted")
-    counts = count_items(folder.files, None, ending.passed_over)
-    fields = header_fields(
-        header, status=ending.status, finished=ending.finished, counts=asdict(counts), timing=ending.timing
-    )
     if folder.shard == WHOLE:
-        if ending.status == "complete":
-            write_journal(folder.path, folder.files)
-        write_index(folder.path, header, folder.files, None, ending)
-    name = ending_name(folder.shard)
-    write_atomically(folder.path / name, [strict_json(dict(fields)) + b"\n"], durable=folder.files.durable)
+        ending, counts = _write_index(folder, header, ending)
+    else:  # the merge compares the inputs
+        counts = count_items(folder.files, None, ending.passed_over)
+    write_ending(folder.path, folder.shard, header, ending, counts, durable=folder.files.durable)
     with naming_os_errors(folder.path):
         (folder.path / begun_name(folder.shard)).unlink(missing_ok=True)
     if seems_complete and ending.status != "complete":
@@ -207,20 +200,13 @@ def end_units(folder: UnitFolder, header: Header, ending: Ending) -> Counts:
     return counts
 
 
-def _is_complete(folder: UnitFolder) -> bool:
-    """Whether every input of the shard has its row; of the whole run, in the order in which they were listed."""
-    if any(True for _ in folder.files.missing()):
-        return False
-    if folder.shard != WHOLE:
-        return True  # the merge compares
-    digest = InputDigest()
-    for _, line in folder.files.lines():
-        digest.add_key(key_of_line(line + b"\n") or 0)
-    return digest.inputs == folder.plan.inputs
-
-
-def write_journal(run_dir: Path, files: UnitFiles) -> None:
-    """Write the rows of all units as the journal that one process would have appended to."""
-    head = strict_json(dict(files.plan.header)) + b"\n"
-    lines = (line + b"\n" for _, line in files.lines())
-    write_atomically(run_dir / JOURNAL_NAME, (chunk for chunks in ([head], lines) for chunk in chunks))
+def _write_index(folder: UnitFolder, header: Header, ending: Ending) -> tuple[Ending, Counts]:
+    """Write the index, of a complete run after its journal; a run without a row for each input is not complete."""
+    path, plan, files = folder.path, folder.plan, folder.files
+    if ending.status == "complete":
+        counts = write_whole_journal(path, plan.header, files.rows(), plan.inputs, durable=files.durable)
+        if counts is not None:
+            rows = WholeJournal(path, durable=files.durable)
+            return ending, write_index(path, header, rows, None, ending, counts)
+        ending = replace(ending, status="aborted")
+    return ending, write_index(path, header, files, None, ending)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 from camcli.concurrency import in_order
@@ -19,7 +20,7 @@ from camcli.config.parse import Shard
 from camcli.errors import CamError
 from camcli.output.atomic import naming_os_errors, write_atomically
 from camcli.output.jsontext import strict_json
-from camcli.output.row_keys import key_of_line
+from camcli.output.row_keys import KeyedRow, key_of_line
 from camcli.output.shard_plan import UNITS, Plan, unit_name
 from camcli.storage import is_remote
 
@@ -97,12 +98,16 @@ class UnitFiles:
             UnitError: they are not of this run, or damaged.
             OutputError: the file cannot be read.
         """
+        return [row.removesuffix(b"\n") for _, row in self._read(number)]
+
+    def _read(self, number: int) -> list[KeyedRow]:
         path = self.path / unit_name(number)
         with naming_os_errors(path, "read"):
             head, *lines = path.read_bytes().split(b"\n")
-        rows = lines[:-1]
-        whole = len(rows) == self.share(number) and lines[-1] == b"" and all(key_of_line(b"%b\n" % row) for row in rows)
-        if not whole or not self._is_of_this_run(head, number):
+        of_images = (b"%b\n" % line for line in lines[:-1])
+        rows = [(key, row) for row in of_images if (key := key_of_line(row)) is not None]
+        is_whole = lines[-1:] == [b""] and len(rows) == len(lines) - 1 == self.share(number)
+        if not is_whole or not self._is_of_this_run(head, number):
             raise UnitError(
                 f"{path} was changed, or belongs to another run: its images would be missing. Remove it and repeat the "
                 "command that began the run: that unit is then explained again."
@@ -112,17 +117,20 @@ class UnitFiles:
     def lines(self, order: Iterable[int] | None = None) -> Iterator[tuple[int, bytes]]:
         """The rows of all units that are done, in the order of the inputs; the offsets mean nothing."""
         assert order is None
-        numbers = (number for number in self.numbers() if number in self.done)
-        for rows in self._read_all(numbers):
-            yield from ((0, row) for row in rows)
+        return ((0, row.removesuffix(b"\n")) for _, row in self.rows())
 
-    def _read_all(self, numbers: Iterator[int]) -> Iterator[list[bytes]]:
+    def rows(self) -> Iterator[KeyedRow]:
+        """The rows of all units that are done, in the order of the inputs, each with its key."""
+        numbers = (number for number in self.numbers() if number in self.done)
+        return chain.from_iterable(self._read_all(numbers))
+
+    def _read_all(self, numbers: Iterator[int]) -> Iterator[list[KeyedRow]]:
         """The rows of units; in an object store several are read at once, since each waits for an answer."""
         if not is_remote(str(self.path)):
-            yield from map(self.read, numbers)
+            yield from map(self._read, numbers)
             return
         with ThreadPoolExecutor(_READ_AT_ONCE, "units") as pool:
-            yield from in_order(pool, self.read, numbers, 2 * _READ_AT_ONCE)
+            yield from in_order(pool, self._read, numbers, 2 * _READ_AT_ONCE)
 
     def numbers(self) -> Iterator[int]:
         """The units of the shard."""
