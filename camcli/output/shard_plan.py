@@ -31,6 +31,8 @@ SHARDS = "shards"
 UNITS = f"{SHARDS}/units"
 """Where the rows of units are."""
 PLAN_SCHEMA = "camcli.shards/1"
+WHOLE = Shard(0, 1)
+"""The one shard of a run that nobody has divided."""
 _PLAN = f"{SHARDS}/plan.json"
 _MOST_DIFFERENCES = 12
 _MOST_BATCHES, _ENOUGH_UNITS = 32, 64

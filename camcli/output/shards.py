@@ -20,6 +20,7 @@ from camcli.output.jsontext import strict_json
 from camcli.output.lock import RunLock
 from camcli.output.run_folder import RunFolder, check_resumable, refuse_half_drawn
 from camcli.output.shard_plan import (
+    WHOLE,
     Inputs,
     Plan,
     check_plan,
@@ -30,6 +31,7 @@ from camcli.output.shard_plan import (
     read_plan,
     write_plan,
 )
+from camcli.output.units import UnitFiles
 from camcli.schemas.index import Header
 from camcli.storage import run_path
 
@@ -52,7 +54,7 @@ def open_shard(
         join_plan(path, header, shard.count, inputs, durable=durable)
         lock = lock_shard(path, shard)
     try:
-        resumed = refuse_begun(path, shard, resume)
+        resumed = require_not_begun(path, shard, resume)
         with naming_os_errors(path):
             (path / ending_name(shard)).unlink(missing_ok=True)  # it has not ended any more
         journal = Journal.open(path, header, durable=durable, name=journal_name(shard))
@@ -68,19 +70,29 @@ def open_shard(
     return RunFolder(path, journal, ArtefactWriter(path, durable), resumed, abandoned, tuple(notes), lock, shard=shard)
 
 
-def refuse_begun(run_dir: Path, shard: Shard, resume: bool) -> bool:
-    """Whether a shard has begun already.
+def require_not_begun(run_dir: Path, shard: Shard, resume: bool, units: UnitFiles | None = None) -> bool:
+    """Whether a shard, or an undivided run, has begun already.
+
+    Args:
+        run_dir: the run folder.
+        shard: the shard.
+        resume: whether it may be continued.
+        units: the files of its units; None: it has a journal.
 
     Raises:
         ResumeError: it has, and is not to be continued.
     """
-    has_begun = read_journal_header(run_dir, journal_name(shard)) is not None
+    has_begun = _has_journal(run_dir, shard) if units is None else units.has_begun
     if has_begun and not resume:
+        what = "a run" if shard == WHOLE else f"shard {shard}"
         raise ResumeError(
-            f"{run_dir} holds shard {shard} already, and --no-resume forbids to continue it. Choose another "
-            "--output-dir."
+            f"{run_dir} holds {what} already, and --no-resume forbids to continue it. Choose another --output-dir."
         )
     return has_begun
+
+
+def _has_journal(run_dir: Path, shard: Shard) -> bool:
+    return read_journal_header(run_dir, journal_name(shard)) is not None
 
 
 @contextmanager

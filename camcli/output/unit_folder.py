@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from camcli.config.parse import Shard
-from camcli.errors import CamError, ResumeError
+from camcli.errors import CamError
 from camcli.output.artefacts import ArtefactWriter
 from camcli.output.atomic import naming_os_errors, sweep_temporaries, write_atomically
 from camcli.output.header import JOURNAL_NAME
@@ -17,24 +17,21 @@ from camcli.output.names import FOLDERS
 from camcli.output.run_folder import remove_run
 from camcli.output.shard_plan import (
     SHARDS,
+    WHOLE,
     Inputs,
     Plan,
     begun_name,
     ending_name,
     lock_shard,
-    read_ending,
     read_plan,
 )
-from camcli.output.shards import join_plan, locked_for_a_moment, write_ending
+from camcli.output.shards import join_plan, locked_for_a_moment, require_not_begun, write_ending
 from camcli.output.tar_names import TARS
 from camcli.output.tars import TarWriter
 from camcli.output.units import UnitFiles
 from camcli.output.whole_journal import WholeJournal, write_whole_journal
 from camcli.schemas.index import Header
 from camcli.storage import is_remote, run_path, scheme_of
-
-WHOLE = Shard(0, 1)
-"""The one shard of a run that nobody has divided."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,7 @@ def open_units(
         lock = lock_shard(path, shard)
         try:
             abandoned = lock.abandoned or (path / begun_name(shard)).exists()
-            resumed = require_not_begun(files, resume) or abandoned
+            resumed = require_not_begun(path, shard, resume, files) or abandoned
             _begin(files, exclusive=lock.exclusive)
         except BaseException:
             lock.release()
@@ -127,26 +124,9 @@ def open_units(
     return UnitFolder(path, files, writer, resumed, abandoned, tuple(notes), lock, shard)
 
 
-def require_not_begun(files: UnitFiles | None, resume: bool) -> bool:
-    """Whether the shard has a unit that is done, or has ended; None is a run without a plan.
-
-    Raises:
-        ResumeError: it has, and is not to be continued.
-    """
-    if files is None:
-        return False
-    ending = read_ending(files.path, files.shard or WHOLE)
-    has_begun = ending is not None or not files.done.isdisjoint(files.numbers())
-    if has_begun and not resume:
-        raise ResumeError(
-            f"{files.path} holds a run already, and --no-resume forbids to continue it. Choose another --output-dir."
-        )
-    return has_begun
-
-
 def _begin(files: UnitFiles, *, exclusive: bool) -> None:
     """The shard has not ended any more; what killed processes left half-written goes."""
-    path, shard = files.path, files.shard or WHOLE
+    path, shard = files.path, files.shard
     if shard == WHOLE:
         sweep_temporaries(path, [*FOLDERS.values(), TARS, SHARDS])
     with naming_os_errors(path):

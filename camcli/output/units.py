@@ -21,7 +21,7 @@ from camcli.errors import CamError
 from camcli.output.atomic import naming_os_errors, write_atomically
 from camcli.output.jsontext import strict_json
 from camcli.output.row_keys import KeyedRow, key_of_line
-from camcli.output.shard_plan import UNITS, Plan, unit_name
+from camcli.output.shard_plan import UNITS, WHOLE, Plan, read_ending, unit_name
 from camcli.storage import is_remote
 
 _READ_AT_ONCE = 8
@@ -40,14 +40,14 @@ class UnitFiles:
         run_dir: the run folder.
         plan: of the run, in units.
         durable: wait for the disk with every file.
-        shard: only the units of a shard; None: of all.
+        shard: only the units of this shard.
 
     Attributes:
         path, plan, durable, shard: these.
         size: how many images a unit has.
     """
 
-    def __init__(self, run_dir: Path, plan: Plan, *, durable: bool = False, shard: Shard | None = None) -> None:
+    def __init__(self, run_dir: Path, plan: Plan, *, durable: bool = False, shard: Shard = WHOLE) -> None:
         assert plan.unit is not None
         self.plan, self.durable = plan, durable
         self.size = plan.unit
@@ -75,6 +75,11 @@ class UnitFiles:
     def missing(self) -> Iterator[int]:
         """The units that are not done."""
         return (number for number in self.numbers() if number not in self.done)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the shard has a unit that is done, or has ended."""
+        return read_ending(self.path, self.shard) is not None or not self.done.isdisjoint(self.numbers())
 
     def write(self, number: int, rows: Sequence[bytes]) -> None:
         """Write the rows of a unit, one an image and in order, each a line without its newline.
@@ -134,8 +139,7 @@ class UnitFiles:
 
     def numbers(self) -> Iterator[int]:
         """The units of the shard."""
-        numbers = range(self.plan.units)
-        return iter(numbers if self.shard is None else numbers[self.shard.index :: self.shard.count])
+        return iter(range(self.plan.units)[self.shard.index :: self.shard.count])
 
     @cached_property
     def _run(self) -> str:
