@@ -18,6 +18,7 @@ from camcli.output.index import Counts, Ending, count_items
 from camcli.output.journal import Journal
 from camcli.output.jsontext import strict_json
 from camcli.output.lock import RunLock
+from camcli.output.open_folder import notes_on_opening
 from camcli.output.run_folder import RunFolder, check_resumable, refuse_half_drawn
 from camcli.output.shard_plan import (
     WHOLE,
@@ -61,13 +62,11 @@ def open_shard(
     except BaseException:
         lock.release()
         raise
-    notes = []
-    if not lock.exclusive:
-        notes.append(f"{path} is on a file system without locks: start only one process on each shard")
     abandoned = resumed and lock.abandoned
-    if abandoned:
-        notes.append("the last start was killed or crashed: the images it was at are tried in a process of their own")
-    return RunFolder(path, journal, ArtefactWriter(path, durable), resumed, abandoned, tuple(notes), lock, shard=shard)
+    return RunFolder(
+        path=path, journal=journal, writer=ArtefactWriter(path, durable), resumed=resumed, abandoned=abandoned,
+        notes=notes_on_opening(path, lock, abandoned, "each shard"), lock=lock, shard=shard,
+    )  # fmt: skip
 
 
 def require_not_begun(run_dir: Path, shard: Shard, resume: bool, units: UnitFiles | None = None) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
 
 from camcli.config.parse import Shard
 from camcli.errors import CamError
@@ -12,8 +11,8 @@ from camcli.output.artefacts import ArtefactWriter
 from camcli.output.atomic import naming_os_errors, sweep_temporaries, write_atomically
 from camcli.output.header import JOURNAL_NAME
 from camcli.output.index import Counts, Ending, count_items, write_index
-from camcli.output.lock import RunLock
 from camcli.output.names import FOLDERS
+from camcli.output.open_folder import OpenFolder, notes_on_opening
 from camcli.output.run_folder import remove_run
 from camcli.output.shard_plan import (
     SHARDS,
@@ -31,53 +30,32 @@ from camcli.output.tars import TarWriter
 from camcli.output.units import UnitFiles
 from camcli.output.whole_journal import WholeJournal, write_whole_journal
 from camcli.schemas.index import Header
-from camcli.storage import is_remote, run_path, scheme_of
+from camcli.storage import run_path
 
 
-@dataclass(frozen=True)
-class UnitFolder:
-    """A run folder that this process may write; a context manager that releases it.
+@dataclass(frozen=True, kw_only=True)
+class UnitFolder(OpenFolder):
+    """A run folder whose rows go to files of units.
 
     Attributes:
-        path: the folder.
         files: of the units of the shard.
-        writer: writes artefacts into it.
-        resumed: whether an earlier run is continued.
-        abandoned: whether that did not end by itself: killed, crashed.
-        notes: what the user should know.
-        lock: keeps other processes out; None in a worker, whose head has it.
-        shard: the part of the run that is written; :data:`WHOLE` for all of it.
     """
 
-    path: Path
     files: UnitFiles
-    writer: ArtefactWriter | TarWriter
-    resumed: bool
-    abandoned: bool
-    notes: tuple[str, ...]
-    lock: RunLock | None
-    shard: Shard = WHOLE
-    instead_of: str | None = None
 
     @property
     def plan(self) -> Plan:
         """What the workers of the run agree on."""
         return self.files.plan
 
+    @property
+    def shard(self) -> Shard:
+        """The part of the run that is written; :data:`.shard_plan.WHOLE` for all of it."""
+        return self.files.shard
+
     def owns(self, ordinal: int) -> bool:
         """Whether an input, by its position, is in this shard."""
         return self.shard.owns(ordinal, self.files.size)
-
-    def close(self) -> None:
-        """Release the folder; a second call does nothing."""
-        if self.lock is not None:
-            self.lock.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def open_units(
@@ -113,15 +91,11 @@ def open_units(
         except BaseException:
             lock.release()
             raise
-    notes, what = [], "it" if shard == WHOLE else "each shard"
-    if not lock.exclusive:
-        notes.append(f"{path} is {_unlocked(path)}: start only one process on {what}")
-    if is_remote(str(path)) and scheme_of(str(path)) == "memory":
-        notes.append(f"{path} is in the memory of this process, and gone when it ends")
-    if abandoned:
-        notes.append("the last start was killed or crashed: the images it was at are tried in a process of their own")
-    writer = unit_writer(path, plan, durable)
-    return UnitFolder(path, files, writer, resumed, abandoned, tuple(notes), lock, shard)
+    notes = notes_on_opening(path, lock, abandoned, "it" if shard == WHOLE else "each shard")
+    return UnitFolder(
+        path=path, files=files, writer=unit_writer(path, plan, durable), resumed=resumed, abandoned=abandoned,
+        notes=notes, lock=lock,
+    )  # fmt: skip
 
 
 def _begin(files: UnitFiles, *, exclusive: bool) -> None:
@@ -144,10 +118,6 @@ def unit_writer(path: Path, plan: Plan, durable: bool) -> ArtefactWriter | TarWr
         return ArtefactWriter(path, durable)
     assert plan.unit is not None
     return TarWriter(path, plan.unit, len(config["image_path"]) > 1, durable)
-
-
-def _unlocked(path: Path) -> str:
-    return "in an object store, which has no locks" if is_remote(str(path)) else "on a file system without locks"
 
 
 class InputsChangedError(CamError):
