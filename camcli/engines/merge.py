@@ -93,8 +93,8 @@ def merge(
         rows = WholeJournal(path)
         finished = max(end["finished"] or "" for end in ends)
         ending = Ending("complete", finished, timing or _sum_timing(ends), _passed_over(ends))
-        counts = write_index(path, header, rows, None, ending, counts)
-        write_tables(csv, parquet, rows, None)
+        counts = write_index(path, header, rows, ending, counts)
+        write_tables(csv, parquet, rows)
     return Merged(path, plan.shards, "complete", asdict(counts), ending.timing)
 
 
@@ -132,7 +132,7 @@ def write_partial_index(
     plan = _require_plan(path)
     with RunLock(path):
         rows = _PartialRows(path, plan, names)
-        return asdict(write_index(path, plan.header, rows, None, Ending(status, finished, timing)))
+        return asdict(write_index(path, plan.header, rows, Ending(status, finished, timing)))
 
 
 class _PartialRows:
@@ -143,9 +143,8 @@ class _PartialRows:
     def __init__(self, path: Path, plan: Plan, names: Iterable[tuple[str, str]]) -> None:
         self._path, self._plan, self._names = path, plan, names
 
-    def lines(self, order: Iterable[int] | None = None) -> Iterator[tuple[int, bytes]]:
+    def lines(self) -> Iterator[tuple[int, bytes]]:
         """Each row; the offsets mean nothing."""
-        assert order is None
         plan, digest = self._plan, InputDigest()
         with ShardRows(self._path, plan) as rows:
             shards = [rows.of(shard) for shard in plan.all_shards()]

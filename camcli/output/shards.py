@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,7 +13,7 @@ from camcli.errors import LockedError, ResumeError
 from camcli.output.artefacts import ArtefactWriter
 from camcli.output.atomic import naming_os_errors, write_atomically
 from camcli.output.header import header_fields, read_header, read_journal_header
-from camcli.output.index import Counts, Ending, count_items
+from camcli.output.index import Counts, Ending, Rows, count_items
 from camcli.output.journal import Journal
 from camcli.output.jsontext import strict_json
 from camcli.output.lock import RunLock
@@ -143,10 +142,10 @@ def is_joinable(run_dir: Path, plan: Plan) -> bool:
     return recorded is not None
 
 
-def end_shard(folder: RunFolder, header: Header, order: array[int] | None, ending: Ending) -> Counts:
-    """Write how a shard ended, in place of an index."""
+def end_shard(folder: RunFolder, header: Header, rows: Rows, ending: Ending) -> Counts:
+    """Write how a shard ended, with the counts of its rows, in place of an index."""
     assert folder.shard is not None
-    counts = count_items(folder.journal, order, ending.passed_over)
+    counts = count_items(rows, ending.passed_over)
     write_ending(folder.path, folder.shard, header, ending, counts, durable=folder.journal.durable)
     return counts
 

@@ -137,7 +137,7 @@ def end_units(folder: UnitFolder, header: Header, ending: Ending) -> Counts:
     if folder.shard == WHOLE:
         ending, counts = _write_index(folder, header, ending)
     else:  # the merge compares the inputs
-        counts = count_items(folder.files, None, ending.passed_over)
+        counts = count_items(folder.files, ending.passed_over)
     write_ending(folder.path, folder.shard, header, ending, counts, durable=folder.files.durable)
     with naming_os_errors(folder.path):
         (folder.path / begun_name(folder.shard)).unlink(missing_ok=True)
@@ -157,6 +157,6 @@ def _write_index(folder: UnitFolder, header: Header, ending: Ending) -> tuple[En
         counts = write_whole_journal(path, plan.header, files.rows(), plan.inputs, durable=files.durable)
         if counts is not None:
             rows = WholeJournal(path, durable=files.durable)
-            return ending, write_index(path, header, rows, None, ending, counts)
+            return ending, write_index(path, header, rows, ending, counts)
         ending = replace(ending, status="aborted")
-    return ending, write_index(path, header, files, None, ending)
+    return ending, write_index(path, header, files, ending)

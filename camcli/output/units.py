@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import chain
@@ -119,9 +119,8 @@ class UnitFiles:
             )
         return rows
 
-    def lines(self, order: Iterable[int] | None = None) -> Iterator[tuple[int, bytes]]:
+    def lines(self) -> Iterator[tuple[int, bytes]]:
         """The rows of all units that are done, in the order of the inputs; the offsets mean nothing."""
-        assert order is None
         return ((0, row.removesuffix(b"\n")) for _, row in self.rows())
 
     def rows(self) -> Iterator[KeyedRow]:

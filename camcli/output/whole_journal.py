@@ -29,9 +29,8 @@ class WholeJournal:
     def __init__(self, run_dir: Path, *, durable: bool = False) -> None:
         self._path, self.durable = run_dir / JOURNAL_NAME, durable
 
-    def lines(self, order: Iterable[int] | None = None) -> Iterator[tuple[int, bytes]]:
-        """Each row with its offset; ``order`` is not supported."""
-        assert order is None
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Each row with its offset, without its newline."""
         with naming_os_errors(self._path, "read"), self._path.open("rb") as file:
             offset = len(file.readline())
             for line in file:
