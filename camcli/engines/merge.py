@@ -18,12 +18,13 @@ from camcli.errors import ConfigError, ResumeError
 from camcli.output import INDEX_NAME, JOURNAL_NAME, read_header, write_tables
 from camcli.output.atomic import sweep_temporaries
 from camcli.output.compare import is_same_run
-from camcli.output.index import Ending, FinalStatus, write_index
+from camcli.output.index import Ending, FinalStatus, Rows, write_index
 from camcli.output.lock import RunLock
 from camcli.output.names import FOLDERS
 from camcli.output.row_keys import KeyedRow
 from camcli.output.shard_plan import SHARDS, InputDigest, Plan, read_ending, read_plan, require_no_writer
 from camcli.output.tar_names import TARS
+from camcli.output.units import UnitFiles
 from camcli.output.whole_journal import WholeJournal, write_whole_journal
 from camcli.schemas.index import Header, Timing
 from camcli.storage import run_path
@@ -131,12 +132,12 @@ def write_partial_index(
     path = run_path(run_dir)
     plan = _require_plan(path)
     with RunLock(path):
-        rows = _PartialRows(path, plan, names)
+        rows: Rows = UnitFiles(path, plan) if plan.unit is not None else _PartialRows(path, plan, names)
         return asdict(write_index(path, plan.header, rows, Ending(status, finished, timing)))
 
 
 class _PartialRows:
-    """The rows that shards have so far, in the order of the inputs: those of each are in that order already."""
+    """The rows that journals have so far, in the order of the inputs: those of each are in that order already."""
 
     durable = False
 
@@ -159,6 +160,9 @@ class _PartialRows:
 
 def _rows(path: Path, plan: Plan) -> Iterator[KeyedRow]:
     """The rows of all shards, in the order of the inputs as far as each shard has its own, then what is left."""
+    if plan.unit is not None:  # they are in that order, whichever shard each unit belongs to
+        yield from UnitFiles(path, plan).rows()
+        return
     with ShardRows(path, plan) as rows:
         shards = [rows.of(shard) for shard in plan.all_shards()]
         for ordinal in range(plan.inputs.count):

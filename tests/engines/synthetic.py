@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import cast
 
 from camcli.config.parse import Shard
-from camcli.output import WHOLE, InputDigest, UnitFiles
+from camcli.output import InputDigest, UnitFiles
 from camcli.output.header import header_fields, journal_header
 from camcli.output.jsontext import strict_json
 from camcli.output.shard_plan import Plan, ending_name, journal_name, make_plan, write_plan
@@ -65,15 +65,15 @@ def write_shards(run_dir: Path, rows: int, shards: int) -> Plan:
     return plan
 
 
-def write_units(run_dir: Path, rows: int) -> Plan:
-    """The file of every unit of a run, its plan, and how it ended."""
+def write_units(run_dir: Path, rows: int, shards: int = 1) -> Plan:
+    """The file of every unit of a run, its plan, and how each shard ended."""
     top = cast(Header, header())
     top["config"]["batch_size"] = BATCH_SIZE
     begin, _, end = strict_json({**item(), "image": "NAME"}).decode().partition("NAME")
     digest = InputDigest()
     for number in range(rows):
         digest.add("photos", name(number))
-    plan = make_plan(top, 1, digest.inputs, in_units=True)
+    plan = make_plan(top, shards, digest.inputs, in_units=True)
     run_dir.mkdir()
     write_plan(run_dir, plan)
     files = UnitFiles(run_dir, plan)
@@ -81,7 +81,8 @@ def write_units(run_dir: Path, rows: int) -> Plan:
         numbers = range(unit * files.size, unit * files.size + files.share(unit))
         files.write(unit, [f"{begin}{name(number)}{end}".encode() for number in numbers])
     ending = header_fields(top, status="complete", finished="2026-01-02T03:05:05Z", counts=_COUNTS, timing=TIMING)
-    (run_dir / ending_name(WHOLE)).write_bytes(strict_json(dict(ending)) + b"\n")
+    for shard in plan.all_shards():
+        (run_dir / ending_name(shard)).write_bytes(strict_json(dict(ending)) + b"\n")
     return plan
 
 
