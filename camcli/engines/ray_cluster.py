@@ -80,9 +80,11 @@ def connected(ray: Any, address: str | None) -> Iterator[None]:
     except Exception as error:  # ConnectionError, ValueError, RuntimeError and others, by what is wrong
         where = f"--ray-address {named}" if address else f"RAY_ADDRESS={named}" if named else "--engine ray"
         reason = " ".join(str(error).split()) or type(error).__name__
+        # Ray sends its token to a cluster that it finds itself, and to a named one only when it is told to.
+        hint = " If the cluster asks for a token, set RAY_AUTH_MODE=token." if named not in (None, "auto") else ""
         raise ConfigError(
-            f"{where}: no Ray cluster could be reached ({reason}). Start one with `ray start --head`, or leave the "
-            "address out: then one is started on this machine."
+            f"{where}: no Ray cluster could be reached ({reason.rstrip('.')}).{hint} Start one with `ray start "
+            "--head`, or leave the address out: then one is started on this machine."
         ) from error
     try:
         for number, handler in handlers.items():  # Ray takes SIGTERM for itself

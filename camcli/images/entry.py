@@ -40,12 +40,14 @@ class TarMember:
         offset, size: in bytes.
         content: where it came along with the header.
         version: of the archive as it was listed; None: in a store.
+        header: CRC-32 of the block before it, its header, which tells whether an archive in a store was replaced.
     """
 
     offset: int
     size: int
     content: bytes | None = field(default=None, compare=False, repr=False)
     version: Version | None = field(default=None, compare=False, repr=False)
+    header: int | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

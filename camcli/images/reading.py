@@ -6,6 +6,8 @@ An input may be in a store; then its bytes come whole, or not at all (:func:`cam
 import errno
 import os
 import stat
+import zlib
+from tarfile import BLOCKSIZE
 
 from camcli.errors import ErrorKind, ImageError
 from camcli.images.entry import Entry, TableRow, TarMember
@@ -116,10 +118,7 @@ def _remote_content(path: str, member: TarMember | None, size: int | None) -> by
     if size is not None and size > MAX_BYTES:
         raise _too_large(size)
     try:
-        if member is None:
-            data = read_bytes(path, size=size)
-        else:
-            data = read_bytes(path, member.offset, member.offset + member.size)
+        data = read_bytes(path, size=size) if member is None else _remote_member(path, member)
     except StorageError as error:
         if error.cause == "missing":
             raise ImageError("missing", f"{error.strerror}") from error
@@ -127,6 +126,15 @@ def _remote_content(path: str, member: TarMember | None, size: int | None) -> by
     except MemoryError as error:
         raise ImageError("out-of-memory", "the file does not fit into memory") from error
     return _whole(data, member)
+
+
+def _remote_member(path: str, member: TarMember) -> bytes:
+    if member.header is None:
+        return read_bytes(path, member.offset, member.offset + member.size)
+    data = read_bytes(path, member.offset - BLOCKSIZE, member.offset + member.size)
+    if zlib.crc32(data[:BLOCKSIZE]) != member.header:
+        raise ImageError("changed", f"the tar was changed or replaced since it was listed; {_AGAIN}")
+    return data[BLOCKSIZE:]
 
 
 def _too_large(size: int) -> ImageError:

@@ -5,7 +5,6 @@ Consecutive members of one name up to the first dot of their base name are a sam
 """
 
 import os
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby, islice
@@ -13,7 +12,7 @@ from itertools import groupby, islice
 from camcli.errors import SourceError
 from camcli.images.entry import PASSED_OVER, Problem, SourceItem, TarMember, has_image_extension, parent_name
 from camcli.images.label_keys import label_of_json, label_of_text
-from camcli.images.tar_members import Damage, Members, check_tar
+from camcli.images.tar_members import Damage, Header, Members, check_tar
 from camcli.storage import StorageError, base_name, is_remote, masked, without_query
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".tar.lz4")
@@ -77,7 +76,7 @@ def _members(path: str, archive: Members, contents: bool) -> Iterator[_Member]:
         yield _Member(object(), SourceItem(name, path, problem=Problem("corrupt", str(error))))
 
 
-def _member(path: str, archive: Members, header: tarfile.TarInfo, contents: bool) -> _Member:
+def _member(path: str, archive: Members, header: Header, contents: bool) -> _Member:
     folder, _, base = header.name.rpartition("/")
     stem, suffix = base.partition(".")[0], os.path.splitext(base)[1].lower()
     key = (folder, stem) if stem else object()  # a name that begins with a dot is of no sample
@@ -90,11 +89,12 @@ def _member(path: str, archive: Members, header: tarfile.TarInfo, contents: bool
     if not header.isreg() or header.issparse():
         return _Member(key, SourceItem(image, path, folder=parent_name(image), problem=_problem(header)))
     content = archive.content(header) if contents and archive.is_stream else None
-    place = TarMember(header.offset_data, header.size, content, archive.version)
+    checksum = header.checksum if archive.is_stream else None
+    place = TarMember(header.offset_data, header.size, content, archive.version, checksum)
     return _Member(key, SourceItem(image, path, place, parent_name(image)))
 
 
-def _problem(header: tarfile.TarInfo) -> Problem:
+def _problem(header: Header) -> Problem:
     if header.issparse():
         what = "a sparse file, which is not read from a tar"
     else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+import zlib
 from collections.abc import Iterator
 from typing import Self
 
@@ -24,12 +25,24 @@ class Damage(tarfile.TarError):
     """A tar ends otherwise than it should."""
 
 
-class _Header(tarfile.TarInfo):
-    """A header; tarfile takes whatever is none for the end of the archive."""
+class Header(tarfile.TarInfo):
+    """A header; tarfile takes whatever is none for the end of the archive.
+
+    Attributes:
+        checksum: CRC-32 of its block, which is that before the content.
+    """
+
+    checksum: int = 0
 
     @classmethod
     def frombuf(cls, buf: bytes, encoding: str, errors: str) -> Self:  # type: ignore[override]
         """Parse a header; raises Damage, or what tarfile does at the mark of the end."""
+        header = cls._parsed(buf, encoding, errors)
+        header.checksum = zlib.crc32(buf)
+        return header
+
+    @classmethod
+    def _parsed(cls, buf: bytes, encoding: str, errors: str) -> Self:
         if not buf:
             raise Damage("it has no mark of its end and may have been cut short")
         if len(buf) < tarfile.BLOCKSIZE:
@@ -73,7 +86,7 @@ def check_tar(path: str) -> None:
     try:
         if is_remote(path):
             head = io.BytesIO(read_bytes(path, 0, tarfile.BLOCKSIZE))
-            _Header.frombuf(head.getvalue(), tarfile.ENCODING, "surrogateescape")
+            Header.frombuf(head.getvalue(), tarfile.ENCODING, "surrogateescape")
         else:
             with Members(path):
                 return
@@ -110,14 +123,14 @@ class Members:
         self.version: Version | None = None if status is None else (status.st_size, status.st_mtime_ns)
 
     def _open(self, mode: str) -> tarfile.TarFile:
-        return tarfile.open(fileobj=self._file, mode=mode, tarinfo=_Header)  # type: ignore[call-overload,no-any-return]
+        return tarfile.open(fileobj=self._file, mode=mode, tarinfo=Header)  # type: ignore[call-overload,no-any-return]
 
-    def __iter__(self) -> Iterator[tarfile.TarInfo]:
+    def __iter__(self) -> Iterator[Header]:
         """Each header; raises Damage where the archive ends otherwise than it should, StorageError of its store."""
         end = 0
         while True:
             try:
-                member = self._tar.next()
+                member: Header | None = self._tar.next()  # type: ignore[assignment]  # as the tar was opened
                 if member is not None and (member.size < 0 or self._tar.offset <= end):
                     raise Damage(f"the header at byte {end} has an impossible size")
             except StorageError:  # says nothing of the archive

@@ -318,7 +318,9 @@ def test_an_address_without_a_cluster_is_refused(cam: Cam, mixed: Path, tmp_path
         ray.shutdown()
     outcome = cam("run", mixed, *MODEL, *ON_RAY, "-o", tmp_path / "run", "--ray-address", "nonsense")
     assert outcome.code == 2
-    assert "--ray-address nonsense: no Ray cluster could be reached" in " ".join(outcome.err.split())
+    message = " ".join(outcome.err.split())
+    assert "--ray-address nonsense: no Ray cluster could be reached" in message
+    assert "If the cluster asks for a token, set RAY_AUTH_MODE=token." in message
 
 
 def test_a_worker_explains_units_and_images(mixed: Path, one: Path, tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from camcli.errors import SourceError
-from camcli.images import Sources
+from camcli.errors import ImageError, SourceError
+from camcli.images import Sources, read
 from camcli.pipeline import read_ahead
 from camcli.storage import file_system, reading
 from tests.conftest import Cam, artefacts, items
@@ -130,3 +133,28 @@ def test_artefacts_in_tars(tiny: Cam, cam: Cam, store: str, tmp_path: Path, phot
     assert tars() == expected
     assert tiny(photos, *FEW, "-o", there, "--overwrite").code == 0
     assert not fs.find(f"{there}/tar")
+
+
+@pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_a_tar_that_was_replaced_since_it_was_listed_is_changed(memory: None, kind: int) -> None:
+    long = f"{'folder/' * 20}1.jpg"  # PAX and GNU have it in a header of its own
+
+    def put(members: list[tuple[str, bytes]]) -> None:
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w", format=kind) as tar:
+            for name, content in members:
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+        file_system("memory://").pipe_file("memory://bucket/x.tar", packed.getvalue())
+
+    contents = [(name, os.urandom(700)) for name in ("0.jpg", long, "2.jpg")]
+    put(contents)
+    listed = list(Sources(["memory://bucket/x.tar"]))
+    assert [read(entry) for entry in listed] == [content for _, content in contents]
+    put([contents[0], contents[2], contents[1]])
+    assert read(listed[0]) == contents[0][1]  # where it was, and as it was
+    for entry in listed[1:]:
+        with pytest.raises(ImageError, match="the tar was changed or replaced since it was listed") as caught:
+            read(entry)
+        assert caught.value.kind == "changed"
