@@ -10,7 +10,7 @@ from camcli.config.parse import Shard
 from camcli.errors import ResumeError
 from camcli.output.artefacts import ArtefactWriter
 from camcli.output.atomic import is_temporary, naming_os_errors, sweep_temporaries
-from camcli.output.compare import differences, is_same_run
+from camcli.output.compare import first_differences, is_same_run
 from camcli.output.finished import require_merged
 from camcli.output.header import INDEX_NAME, JOURNAL_NAME, read_header
 from camcli.output.journal import Journal
@@ -23,7 +23,6 @@ from camcli.output.tar_names import TARS
 from camcli.schemas.index import Header
 from camcli.storage import is_remote, remove_below, run_path
 
-_MOST_DIFFERENCES = 12
 _ENDINGS = tuple(f".{ending}" for ending in (*EXTENSIONS, "tar"))
 RESULT_NAMES = ("check.json", "diff.json")
 """The last results of ``cam check`` and ``cam diff`` of a run; they go with it."""
@@ -115,10 +114,7 @@ def check_resumable(path: Path, recorded: Header, header: Header, resume: bool) 
         raise ResumeError(f"{path} holds a run already, and --no-resume forbids to continue it. {way_out}")
     if is_same_run(recorded, header):
         return
-    lines = differences(recorded, header)
-    if len(lines) > _MOST_DIFFERENCES:
-        lines[_MOST_DIFFERENCES:] = [f"and {len(lines) - _MOST_DIFFERENCES} more"]
-    listed = "".join(f"\n  {line}" for line in lines)
+    listed = "".join(f"\n  {line}" for line in first_differences(recorded, header))
     raise ResumeError(f"{path} holds a run of another configuration (there → asked for):{listed}\n{way_out}")
 
 

@@ -142,10 +142,12 @@ def end_units(folder: UnitFolder, header: Header, ending: Ending) -> Counts:
     with naming_os_errors(folder.path):
         (folder.path / begun_name(folder.shard)).unlink(missing_ok=True)
     if seems_complete and ending.status != "complete":
+        missing = sum(1 for _ in folder.files.missing())
+        lacks = f"rows of {missing} units are missing" if missing else "its rows are not those of all inputs in order"
         raise InputsChangedError(
-            f"{folder.path}: the inputs changed while the run went, or could not all be listed again, so that rows of "
-            f"{sum(1 for _ in folder.files.missing())} units are missing. What is finished is kept. With the inputs as "
-            "they were, the same command continues; with others, choose another --output-dir, or --overwrite."
+            f"{folder.path}: the inputs changed while the run went, or could not all be listed again, so that {lacks}. "
+            "What is finished is kept. With the inputs as they were, the same command continues; with others, choose "
+            "another --output-dir, or --overwrite."
         )
     return counts
 
