@@ -26,7 +26,7 @@ from camcli.config.parse import Shard
 from camcli.config.settings import RunConfig
 from camcli.engines.child import Waiting, begin
 from camcli.engines.merge import merge, write_partial_index
-from camcli.engines.placement import cores, devices
+from camcli.engines.placement import config_of_part, cores, devices
 from camcli.engines.timing import timing_of_run
 from camcli.errors import CamError, ConfigError, ResumeError
 from camcli.images import Sources
@@ -115,19 +115,8 @@ def own_configs(config: RunConfig, count: int) -> list[RunConfig]:
             f"{path} holds a run already, and --no-resume forbids to continue it. Choose another --output-dir, or "
             "replace what is there with --overwrite."
         )
-    workers = config.workers if config.workers != "auto" else str(min(16, max(1, cores() // count)))
-    own = replace(
-        config,
-        processes="1",
-        workers=workers,
-        output_dir=config.run_dir,
-        csv=None,
-        parquet=None,
-        overwrite=False,
-        resume=True,
-    )
     return [
-        replace(own, shard=str(Shard(index, count)), device=device)
+        config_of_part(config, cores() // count, shard=str(Shard(index, count)), device=device)
         for index, device in enumerate(devices(config, count))
     ]
 

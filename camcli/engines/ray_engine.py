@@ -21,6 +21,7 @@ from typing import Any
 
 from camcli.concurrency import Stop
 from camcli.config.settings import RunConfig
+from camcli.engines.placement import config_of_part
 from camcli.engines.ray_cluster import WorkerSize, connected, device_of_worker, import_ray, size_of_workers
 from camcli.engines.timing import timing_of_run
 from camcli.engines.unit_worker import Done, Place, Ready, Refused, UnitWorker
@@ -97,11 +98,9 @@ def run_on_ray(
 
 
 def _config_of_worker(config: RunConfig, size: WorkerSize) -> RunConfig:
-    workers = config.workers if config.workers != "auto" else str(min(16, max(1, size.threads)))
-    return replace(
-        config, engine="local", ray_address=None, gpus_per_worker=None, cpus_per_worker=None, processes="1",
-        device=device_of_worker(config, size), workers=workers, output_dir=config.run_dir, csv=None, parquet=None,
-        overwrite=False, resume=True, dry_run=False,
+    return config_of_part(
+        config, size.threads, engine="local", ray_address=None, gpus_per_worker=None, cpus_per_worker=None,
+        device=device_of_worker(config, size), dry_run=False,
     )  # fmt: skip
 
 
