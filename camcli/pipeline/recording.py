@@ -33,6 +33,7 @@ from camcli.output import (
 )
 from camcli.output.index import Rows
 from camcli.output.row_keys import is_named, names_of
+from camcli.output.whole_journal import WholeJournal
 from camcli.schemas.index import Header, ImageRow
 
 _NOT_REACHED = -1
@@ -182,7 +183,10 @@ class _InUnits:
         if folder.resumed and not explained and folder.shard == WHOLE:
             ending = _unchanged(folder.path, ending)
         counts = end_units(folder, header, ending)
-        write_tables(self._config.csv, self._config.parquet, folder.files)
+        rows: Rows = folder.files
+        if ending.status == "complete" and folder.shard == WHOLE:
+            rows = WholeJournal(folder.path, durable=folder.files.durable)
+        write_tables(self._config.csv, self._config.parquet, rows)
         return counts
 
 

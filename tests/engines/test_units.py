@@ -14,9 +14,10 @@ import pytest
 from camcli.config.settings import RunConfig
 from camcli.errors import CamError
 from camcli.images import Entry, Sources
-from camcli.output import Ending, UnitFiles, end_units, open_units, read_plan
+from camcli.output import Ending, UnitFiles, open_units, read_plan
 from camcli.output.shard_plan import batches_of_a_unit
 from camcli.pipeline.folder import own_share
+from camcli.pipeline.recording import record
 from tests.conftest import Cam, index_of, items
 from tests.output.examples import TIMING
 
@@ -204,9 +205,11 @@ def test_the_end_of_a_run_reads_each_unit_once(tmp_path: Path, monkeypatch: pyte
     ending = Ending("complete", "2026-01-02T03:05:05Z", TIMING, passed_over=2)
     with open_units(tmp_path / "run", plan.header, plan.inputs) as folder:
         monkeypatch.setattr(Path, "read_bytes", lambda path: reads.update([path]) or read(path))
-        counts = end_units(folder, plan.header, ending)
+        recording = record(folder, RunConfig(image_path=("x",), csv=str(tmp_path / "maps.csv")), plan.batch_size)
+        counts = recording.end(plan.header, ending, 100)
     units = {path: times for path, times in reads.items() if path.parent.name == "units"}
     assert (len(units), set(units.values())) == (plan.units, {1})
+    assert len((tmp_path / "maps.csv").read_text().splitlines()) == 1 + 100
     assert asdict(counts) == index_of(tmp_path / "run")["counts"]
     assert (counts.images, counts.ok, counts.maps, counts.passed_over) == (100, 100, 100, 2)
     assert rows_of(tmp_path / "run") == index_of(tmp_path / "run")["items"]
