@@ -202,3 +202,34 @@ def test_opencv_has_one_thread_until_the_last_run_has_ended() -> None:
         assert cv2.getNumThreads() == 3
     finally:
         cv2.setNumThreads(before)
+
+
+ENDING = """
+import atexit, sys, threading, time
+from camcli.concurrency import be_process
+
+class Object:
+    def __del__(self):
+        print("taken apart")
+
+kept = Object()
+atexit.register(print, "at exit")
+
+def work():
+    threading.Thread(target=lambda: (time.sleep(0.1), print("thread"))).start()
+    print("work")
+    {ending}
+
+be_process(work)
+"""
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "err"),
+    [("pass", 0, ""), ("sys.exit()", 0, ""), ("sys.exit(3)", 3, ""), ("sys.exit('why')", 1, "why\n")],
+)
+def test_a_process_ends_as_ever_without_being_taken_apart(ending: str, code: int, err: str) -> None:
+    done = subprocess.run([sys.executable, "-c", ENDING.format(ending=ending)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (code, err)
+    assert done.stdout.split("\n")[:3] == ["work", "thread", "at exit"]
+    assert ("taken apart" in done.stdout) == bool(err)

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import typer
 
@@ -10,7 +11,7 @@ from camcli.cli import bench, check, diff, evaluate, layers, listings, merge, re
 from camcli.cli.command import Command, Group
 from camcli.cli.options import show_version
 from camcli.cli.streams import describe_unexpected, discard_output, error_block, prepare_streams
-from camcli.concurrency import keep_freed_memory
+from camcli.concurrency import be_process, keep_freed_memory
 from camcli.errors import CamError, printable
 
 app = typer.Typer(
@@ -68,3 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         print(error_block(printable(f"cam: {describe_unexpected(error)}"), sys.stderr), file=sys.stderr)
         sys.exit(1)
+
+
+def script() -> NoReturn:
+    """What the installed ``cam`` calls: :func:`main`, and the end of its process."""
+    be_process(main)

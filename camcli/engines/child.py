@@ -28,7 +28,13 @@ if TYPE_CHECKING:
     from camcli.pipeline.stream import Watcher
 
 # As the child of pipeline.crash_guard is started, for the same reasons.
-_CHILD = "import sys; sys.path[:] = sys.argv[1:]; from camcli.engines.child import serve; serve()"
+_CHILD = """\
+import sys
+sys.path[:] = sys.argv[1:]
+from camcli.concurrency import be_process
+from camcli.engines.child import serve
+be_process(serve)
+"""
 _NOT_SENT = ("native", "files", "attention")
 """Of each map: what nobody prints, and most of a row."""
 
