@@ -21,7 +21,7 @@ from camcli.cli.setup_lines import Description, describe
 from camcli.cli.streams import discard_output
 from camcli.config.settings import RunConfig
 from camcli.errors import CamError, printable
-from camcli.images import ASSUMED
+from camcli.images import ASSUMED, Sources
 from camcli.output import INDEX_NAME
 from camcli.output.shard_plan import SHARDS
 from camcli.pipeline.folder import own_share
@@ -47,6 +47,7 @@ class Printer(Watcher):
         self.mode = mode
         self.lines = 0
         self.are_few = True  # images: each has a line
+        self.listing: _Listing | None = None  # of the inputs, where it costs little
         self.classes = ClassSummary()
         self.failed = 0
         self.assumed: set[str] = set()  # notes of images that are printed once
@@ -115,7 +116,8 @@ class Printer(Watcher):
         # Of standard input nobody knows; the first ones have lines.
         sources = list_sources(config)
         if sources.is_cheap_to_count:
-            self.are_few = sum(1 for _ in islice(sources, _LINES + 1)) <= _LINES
+            self.listing = _Listing(sources)
+            self.are_few = self.listing.has_at_most(_LINES)
         self.drawn_by_itself = description.drawn_by_itself
         self.show(*description.lines)
         for line in description.assumptions:
@@ -127,18 +129,18 @@ class Printer(Watcher):
             self.show(f"note     {note}")
         if sys.stderr.isatty():
             self.bar = tqdm(unit=" images", desc="explaining", leave=False, dynamic_ncols=True)
-        if list_sources(config).is_cheap_to_count:
-            threading.Thread(target=self._count, args=(config,), daemon=True).start()
+        if self.listing is not None and self.total is None:
+            threading.Thread(target=self._count_aside, args=(config, self.listing), daemon=True).start()
 
-    def _count(self, config: RunConfig) -> None:
+    def _count_aside(self, config: RunConfig, listing: _Listing) -> None:
         # Only for the bar: the stream reports what is wrong with a source.
         with suppress(CamError, OSError):
-            self.total = own_share(config, list_sources(config).count(), self.batch_size)
+            self.total = own_share(config, listing.count(), self.batch_size)
 
     def _announce_cost(self, setup: Setup) -> None:
         """Say what slow methods cost; how long they take is said after the first batch."""
-        if setup.sources.is_cheap_to_count:
-            self.total = own_share(setup.config, setup.sources.count(), setup.batch_size)
+        if self.listing is not None:
+            self.total = own_share(setup.config, self.listing.count(), setup.batch_size)
         for line in cost_lines(setup, self.total):
             self._print(line, sys.stderr)
         self.first_batch, self.began = setup.batch_size, time.monotonic()
@@ -306,6 +308,22 @@ class Printer(Watcher):
                 print(line, file=stream, flush=True)
         except OSError:  # the reader (head, a terminal) has exited or a disk is full: the run goes on
             discard_output(stream)
+
+
+class _Listing:
+    """The inputs of a run, listed once and as far as they are asked for."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._entries = iter(sources)
+        self._listed = 0
+
+    def has_at_most(self, count: int) -> bool:
+        self._listed += sum(1 for _ in islice(self._entries, count + 1 - self._listed))
+        return self._listed <= count
+
+    def count(self) -> int:
+        self._listed += sum(1 for _ in self._entries)
+        return self._listed
 
 
 def failure_line(failed: int, images: int, first: str | None, more: str = "") -> str:

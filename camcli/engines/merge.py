@@ -9,19 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 from camcli.engines.missing import IncompleteError, describe_missing
 from camcli.engines.shard_rows import ShardRows
 from camcli.errors import ConfigError, ResumeError
-from camcli.output import INDEX_NAME, JOURNAL_NAME, read_header, strict_json, write_atomically, write_tables
-from camcli.output.atomic import naming_os_errors, sweep_temporaries
+from camcli.output import INDEX_NAME, JOURNAL_NAME, read_header, write_tables
+from camcli.output.atomic import sweep_temporaries
 from camcli.output.compare import is_same_run
-from camcli.output.index import Ending, FinalStatus, write_index
+from camcli.output.index import Ending, FinalStatus, Rows, write_index
 from camcli.output.lock import RunLock
 from camcli.output.names import FOLDERS
+from camcli.output.row_keys import KeyedRow
 from camcli.output.shard_plan import SHARDS, InputDigest, Plan, read_ending, read_plan, require_no_writer
 from camcli.output.tar_names import TARS
+from camcli.output.units import UnitFiles
+from camcli.output.whole_journal import WholeJournal, write_whole_journal
 from camcli.schemas.index import Header, Timing
 from camcli.storage import run_path
 
@@ -81,12 +85,17 @@ def merge(
             raise IncompleteError(describe_missing(path, plan))
         header: Header = {**plan.header, "started": min(end["started"] for end in ends)}
         sweep_temporaries(path, [*FOLDERS.values(), TARS, SHARDS])
-        write_atomically(path / JOURNAL_NAME, _journal(path, plan, header))
-        rows = MergedJournal(path / JOURNAL_NAME)
+        counts = write_whole_journal(path, header, _rows(path, plan), plan.inputs)
+        if counts is None:
+            raise IncompleteError(
+                f"{path}: the rows of the shards are not those of the inputs, one each and in order: a journal in "
+                f"{path / 'shards'} was changed or damaged. Repeat the commands of the shards, then `cam merge`."
+            )
+        rows = WholeJournal(path)
         finished = max(end["finished"] or "" for end in ends)
         ending = Ending("complete", finished, timing or _sum_timing(ends), _passed_over(ends))
-        counts = write_index(path, header, rows, None, ending)
-        write_tables(csv, parquet, rows, None)
+        counts = write_index(path, header, rows, ending, counts)
+        write_tables(csv, parquet, rows)
     return Merged(path, plan.shards, "complete", asdict(counts), ending.timing)
 
 
@@ -123,39 +132,20 @@ def write_partial_index(
     path = run_path(run_dir)
     plan = _require_plan(path)
     with RunLock(path):
-        rows = _PartialRows(path, plan, names)
-        return asdict(write_index(path, plan.header, rows, None, Ending(status, finished, timing)))
-
-
-class MergedJournal:
-    """The rows of a journal, read as they stand."""
-
-    durable = False
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def lines(self, order: Iterable[int] | None = None) -> Iterator[tuple[int, bytes]]:
-        """Each row with its offset; ``order`` is not supported."""
-        assert order is None
-        with naming_os_errors(self._path, "read"), self._path.open("rb") as file:
-            offset = len(file.readline())
-            for line in file:
-                yield offset, line.removesuffix(b"\n")
-                offset += len(line)
+        rows: Rows = UnitFiles(path, plan) if plan.unit is not None else _PartialRows(path, plan, names)
+        return asdict(write_index(path, plan.header, rows, Ending(status, finished, timing)))
 
 
 class _PartialRows:
-    """The rows that shards have so far, in the order of the inputs: those of each are in that order already."""
+    """The rows that journals have so far, in the order of the inputs: those of each are in that order already."""
 
     durable = False
 
     def __init__(self, path: Path, plan: Plan, names: Iterable[tuple[str, str]]) -> None:
         self._path, self._plan, self._names = path, plan, names
 
-    def lines(self, order: Iterable[int] | None = None) -> Iterator[tuple[int, bytes]]:
+    def lines(self) -> Iterator[tuple[int, bytes]]:
         """Each row; the offsets mean nothing."""
-        assert order is None
         plan, digest = self._plan, InputDigest()
         with ShardRows(self._path, plan) as rows:
             shards = [rows.of(shard) for shard in plan.all_shards()]
@@ -168,23 +158,19 @@ class _PartialRows:
                     following[index] = next(shards[index], None)
 
 
-def _journal(path: Path, plan: Plan, header: Header) -> Iterator[bytes]:
-    """The lines of the merged journal; raises IncompleteError where they are not those of the plan."""
-    yield strict_json(dict(header)) + b"\n"
-    digest = InputDigest()
+def _rows(path: Path, plan: Plan) -> Iterator[KeyedRow]:
+    """The rows of all shards, in the order of the inputs as far as each shard has its own, then what is left."""
+    if plan.unit is not None:  # they are in that order, whichever shard each unit belongs to
+        yield from UnitFiles(path, plan).rows()
+        return
     with ShardRows(path, plan) as rows:
         shards = [rows.of(shard) for shard in plan.all_shards()]
         for ordinal in range(plan.inputs.count):
             row = next(shards[plan.shard_of(ordinal)], None)
             if row is None:
                 break
-            digest.add_key(row[0])
-            yield row[1]
-        if any(next(left, None) is not None for left in shards) or digest.inputs != plan.inputs:
-            raise IncompleteError(
-                f"{path}: the rows of the shards are not those of the inputs, one each and in order: a journal in "
-                f"{path / 'shards'} was changed or damaged. Repeat the commands of the shards, then `cam merge`."
-            )
+            yield row
+        yield from chain.from_iterable(shards)
 
 
 def _require_plan(path: Path) -> Plan:

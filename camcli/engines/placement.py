@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from camcli.config.parse import Shard
 from camcli.config.settings import RunConfig
@@ -12,6 +13,7 @@ from camcli.errors import ConfigError
 
 ALL_GPUS = "cuda:all"
 _CORES_OF_A_PROCESS = 4
+_MOST_LOADERS = 16
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,21 @@ def devices(config: RunConfig, count: int) -> Sequence[str]:
     """The device of each process: the GPUs in turn, or the one that is asked for."""
     gpus = visible_gpus(config.device)
     return [f"cuda:{index % gpus}" if gpus else config.device for index in range(count)]
+
+
+def config_of_part(config: RunConfig, threads: int, **own: Any) -> RunConfig:
+    """The settings of a process that explains a part of a run: without what is left to the head of the run.
+
+    Args:
+        config: of the run.
+        threads: its loaders, where their number is not asked for.
+        own: what only this process has.
+    """
+    workers = config.workers if config.workers != "auto" else str(min(_MOST_LOADERS, max(1, threads)))
+    return replace(
+        config, processes="1", workers=workers, output_dir=config.run_dir, csv=None, parquet=None, overwrite=False,
+        resume=True, **own,
+    )  # fmt: skip
 
 
 def cores() -> int:

@@ -25,8 +25,9 @@ from camcli.concurrency import Stop
 from camcli.config.parse import Shard
 from camcli.config.settings import RunConfig
 from camcli.engines.child import Waiting, begin
-from camcli.engines.merge import merge, sum_stages, write_partial_index
-from camcli.engines.placement import cores, devices
+from camcli.engines.merge import merge, write_partial_index
+from camcli.engines.placement import config_of_part, cores, devices
+from camcli.engines.timing import timing_of_run
 from camcli.errors import CamError, ConfigError, ResumeError
 from camcli.images import Sources
 from camcli.output import FinalStatus, in_folder, read_header, read_plan
@@ -35,7 +36,7 @@ from camcli.output.shards import join_plan, locked_for_a_moment
 from camcli.pipeline.folder import begins_in_units, list_inputs
 from camcli.pipeline.header import make_header, now
 from camcli.pipeline.setup import Decide
-from camcli.pipeline.stream import STAGES, Summary, Watcher, prepared
+from camcli.pipeline.stream import Summary, Watcher, prepared
 from camcli.schemas.index import Timing
 from camcli.storage import run_path
 
@@ -114,19 +115,8 @@ def own_configs(config: RunConfig, count: int) -> list[RunConfig]:
             f"{path} holds a run already, and --no-resume forbids to continue it. Choose another --output-dir, or "
             "replace what is there with --overwrite."
         )
-    workers = config.workers if config.workers != "auto" else str(min(16, max(1, cores() // count)))
-    own = replace(
-        config,
-        processes="1",
-        workers=workers,
-        output_dir=config.run_dir,
-        csv=None,
-        parquet=None,
-        overwrite=False,
-        resume=True,
-    )
     return [
-        replace(own, shard=str(Shard(index, count)), device=device)
+        config_of_part(config, cores() // count, shard=str(Shard(index, count)), device=device)
         for index, device in enumerate(devices(config, count))
     ]
 
@@ -217,10 +207,7 @@ class _Head:
 
     def timing(self, seconds: float) -> Timing:
         """Of the whole run: its seconds, and the busy seconds of all processes."""
-        timings = [timing for one in self._processes for timing in one.timings]
-        stages = dict.fromkeys(STAGES, 0.0) | sum_stages(timings)
-        rate = round(self.explained / seconds, 3) if seconds else 0.0
-        return {"seconds": round(seconds, 3), "images_per_second": rate, "stages": stages}
+        return timing_of_run(seconds, self.explained, (timing for one in self._processes for timing in one.timings))
 
     def _start(self, index: int, config: RunConfig) -> subprocess.Popen[bytes]:
         process = self._waiting.take()

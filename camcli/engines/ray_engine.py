@@ -21,8 +21,9 @@ from typing import Any
 
 from camcli.concurrency import Stop
 from camcli.config.settings import RunConfig
-from camcli.engines.merge import sum_stages
+from camcli.engines.placement import config_of_part
 from camcli.engines.ray_cluster import WorkerSize, connected, device_of_worker, import_ray, size_of_workers
+from camcli.engines.timing import timing_of_run
 from camcli.engines.unit_worker import Done, Place, Ready, Refused, UnitWorker
 from camcli.errors import CamError, ImageError
 from camcli.images import Entry
@@ -44,7 +45,7 @@ from camcli.pipeline.inputs import list_sources
 from camcli.pipeline.items import Failed, failed_row
 from camcli.pipeline.recording import Recording, record
 from camcli.pipeline.setup import Decide
-from camcli.pipeline.stream import STAGES, Summary, Watcher
+from camcli.pipeline.stream import Summary, Watcher
 from camcli.schemas.index import Header, ImageRow, Timing
 
 _TICK = 0.2
@@ -97,11 +98,9 @@ def run_on_ray(
 
 
 def _config_of_worker(config: RunConfig, size: WorkerSize) -> RunConfig:
-    workers = config.workers if config.workers != "auto" else str(min(16, max(1, size.threads)))
-    return replace(
-        config, engine="local", ray_address=None, gpus_per_worker=None, cpus_per_worker=None, processes="1",
-        device=device_of_worker(config, size), workers=workers, output_dir=config.run_dir, csv=None, parquet=None,
-        overwrite=False, resume=True, dry_run=False,
+    return config_of_part(
+        config, size.threads, engine="local", ray_address=None, gpus_per_worker=None, cpus_per_worker=None,
+        device=device_of_worker(config, size), dry_run=False,
     )  # fmt: skip
 
 
@@ -299,9 +298,7 @@ class _Head:
 
     def timing(self, seconds: float) -> Timing:
         """Of the whole run: its seconds, and the busy seconds of all workers."""
-        stages = dict.fromkeys(STAGES, 0.0) | sum_stages(self._timings)
-        rate = round(self.explained / seconds, 3) if seconds else 0.0
-        return {"seconds": round(seconds, 3), "images_per_second": rate, "stages": stages}
+        return timing_of_run(seconds, self.explained, self._timings)
 
     @property
     def _is_ending(self) -> bool:

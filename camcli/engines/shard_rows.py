@@ -14,12 +14,10 @@ from typing import BinaryIO, Self
 
 from camcli.config.parse import Shard
 from camcli.output.atomic import naming_os_errors
-from camcli.output.row_keys import key_of_line
+from camcli.output.row_keys import KeyedRow, key_of_line
 from camcli.output.shard_plan import Plan, journal_name
 from camcli.output.units import UnitFiles
 
-KeyedRow = tuple[int, bytes]
-"""The key of an image, and its row: a line with its newline."""
 _MOST_OPEN = 64
 
 
@@ -43,8 +41,7 @@ class ShardRows:
             UnitError: the file of a unit is not the one its run wrote.
         """
         if self._plan.unit is not None:
-            for _, line in UnitFiles(self._run_dir, self._plan, shard=shard).lines():
-                yield key_of_line(row := line + b"\n") or 0, row
+            yield from UnitFiles(self._run_dir, self._plan, shard=shard).rows()
             return
         path, place, header = self._run_dir / journal_name(shard), 0, 1
         while lines := self._read(path, place, self._plan.part + header):

@@ -218,8 +218,7 @@ class UnitWorker:
 
         assert self._setup is not None
         assert self._header is not None
-        path = run_path(self._config.run_dir)
-        folder = UnitFolder(path, files, writer, resumed=False, abandoned=False, notes=(), lock=None)
+        folder = UnitFolder(path=files.path, files=files, writer=writer)
         witness = Witness()
         stream = Stream(self._setup, folder, Stop(), witness, time.perf_counter(), recording, entries)
         summary = stream.run(self._header)

@@ -27,11 +27,11 @@ from camcli.output.parquet_table import require_parquet, write_tables
 from camcli.output.redrawing import NothingDrawnError, Redrawing
 from camcli.output.row_keys import parse_row, row_line
 from camcli.output.run_folder import RESULT_NAMES, RunFolder, check_resumable, open_run
-from camcli.output.shard_plan import InputDigest, Inputs, Plan, make_plan, read_plan, size_of_unit
-from camcli.output.shards import end_shard, is_joinable, open_shard, refuse_begun
+from camcli.output.shard_plan import WHOLE, InputDigest, Inputs, Plan, make_plan, read_plan, size_of_unit
+from camcli.output.shards import end_shard, is_joinable, open_shard, require_not_begun
 from camcli.output.tar_names import split_member
 from camcli.output.tars import TarWriter
-from camcli.output.unit_folder import WHOLE, UnitFolder, end_units, open_units, require_not_begun, unit_writer
+from camcli.output.unit_folder import UnitFolder, end_units, open_units, unit_writer
 from camcli.output.units import UnitError, UnitFiles, UnitRows
 
 __all__ = [
@@ -86,7 +86,6 @@ __all__ = [
     "read_index_header",
     "read_index_items",
     "read_plan",
-    "refuse_begun",
     "require_merged",
     "require_not_begun",
     "require_parquet",

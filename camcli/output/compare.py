@@ -15,6 +15,7 @@ _SECTIONS = ("config", "model", "layers", "methods")
 _WITHOUT_EFFECT = frozenset(f"config.{name}" for name, declared in SETTINGS.items() if declared.affects == "nothing")
 
 _LONGEST_VALUE = 88
+_MOST_LISTED = 12
 _CONTEXT = 12
 
 
@@ -54,6 +55,14 @@ def differences(recorded: Header, header: Header) -> list[str]:
     if not changed:  # equal settings, but not what they led to: the code of a factory, the version of a library
         changed = _find_changes(recorded, header, ("fingerprint", "render_fingerprint", "environment"))
     return [f"{key}: {_describe_change(*values)}" for key, values in changed.items()]
+
+
+def first_differences(recorded: Header, header: Header) -> list[str]:
+    """As :func:`differences`, at most so many as a message can list."""
+    lines = differences(recorded, header)
+    if len(lines) > _MOST_LISTED:
+        lines[_MOST_LISTED:] = [f"and {len(lines) - _MOST_LISTED} more"]
+    return lines
 
 
 def _find_changes(

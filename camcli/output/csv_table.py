@@ -67,26 +67,25 @@ relative to the run folder.
 """
 
 
-def write_csv(path: str | Path, journal: Rows, order: Iterable[int] | None) -> None:
+def write_csv(path: str | Path, rows: Rows) -> None:
     """Write the table: as a stream, and atomically.
 
     Args:
         path: the file; folders above it are created.
-        journal: where the rows are.
-        order: the offsets of the items' rows, in input order; None: the journal's rows as they stand.
+        rows: of the items.
 
     Raises:
         OutputError: the system refused, or a row is damaged; a file that was there is as it was before.
     """
-    write_named_file("--csv", path, _lines(journal, order), durable=journal.durable)
+    write_named_file("--csv", path, _lines(rows), durable=rows.durable)
 
 
-def _lines(journal: Rows, order: Iterable[int] | None) -> Iterator[bytes]:
+def _lines(rows: Rows) -> Iterator[bytes]:
     buffer = io.StringIO()
     table = csv.writer(buffer, lineterminator="\n")
     table.writerow(COLUMNS)
     yield _empty(buffer)
-    for item in read_items(journal, order):
+    for item in read_items(rows):
         of_image = [_cell(item, place) for place in _IMAGE_COLUMNS.values()]
         maps: list[MapRow] | list[None] = item["maps"] or [None]
         for one in maps:

@@ -1,8 +1,7 @@
 """``index.json``: the whole run as one document, copied line by line from the journal and put in place at once."""
 
-from array import array
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -18,14 +17,14 @@ FinalStatus = Literal["complete", "interrupted", "aborted"]
 
 
 class Rows(Protocol):
-    """Where rows of the index are read from: a journal, or several."""
+    """Where rows of the index are read from, in its order: a journal, or files of units."""
 
     @property
     def durable(self) -> bool:
         """Whether what is written of them waits for the disk."""
 
-    def lines(self, order: Iterable[int] | None = None) -> Iterator[tuple[int, bytes]]:
-        """Each row as it was appended, with its offset; all of them, or those at some offsets."""
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Each row as it was written, without its newline, with its offset in the journal; may be called again."""
 
 
 @dataclass
@@ -70,16 +69,16 @@ class Ending:
 
 
 def write_index(
-    run_dir: str | Path, header: Header, journal: Rows, order: Iterable[int] | None, ending: Ending
+    run_dir: str | Path, header: Header, rows: Rows, ending: Ending, counts: Counts | None = None
 ) -> Counts:
     """Write ``index.json``: as a stream, so that its size does not matter, and atomically.
 
     Args:
         run_dir: the run folder.
         header: the top-level fields; those of the ending and the counts are filled in here.
-        journal: where the rows are.
-        order: the offsets of the items' rows, in input order; None: the journal's rows as they stand.
+        rows: of the items.
         ending: how the run ended.
+        counts: of the rows, where they were counted already: then the rows are read once, not twice.
 
     Returns:
         The counts that were written.
@@ -88,17 +87,18 @@ def write_index(
         OutputError: the system refused, or a row is damaged; an ``index.json`` that was there is as it was before.
         ValueError: a number of the header is not finite.
     """
-    # 8 bytes an item; the order may be a generator and is needed twice.
-    offsets = None if order is None else array("q", order)
-    counts = count_items(journal, offsets, ending.passed_over)
+    if counts is None:
+        counts = count_items(rows, ending.passed_over)
+    else:
+        counts = replace(counts, passed_over=ending.passed_over)
     top = header_fields(
         header, status=ending.status, finished=ending.finished, counts=asdict(counts), timing=ending.timing
     )
-    write_atomically(run_path(run_dir) / INDEX_NAME, _document(top, journal, offsets), durable=journal.durable)
+    write_atomically(run_path(run_dir) / INDEX_NAME, _document(top, rows), durable=rows.durable)
     return counts
 
 
-def _document(top: Mapping[str, object], journal: Rows, offsets: Iterable[int] | None) -> Iterator[bytes]:
+def _document(top: Mapping[str, object], rows: Rows) -> Iterator[bytes]:
     """One top-level field a line, then one item a line: readable, and easy to compare."""
     before = b"{"
     for key, value in top.items():
@@ -106,28 +106,28 @@ def _document(top: Mapping[str, object], journal: Rows, offsets: Iterable[int] |
         before = b","
     yield b",\n" + ITEMS_BEGIN
     before = b"\n"
-    for offset, line in journal.lines(offsets):
+    for offset, line in rows.lines():
         if not (line.startswith(b"{") and line.endswith(b"}")):
-            raise _damage_error(offset)
+            raise damage_error(offset)
         yield before + line
         before = b",\n"
     yield b"\n]}\n"
 
 
-def count_items(journal: Rows, offsets: Iterable[int] | None, passed_over: int) -> Counts:
+def count_items(rows: Rows, passed_over: int) -> Counts:
     """Add up the items of the index; raises OutputError where a row is damaged."""
     counts = Counts(passed_over=passed_over)
-    for item in read_items(journal, offsets):
+    for item in read_items(rows):
         counts.add(item)
     return counts
 
 
-def read_items(journal: Rows, order: Iterable[int] | None) -> Iterator[ImageRow]:
+def read_items(rows: Rows) -> Iterator[ImageRow]:
     """The items of the index, in the order of :func:`write_index`; raises OutputError where a row is damaged."""
-    for offset, line in journal.lines(order):
+    for offset, line in rows.lines():
         item = parse_row(line)
         if item is None:
-            raise _damage_error(offset)
+            raise damage_error(offset)
         yield item
 
 
@@ -150,7 +150,7 @@ def read_index_items(run_dir: str | Path) -> Iterator[ImageRow]:
                 yield item
 
 
-def _damage_error(offset: int) -> OutputError:
+def damage_error(offset: int) -> OutputError:
     """The error of a row that is not there as it was appended."""
     return OutputError(
         f"the journal has no whole line at byte {offset}; something else wrote to it. Repeat the same command: "

@@ -18,6 +18,7 @@ import os
 import threading
 from array import array
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -136,18 +137,11 @@ class Journal:
         with self._lock, naming_os_errors(self._path, "read"):
             return self._read_line(offset)
 
-    def lines(self, order: Iterable[int] | None = None) -> Iterator[tuple[int, bytes]]:
-        """Rows as they were appended, each with its offset, without its newline.
-
-        Args:
-            order: the offsets of the rows; None: every line of the file, as they stand.
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Every line of the file as it stands, with its offset, without its newline.
 
         Raises OutputError where the journal cannot be read.
         """
-        if order is not None:
-            for offset in order:
-                yield offset, self.read_at(offset)
-            return
         with naming_os_errors(self._path, "read"), self._path.open("rb") as file:
             offset = len(file.readline())
             for line in file:
@@ -155,6 +149,10 @@ class Journal:
                     return
                 yield offset, line.removesuffix(b"\n")
                 offset += len(line)
+
+    def in_order(self, offsets: Iterable[int]) -> JournalRows:
+        """The rows at some offsets, in their order."""
+        return JournalRows(self, array("q", offsets))
 
     def compact(self, order: Iterable[int]) -> array[int]:
         """Rewrite the journal: the given rows in the given order, then those of other images, and nothing twice.
@@ -250,3 +248,26 @@ class Journal:
             offsets.append(place)
             place += len(line)
             yield line
+
+
+@dataclass(frozen=True)
+class JournalRows:
+    """Rows of an open journal, in an order of their own.
+
+    Attributes:
+        journal: the journal.
+        offsets: of the rows, 8 bytes each.
+    """
+
+    journal: Journal
+    offsets: array[int]
+
+    @property
+    def durable(self) -> bool:
+        """Whether what is written of them waits for the disk."""
+        return self.journal.durable
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Each row with its offset, without its newline. Raises OutputError where the journal cannot be read."""
+        for offset in self.offsets:
+            yield offset, self.journal.read_at(offset)

@@ -6,7 +6,7 @@ some thousand rows, so that it is written and can be read without holding all of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,34 +40,33 @@ def require_parquet() -> None:
         ) from error
 
 
-def write_tables(csv: str | Path | None, parquet: str | Path | None, rows: Rows, order: Iterable[int] | None) -> None:
+def write_tables(csv: str | Path | None, parquet: str | Path | None, rows: Rows) -> None:
     """Write the index as a flat table, to the files of ``--csv`` and ``--parquet``.
 
     Args:
         csv, parquet: the files; None: not this one.
-        rows: of the run.
-        order: the offsets of the items' rows, in input order; None: the rows as they stand. Iterated for each file.
+        rows: of the items; read for each file.
 
     Raises:
         OutputError: the system refused, or a row is damaged.
     """
     if csv:
-        write_csv(csv, rows, order)
+        write_csv(csv, rows)
     if parquet:
-        write_parquet(parquet, rows, order)
+        write_parquet(parquet, rows)
 
 
-def write_parquet(path: str | Path, rows: Rows, order: Iterable[int] | None) -> None:
+def write_parquet(path: str | Path, rows: Rows) -> None:
     """Write the table: as a stream, and atomically; as :func:`.csv_table.write_csv`."""
     require_parquet()
-    write_named_file("--parquet", path, _chunks(rows, order), durable=rows.durable)
+    write_named_file("--parquet", path, _chunks(rows), durable=rows.durable)
 
 
-def _chunks(rows: Rows, order: Iterable[int] | None) -> Iterator[bytes]:
+def _chunks(rows: Rows) -> Iterator[bytes]:
     import pyarrow as pa
     from pyarrow.parquet import ParquetWriter
 
-    schema, sink, values = _schema(), _Sink(), table_of(read_items(rows, order))
+    schema, sink, values = _schema(), _Sink(), table_of(read_items(rows))
     writer = ParquetWriter(sink, schema, compression="zstd")
     try:
         while group := list(islice(values, ROWS)):

@@ -128,7 +128,7 @@ class Redrawing:
         status, over = self.header["status"], counts["passed_over"] if counts is not None else 0
         assert status != "running"  # of an index
         ending = Ending(status, self.header["finished"] or "", timing, over)
-        write_index(self.path, header, self.journal, order[:listed], ending)
+        write_index(self.path, header, self.journal.in_order(order[:listed]), ending)
         self._remove_stale()
         return self.journal
 

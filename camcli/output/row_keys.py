@@ -11,6 +11,8 @@ from camcli.output.jsontext import name_bytes, name_fields, strict_json
 from camcli.output.offsets import key_hash
 from camcli.schemas.index import ImageNames, ImageRow
 
+KeyedRow = tuple[int, bytes]
+"""The key of an image, and its row: a line with its newline."""
 _NAME_KEYS = ("image", "image_b64", "source", "source_b64")
 
 # The names come first in a line, so that a journal can be opened without parsing all of it.

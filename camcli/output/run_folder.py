@@ -5,53 +5,39 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from camcli.config.parse import Shard
 from camcli.errors import ResumeError
 from camcli.output.artefacts import ArtefactWriter
 from camcli.output.atomic import is_temporary, naming_os_errors, sweep_temporaries
-from camcli.output.compare import differences, is_same_run
+from camcli.output.compare import first_differences, is_same_run
 from camcli.output.finished import require_merged
 from camcli.output.header import INDEX_NAME, JOURNAL_NAME, read_header
 from camcli.output.journal import Journal
 from camcli.output.lock import RunLock
 from camcli.output.names import EXTENSIONS, FOLDERS
+from camcli.output.open_folder import OpenFolder, notes_on_opening
 from camcli.output.redrawing import MARK_NAME, is_half_drawn
 from camcli.output.shard_plan import remove_shards
 from camcli.output.tar_names import TARS
 from camcli.schemas.index import Header
 from camcli.storage import is_remote, remove_below, run_path
 
-_MOST_DIFFERENCES = 12
 _ENDINGS = tuple(f".{ending}" for ending in (*EXTENSIONS, "tar"))
 RESULT_NAMES = ("check.json", "diff.json")
 """The last results of ``cam check`` and ``cam diff`` of a run; they go with it."""
 
 
-@dataclass(frozen=True)
-class RunFolder:
-    """A run folder that this process may write; a context manager that releases it.
+@dataclass(frozen=True, kw_only=True)
+class RunFolder(OpenFolder):
+    """A run folder whose rows go to a journal.
 
     Attributes:
-        path: the folder.
         journal: its rows, by source and image.
-        writer: writes artefacts into it.
-        resumed: whether an earlier run is continued.
-        abandoned: whether it is continued after a process that did not end by itself: killed, crashed.
-        notes: what the user should know (no lock on this file system).
-        instead_of: what the default folder holds, where the run is therefore in another one.
         shard: the part of the run that is written; None: all of it.
     """
 
-    path: Path
     journal: Journal
-    writer: ArtefactWriter
-    resumed: bool
-    abandoned: bool
-    notes: tuple[str, ...]
-    lock: RunLock
-    instead_of: str | None = None
     shard: Shard | None = None
 
     def owns(self, ordinal: int, batch_size: int) -> bool:
@@ -61,13 +47,7 @@ class RunFolder:
     def close(self) -> None:
         """Close the journal and release the folder; a second call does nothing."""
         self.journal.close()
-        self.lock.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        super().close()
 
 
 def open_run(
@@ -109,13 +89,12 @@ def open_run(
     except BaseException:
         lock.release()
         raise
-    resumed, notes = recorded is not None, []
+    resumed = recorded is not None
     abandoned = resumed and lock.abandoned
-    if not lock.exclusive:
-        notes.append(f"{path} is on a file system without locks: start only one process on it")
-    if abandoned:
-        notes.append("the last start was killed or crashed: the images it was at are tried in a process of their own")
-    return RunFolder(path, journal, ArtefactWriter(path, durable), resumed, abandoned, tuple(notes), lock)
+    return RunFolder(
+        path=path, journal=journal, writer=ArtefactWriter(path, durable), resumed=resumed, abandoned=abandoned,
+        notes=notes_on_opening(path, lock, abandoned), lock=lock,
+    )  # fmt: skip
 
 
 def check_resumable(path: Path, recorded: Header, header: Header, resume: bool) -> None:
@@ -135,10 +114,7 @@ def check_resumable(path: Path, recorded: Header, header: Header, resume: bool) 
         raise ResumeError(f"{path} holds a run already, and --no-resume forbids to continue it. {way_out}")
     if is_same_run(recorded, header):
         return
-    lines = differences(recorded, header)
-    if len(lines) > _MOST_DIFFERENCES:
-        lines[_MOST_DIFFERENCES:] = [f"and {len(lines) - _MOST_DIFFERENCES} more"]
-    listed = "".join(f"\n  {line}" for line in lines)
+    listed = "".join(f"\n  {line}" for line in first_differences(recorded, header))
     raise ResumeError(f"{path} holds a run of another configuration (there → asked for):{listed}\n{way_out}")
 
 

@@ -18,7 +18,7 @@ from typing import cast
 from camcli.config.parse import Shard
 from camcli.errors import ResumeError
 from camcli.output.atomic import naming_os_errors, write_atomically
-from camcli.output.compare import differences, is_same_run
+from camcli.output.compare import first_differences, is_same_run
 from camcli.output.header import journal_header
 from camcli.output.jsontext import strict_json
 from camcli.output.lock import RunLock
@@ -31,8 +31,9 @@ SHARDS = "shards"
 UNITS = f"{SHARDS}/units"
 """Where the rows of units are."""
 PLAN_SCHEMA = "camcli.shards/1"
+WHOLE = Shard(0, 1)
+"""The one shard of a run that nobody has divided."""
 _PLAN = f"{SHARDS}/plan.json"
-_MOST_DIFFERENCES = 12
 _MOST_BATCHES, _ENOUGH_UNITS = 32, 64
 _MOST_IN_TAR = 1024  # images: some 100 MB of overlays and heatmaps
 
@@ -179,8 +180,7 @@ def check_plan(run_dir: str | Path, recorded: Plan, plan: Plan) -> None:
     """
     lines = []
     if not is_same_run(recorded.header, plan.header):
-        lines = differences(recorded.header, plan.header)
-        lines[_MOST_DIFFERENCES:] = [f"and {len(lines) - _MOST_DIFFERENCES} more"] * (len(lines) > _MOST_DIFFERENCES)
+        lines = first_differences(recorded.header, plan.header)
     if recorded.shards != plan.shards:
         lines.append(f"the number of shards: {recorded.shards} → {plan.shards}")
     if (recorded.unit is None) != (plan.unit is None):

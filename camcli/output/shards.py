@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,12 +13,14 @@ from camcli.errors import LockedError, ResumeError
 from camcli.output.artefacts import ArtefactWriter
 from camcli.output.atomic import naming_os_errors, write_atomically
 from camcli.output.header import header_fields, read_header, read_journal_header
-from camcli.output.index import Counts, Ending, count_items
+from camcli.output.index import Counts, Ending, Rows, count_items
 from camcli.output.journal import Journal
 from camcli.output.jsontext import strict_json
 from camcli.output.lock import RunLock
+from camcli.output.open_folder import notes_on_opening
 from camcli.output.run_folder import RunFolder, check_resumable, refuse_half_drawn
 from camcli.output.shard_plan import (
+    WHOLE,
     Inputs,
     Plan,
     check_plan,
@@ -30,6 +31,7 @@ from camcli.output.shard_plan import (
     read_plan,
     write_plan,
 )
+from camcli.output.units import UnitFiles
 from camcli.schemas.index import Header
 from camcli.storage import run_path
 
@@ -52,35 +54,43 @@ def open_shard(
         join_plan(path, header, shard.count, inputs, durable=durable)
         lock = lock_shard(path, shard)
     try:
-        resumed = refuse_begun(path, shard, resume)
+        resumed = require_not_begun(path, shard, resume)
         with naming_os_errors(path):
             (path / ending_name(shard)).unlink(missing_ok=True)  # it has not ended any more
         journal = Journal.open(path, header, durable=durable, name=journal_name(shard))
     except BaseException:
         lock.release()
         raise
-    notes = []
-    if not lock.exclusive:
-        notes.append(f"{path} is on a file system without locks: start only one process on each shard")
     abandoned = resumed and lock.abandoned
-    if abandoned:
-        notes.append("the last start was killed or crashed: the images it was at are tried in a process of their own")
-    return RunFolder(path, journal, ArtefactWriter(path, durable), resumed, abandoned, tuple(notes), lock, shard=shard)
+    return RunFolder(
+        path=path, journal=journal, writer=ArtefactWriter(path, durable), resumed=resumed, abandoned=abandoned,
+        notes=notes_on_opening(path, lock, abandoned, "each shard"), lock=lock, shard=shard,
+    )  # fmt: skip
 
 
-def refuse_begun(run_dir: Path, shard: Shard, resume: bool) -> bool:
-    """Whether a shard has begun already.
+def require_not_begun(run_dir: Path, shard: Shard, resume: bool, units: UnitFiles | None = None) -> bool:
+    """Whether a shard, or an undivided run, has begun already.
+
+    Args:
+        run_dir: the run folder.
+        shard: the shard.
+        resume: whether it may be continued.
+        units: the files of its units; None: it has a journal.
 
     Raises:
         ResumeError: it has, and is not to be continued.
     """
-    has_begun = read_journal_header(run_dir, journal_name(shard)) is not None
+    has_begun = _has_journal(run_dir, shard) if units is None else units.has_begun
     if has_begun and not resume:
+        what = "a run" if shard == WHOLE else f"shard {shard}"
         raise ResumeError(
-            f"{run_dir} holds shard {shard} already, and --no-resume forbids to continue it. Choose another "
-            "--output-dir."
+            f"{run_dir} holds {what} already, and --no-resume forbids to continue it. Choose another --output-dir."
         )
     return has_begun
+
+
+def _has_journal(run_dir: Path, shard: Shard) -> bool:
+    return read_journal_header(run_dir, journal_name(shard)) is not None
 
 
 @contextmanager
@@ -132,13 +142,19 @@ def is_joinable(run_dir: Path, plan: Plan) -> bool:
     return recorded is not None
 
 
-def end_shard(folder: RunFolder, header: Header, order: array[int] | None, ending: Ending) -> Counts:
-    """Write how a shard ended, in place of an index."""
+def end_shard(folder: RunFolder, header: Header, rows: Rows, ending: Ending) -> Counts:
+    """Write how a shard ended, with the counts of its rows, in place of an index."""
     assert folder.shard is not None
-    counts = count_items(folder.journal, order, ending.passed_over)
+    counts = count_items(rows, ending.passed_over)
+    write_ending(folder.path, folder.shard, header, ending, counts, durable=folder.journal.durable)
+    return counts
+
+
+def write_ending(
+    run_dir: Path, shard: Shard, header: Header, ending: Ending, counts: Counts, *, durable: bool = False
+) -> None:
+    """Write what :func:`.shard_plan.read_ending` reads."""
     fields = header_fields(
         header, status=ending.status, finished=ending.finished, counts=asdict(counts), timing=ending.timing
     )
-    name = ending_name(folder.shard)
-    write_atomically(folder.path / name, [strict_json(dict(fields)) + b"\n"], durable=folder.journal.durable)
-    return counts
+    write_atomically(run_dir / ending_name(shard), [strict_json(dict(fields)) + b"\n"], durable=durable)

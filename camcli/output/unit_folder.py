@@ -2,87 +2,60 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
 
 from camcli.config.parse import Shard
-from camcli.errors import CamError, ResumeError
+from camcli.errors import CamError
 from camcli.output.artefacts import ArtefactWriter
 from camcli.output.atomic import naming_os_errors, sweep_temporaries, write_atomically
-from camcli.output.header import JOURNAL_NAME, header_fields
+from camcli.output.header import JOURNAL_NAME
 from camcli.output.index import Counts, Ending, count_items, write_index
-from camcli.output.jsontext import strict_json
-from camcli.output.lock import RunLock
 from camcli.output.names import FOLDERS
-from camcli.output.row_keys import key_of_line
+from camcli.output.open_folder import OpenFolder, notes_on_opening
 from camcli.output.run_folder import remove_run
 from camcli.output.shard_plan import (
     SHARDS,
-    InputDigest,
+    WHOLE,
     Inputs,
     Plan,
     begun_name,
     ending_name,
     lock_shard,
-    read_ending,
     read_plan,
 )
-from camcli.output.shards import join_plan, locked_for_a_moment
+from camcli.output.shards import join_plan, locked_for_a_moment, require_not_begun, write_ending
 from camcli.output.tar_names import TARS
 from camcli.output.tars import TarWriter
 from camcli.output.units import UnitFiles
+from camcli.output.whole_journal import WholeJournal, write_whole_journal
 from camcli.schemas.index import Header
-from camcli.storage import is_remote, run_path, scheme_of
-
-WHOLE = Shard(0, 1)
-"""The one shard of a run that nobody has divided."""
+from camcli.storage import run_path
 
 
-@dataclass(frozen=True)
-class UnitFolder:
-    """A run folder that this process may write; a context manager that releases it.
+@dataclass(frozen=True, kw_only=True)
+class UnitFolder(OpenFolder):
+    """A run folder whose rows go to files of units.
 
     Attributes:
-        path: the folder.
         files: of the units of the shard.
-        writer: writes artefacts into it.
-        resumed: whether an earlier run is continued.
-        abandoned: whether that did not end by itself: killed, crashed.
-        notes: what the user should know.
-        lock: keeps other processes out; None in a worker, whose head has it.
-        shard: the part of the run that is written; :data:`WHOLE` for all of it.
     """
 
-    path: Path
     files: UnitFiles
-    writer: ArtefactWriter | TarWriter
-    resumed: bool
-    abandoned: bool
-    notes: tuple[str, ...]
-    lock: RunLock | None
-    shard: Shard = WHOLE
-    instead_of: str | None = None
 
     @property
     def plan(self) -> Plan:
         """What the workers of the run agree on."""
         return self.files.plan
 
+    @property
+    def shard(self) -> Shard:
+        """The part of the run that is written; :data:`.shard_plan.WHOLE` for all of it."""
+        return self.files.shard
+
     def owns(self, ordinal: int) -> bool:
         """Whether an input, by its position, is in this shard."""
         return self.shard.owns(ordinal, self.files.size)
-
-    def close(self) -> None:
-        """Release the folder; a second call does nothing."""
-        if self.lock is not None:
-            self.lock.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def open_units(
@@ -113,42 +86,21 @@ def open_units(
         lock = lock_shard(path, shard)
         try:
             abandoned = lock.abandoned or (path / begun_name(shard)).exists()
-            resumed = require_not_begun(files, resume) or abandoned
+            resumed = require_not_begun(path, shard, resume, files) or abandoned
             _begin(files, exclusive=lock.exclusive)
         except BaseException:
             lock.release()
             raise
-    notes, what = [], "it" if shard == WHOLE else "each shard"
-    if not lock.exclusive:
-        notes.append(f"{path} is {_unlocked(path)}: start only one process on {what}")
-    if is_remote(str(path)) and scheme_of(str(path)) == "memory":
-        notes.append(f"{path} is in the memory of this process, and gone when it ends")
-    if abandoned:
-        notes.append("the last start was killed or crashed: the images it was at are tried in a process of their own")
-    writer = unit_writer(path, plan, durable)
-    return UnitFolder(path, files, writer, resumed, abandoned, tuple(notes), lock, shard)
-
-
-def require_not_begun(files: UnitFiles | None, resume: bool) -> bool:
-    """Whether the shard has a unit that is done, or has ended; None is a run without a plan.
-
-    Raises:
-        ResumeError: it has, and is not to be continued.
-    """
-    if files is None:
-        return False
-    ending = read_ending(files.path, files.shard or WHOLE)
-    has_begun = ending is not None or not files.done.isdisjoint(files.numbers())
-    if has_begun and not resume:
-        raise ResumeError(
-            f"{files.path} holds a run already, and --no-resume forbids to continue it. Choose another --output-dir."
-        )
-    return has_begun
+    notes = notes_on_opening(path, lock, abandoned, "it" if shard == WHOLE else "each shard")
+    return UnitFolder(
+        path=path, files=files, writer=unit_writer(path, plan, durable), resumed=resumed, abandoned=abandoned,
+        notes=notes, lock=lock,
+    )  # fmt: skip
 
 
 def _begin(files: UnitFiles, *, exclusive: bool) -> None:
     """The shard has not ended any more; what killed processes left half-written goes."""
-    path, shard = files.path, files.shard or WHOLE
+    path, shard = files.path, files.shard
     if shard == WHOLE:
         sweep_temporaries(path, [*FOLDERS.values(), TARS, SHARDS])
     with naming_os_errors(path):
@@ -168,10 +120,6 @@ def unit_writer(path: Path, plan: Plan, durable: bool) -> ArtefactWriter | TarWr
     return TarWriter(path, plan.unit, len(config["image_path"]) > 1, durable)
 
 
-def _unlocked(path: Path) -> str:
-    return "in an object store, which has no locks" if is_remote(str(path)) else "on a file system without locks"
-
-
 class InputsChangedError(CamError):
     """The inputs of a run are not those that it began with."""
 
@@ -184,43 +132,33 @@ def end_units(folder: UnitFolder, header: Header, ending: Ending) -> Counts:
         OutputError: the system refused.
     """
     seems_complete = ending.status == "complete"
-    if seems_complete and not _is_complete(folder):
+    if seems_complete and any(True for _ in folder.files.missing()):
         ending = replace(ending, status="aborted")
-    counts = count_items(folder.files, None, ending.passed_over)
-    fields = header_fields(
-        header, status=ending.status, finished=ending.finished, counts=asdict(counts), timing=ending.timing
-    )
     if folder.shard == WHOLE:
-        if ending.status == "complete":
-            write_journal(folder.path, folder.files)
-        write_index(folder.path, header, folder.files, None, ending)
-    name = ending_name(folder.shard)
-    write_atomically(folder.path / name, [strict_json(dict(fields)) + b"\n"], durable=folder.files.durable)
+        ending, counts = _write_index(folder, header, ending)
+    else:  # the merge compares the inputs
+        counts = count_items(folder.files, ending.passed_over)
+    write_ending(folder.path, folder.shard, header, ending, counts, durable=folder.files.durable)
     with naming_os_errors(folder.path):
         (folder.path / begun_name(folder.shard)).unlink(missing_ok=True)
     if seems_complete and ending.status != "complete":
+        missing = sum(1 for _ in folder.files.missing())
+        lacks = f"rows of {missing} units are missing" if missing else "its rows are not those of all inputs in order"
         raise InputsChangedError(
-            f"{folder.path}: the inputs changed while the run went, or could not all be listed again, so that rows of "
-            f"{sum(1 for _ in folder.files.missing())} units are missing. What is finished is kept. With the inputs as "
-            "they were, the same command continues; with others, choose another --output-dir, or --overwrite."
+            f"{folder.path}: the inputs changed while the run went, or could not all be listed again, so that {lacks}. "
+            "What is finished is kept. With the inputs as they were, the same command continues; with others, choose "
+            "another --output-dir, or --overwrite."
         )
     return counts
 
 
-def _is_complete(folder: UnitFolder) -> bool:
-    """Whether every input of the shard has its row; of the whole run, in the order in which they were listed."""
-    if any(True for _ in folder.files.missing()):
-        return False
-    if folder.shard != WHOLE:
-        return True  # the merge compares
-    digest = InputDigest()
-    for _, line in folder.files.lines():
-        digest.add_key(key_of_line(line + b"\n") or 0)
-    return digest.inputs == folder.plan.inputs
-
-
-def write_journal(run_dir: Path, files: UnitFiles) -> None:
-    """Write the rows of all units as the journal that one process would have appended to."""
-    head = strict_json(dict(files.plan.header)) + b"\n"
-    lines = (line + b"\n" for _, line in files.lines())
-    write_atomically(run_dir / JOURNAL_NAME, (chunk for chunks in ([head], lines) for chunk in chunks))
+def _write_index(folder: UnitFolder, header: Header, ending: Ending) -> tuple[Ending, Counts]:
+    """Write the index, of a complete run after its journal; a run without a row for each input is not complete."""
+    path, plan, files = folder.path, folder.plan, folder.files
+    if ending.status == "complete":
+        counts = write_whole_journal(path, plan.header, files.rows(), plan.inputs, durable=files.durable)
+        if counts is not None:
+            rows = WholeJournal(path, durable=files.durable)
+            return ending, write_index(path, header, rows, ending, counts)
+        ending = replace(ending, status="aborted")
+    return ending, write_index(path, header, files, ending)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 from camcli.concurrency import in_order
@@ -19,8 +20,8 @@ from camcli.config.parse import Shard
 from camcli.errors import CamError
 from camcli.output.atomic import naming_os_errors, write_atomically
 from camcli.output.jsontext import strict_json
-from camcli.output.row_keys import key_of_line
-from camcli.output.shard_plan import UNITS, Plan, unit_name
+from camcli.output.row_keys import KeyedRow, key_of_line
+from camcli.output.shard_plan import UNITS, WHOLE, Plan, read_ending, unit_name
 from camcli.storage import is_remote
 
 _READ_AT_ONCE = 8
@@ -39,14 +40,14 @@ class UnitFiles:
         run_dir: the run folder.
         plan: of the run, in units.
         durable: wait for the disk with every file.
-        shard: only the units of a shard; None: of all.
+        shard: only the units of this shard.
 
     Attributes:
         path, plan, durable, shard: these.
         size: how many images a unit has.
     """
 
-    def __init__(self, run_dir: Path, plan: Plan, *, durable: bool = False, shard: Shard | None = None) -> None:
+    def __init__(self, run_dir: Path, plan: Plan, *, durable: bool = False, shard: Shard = WHOLE) -> None:
         assert plan.unit is not None
         self.plan, self.durable = plan, durable
         self.size = plan.unit
@@ -75,6 +76,11 @@ class UnitFiles:
         """The units that are not done."""
         return (number for number in self.numbers() if number not in self.done)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the shard has a unit that is done, or has ended."""
+        return read_ending(self.path, self.shard) is not None or not self.done.isdisjoint(self.numbers())
+
     def write(self, number: int, rows: Sequence[bytes]) -> None:
         """Write the rows of a unit, one an image and in order, each a line without its newline.
 
@@ -97,37 +103,42 @@ class UnitFiles:
             UnitError: they are not of this run, or damaged.
             OutputError: the file cannot be read.
         """
+        return [row.removesuffix(b"\n") for _, row in self._read(number)]
+
+    def _read(self, number: int) -> list[KeyedRow]:
         path = self.path / unit_name(number)
         with naming_os_errors(path, "read"):
             head, *lines = path.read_bytes().split(b"\n")
-        rows = lines[:-1]
-        whole = len(rows) == self.share(number) and lines[-1] == b"" and all(key_of_line(b"%b\n" % row) for row in rows)
-        if not whole or not self._is_of_this_run(head, number):
+        of_images = (b"%b\n" % line for line in lines[:-1])
+        rows = [(key, row) for row in of_images if (key := key_of_line(row)) is not None]
+        is_whole = lines[-1:] == [b""] and len(rows) == len(lines) - 1 == self.share(number)
+        if not is_whole or not self._is_of_this_run(head, number):
             raise UnitError(
                 f"{path} was changed, or belongs to another run: its images would be missing. Remove it and repeat the "
                 "command that began the run: that unit is then explained again."
             )
         return rows
 
-    def lines(self, order: Iterable[int] | None = None) -> Iterator[tuple[int, bytes]]:
+    def lines(self) -> Iterator[tuple[int, bytes]]:
         """The rows of all units that are done, in the order of the inputs; the offsets mean nothing."""
-        assert order is None
-        numbers = (number for number in self.numbers() if number in self.done)
-        for rows in self._read_all(numbers):
-            yield from ((0, row) for row in rows)
+        return ((0, row.removesuffix(b"\n")) for _, row in self.rows())
 
-    def _read_all(self, numbers: Iterator[int]) -> Iterator[list[bytes]]:
+    def rows(self) -> Iterator[KeyedRow]:
+        """The rows of all units that are done, in the order of the inputs, each with its key."""
+        numbers = (number for number in self.numbers() if number in self.done)
+        return chain.from_iterable(self._read_all(numbers))
+
+    def _read_all(self, numbers: Iterator[int]) -> Iterator[list[KeyedRow]]:
         """The rows of units; in an object store several are read at once, since each waits for an answer."""
         if not is_remote(str(self.path)):
-            yield from map(self.read, numbers)
+            yield from map(self._read, numbers)
             return
         with ThreadPoolExecutor(_READ_AT_ONCE, "units") as pool:
-            yield from in_order(pool, self.read, numbers, 2 * _READ_AT_ONCE)
+            yield from in_order(pool, self._read, numbers, 2 * _READ_AT_ONCE)
 
     def numbers(self) -> Iterator[int]:
         """The units of the shard."""
-        numbers = range(self.plan.units)
-        return iter(numbers if self.shard is None else numbers[self.shard.index :: self.shard.count])
+        return iter(range(self.plan.units)[self.shard.index :: self.shard.count])
 
     @cached_property
     def _run(self) -> str:

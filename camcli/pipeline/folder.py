@@ -27,7 +27,6 @@ from camcli.output import (
     open_units,
     read_header,
     read_plan,
-    refuse_begun,
     require_merged,
     require_not_begun,
     size_of_unit,
@@ -150,12 +149,9 @@ def plan_folder(setup: Setup) -> Path:
     if isinstance(shard, Shard) or in_tars:
         part, inputs = shard if isinstance(shard, Shard) else WHOLE, list_inputs(setup.sources)
         is_joinable(folder, make_plan(in_folder(header, folder), part.count, inputs, in_units=in_units))
-        if in_units:
-            begun = read_plan(folder)
-            files = None if begun is None else UnitFiles(folder, begun, shard=part)
-            require_not_begun(files, config.resume)
-        else:
-            refuse_begun(folder, part, config.resume)
+        plan = read_plan(folder)
+        units = None if plan is None or plan.unit is None else UnitFiles(folder, plan, shard=part)
+        require_not_begun(folder, part, config.resume, units)
         return folder
     if in_units:
         begun = read_plan(folder)

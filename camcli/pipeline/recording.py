@@ -31,7 +31,9 @@ from camcli.output import (
     write_index,
     write_tables,
 )
+from camcli.output.index import Rows
 from camcli.output.row_keys import is_named, names_of
+from camcli.output.whole_journal import WholeJournal
 from camcli.schemas.index import Header, ImageRow
 
 _NOT_REACHED = -1
@@ -106,17 +108,19 @@ class _InJournal:
         self._keep_offset(entry, self._folder.journal.append(row))
 
     def end(self, header: Header, ending: Ending, explained: int) -> Counts:
-        folder, order = self._folder, None
+        folder = self._folder
+        rows: Rows = folder.journal
         if folder.resumed:
             order = folder.journal.compact(offset for offset in self._offsets if offset != _NOT_REACHED)
+            rows = folder.journal.in_order(order)
         header = {**header, "started": folder.journal.header["started"]}
         if folder.resumed and not explained and folder.shard is None:
             ending = _unchanged(folder.path, ending)
         if folder.shard is None:
-            counts = write_index(folder.path, header, folder.journal, order, ending)
+            counts = write_index(folder.path, header, rows, ending)
         else:
-            counts = end_shard(folder, header, order, ending)
-        write_tables(self._config.csv, self._config.parquet, folder.journal, order)
+            counts = end_shard(folder, header, rows, ending)
+        write_tables(self._config.csv, self._config.parquet, rows)
         return counts
 
     def _keep_offset(self, entry: Entry, offset: int) -> None:
@@ -179,7 +183,10 @@ class _InUnits:
         if folder.resumed and not explained and folder.shard == WHOLE:
             ending = _unchanged(folder.path, ending)
         counts = end_units(folder, header, ending)
-        write_tables(self._config.csv, self._config.parquet, folder.files, None)
+        rows: Rows = folder.files
+        if ending.status == "complete" and folder.shard == WHOLE:
+            rows = WholeJournal(folder.path, durable=folder.files.durable)
+        write_tables(self._config.csv, self._config.parquet, rows)
         return counts
 
 

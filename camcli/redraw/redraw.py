@@ -234,4 +234,4 @@ def _write_table(folder: Redrawing, config: RunConfig, journal: Journal) -> None
     order = journal.offsets()
     order = order[: counts["images"]] if counts is not None else order
     csv, parquet = (name and os.path.join(start, name) for name in (config.csv, config.parquet))
-    write_tables(csv, parquet, journal, order)
+    write_tables(csv, parquet, journal.in_order(order))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ import pytest
 from camcli.cli.class_summary import ClassSummary
 from camcli.cli.options import OutputMode
 from camcli.cli.printer import Printer
+from camcli.cli.setup_lines import Description
 from camcli.cli.streams import error_block
+from camcli.config.settings import RunConfig
+from camcli.images import Entry, Sources
 
 from ..conftest import Outcome
 
@@ -45,6 +49,30 @@ def test_many_images_are_summed_up_by_class(tiny: Cam, tmp_path: Path, photos: P
     assert "0.png" not in done.out
     table = done.out[done.out.index("top prediction") :].split("\n\n")[0].splitlines()
     assert sum(int(line[36:44]) for line in table[1:]) == 24  # the column of images
+
+
+@pytest.mark.parametrize(("copies", "are_few"), [(1, True), (4, False)])
+def test_the_inputs_are_listed_once(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, copies: int, *, are_few: bool
+) -> None:
+    """For the bar and for whether each has a line."""
+    listings: list[Sources] = []
+    listed = threading.Event()
+    iterate = Sources.__iter__
+
+    def listing(sources: Sources) -> Iterator[Entry]:
+        listings.append(sources)
+        yield from iterate(sources)
+        listed.set()
+
+    monkeypatch.setattr(Sources, "__iter__", listing)
+    monkeypatch.setattr(Sources, "count", lambda _: pytest.fail("a second listing"))
+    description = Description((), (), (), (), (), batch_size=2, drawn_by_itself=False)
+    printer = Printer(OutputMode(quiet=False, verbose=False, json=False))
+    with printer:
+        printer.ready_elsewhere(RunConfig(image_path=(str(many(photos, copies)),)), description, ())
+        assert listed.wait(60)
+    assert (len(listings), printer.are_few) == (1, are_few)
 
 
 def test_the_next_command_is_named(tiny: Cam, tmp_path: Path, photos: Path) -> None:

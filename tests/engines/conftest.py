@@ -59,6 +59,12 @@ def rows_of(run_dir: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run_dir / "index.jsonl").read_bytes().splitlines()[1:]]
 
 
+def settings(images: Path, run_dir: Path, **more: object) -> RunConfig:
+    """The settings of a run of the slow model, in batches of two."""
+    fields = {"model": "factory:tests.engines.models:build_slow", "input_size": "64", "batch_size": "2"} | more
+    return RunConfig(image_path=(str(images),), output_dir=str(run_dir), **fields)  # type: ignore[arg-type]
+
+
 def explain(config: RunConfig, watch: Watcher | None = None, stop: Stop | None = None) -> Summary:
     """A run as the command line makes it."""
     return run(config, command=("cam", "run"), stop=Stop() if stop is None else stop, watch=watch or Watcher())

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import cast
 
 from camcli.config.parse import Shard
-from camcli.output import WHOLE, InputDigest, UnitFiles
+from camcli.output import Ending, InputDigest, UnitFiles, end_units, open_units, read_plan
 from camcli.output.header import header_fields, journal_header
 from camcli.output.jsontext import strict_json
 from camcli.output.shard_plan import Plan, ending_name, journal_name, make_plan, write_plan
@@ -65,15 +65,15 @@ def write_shards(run_dir: Path, rows: int, shards: int) -> Plan:
     return plan
 
 
-def write_units(run_dir: Path, rows: int) -> Plan:
-    """The file of every unit of a run, its plan, and how it ended."""
+def write_units(run_dir: Path, rows: int, shards: int = 1) -> Plan:
+    """The file of every unit of a run, its plan, and how each shard ended."""
     top = cast(Header, header())
     top["config"]["batch_size"] = BATCH_SIZE
     begin, _, end = strict_json({**item(), "image": "NAME"}).decode().partition("NAME")
     digest = InputDigest()
     for number in range(rows):
         digest.add("photos", name(number))
-    plan = make_plan(top, 1, digest.inputs, in_units=True)
+    plan = make_plan(top, shards, digest.inputs, in_units=True)
     run_dir.mkdir()
     write_plan(run_dir, plan)
     files = UnitFiles(run_dir, plan)
@@ -81,14 +81,33 @@ def write_units(run_dir: Path, rows: int) -> Plan:
         numbers = range(unit * files.size, unit * files.size + files.share(unit))
         files.write(unit, [f"{begin}{name(number)}{end}".encode() for number in numbers])
     ending = header_fields(top, status="complete", finished="2026-01-02T03:05:05Z", counts=_COUNTS, timing=TIMING)
-    (run_dir / ending_name(WHOLE)).write_bytes(strict_json(dict(ending)) + b"\n")
+    for shard in plan.all_shards():
+        (run_dir / ending_name(shard)).write_bytes(strict_json(dict(ending)) + b"\n")
     return plan
+
+
+def end_units_in(run_dir: str) -> None:
+    """The end of a run in units, all of which are done."""
+    plan = read_plan(run_dir)
+    assert plan is not None
+    with open_units(run_dir, plan.header, plan.inputs) as folder:
+        end_units(folder, plan.header, Ending("complete", "2026-01-02T03:05:05Z", TIMING, passed_over=3))
+
+
+def end_apart(run_dir: Path) -> dict[str, float]:
+    """:func:`end_units_in` in a process of its own; what it costs, as :func:`merge_apart`."""
+    program = "import sys; from tests.engines.synthetic import end_units_in; end_units_in(sys.argv[1])"
+    return _cost([sys.executable, "-c", program, str(run_dir)])
 
 
 def merge_apart(run_dir: Path) -> dict[str, float]:
     """``cam merge`` in a process of its own: its seconds, its processor time, and its peak memory in bytes."""
+    return _cost([sys.executable, "-m", "camcli", "merge", str(run_dir)])
+
+
+def _cost(command: list[str]) -> dict[str, float]:
     began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "camcli", "merge", str(run_dir)], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0, process.returncode

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from camcli.engines.merge import merge
+from camcli.output import units
 from tests.conftest import index_of
 
-from .synthetic import name, write_shards
+from .synthetic import name, write_shards, write_units
 
 SHARDS, LIMIT = 250, 100
 
@@ -25,3 +29,20 @@ def test_more_shards_than_files_may_be_open(tmp_path: Path) -> None:
     )
     assert merged.returncode == 0, merged.stderr
     assert [item["image"] for item in index_of(tmp_path / "run")["items"]] == [name(number) for number in range(rows)]
+
+
+def test_a_merge_in_a_store_reads_the_units_of_all_shards_with_the_same_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools: list[ThreadPoolExecutor] = []
+
+    def pool(*how: Any) -> ThreadPoolExecutor:
+        pools.append(ThreadPoolExecutor(*how))
+        return pools[-1]
+
+    monkeypatch.setattr(units, "is_remote", lambda _: True)
+    monkeypatch.setattr(units, "ThreadPoolExecutor", pool)
+    write_units(tmp_path / "run", 500, shards=20)
+    merged = merge(tmp_path / "run")
+    assert (merged.shards, merged.counts["images"], len(pools)) == (20, 500, 1)
+    assert [item["image"] for item in index_of(tmp_path / "run")["items"]] == [name(number) for number in range(500)]

@@ -25,6 +25,7 @@ from tests.conftest import Cam, index_of, items
 from tests.faults.forking import Forks
 from tests.faults.test_crashing_decoder import Decoder
 
+from . import conftest
 from .conftest import BATCH, artefacts_of, explain, make_mixed, rows_of
 from .forked import Forked, ForkServer
 
@@ -47,8 +48,7 @@ def forked(server: ForkServer, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settings(images: Path, run_dir: Path, count: int, **more: object) -> RunConfig:
-    fields = {"model": "factory:tests.engines.models:build_slow", "input_size": "64", "batch_size": "2"} | more
-    return RunConfig(image_path=(str(images),), output_dir=str(run_dir), processes=str(count), **fields)  # type: ignore[arg-type]
+    return conftest.settings(images, run_dir, processes=str(count), **more)
 
 
 class Pids(Watcher):

@@ -31,6 +31,7 @@ from camcli.schemas.index import ImageRow
 from tests.conftest import Cam, index_of, items
 from tests.faults.forking import Forks
 
+from . import conftest
 from .conftest import BATCH, artefacts_of, explain, make_mixed, rows_of
 from .forked import ForkServer, stand_in_for_python
 from .models import POISONED
@@ -78,11 +79,7 @@ def one(mixed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(images: Path, run_dir: Path, **more: object) -> RunConfig:
-    fields = {
-        "model": "factory:tests.engines.models:build_slow", "input_size": "64", "batch_size": "2", "engine": "ray",
-        "cpus_per_worker": 1,
-    } | more  # fmt: skip
-    return RunConfig(image_path=(str(images),), output_dir=str(run_dir), **fields)  # type: ignore[arg-type]
+    return conftest.settings(images, run_dir, **{"engine": "ray", "cpus_per_worker": 1} | more)
 
 
 class Events(Watcher):

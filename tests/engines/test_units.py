@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
@@ -12,12 +14,15 @@ import pytest
 from camcli.config.settings import RunConfig
 from camcli.errors import CamError
 from camcli.images import Entry, Sources
-from camcli.output import UnitFiles, open_units, read_plan
+from camcli.output import Ending, UnitFiles, open_units, read_plan
 from camcli.output.shard_plan import batches_of_a_unit
 from camcli.pipeline.folder import own_share
+from camcli.pipeline.recording import record
 from tests.conftest import Cam, index_of, items
+from tests.output.examples import TIMING
 
 from .conftest import BATCH, artefacts_of, rows_of
+from .synthetic import write_units
 
 ENDS = ("index.json", "index.jsonl", "shards/0-of-1.json")
 
@@ -191,3 +196,20 @@ def test_the_share_of_a_shard_is_that_of_its_units() -> None:
     assert in_tars == [336, 336, 328]  # units of 14 images
     assert in_files == [334, 334, 332]
     assert own_share(RunConfig(image_path=("x",)), 7, 2) == 7
+
+
+def test_the_end_of_a_run_reads_each_unit_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = write_units(tmp_path / "run", 100)
+    reads: Counter[Path] = Counter()
+    read = Path.read_bytes
+    ending = Ending("complete", "2026-01-02T03:05:05Z", TIMING, passed_over=2)
+    with open_units(tmp_path / "run", plan.header, plan.inputs) as folder:
+        monkeypatch.setattr(Path, "read_bytes", lambda path: reads.update([path]) or read(path))
+        recording = record(folder, RunConfig(image_path=("x",), csv=str(tmp_path / "maps.csv")), plan.batch_size)
+        counts = recording.end(plan.header, ending, 100)
+    units = {path: times for path, times in reads.items() if path.parent.name == "units"}
+    assert (len(units), set(units.values())) == (plan.units, {1})
+    assert len((tmp_path / "maps.csv").read_text().splitlines()) == 1 + 100
+    assert asdict(counts) == index_of(tmp_path / "run")["counts"]
+    assert (counts.images, counts.ok, counts.maps, counts.passed_over) == (100, 100, 100, 2)
+    assert rows_of(tmp_path / "run") == index_of(tmp_path / "run")["items"]

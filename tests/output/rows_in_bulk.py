@@ -41,9 +41,9 @@ def main(run_dir: str, count: int) -> None:
         start = resident_bytes()
         append_all(folder.journal, count, 500)
         grown["append"] = resident_bytes() - start
-        write_index(run_dir, header(), folder.journal, None, Ending("complete", "2026-01-02T03:05:05Z", TIMING))
+        write_index(run_dir, header(), folder.journal, Ending("complete", "2026-01-02T03:05:05Z", TIMING))
         grown["index"] = resident_bytes() - start
-        write_csv(Path(run_dir, "index.csv"), folder.journal, None)
+        write_csv(Path(run_dir, "index.csv"), folder.journal)
         grown["table"] = resident_bytes() - start
     del folder
     with open_run(run_dir, header()) as folder:

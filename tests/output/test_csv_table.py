@@ -20,7 +20,7 @@ def test_one_row_a_map_in_the_given_order(tmp_path: Path) -> None:
     fused = {**one["maps"][0], "method": "layercam", "layer": ["bn1", "bn2"], "status": "zero", "attention": None}
     with Journal.open(tmp_path, header()) as journal:
         offsets = [journal.append({**one, "maps": [*one["maps"], fused]}), journal.append(failed("c\udce9.jpg"))]
-        write_csv(tmp_path / "tables/index.csv", journal, reversed(offsets))
+        write_csv(tmp_path / "tables/index.csv", journal.in_order(reversed(offsets)))
     bad, first, second = table(tmp_path / "tables/index.csv")
     assert list(first) == list(COLUMNS)
     assert (bad["image"], bad["status"], bad["error_kind"], bad["method"]) == ("c\ufffd.jpg", "failed", "corrupt", "")
@@ -40,12 +40,12 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with Journal.open(tmp_path, header()) as journal:
         offset = journal.append(item())
         with pytest.raises(OutputError, match=r"index\.csv: Is a directory"):
-            write_csv(tmp_path / "index.csv", journal, [offset])
+            write_csv(tmp_path / "index.csv", journal.in_order([offset]))
     assert {path.name for path in tmp_path.iterdir()} == {"index.csv", "index.jsonl"}
 
 
 def test_beside_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with Journal.open(tmp_path, header()) as journal:
-        write_csv("index.csv", journal, [journal.append(item())])
+        write_csv("index.csv", journal.in_order([journal.append(item())]))
     assert len(table(tmp_path / "index.csv")) == 1

@@ -31,7 +31,7 @@ def test_items_are_in_the_given_order_and_counted(tmp_path: Path) -> None:
     with Journal.open(tmp_path, header()) as journal:
         offsets = [journal.append(one) for one in reversed(items)]
         top = header(extra="kept")
-        counts = write_index(tmp_path, top, journal, reversed(offsets), replace(ENDING, passed_over=2))
+        counts = write_index(tmp_path, top, journal.in_order(reversed(offsets)), replace(ENDING, passed_over=2))
     index = json.loads((tmp_path / "index.json").read_bytes())
     assert index["items"] == items
     assert list(index) == [*HEADER_KEYS, "extra", "items"]
@@ -58,21 +58,23 @@ def test_without_an_order_the_rows_stand_as_they_were_appended(tmp_path: Path) -
             journal.append(one)
         with fail_at(0, errno.ENOSPC, calls=("write", "ftruncate"), forever=True), pytest.raises(OutputError):
             journal.append(item("torn.jpg"))
-        counts = write_index(tmp_path, header(), journal, None, ENDING)
+        counts = write_index(tmp_path, header(), journal, ENDING)
     assert json.loads((tmp_path / "index.json").read_bytes())["items"] == items
     assert (counts.images, counts.failed) == (3, 1)
 
 
 def test_without_items_it_is_still_a_document(tmp_path: Path) -> None:
     with Journal.open(tmp_path, header()) as journal:
-        write_index(tmp_path, header(), journal, [], Ending("aborted", "2026-01-02T03:05:05Z", TIMING))
+        write_index(tmp_path, header(), journal.in_order([]), Ending("aborted", "2026-01-02T03:05:05Z", TIMING))
     index = json.loads((tmp_path / "index.json").read_bytes())
     assert (index["items"], index["status"]) == ([], "aborted")
 
 
 def test_one_item_a_line(tmp_path: Path) -> None:
     with Journal.open(tmp_path, header()) as journal:
-        write_index(tmp_path, header(), journal, [journal.append(item(f"{n}\n.jpg")) for n in range(3)], ENDING)
+        write_index(
+            tmp_path, header(), journal.in_order([journal.append(item(f"{n}\n.jpg")) for n in range(3)]), ENDING
+        )
     text = (tmp_path / "index.json").read_bytes()
     items = text.split(b'"items": [\n')[1].splitlines()
     assert [json.loads(line.rstrip(b","))["image"] for line in items[:-1]] == ["0\n.jpg", "1\n.jpg", "2\n.jpg"]
@@ -81,7 +83,7 @@ def test_one_item_a_line(tmp_path: Path) -> None:
 
 def test_the_header_is_found_again_when_the_journal_is_lost(tmp_path: Path) -> None:
     with Journal.open(tmp_path, header()) as journal:
-        write_index(tmp_path, header(), journal, [journal.append(item())], ENDING)
+        write_index(tmp_path, header(), journal.in_order([journal.append(item())]), ENDING)
     (tmp_path / "index.jsonl").unlink()
     recorded = read_header(tmp_path)
     assert recorded is not None
@@ -96,12 +98,12 @@ def test_a_fault_at_any_system_call_leaves_the_old_or_the_new_index(
     monkeypatch.setattr(atomic, "_BLOCK", 1)  # a write for each line
     with Journal.open(tmp_path, header()) as journal:
         offsets = [journal.append(item(f"{number}.jpg")) for number in range(2)]
-        write_index(tmp_path, header(), journal, offsets[:1], ENDING)
+        write_index(tmp_path, header(), journal.in_order(offsets[:1]), ENDING)
         old = (tmp_path / "index.json").read_bytes()
         for number in range(200):
             with fail_at(number, errno.EIO) as failed_call:
                 try:
-                    write_index(tmp_path, header(), journal, offsets, ENDING)
+                    write_index(tmp_path, header(), journal.in_order(offsets), ENDING)
                 except OutputError as error:
                     assert "Input/output error" in str(error)  # noqa: PT017 - whether it raises depends on the number
             now = (tmp_path / "index.json").read_bytes()
@@ -118,5 +120,5 @@ def test_a_damaged_row_is_named_rather_than_copied(tmp_path: Path) -> None:
     with Journal.open(tmp_path, header()) as journal:
         offset = journal.append(item())
         with pytest.raises(OutputError, match=f"no whole line at byte {offset + 5}"):
-            write_index(tmp_path, header(), journal, [offset + 5], ENDING)
+            write_index(tmp_path, header(), journal.in_order([offset + 5]), ENDING)
     assert not (tmp_path / "index.json").exists()

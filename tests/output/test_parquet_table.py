@@ -31,8 +31,8 @@ def test_the_rows_of_the_csv_with_types(tmp_path: Path, monkeypatch: pytest.Monk
         )
         for number in range(9):
             offsets.append(journal.append(item(f"{number}.jpg")))
-        write_csv(tmp_path / "index.csv", journal, offsets)
-        write_parquet(tmp_path / "tables/index.parquet", journal, offsets)
+        write_csv(tmp_path / "index.csv", journal.in_order(offsets))
+        write_parquet(tmp_path / "tables/index.parquet", journal.in_order(offsets))
     table = pd.read_parquet(tmp_path / "tables/index.parquet")
     assert list(table.columns) == list(COLUMNS)
     with (tmp_path / "index.csv").open(encoding="utf-8", newline="") as file:
@@ -58,16 +58,16 @@ def test_the_rows_of_the_csv_with_types(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_no_rows_and_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     with Journal.open(tmp_path, header()) as journal:
-        write_parquet(tmp_path / "none.parquet", journal, array("q"))
+        write_parquet(tmp_path / "none.parquet", journal.in_order(array("q")))
         assert pd.read_parquet(tmp_path / "none.parquet").empty
         offset = journal.append(item())
         (tmp_path / "index.parquet").mkdir()
         with pytest.raises(OutputError, match=r"index\.parquet: Is a directory"):
-            write_parquet(tmp_path / "index.parquet", journal, [offset])
+            write_parquet(tmp_path / "index.parquet", journal.in_order([offset]))
         (tmp_path / "index.jsonl").write_bytes(b"damaged")
         before = (tmp_path / "none.parquet").read_bytes()
         with pytest.raises(OutputError, match="no whole line"):
-            write_parquet(tmp_path / "none.parquet", journal, [offset])
+            write_parquet(tmp_path / "none.parquet", journal.in_order([offset]))
     assert (tmp_path / "none.parquet").read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == {"index.parquet", "index.jsonl", "none.parquet"}
 

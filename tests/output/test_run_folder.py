@@ -23,7 +23,10 @@ def finish(folder: RunFolder) -> None:
     folder.writer.write(PATH, b"12345678")
     offset = folder.journal.append(item())
     write_index(
-        folder.path, folder.journal.header, folder.journal, [offset], Ending("complete", "2026-01-02T03:05:05Z", TIMING)
+        folder.path,
+        folder.journal.header,
+        folder.journal.in_order([offset]),
+        Ending("complete", "2026-01-02T03:05:05Z", TIMING),
     )
 
 

@@ -58,7 +58,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     ]
     with Journal.open(run, header()) as journal:
         ending = Ending("complete", "2026-01-02T03:05:05.250Z", TIMING)
-        write_index(run, header(), journal, [journal.append(one) for one in items], ending)
+        write_index(run, header(), journal.in_order([journal.append(one) for one in items]), ending)
     written: dict[str, Any] = json.loads((run / "index.json").read_bytes())
     return written
 

@@ -40,9 +40,12 @@ def run(run_dir: Path, images: list[str] = IMAGES, padding: int = 0) -> int:
             made += 1
         order = list(folder.journal.compact(order))
         write_index(
-            run_dir, folder.journal.header, folder.journal, order, Ending("complete", "2026-01-02T03:05:05Z", TIMING)
+            run_dir,
+            folder.journal.header,
+            folder.journal.in_order(order),
+            Ending("complete", "2026-01-02T03:05:05Z", TIMING),
         )
-        write_csv(run_dir / "index.csv", folder.journal, order)
+        write_csv(run_dir / "index.csv", folder.journal.in_order(order))
     return made
 
 

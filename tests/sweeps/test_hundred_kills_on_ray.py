@@ -19,11 +19,10 @@ from pathlib import Path
 
 import pytest
 
-from camcli.config.settings import RunConfig
 from camcli.pipeline.stream import Watcher
 from camcli.schemas.index import ImageRow
 from tests.conftest import items
-from tests.engines.conftest import artefacts_of, explain, make_mixed, rows_of
+from tests.engines.conftest import artefacts_of, explain, make_mixed, rows_of, settings
 from tests.engines.test_ray import start_cluster, workers
 
 ray = pytest.importorskip("ray")
@@ -35,11 +34,6 @@ def address() -> Iterator[str]:
     start_cluster()
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
-
-
-def settings(images: Path, run_dir: Path, **more: object) -> RunConfig:
-    fields = {"model": "factory:tests.engines.models:build_slow", "input_size": "64", "batch_size": "2"} | more
-    return RunConfig(image_path=(str(images),), output_dir=str(run_dir), **fields)  # type: ignore[arg-type]
 
 
 def outcome(run_dir: Path) -> tuple[object, ...]:
