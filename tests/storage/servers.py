@@ -43,18 +43,20 @@ class FaultyServer:
         requests: ``METHOD /path`` of each so far.
         most_reads_at_once, most_writes_at_once: the most objects that were read or written at the same time.
         delay: seconds before each answer.
+        reads_to_gather: a read waits until so many are there at once, which happens once; the first read, with which a
+            model is examined, does not.
     """
 
     def __init__(self, application: Callable[..., Iterable[bytes]]) -> None:
         self._application = application
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._faults: list[Fault] = []
         self._reads = self._writes = 0
         self._at = 0
         self._action: Callable[[], None] | None = None
         self.requests: list[str] = []
         self.most_reads_at_once = self.most_writes_at_once = 0
-        self.delay = 0.0
+        self.delay, self.reads_to_gather, self._reads_so_far = 0.0, 0, 0
         logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
         self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=_QuietHandler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -86,6 +88,7 @@ class FaultyServer:
         self._action = None
         self.requests.clear()
         self.most_reads_at_once, self.most_writes_at_once, self.delay = 0, 0, 0.0
+        self.reads_to_gather = self._reads_so_far = 0
 
     def call_at(self, number: int, action: Callable[[], None]) -> None:
         """Do something when so many requests have come, before the last of them is answered."""
@@ -102,6 +105,7 @@ class FaultyServer:
             self.requests.append(request)
             is_read = environ["REQUEST_METHOD"] == "GET" and not query
             self._reads += is_read
+            self._reads_so_far += is_read
             self.most_reads_at_once = max(self.most_reads_at_once, self._reads)
             is_write = environ["REQUEST_METHOD"] == "PUT" and "/shards/" not in environ["PATH_INFO"]
             self._writes += is_write
@@ -112,6 +116,9 @@ class FaultyServer:
             if self._action is not None and len(self.requests) >= self._at:
                 self._action()
                 self._action = None
+            self._lock.notify_all()
+            if is_read and self._reads_so_far > 1:
+                self._lock.wait_for(lambda: self.most_reads_at_once >= self.reads_to_gather, timeout=120)
         try:
             time.sleep(self.delay)
             answer = self._answer(fault, environ, start_response)

@@ -106,7 +106,8 @@ def test_so_many_images_are_read_at_once(
     for number in range(2):
         upload(pictures, f"{IN}/{number}")
     s3.reset()
-    s3.delay = 0.02
+    s3.reads_to_gather = connections
+    s3.delay = 0.02  # in which one more would come
     run = (IN, "-o", tmp_path / "run", "--connections", connections, "--workers", 1, "--save", "none")
     assert tiny(*run).code == 3
     assert s3.most_reads_at_once == connections
