@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # There is a worker for each core: before torch and OpenCV are imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
+# Ray would leave a token in the home folder, for which every later cluster of this user would ask.
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
 # How long an example takes is for the machine to say.
 settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
