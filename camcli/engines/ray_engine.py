@@ -9,6 +9,7 @@ has its images tried one by one, and an image that ends its worker twice is name
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import time
 from collections import deque
@@ -51,6 +52,8 @@ from camcli.schemas.index import Header, ImageRow, Timing
 _TICK = 0.2
 _MOST_TRIES = 2
 """So many workers a unit, or an image alone, may end."""
+_PATIENCE = 60.0
+"""Seconds after which it is said that the first worker has not started."""
 _MOST_STARTS = 3
 """So many workers in a row may end before they have their model."""
 _MOST_FATAL = 3
@@ -192,9 +195,16 @@ class _Workers:
         while True:
             actor = self._create(config)
             task = actor.prepare.remote(recorded, watch.describe(), decide)
+            patient_until = time.monotonic() + _PATIENCE
             while not self.ray.wait([task], timeout=_TICK)[0]:
                 if stop:
                     raise SystemExit(128 + (stop.signal or 0))
+                if time.monotonic() > patient_until:  # Ray waits for ever, and says nothing
+                    patient_until = math.inf
+                    watch.note(
+                        "still waiting for the first worker: the cluster has no room for it yet, or cannot start it "
+                        "(`ray status` and the logs of Ray, /tmp/ray/session_latest/logs on its machines, say which)"
+                    )
             try:
                 ready = self.ray.get(task)
             except self.ray.exceptions.RayError as error:
