@@ -58,7 +58,7 @@ def test_a_real_full_disk_then_more_space(forks: Forks, tmp_path: Path) -> None:
     command = ("run", photos, "--batch-size", 4, "--save", "overlay,panel,raw", *TINY, "--output-dir")
     assert forks.run((*command, tmp_path / "whole"))[0] == 0
     disk.mkdir()
-    with small_disk(disk, "400k"):
+    with small_disk(disk, "4m"):  # twice as many images as are in flight, so that some have rows
         code, running = forks.run((*command, disk / "out"))
         assert code == 1
         assert f"cam: cannot write {disk}" in running.err

@@ -70,8 +70,8 @@ def measure_memory(path, first, every):
         count()
         return offset
 
-    def reading(self, order=None):
-        for line in lines(self, order):
+    def reading(self):
+        for line in lines(self):
             count()
             yield line
 

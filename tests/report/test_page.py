@@ -239,6 +239,7 @@ def test_the_keyboard_is_enough(page: Any, galleries: Galleries) -> None:
     page.keyboard.press("Enter")
     assert page.evaluate("openedImage.n") == names[-1]
     page.keyboard.press("Escape")
+    page.wait_for_selector("dialog[open]", state="detached")
     page.keyboard.press("/")
     page.keyboard.type("flower/1")
     page.wait_for_function("() => document.querySelector('#count').textContent === '1'")
