@@ -40,7 +40,7 @@ class TarMember:
         offset, size: in bytes.
         content: where it came along with the header.
         version: of the archive as it was listed; None: in a store.
-        header: CRC-32 of the block before it, its header, which tells whether an archive in a store was replaced.
+        header: in a store: CRC-32 of the block before it, its header; of another archive it is another one.
     """
 
     offset: int

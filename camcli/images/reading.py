@@ -11,7 +11,7 @@ from tarfile import BLOCKSIZE
 
 from camcli.errors import ErrorKind, ImageError
 from camcli.images.entry import Entry, TableRow, TarMember
-from camcli.images.table_rows import read_row
+from camcli.images.table_rows import read_row, replaced
 from camcli.storage import StorageError, is_remote, read_bytes
 
 MAX_BYTES = 1 << 31
@@ -102,7 +102,7 @@ def _content(handle: int, member: TarMember | None) -> bytes:
         kind = next((name for test, name in _KINDS if test(before.st_mode)), "no regular file")
         raise ImageError("unreadable", f"this is {kind}, not a file")
     if member is not None and member.version not in (None, (before.st_size, before.st_mtime_ns)):
-        raise ImageError("changed", f"the tar was changed or replaced since it was listed; {_AGAIN}")
+        raise replaced("tar")
     offset, size = (member.offset, member.size) if member is not None else (0, before.st_size)
     if size > MAX_BYTES:
         raise _too_large(size)
@@ -129,11 +129,9 @@ def _remote_content(path: str, member: TarMember | None, size: int | None) -> by
 
 
 def _remote_member(path: str, member: TarMember) -> bytes:
-    if member.header is None:
-        return read_bytes(path, member.offset, member.offset + member.size)
     data = read_bytes(path, member.offset - BLOCKSIZE, member.offset + member.size)
     if zlib.crc32(data[:BLOCKSIZE]) != member.header:
-        raise ImageError("changed", f"the tar was changed or replaced since it was listed; {_AGAIN}")
+        raise replaced("tar")
     return data[BLOCKSIZE:]
 
 

@@ -31,7 +31,7 @@ def read_row(path: str, place: TableRow) -> bytes | str:
     """
     try:
         if not is_remote(path) and version_of(path) != place.version:
-            raise _changed()
+            raise replaced("table")
         value = _open_group(path, place.version, place.column, place.group).value(place.row)
     except StorageError as error:
         raise _refusal(error) from error
@@ -52,8 +52,9 @@ def read_row(path: str, place: TableRow) -> bytes | str:
     return value
 
 
-def _changed() -> ImageError:
-    message = "the table was changed or replaced since it was listed; explain it again with --retry-failed"
+def replaced(what: str) -> ImageError:
+    """The error of an image whose tar or table is another one than was listed."""
+    message = f"the {what} was changed or replaced since it was listed; explain it again with --retry-failed"
     return ImageError("changed", message)
 
 
@@ -131,5 +132,5 @@ def _open_group(path: str, version: Version | None, column: str, group: int) -> 
     Of a file in a store that is asked here, and not for each row: it is a request.
     """
     if is_remote(path) and version_of(path) != version:
-        raise _changed()
+        raise replaced("table")
     return _Group(path, column, group)
