@@ -23,22 +23,29 @@ from camcli.pipeline.stream import Watcher
 from camcli.schemas.index import ImageRow
 from tests.conftest import Cam, index_of, items
 from tests.faults.forking import Forks
-from tests.faults.test_crashing_decoder import Decoder
+from tests.faults.test_crashing_decoder import Decoder, harmful
 
 from . import conftest
 from .conftest import BATCH, artefacts_of, explain, make_mixed, rows_of
 from .forked import Forked, ForkServer
 
+FAST = "factory:tests.tiny:build"
+"""The slow model, with the same weights, for the run of one process that others are compared with."""
 SLOW = ("--model", "factory:tests.engines.models:build_slow", "--input-size", 64, *BATCH)
 
 
 @pytest.fixture(scope="module")
-def server(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
-    """Forks processes with a decoder that a picture can let crash."""
+def decoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Decoder]:
     decoder = Decoder(tmp_path_factory.mktemp("decoder") / "decoder")
+    yield decoder
+    decoder.release()
+
+
+@pytest.fixture(scope="module")
+def server(forks: Forks, decoder: Decoder) -> Iterator[ForkServer]:
+    """Forks processes with a decoder that a picture can let crash."""
     with ForkServer(forks, before=decoder.before) as server:
         yield server
-    decoder.release()
 
 
 @pytest.fixture
@@ -88,7 +95,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def one(mixed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of one process."""
     folder = tmp_path_factory.mktemp("runs") / "one"
-    assert explain(settings(mixed, folder, 1)).exit_code == 3
+    assert explain(settings(mixed, folder, 1, model=FAST)).exit_code == 3
     return folder
 
 
@@ -97,6 +104,11 @@ def finish(cam: Cam, mixed: Path, run_dir: Path) -> None:
     for i in range(2):
         assert cam("run", mixed, *SLOW, "-o", run_dir, "--shard", f"{i}/2").code in (0, 3)
     assert cam("merge", run_dir).code == 3
+
+
+def lines_of(journal: Path) -> int:
+    """How many whole lines a shard's journal has; none before its process has begun it."""
+    return journal.read_bytes().count(b"\n") if journal.exists() else 0
 
 
 def assert_same(run_dir: Path, one: Path) -> None:
@@ -114,7 +126,7 @@ def test_a_process_that_is_killed_is_replaced(
         for shard in (first, 1 - first):
             os.kill(pids.started[shard].pid, signal.SIGSTOP)
             # Of its 8 images; had it all rows, it might have said that it is done, and nobody would miss it.
-            if len((tmp_path / f"run/shards/{shard}-of-2.jsonl").read_bytes().splitlines()) < 1 + 8:
+            if lines_of(tmp_path / f"run/shards/{shard}-of-2.jsonl") < 1 + 8:
                 os.kill(pids.started[shard].pid, signal.SIGKILL)
                 return
             os.kill(pids.started[shard].pid, signal.SIGCONT)
@@ -147,7 +159,7 @@ def test_a_run_that_is_stopped_goes_on_with_the_same_command(
     photos, one = tmp_path / "photos", tmp_path / "one"
     for name in ("a", "b"):  # more than what is in flight
         shutil.copytree(mixed, photos / name)
-    explain(settings(photos, one, 1))
+    explain(settings(photos, one, 1, model=FAST))
     stop, run_dir = Stop(), tmp_path / "run"
     config = settings(photos, run_dir, 2)
     watch = Pids(monkeypatch, 2, lambda _: stop.request(signal.SIGINT))
@@ -179,7 +191,7 @@ def test_an_image_that_kills_its_process_is_named(
 @pytest.mark.usefixtures("forked")
 def test_tars_are_those_of_one_process(mixed: Path, tmp_path: Path) -> None:
     for count in (1, 2):
-        explain(settings(mixed, tmp_path / f"{count}", count, save_to="tar", model="factory:tests.tiny:build"))
+        explain(settings(mixed, tmp_path / f"{count}", count, save_to="tar", model=FAST))
     tars = {path.name: path.read_bytes() for path in (tmp_path / "1/tar").iterdir()}
     assert len(tars) > 1
     assert {path.name: path.read_bytes() for path in (tmp_path / "2/tar").iterdir()} == tars
@@ -204,23 +216,26 @@ def test_a_process_that_always_dies_is_replaced_a_few_times(
 
 
 def test_the_head_is_killed_and_started_again(
-    cam: Cam, mixed: Path, one: Path, tmp_path: Path, server: ForkServer
+    cam: Cam, mixed: Path, tmp_path: Path, server: ForkServer, decoder: Decoder
 ) -> None:
-    run_dir = tmp_path / "run"
-    running = server.start(["run", mixed, *SLOW, "-o", run_dir, "--processes", 2])
+    photos, one, run_dir = Path(shutil.copytree(mixed, tmp_path / "mixed")), tmp_path / "one", tmp_path / "run"
+    harmful(photos / "98.jpg", "WAIT")  # the process that comes to it is not done before the head is killed
+    assert explain(settings(photos, one, 1, model=FAST)).exit_code == 3
+    running = server.start(["run", photos, *SLOW, "-o", run_dir, "--processes", 2])
     shards = run_dir / "shards"
-    running.wait_until(lambda: sum(p.read_bytes().count(b"\n") - 1 for p in shards.glob("*.jsonl")) > 2)
+    running.wait_until(lambda: decoder.lingering is not None and any(lines_of(p) > 1 for p in shards.glob("*.jsonl")))
     running.send_signal(signal.SIGKILL)
     assert running.wait() == -signal.SIGKILL
+    decoder.release()
     until = time.monotonic() + 60
     while list(shards.glob("*.lock")) and time.monotonic() < until:  # the others notice, and stop
         time.sleep(0.05)
     assert not list(shards.glob("*.lock"))
-    refused = cam("run", mixed, *SLOW, "-o", run_dir)
+    refused = cam("run", photos, *SLOW, "-o", run_dir)
     assert refused.code == 2
     assert "2 shards that are not merged" in " ".join(refused.err.split())
     assert not (run_dir / "index.jsonl").exists()
-    finish(cam, mixed, run_dir)
+    finish(cam, photos, run_dir)
     assert_same(run_dir, one)
 
 
@@ -231,7 +246,7 @@ def test_a_shard_is_killed_and_started_again(
     command = ["run", mixed, *SLOW, "-o", run_dir, "--shard", "0/2"]
     journal = run_dir / "shards/0-of-2.jsonl"
     running = server.start(command)
-    running.wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") > rows)
+    running.wait_until(lambda: lines_of(journal) > rows)
     running.send_signal(signal.SIGKILL)
     running.wait()
     assert cam("run", mixed, *SLOW, "-o", run_dir, "--shard", "1/2").code in (0, 3)
