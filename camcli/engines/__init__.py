@@ -4,7 +4,7 @@
 ``placement``  which shard and which GPU a process of torchrun or Slurm has; how processes share a machine
 ``processes``  the head of several processes: each explains one shard
 ``child``      one of them
-``ray_engine`` the head of the workers of a Ray cluster (``ray_cluster``), each a ``unit_worker``
+``ray_engine`` a run on a Ray cluster (``ray_cluster``): its ``ray_head``, its ``ray_workers``, each a ``unit_worker``
 ``merge``      the shards of a run become its index
 ``shard_rows`` the rows of any number of shards
 ``missing``    which shards and images are not there

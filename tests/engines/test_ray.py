@@ -20,7 +20,7 @@ from PIL import Image
 
 from camcli.concurrency import Stop
 from camcli.config.settings import RunConfig
-from camcli.engines import ray_engine
+from camcli.engines import ray_workers
 from camcli.engines.ray_cluster import size_of_workers
 from camcli.engines.unit_worker import Done, Place, Ready, Refused, Survived, UnitWorker
 from camcli.errors import CamError, ConfigError, OutputError
@@ -156,7 +156,7 @@ def test_the_command_gives_what_one_process_gives(cam: Cam, mixed: Path, one: Pa
 def test_a_worker_that_is_killed_is_replaced(
     mixed: Path, one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_engine, "_PATIENCE", 0)
+    monkeypatch.setattr(ray_workers, "_PATIENCE", 0)
     watch = Events(random.Random().randint(1, 8), kill_one)
     summary = explain(settings(mixed, tmp_path / "run"), watch)
     assert summary.exit_code == 3
