@@ -1,7 +1,6 @@
 """Where the time of a run goes on this machine, against the bare forward pass of the same model: ``cam bench``."""
 
 import math
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,9 +12,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from camcli.concurrency import cores
 from camcli.config.settings import RunConfig
 from camcli.device import choose_device, choose_precision, device_name
-from camcli.engines.placement import cores, visible_gpus
+from camcli.engines.placement import visible_gpus
 from camcli.methods import find_method
 from camcli.models import Model
 from camcli.pipeline.setup import Setup, open_model
@@ -245,5 +245,5 @@ def _recommend_flags(forward: Sequence[ForwardPass], end: EndToEnd, precision: s
     chosen = halves[0] if halves else "fp32"
     each = max(sum(end.stages[s] for s in part) for part in (_LOADING, _DRAWING)) / max(1, end.images)
     rate = best.get(chosen) or best[precision]
-    workers = min(max(2, math.ceil(each * rate) + 1), max(2, os.cpu_count() or 2))
+    workers = min(max(2, math.ceil(each * rate) + 1), max(2, cores()))
     return {"--batch-size": str(batch), "--workers": str(workers), "--precision": chosen}

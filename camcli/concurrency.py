@@ -1,4 +1,4 @@
-"""Threads of the stream: ordered work with back-pressure, busy times, a way to stop."""
+"""Threads of the stream: how many, ordered work with back-pressure, busy times, a way to stop."""
 
 import atexit
 import ctypes
@@ -18,10 +18,22 @@ Out = TypeVar("Out")
 
 MOST_BYTES = 1 << 28
 """Bytes that the items between two stages hold at most, about, however large the images are."""
+MOST_WORKERS = 16
+"""Threads that decode, and as many that write, unless more are asked for."""
 _GUESS = 1 << 25  # bytes of an image, until the first one is measured
 _opencv_lock = threading.Lock()
 _opencv_threads: list[int] = []  # as each run that is under way found them: one program may have several
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
+
+
+def cores() -> int:
+    """The cores that this process may use: fewer than the machine has in a job of a cluster."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_workers() -> int:
+    """Threads that decode, and as many that write, where their number is not asked for: one for each core, 2 to 16."""
+    return min(MOST_WORKERS, max(2, cores()))
 
 
 def in_order(

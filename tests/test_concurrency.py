@@ -12,7 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from camcli.concurrency import MOST_BYTES, Clock, Stop, in_order, lower_priority, opencv_in_one_thread
+from camcli.concurrency import MOST_BYTES, Clock, Stop, default_workers, in_order, lower_priority, opencv_in_one_thread
+
+
+@pytest.mark.parametrize(("allowed", "workers"), [(1, 2), (2, 2), (5, 5), (16, 16), (64, 16)])
+def test_cores_that_the_process_may_not_use_do_not_count(
+    allowed: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(allowed)), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 128)
+    assert default_workers() == workers
 
 
 def test_results_come_in_order_whatever_finishes_first() -> None:

@@ -10,6 +10,7 @@ import typer
 
 from camcli.cli.options import OutputMode, takes_settings
 from camcli.cli.run import with_positional
+from camcli.concurrency import cores
 from camcli.config.settings import RunConfig
 from camcli.errors import ConfigError
 
@@ -56,8 +57,6 @@ def command(
 
 def lines_of(result: Bench) -> list[str]:
     """What is printed for people."""
-    from camcli.engines.placement import cores
-
     end, ceiling = result.end_to_end, result.ceiling
     enough = _BATCHES * ceiling.batch_size
     lines = [

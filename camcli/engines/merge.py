@@ -20,10 +20,8 @@ from camcli.output.atomic import sweep_temporaries
 from camcli.output.compare import is_same_run
 from camcli.output.index import Ending, FinalStatus, Rows, write_index
 from camcli.output.lock import RunLock
-from camcli.output.names import FOLDERS
 from camcli.output.row_keys import KeyedRow
-from camcli.output.shard_plan import SHARDS, InputDigest, Plan, read_ending, read_plan, require_no_writer
-from camcli.output.tar_names import TARS
+from camcli.output.shard_plan import FOLDERS_OF_PARTS, InputDigest, Plan, read_ending, read_plan, require_no_writer
 from camcli.output.units import UnitFiles
 from camcli.output.whole_journal import WholeJournal, write_whole_journal
 from camcli.schemas.index import Header, Timing
@@ -84,7 +82,7 @@ def merge(
         if ends is None:
             raise IncompleteError(describe_missing(path, plan))
         header: Header = {**plan.header, "started": min(end["started"] for end in ends)}
-        sweep_temporaries(path, [*FOLDERS.values(), TARS, SHARDS])
+        sweep_temporaries(path, FOLDERS_OF_PARTS)
         counts = write_whole_journal(path, header, _rows(path, plan), plan.inputs)
         if counts is None:
             raise IncompleteError(

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from camcli.concurrency import MOST_WORKERS, cores
 from camcli.config.parse import Shard
 from camcli.config.settings import RunConfig
 from camcli.errors import ConfigError
 
 ALL_GPUS = "cuda:all"
 _CORES_OF_A_PROCESS = 4
-_MOST_LOADERS = 16
 
 
 @dataclass(frozen=True)
@@ -108,13 +107,8 @@ def config_of_part(config: RunConfig, threads: int, **own: Any) -> RunConfig:
         threads: its loaders, where their number is not asked for.
         own: what only this process has.
     """
-    workers = config.workers if config.workers != "auto" else str(min(_MOST_LOADERS, max(1, threads)))
+    workers = config.workers if config.workers != "auto" else str(min(MOST_WORKERS, max(1, threads)))
     return replace(
         config, processes="1", workers=workers, output_dir=config.run_dir, csv=None, parquet=None, overwrite=False,
         resume=True, **own,
     )  # fmt: skip
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

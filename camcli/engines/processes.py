@@ -21,16 +21,17 @@ from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from camcli.concurrency import Stop
+from camcli.concurrency import Stop, cores
 from camcli.config.parse import Shard
 from camcli.config.settings import RunConfig
 from camcli.engines.child import Waiting, begin
 from camcli.engines.merge import merge, write_partial_index
-from camcli.engines.placement import config_of_part, cores, devices
+from camcli.engines.placement import config_of_part, devices
 from camcli.engines.timing import timing_of_run
-from camcli.errors import CamError, ConfigError, ResumeError
+from camcli.errors import CamError, ConfigError
 from camcli.images import Sources
 from camcli.output import FinalStatus, in_folder, read_header, read_plan
+from camcli.output.open_folder import not_to_be_continued
 from camcli.output.run_folder import remove_run
 from camcli.output.shards import join_plan, locked_for_a_moment
 from camcli.pipeline.folder import begins_in_units, list_inputs
@@ -111,10 +112,7 @@ def own_configs(config: RunConfig, count: int) -> list[RunConfig]:
         raise ConfigError("--processes: each process lists the inputs. Write standard input to a file, and give @FILE.")
     path = run_path(config.run_dir)
     if not config.resume and not config.overwrite and (read_plan(path) or read_header(path)):
-        raise ResumeError(
-            f"{path} holds a run already, and --no-resume forbids to continue it. Choose another --output-dir, or "
-            "replace what is there with --overwrite."
-        )
+        raise not_to_be_continued(path)
     return [
         config_of_part(config, cores() // count, shard=str(Shard(index, count)), device=device)
         for index, device in enumerate(devices(config, count))

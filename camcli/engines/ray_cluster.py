@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from camcli.concurrency import cores
 from camcli.config.settings import RunConfig
-from camcli.engines.placement import ALL_GPUS, cores
+from camcli.engines.placement import ALL_GPUS
 from camcli.errors import ConfigError
 
 _INSTALL = "pip install ray (the extra ray; in a clone: pip install '.[ray]')"

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from camcli.errors import ResumeError
 from camcli.output.artefacts import ArtefactWriter
 from camcli.output.lock import RunLock
 from camcli.output.tars import TarWriter
 from camcli.storage import is_remote, scheme_of
+
+ELSEWHERE_OR_OVERWRITE = "Choose another --output-dir, or replace what is there with --overwrite."
+"""What to do about a folder that holds another run, where it can be replaced."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +48,11 @@ class OpenFolder:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def not_to_be_continued(path: Path, what: str = "a run", way_out: str = ELSEWHERE_OR_OVERWRITE) -> ResumeError:
+    """The error of a folder that holds something that ``--no-resume`` forbids to continue."""
+    return ResumeError(f"{path} holds {what} already, and --no-resume forbids to continue it. {way_out}")
 
 
 def notes_on_opening(path: Path, lock: RunLock, abandoned: bool, each: str = "it") -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from camcli.output.header import INDEX_NAME, JOURNAL_NAME, read_header
 from camcli.output.journal import Journal
 from camcli.output.lock import RunLock
 from camcli.output.names import EXTENSIONS, FOLDERS
-from camcli.output.open_folder import OpenFolder, notes_on_opening
+from camcli.output.open_folder import ELSEWHERE_OR_OVERWRITE, OpenFolder, not_to_be_continued, notes_on_opening
 from camcli.output.redrawing import MARK_NAME, is_half_drawn
 from camcli.output.shard_plan import remove_shards
 from camcli.output.tar_names import TARS
@@ -109,13 +109,14 @@ def check_resumable(path: Path, recorded: Header, header: Header, resume: bool) 
     Raises:
         ResumeError: it may not, with what differs.
     """
-    way_out = "Choose another --output-dir, or replace what is there with --overwrite."
     if not resume:
-        raise ResumeError(f"{path} holds a run already, and --no-resume forbids to continue it. {way_out}")
+        raise not_to_be_continued(path)
     if is_same_run(recorded, header):
         return
     listed = "".join(f"\n  {line}" for line in first_differences(recorded, header))
-    raise ResumeError(f"{path} holds a run of another configuration (there → asked for):{listed}\n{way_out}")
+    raise ResumeError(
+        f"{path} holds a run of another configuration (there → asked for):{listed}\n{ELSEWHERE_OR_OVERWRITE}"
+    )
 
 
 def refuse_half_drawn(path: Path) -> None:

@@ -22,12 +22,16 @@ from camcli.output.compare import first_differences, is_same_run
 from camcli.output.header import journal_header
 from camcli.output.jsontext import strict_json
 from camcli.output.lock import RunLock
+from camcli.output.names import FOLDERS
 from camcli.output.row_keys import key_of, names_of
+from camcli.output.tar_names import TARS
 from camcli.schemas.index import Header
 from camcli.storage import is_remote, run_path
 
 SHARDS = "shards"
 """The folder of a run folder that holds the files of its shards."""
+FOLDERS_OF_PARTS = (*FOLDERS.values(), TARS, SHARDS)
+"""All folders of a run folder that the parts of a run write into."""
 UNITS = f"{SHARDS}/units"
 """Where the rows of units are."""
 PLAN_SCHEMA = "camcli.shards/1"

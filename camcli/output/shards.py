@@ -17,7 +17,7 @@ from camcli.output.index import Counts, Ending, Rows, count_items
 from camcli.output.journal import Journal
 from camcli.output.jsontext import strict_json
 from camcli.output.lock import RunLock
-from camcli.output.open_folder import notes_on_opening
+from camcli.output.open_folder import not_to_be_continued, notes_on_opening
 from camcli.output.run_folder import RunFolder, check_resumable, refuse_half_drawn
 from camcli.output.shard_plan import (
     WHOLE,
@@ -83,9 +83,7 @@ def require_not_begun(run_dir: Path, shard: Shard, resume: bool, units: UnitFile
     has_begun = _has_journal(run_dir, shard) if units is None else units.has_begun
     if has_begun and not resume:
         what = "a run" if shard == WHOLE else f"shard {shard}"
-        raise ResumeError(
-            f"{run_dir} holds {what} already, and --no-resume forbids to continue it. Choose another --output-dir."
-        )
+        raise not_to_be_continued(run_dir, what, "Choose another --output-dir.")
     return has_begun
 
 

@@ -11,11 +11,10 @@ from camcli.output.artefacts import ArtefactWriter
 from camcli.output.atomic import naming_os_errors, sweep_temporaries, write_atomically
 from camcli.output.header import JOURNAL_NAME
 from camcli.output.index import Counts, Ending, count_items, write_index
-from camcli.output.names import FOLDERS
 from camcli.output.open_folder import OpenFolder, notes_on_opening
 from camcli.output.run_folder import remove_run
 from camcli.output.shard_plan import (
-    SHARDS,
+    FOLDERS_OF_PARTS,
     WHOLE,
     Inputs,
     Plan,
@@ -25,7 +24,6 @@ from camcli.output.shard_plan import (
     read_plan,
 )
 from camcli.output.shards import join_plan, locked_for_a_moment, require_not_begun, write_ending
-from camcli.output.tar_names import TARS
 from camcli.output.tars import TarWriter
 from camcli.output.units import UnitFiles
 from camcli.output.whole_journal import WholeJournal, write_whole_journal
@@ -102,7 +100,7 @@ def _begin(files: UnitFiles, *, exclusive: bool) -> None:
     """The shard has not ended any more; what killed processes left half-written goes."""
     path, shard = files.path, files.shard
     if shard == WHOLE:
-        sweep_temporaries(path, [*FOLDERS.values(), TARS, SHARDS])
+        sweep_temporaries(path, FOLDERS_OF_PARTS)
     with naming_os_errors(path):
         (path / ending_name(shard)).unlink(missing_ok=True)
         if shard == WHOLE:  # the units go on from here

@@ -1,6 +1,5 @@
 """Everything that is decided before the stream starts: model, layers, methods, targets, batch shape."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -9,6 +8,7 @@ from pathlib import Path
 import torch
 
 from camcli.capture import noise
+from camcli.concurrency import default_workers
 from camcli.config.choice import is_choice_for, with_choice
 from camcli.config.recommended import with_recommended
 from camcli.config.settings import BEST, RunConfig
@@ -255,7 +255,7 @@ def setup_for(
         device_name=device_name(device),
         precision=precision,
         batch_size=batch_size,
-        workers=config.parsed.workers or min(16, max(2, os.cpu_count() or 2)),
+        workers=config.parsed.workers or default_workers(),
         style=style_of(config),
         limits=_limits(config, earlier.get("scale_limits")),
         assumptions=(*_assumptions(model, layers), *refused),

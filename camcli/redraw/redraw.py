@@ -15,7 +15,7 @@ import numpy as np
 from camcli.checks.recorded import RecordedRun
 from camcli.checks.rereading import recorded_settings
 from camcli.checks.run_paths import started_in
-from camcli.concurrency import in_order, lower_priority
+from camcli.concurrency import default_workers, in_order, lower_priority
 from camcli.config.settings import RunConfig
 from camcli.errors import ImageError, OutputError
 from camcli.images import DecodeSettings, Entry, pillow_limits
@@ -120,7 +120,7 @@ def _redraw(folder: Redrawing, changes: Mapping[str, Any], watch: Watcher) -> Re
     header, journal = folder.header, folder.journal
     before = recorded_config(header)
     after = changed_config(before, changes)
-    workers = RunConfig(workers=changes.get("workers", "auto")).parsed.workers or min(16, max(2, os.cpu_count() or 2))
+    workers = RunConfig(workers=changes.get("workers", "auto")).parsed.workers or default_workers()
     rows = folder.rows()
     limits = _limits(folder, before, after, rows)
     same = frozenset[str]() if folder.was_stopped else unaffected(before, after)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from camcli.checks.report.run_document import CHECK_NAME, DIFF_NAME
-from camcli.concurrency import in_order
+from camcli.concurrency import cores, in_order
 from camcli.config.parse import parse_scale
 from camcli.images import Entry, pillow_limits
 from camcli.output import true_name, write_named_file
@@ -103,7 +102,7 @@ class _Builder:
 
     def add_all(self, progress: Progress) -> None:
         total = self.run.count if self.options.limit is None else min(self.run.count, self.options.limit)
-        workers = os.cpu_count() or 1
+        workers = cores()
         with ThreadPoolExecutor(workers, thread_name_prefix="picture") as pool:
             rows = self._with_entries(first_rows(self.run, self.options.limit))
             for row, entry, pictures in in_order(pool, self._make, rows, 4 * workers):
