@@ -37,6 +37,8 @@ be_process(serve)
 """
 _NOT_SENT = ("native", "files", "attention")
 """Of each map: what nobody prints, and most of a row."""
+_missed = threading.Lock()
+"""Taken for good by the first who notices that the head is gone."""
 
 
 def spawn() -> subprocess.Popen[bytes]:
@@ -96,7 +98,7 @@ def serve() -> None:
     """Run as the child."""
     stop = Stop()
     _take_signals(stop)
-    events = _Events(os.dup(1), stop)
+    events = _Events(os.dup(1))
     os.dup2(2, 1)  # what libraries print must not be taken for an event
     keep_freed_memory()
     from camcli.pipeline.stream import run
@@ -105,7 +107,7 @@ def serve() -> None:
         config, command = pickle.load(sys.stdin.buffer)
     except EOFError:  # the head needs no further process, or is gone
         return
-    threading.Thread(target=_watch_head, args=(stop,), daemon=True).start()
+    threading.Thread(target=_watch_head, daemon=True).start()
     try:
         summary = run(config, command=command, stop=stop, watch=_watcher(events))
     except CamError as error:
@@ -130,19 +132,29 @@ def _take_signals(stop: Stop) -> None:
         signal.signal(number, handle)
 
 
-def _watch_head(stop: Stop) -> None:
-    """Stop when the head is gone; at once, where the run was stopping already."""
+def _watch_head(descriptor: int = 0) -> None:
+    """Stop when the head is gone, which has the other end of a pipe."""
     with suppress(OSError):
-        while os.read(0, 1 << 10):
+        while os.read(descriptor, 1 << 10):
             pass
-    os.kill(os.getpid(), signal.SIGTERM)
+    _miss_head()
+
+
+def _miss_head() -> None:
+    """Stop, for the head is gone; at once, where the run was stopping already.
+
+    Both pipes end with it. The second who notices must not be taken for a second signal, which would leave what is in
+    flight unfinished and the shard locked.
+    """
+    if _missed.acquire(blocking=False):
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _Events:
     """Events of this process, written whole; several threads may send."""
 
-    def __init__(self, descriptor: int, stop: Stop) -> None:
-        self._descriptor, self._stop, self._lock = descriptor, stop, threading.Lock()
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._lock = descriptor, threading.Lock()
 
     def send(self, event: str, **fields: Any) -> None:
         line = json.dumps({"event": event, **fields}).encode() + b"\n"
@@ -151,8 +163,8 @@ class _Events:
                 rest = memoryview(line)
                 while rest:
                     rest = rest[os.write(self._descriptor, rest) :]
-            except OSError:  # the head is gone
-                self._stop.request(signal.SIGTERM)
+            except OSError:
+                _miss_head()
 
 
 def _watcher(events: _Events) -> Watcher:

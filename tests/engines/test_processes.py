@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -213,6 +214,22 @@ def test_a_process_that_always_dies_is_replaced_a_few_times(
     with pytest.raises(CamError, match=r"ended 3 times \(SIGKILL\) without explaining an image"):
         explain(settings(mixed, tmp_path / "run", 2))
     assert 3 <= len(started) <= 6
+
+
+def test_a_head_that_is_gone_is_one_signal_however_many_notice(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda *signalled: sent.append(signalled))
+    monkeypatch.setattr(child, "_missed", threading.Lock())
+    (events_end, events), (settings_end, settings) = os.pipe(), os.pipe()
+    for descriptor in (events_end, settings):  # what the head has
+        os.close(descriptor)
+    sender = child._Events(events)
+    sender.send("row", row={})
+    child._watch_head(settings_end)
+    sender.send("row", row={})
+    assert sent == [(os.getpid(), signal.SIGTERM)]
+    for descriptor in (events, settings_end):
+        os.close(descriptor)
 
 
 def test_the_head_is_killed_and_started_again(
