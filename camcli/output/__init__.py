@@ -28,7 +28,7 @@ from camcli.output.redrawing import NothingDrawnError, Redrawing
 from camcli.output.row_keys import parse_row, row_line
 from camcli.output.run_folder import RESULT_NAMES, RunFolder, check_resumable, open_run
 from camcli.output.shard_plan import WHOLE, InputDigest, Inputs, Plan, make_plan, read_plan, size_of_unit
-from camcli.output.shards import end_shard, is_joinable, open_shard, require_not_begun
+from camcli.output.shards import check_begun, end_shard, is_joinable, open_shard
 from camcli.output.tar_names import split_member
 from camcli.output.tars import TarWriter
 from camcli.output.unit_folder import UnitFolder, end_units, open_units, unit_writer
@@ -62,6 +62,7 @@ __all__ = [
     "UnitRows",
     "artefact_path",
     "artefacts_intact",
+    "check_begun",
     "check_named_file",
     "check_resumable",
     "default_folder",
@@ -87,7 +88,6 @@ __all__ = [
     "read_index_items",
     "read_plan",
     "require_merged",
-    "require_not_begun",
     "require_parquet",
     "row_line",
     "size_of_unit",

@@ -54,7 +54,7 @@ def open_shard(
         join_plan(path, header, shard.count, inputs, durable=durable)
         lock = lock_shard(path, shard)
     try:
-        resumed = require_not_begun(path, shard, resume)
+        resumed = check_begun(path, shard, resume)
         with naming_os_errors(path):
             (path / ending_name(shard)).unlink(missing_ok=True)  # it has not ended any more
         journal = Journal.open(path, header, durable=durable, name=journal_name(shard))
@@ -68,8 +68,8 @@ def open_shard(
     )  # fmt: skip
 
 
-def require_not_begun(run_dir: Path, shard: Shard, resume: bool, units: UnitFiles | None = None) -> bool:
-    """Whether a shard, or an undivided run, has begun already.
+def check_begun(run_dir: Path, shard: Shard, resume: bool, units: UnitFiles | None = None) -> bool:
+    """Check that a shard, or an undivided run, is new or may be continued; whether it has begun already.
 
     Args:
         run_dir: the run folder.

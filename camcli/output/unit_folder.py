@@ -23,7 +23,7 @@ from camcli.output.shard_plan import (
     lock_shard,
     read_plan,
 )
-from camcli.output.shards import join_plan, locked_for_a_moment, require_not_begun, write_ending
+from camcli.output.shards import check_begun, join_plan, locked_for_a_moment, write_ending
 from camcli.output.tars import TarWriter
 from camcli.output.units import UnitFiles
 from camcli.output.whole_journal import WholeJournal, write_whole_journal
@@ -84,7 +84,7 @@ def open_units(
         lock = lock_shard(path, shard)
         try:
             abandoned = lock.abandoned or (path / begun_name(shard)).exists()
-            resumed = require_not_begun(path, shard, resume, files) or abandoned
+            resumed = check_begun(path, shard, resume, files) or abandoned
             _begin(files, exclusive=lock.exclusive)
         except BaseException:
             lock.release()

@@ -15,6 +15,7 @@ from camcli.output import (
     RunFolder,
     UnitFiles,
     UnitFolder,
+    check_begun,
     check_resumable,
     default_folder,
     find_earlier,
@@ -28,7 +29,6 @@ from camcli.output import (
     read_header,
     read_plan,
     require_merged,
-    require_not_begun,
     size_of_unit,
 )
 from camcli.pipeline.header import make_header
@@ -151,7 +151,7 @@ def plan_folder(setup: Setup) -> Path:
         is_joinable(folder, make_plan(in_folder(header, folder), part.count, inputs, in_units=in_units))
         plan = read_plan(folder)
         units = None if plan is None or plan.unit is None else UnitFiles(folder, plan, shard=part)
-        require_not_begun(folder, part, config.resume, units)
+        check_begun(folder, part, config.resume, units)
         return folder
     if in_units:
         begun = read_plan(folder)

@@ -21,6 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from camcli.concurrency import cores
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -35,7 +37,7 @@ class Ended:
 
     def __str__(self) -> str:
         lines = self.printed.rstrip().splitlines()
-        share = self.processor / self.wall / len(os.sched_getaffinity(0))
+        share = self.processor / self.wall / cores()
         said = f"exit code {self.code}, {self.processor:.0f} s on the processors ({share:.0%} of all): "
         failed = [f"  {line}" for line in lines if line.startswith(("FAILED", "ERROR"))]
         return "\n".join([said + (lines[-1] if lines else "nothing printed"), *failed])
